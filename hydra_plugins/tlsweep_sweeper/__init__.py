@@ -1,0 +1,102 @@
+"""Hydra's door to tlsweep: a sweeper that hands over to tlsweep at once.
+
+Hydra finds plug-ins only under this namespace, and imports them at every start, so nothing heavy
+is imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+
+@dataclass
+class SweeperConfig:
+    """The keys of Hydra's published Optuna sweeper, and pruner, resume and seed."""
+
+    _target_: str = "hydra_plugins.tlsweep_sweeper.TlsweepSweeper"
+    direction: str = "maximize"
+    storage: str | None = None
+    study_name: str | None = None
+    n_trials: int = 20
+    n_jobs: int = 1
+    max_failure_rate: float = 0.0
+    sampler: dict[str, Any] = field(default_factory=lambda: {"name": "tpe"})
+    pruner: dict[str, Any] = field(default_factory=lambda: {"name": "median"})
+    resume: bool = True
+    seed: int = 0
+    params: dict[str, str] = field(default_factory=dict)
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="tlsweep", node=SweeperConfig, provider="tlsweep_sweeper"
+)
+
+
+class TlsweepSweeper(Sweeper):
+    """Runs tlsweep's own sweeps under tlsweep, and searches or grids under any other Hydra app."""
+
+    config: DictConfig | None
+    launcher: Launcher | None
+    hydra_context: HydraContext | None
+
+    def __init__(self, **options: Any) -> None:
+        self.options = {
+            key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            for key, value in options.items()
+        }
+        self.config = self.launcher = self.hydra_context = None
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Keep what a sweep needs and make the launcher."""
+        from hydra.core.plugins import Plugins
+
+        self.config, self.hydra_context = config, hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the sweep that the command line asks for."""
+        from tlsweep.study.bench import Bench
+
+        assert self.config is not None
+        bench = Bench(self, SweepOptions(**self.options))
+        if "tlsweep" in self.config.hydra.job.name and "trial" in self.config:
+            from tlsweep.sweep import sweep
+
+            return sweep(bench, arguments)
+        from tlsweep.study.foreign import sweep_foreign_app
+
+        return sweep_foreign_app(bench, arguments)
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """``hydra.sweeper``, as plain values."""
+
+    direction: str
+    storage: str | None
+    study_name: str | None
+    n_trials: int
+    n_jobs: int
+    max_failure_rate: float
+    sampler: Mapping[str, Any]
+    pruner: Mapping[str, Any]
+    resume: bool
+    seed: int
+    params: Mapping[str, str]
+
+    @property
+    def searches(self) -> Sequence[str]:
+        """The search space as overrides."""
+        return [f"{key}={value}" for key, value in self.params.items()]

@@ -1,0 +1,68 @@
+"""The project's checks. All sessions use one environment of about 6 GB, made once in .nox/."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "imports", "tests"]
+nox.options.default_venv_backend = "none"  # the one environment below serves every session
+
+ENVIRONMENT = Path(".nox/one").resolve()
+PYTHON = ENVIRONMENT / "bin" / "python"
+
+
+def _environment(session: nox.Session) -> None:
+    """Make the environment, or bring it up to date if pyproject.toml has changed since."""
+    wanted = hashlib.sha256(Path("pyproject.toml").read_bytes()).hexdigest()
+    mark = ENVIRONMENT / "made-from"
+    if mark.exists() and mark.read_text() == wanted:
+        return
+    if not PYTHON.exists():
+        session.run(sys.executable, "-m", "venv", str(ENVIRONMENT), external=True)
+    # torch and torchvision in one command, so that they come as a matched pair
+    pip = [str(PYTHON), "-m", "pip", "install", "--quiet"]
+    session.run(*pip, "torch", "torchvision", "-e", ".[dev]", external=True)
+    mark.write_text(wanted)
+
+
+def _run(session: nox.Session, module: str, *arguments: str) -> None:
+    _environment(session)
+    session.run(str(PYTHON), "-m", module, *arguments, external=True)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and formatting."""
+    _run(session, "ruff", "check", ".")
+    _run(session, "ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types, strictly."""
+    _run(session, "mypy")
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Imports run one way."""
+    _environment(session)
+    session.run(str(ENVIRONMENT / "bin" / "lint-imports"), external=True)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests but the zoo's."""
+    os.environ.setdefault("OMP_NUM_THREADS", "2")
+    _run(session, "pytest", "-m", "not zoo", *session.posargs)
+
+
+@nox.session
+def zoo(session: nox.Session) -> None:
+    """Every cut point of every torchvision classification model (minutes)."""
+    _run(session, "pytest", "-m", "zoo", *session.posargs)

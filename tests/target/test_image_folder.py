@@ -1,0 +1,311 @@
+"""Folders of images are read as a viewer shows them, and every fault is named before training."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tlsweep.errors import Refusal
+from tlsweep.target import check_target, open_target, partition
+from tlsweep.terms import ImageSpec, Split
+
+RGB = ImageSpec(channels=3, size=8, mean=(0.0,) * 3, std=(1.0,) * 3, resize=8)
+GREY = ImageSpec(channels=1, size=8, mean=(0.0,), std=(1.0,), resize=8)
+
+
+def write(file: Path, colour: object = (200, 30, 90), mode: str = "RGB") -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, (12, 10), colour).save(file)  # type: ignore[arg-type]
+    return file
+
+
+def fill(folder: Path, classes: str = "ab", n: int = 4) -> Path:
+    for i, name in enumerate(classes):
+        for k in range(n):
+            write(folder / name / f"{k}.png", (i * 40, k * 40, 7))
+    return folder
+
+
+def refused(root: Path, **options: object) -> list[tuple[str, str, str]]:
+    with pytest.raises(Refusal) as caught:
+        open_target("image_folder", root=root, **options)
+    return [(fault.value, fault.rule, fault.mend) for fault in caught.value.faults]
+
+
+def test_class_folders_without_parts_are_all_to_be_partitioned(tmp_path: Path) -> None:
+    target = open_target("image_folder", root=fill(tmp_path / "things", "ba"))
+    assert target.name == "things"
+    assert target.class_names == ("a", "b")
+    assert target.labels.tolist() == [0] * 4 + [1] * 4
+    assert target.given == {}
+
+
+def test_train_val_and_test_folders_are_given_splits(tmp_path: Path) -> None:
+    for part, n in (("train", 4), ("val", 2), ("test", 3)):
+        fill(tmp_path / part, n=n)
+    target = open_target("image_folder", root=tmp_path)
+    assert {split: len(ids) for split, ids in target.given.items()} == {
+        Split.FIT: 8,
+        Split.SELECT: 4,
+        Split.REPORT: 6,
+    }
+    parts = partition(
+        target.labels,
+        fit_size=2,
+        select_fraction=0.2,
+        report_fraction=0.2,
+        seed=0,
+        given=target.given,
+    )
+    assert np.array_equal(parts.report, target.given[Split.REPORT])
+
+
+@pytest.mark.parametrize(
+    "name", ["x.JPG", "x.Jpeg", "x.PNG", "x.bmp", "x.webp", "x.gif", "x.tif", "x.TIFF"]
+)
+def test_the_usual_endings_count_in_any_case(tmp_path: Path, name: str) -> None:
+    fill(tmp_path)
+    write(tmp_path / "a" / name)
+    assert len(open_target("image_folder", root=tmp_path).labels) == 9
+
+
+def test_other_files_hidden_files_and_tool_folders_do_not_count(tmp_path: Path) -> None:
+    fill(tmp_path)
+    (tmp_path / "a" / "notes.txt").write_text("not an image")
+    (tmp_path / "a" / "._0.png").write_bytes(b"what macOS leaves")
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    assert len(open_target("image_folder", root=tmp_path).labels) == 8
+
+
+def test_images_in_folders_below_a_class_belong_to_it(tmp_path: Path) -> None:
+    fill(tmp_path)
+    write(tmp_path / "b" / "more" / "deep.png")
+    assert np.bincount(open_target("image_folder", root=tmp_path).labels).tolist() == [4, 5]
+
+
+def first_pixel(tmp_path: Path, file: Path, image: ImageSpec = RGB) -> list[float]:
+    """The image's pixels if they are all alike, read beside a second class."""
+    write(tmp_path / "z" / "other.png")
+    target = open_target("image_folder", root=tmp_path)
+    assert file.parent.name == "a"
+    x_chw, _ = target.dataset([0], image)[0]
+    assert torch.all((x_chw - x_chw[:, :1, :1]).abs() < 0.02)
+    return (x_chw[:, 0, 0] * 255).round().tolist()
+
+
+def test_a_palette_becomes_its_colours(tmp_path: Path) -> None:
+    file = tmp_path / "a" / "x.png"
+    file.parent.mkdir()
+    Image.new("RGB", (12, 10), (200, 30, 90)).quantize(4).save(file)
+    assert first_pixel(tmp_path, file) == [200, 30, 90]
+
+
+def test_clear_parts_are_shown_on_white(tmp_path: Path) -> None:
+    file = write(tmp_path / "a" / "x.png", (0, 0, 0, 0), "RGBA")
+    assert first_pixel(tmp_path, file) == [255, 255, 255]
+
+
+def test_half_clear_grey_is_shown_on_white(tmp_path: Path) -> None:
+    file = write(tmp_path / "a" / "x.png", (0, 51), "LA")
+    assert first_pixel(tmp_path, file, GREY) == [204]
+
+
+def test_print_colours_become_screen_colours(tmp_path: Path) -> None:
+    file = write(tmp_path / "a" / "x.tif", (0, 255, 255, 0), "CMYK")
+    assert first_pixel(tmp_path, file) == [255, 0, 0]
+
+
+@pytest.mark.parametrize("image", [RGB, GREY])
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path, image: ImageSpec) -> None:
+    file = tmp_path / "a" / "x.png"
+    file.parent.mkdir()
+    Image.fromarray(np.full((10, 12), 128 * 257, np.uint16)).save(file)
+    assert first_pixel(tmp_path, file, image) == [128] * image.channels
+
+
+def test_one_bit_is_black_and_white(tmp_path: Path) -> None:
+    file = write(tmp_path / "a" / "x.png", 1, "1")
+    assert first_pixel(tmp_path, file) == [255, 255, 255]
+
+
+def test_the_camera_orientation_is_applied(tmp_path: Path) -> None:
+    upright = np.zeros((16, 16, 3), np.uint8)
+    upright[:8] = 255  # light above
+    stored = Image.fromarray(np.rot90(upright).copy())  # turned left, and tagged to be turned right
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "a").mkdir()
+    stored.save(tmp_path / "a" / "x.png", exif=exif)
+    write(tmp_path / "z" / "other.png")
+    x_chw, _ = open_target("image_folder", root=tmp_path).dataset([0], RGB)[0]
+    assert float(x_chw[:, :3].min()) > 0.9
+    assert float(x_chw[:, 5:].max()) < 0.1
+
+
+def test_the_shorter_side_is_resized_and_the_middle_kept(tmp_path: Path) -> None:
+    wide = np.zeros((40, 120, 3), np.uint8)
+    wide[:, 40:80] = 255  # the middle third
+    (tmp_path / "a").mkdir()
+    Image.fromarray(wide).save(tmp_path / "a" / "x.png")
+    write(tmp_path / "z" / "other.png")
+    narrower = ImageSpec(3, 16, (0.0,) * 3, (1.0,) * 3, 20)
+    x_chw, _ = open_target("image_folder", root=tmp_path).dataset([0], narrower)[0]
+    assert x_chw.shape == (3, 16, 16)
+    assert float(x_chw[:, :, 1:-1].min()) > 0.98
+
+
+def test_images_decoded_on_access_are_the_same(tmp_path: Path) -> None:
+    fill(tmp_path, n=12)
+    kept, again = (
+        open_target("image_folder", root=tmp_path, ram_gb=gb).dataset(range(24), RGB)
+        for gb in (1.0, 1e-9)
+    )
+    assert kept.in_memory
+    assert not again.in_memory
+    assert torch.equal(kept.tensors()[0], again.tensors()[0])
+
+
+def test_the_fingerprint_follows_content_and_class_but_not_the_place(tmp_path: Path) -> None:
+    one = fill(tmp_path / "one")
+    shutil.copytree(one, tmp_path / "copy")
+    shutil.copytree(one, tmp_path / "moved")
+    shutil.move(tmp_path / "moved" / "a" / "0.png", tmp_path / "moved" / "b" / "9.png")
+    shutil.copytree(one, tmp_path / "changed")
+    write(tmp_path / "changed" / "a" / "0.png", (1, 2, 3))
+    prints = {
+        name: open_target("image_folder", root=tmp_path / name).fingerprint
+        for name in ("one", "copy", "moved", "changed")
+    }
+    assert prints["one"] == prints["copy"]
+    assert len(set(prints.values())) == 3
+
+
+def test_progress_counts_every_image(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    open_target(
+        "image_folder", root=fill(tmp_path), progress=lambda done, n, _: seen.append((done, n))
+    )
+    assert seen == [(i, 8) for i in range(1, 9)]
+
+
+def test_a_missing_folder_is_refused_with_the_nearest_one_beside_it(tmp_path: Path) -> None:
+    fill(tmp_path / "flowers")
+    ((value, rule, mend),) = refused(tmp_path / "flower")
+    assert value == f"target.root={tmp_path / 'flower'}"
+    assert "beside it: flowers" in rule
+    assert mend == f"target.root={tmp_path / 'flowers'}"
+
+
+def test_a_folder_without_images_says_where_it_looked(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("")
+    ((value, _, _),) = refused(tmp_path)
+    assert "looked in docs" in value
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    ((value, _, _),) = refused(tmp_path)
+    assert "no sub-folders" in value
+
+
+def test_one_class_is_refused(tmp_path: Path) -> None:
+    ((value, rule, _),) = refused(fill(tmp_path, "a"))
+    assert value.endswith("1 class(es) to train: a")
+    assert "2 classes or more" in rule
+
+
+def test_an_empty_class_and_a_class_that_train_lacks_are_refused_together(tmp_path: Path) -> None:
+    fill(tmp_path / "train")
+    (tmp_path / "train" / "empty").mkdir()
+    fill(tmp_path / "val", "abc")
+    fill(tmp_path / "test", "ad")
+    first, second = refused(tmp_path)
+    assert "no images in train/empty" in first[0].replace(os.sep, "/")
+    assert "report: d, select: c" in second[0]
+
+
+def test_val_without_train_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path / "val")
+    ((value, _, mend),) = refused(tmp_path)
+    assert value.endswith("with val but no train")
+    assert str(tmp_path / "train") in mend
+
+
+def test_layout_faults_show_without_decoding(tmp_path: Path) -> None:
+    fill(tmp_path)
+    (tmp_path / "a" / "0.png").write_bytes(b"")
+    check_target("image_folder", root=tmp_path)
+    with pytest.raises(Refusal):
+        check_target("image_folder", root=tmp_path / "absent")
+
+
+def test_damaged_images_are_counted_and_the_first_are_named(tmp_path: Path) -> None:
+    fill(tmp_path, n=10)
+    whole = write(tmp_path / "a" / "0.jpg").read_bytes()
+    (tmp_path / "a" / "0.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "a" / "1.png").write_bytes(b"")
+    (tmp_path / "a" / "2.png").write_text("<html>")
+    png = (tmp_path / "a" / "3.png").read_bytes()
+    (tmp_path / "a" / "3.png").write_bytes(png[:-30])
+    for k in range(4, 8):
+        (tmp_path / "b" / f"{k}.png").write_bytes(b"x")
+    ((value, rule, mend),) = refused(tmp_path)
+    assert "8 of 21 images" in value
+    assert "1.png (empty file)" in value
+    assert all(name in value for name in ("0.jpg", "2.png", "3.png", "4.png"))
+    assert value.endswith("and 3 more")
+    assert rule == "every image can be decoded"
+    assert mend == "delete these files, or save them again"
+
+
+def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path)
+    # Pillow's own limit, lowered: a file above the real one would need gigabytes to write.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    ((value, _, _),) = refused(tmp_path)
+    assert "decompression bomb" in value
+
+
+def test_an_image_that_went_away_is_named(tmp_path: Path) -> None:
+    target = open_target("image_folder", root=fill(tmp_path))
+    (tmp_path / "a" / "1.png").unlink()
+    with pytest.raises(Refusal, match=r"1\.png"):
+        target.dataset([0, 1], RGB)
+
+
+@pytest.mark.real
+def test_real_photographs_open_as_they_were_published(tmp_path: Path) -> None:
+    default = Path(__file__).parents[2] / ".." / "shared" / "data"
+    path = Path(os.environ.get("TLSWEEP_REAL_DATA", default)) / "hymenoptera" / "hymenoptera.zip"
+    if not path.is_file():
+        pytest.skip(f"no real data at {path} (TLSWEEP_REAL_DATA)")
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path)
+    target = open_target("image_folder", root=tmp_path)
+    assert target.class_names == ("ants", "bees")
+    assert {split: len(ids) for split, ids in target.given.items()} == {
+        Split.FIT: 244,
+        Split.SELECT: 153,
+    }
+    parts = partition(
+        target.labels,
+        fit_size=100,
+        select_fraction=0.2,
+        report_fraction=0.2,
+        seed=0,
+        given=target.given,
+    )
+    assert np.array_equal(parts.report, target.given[Split.SELECT])
+    image = ImageSpec(3, 64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 72)
+    x_nchw, labels = target.dataset(parts.fit, image).tensors()
+    assert x_nchw.shape == (100, 3, 64, 64)
+    assert abs(float(x_nchw.mean())) < 0.5
+    assert set(labels.tolist()) == {0, 1}

@@ -1,0 +1,6 @@
+"""``python -m tlsweep``."""
+
+from tlsweep.cli import main
+
+if __name__ == "__main__":
+    main()

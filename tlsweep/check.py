@@ -1,0 +1,64 @@
+"""Everything about a sweep that can be refused before its first trial trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tlsweep import config
+from tlsweep.errors import Fault, Refusal, together
+from tlsweep.question import Question, open_question
+from tlsweep.study.bench import Bench
+from tlsweep.study.space import Space
+
+MOST = 6  # faults shown: a screenful
+
+
+def refuse_ddp(settings: config.Settings) -> None:
+    """Raise Refusal for several devices a trial inside a multirun."""
+    if settings.train.strategy == "ddp" or settings.train.devices > 1:
+        raise Refusal(
+            Fault(
+                f"train.devices={settings.train.devices} train.strategy={settings.train.strategy}"
+                " with -m",
+                "in a sweep each trial trains on one device",
+                "leave both out of the sweep, or train one plan without -m",
+            )
+        )
+
+
+def check_combinations(
+    bench: Bench, plain: Sequence[str], combinations: Sequence[Sequence[str]]
+) -> None:
+    """Compose every job of a grid and resolve its plan. Raises Refusal with all their faults."""
+    faults = []
+    for overrides in combinations:
+        try:
+            settings = config.read(bench.compose([*plain, *overrides]))
+            open_question(settings).plan(settings.plan)
+        except Refusal as refusal:
+            faults.append(refusal)
+    _raise_if(faults)
+
+
+def check_space(
+    bench: Bench,
+    question: Question,
+    plain: Sequence[str],
+    space: Space,
+    fixed: Sequence[Sequence[str]],
+) -> None:
+    """Compose each value of a search space, and each fixed trial. Raises Refusal with all faults."""
+    faults = []
+    for overrides in [*([sample] for sample in space.samples()), *fixed]:
+        try:
+            settings = config.read(bench.compose([*plain, *space.fixed, *overrides]))
+            question.plan(settings.plan)
+        except Refusal as refusal:
+            faults.append(refusal)
+    _raise_if(faults)
+
+
+def _raise_if(refusals: Sequence[Refusal]) -> None:
+    if refusals:
+        unique = list(dict.fromkeys(together(*refusals).faults))
+        raise Refusal(*unique[:MOST])

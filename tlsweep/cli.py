@@ -1,0 +1,195 @@
+"""The command line: Hydra's entry, sub-commands, and refusals printed so that they can be mended."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlsweep import __version__
+from tlsweep.errors import Fault, Refusal, TlsweepError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from tlsweep.config import Settings
+    from tlsweep.trial import TrialResult
+
+HELP = """\
+tlsweep: how much of a pre-trained model should I keep for my task?
+
+  python -m tlsweep -m                    the whole sweep: search, replicates, verdict, report
+  python -m tlsweep                       train one plan once and print its scores
+  python -m tlsweep -m plan.keep=2,3,4 seed=1,2
+                                          train exactly these six (lists are a grid)
+  python -m tlsweep -m sweep=tpe plan.keep=2,3,4 'train.lr=interval(1e-4,1e-2)'
+                                          the whole sweep, over this search space
+  python -m tlsweep cuts source=torchvision source.model=resnet50
+                                          where that model can be cut, and what each prefix costs
+                                          (format=json for JSON, level=fine for every place)
+
+Groups (conf/GROUP/NAME.yaml; choose with GROUP=NAME):
+  source      glyphs, torchvision         the model that the weights come from
+  target      digits, mnist, fashion_mnist, cifar10, cifar100, image_folder
+  plan        truncate, truncate_tuned, feature_extractor, last_layers, finetune,
+              transfer, transfer_tuned, scratch, random_features
+  schedule    constant, two_phase, gradual
+  train       default                     epochs, rates, batch, devices
+  sweep       tpe, random                 search space, budget, replicates
+  record      mlflow, none
+  experiment  quickstart                  a whole question
+
+Common overrides:
+  study=NAME output_dir=DIR seed=0
+  source=torchvision source.model=resnet18 source.weights=DEFAULT
+  source.checkpoint=FILE source.image_size=128
+  target=image_folder target.root=DIR target.fit_size=200
+  plan=finetune plan.keep=layer3          a cut point: name, index, fraction, all or none
+  schedule=two_phase train.epochs=10 train.lr=1e-3 train.lr_ratio=0.1
+  sweep.n_trials=20
+
+A folder of your own images (DIR/train/CLASS/*.jpg; DIR/val and DIR/test are optional):
+  python -m tlsweep -m source=torchvision source.model=mobilenet_v2 source.weights=DEFAULT \\
+      target=image_folder target.root=DIR
+
+The same command again goes on where it was stopped. --cfg job prints the config, --version the
+version. HYDRA_FULL_ERROR=1 shows where an error came from.
+"""
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 refused, 130 interrupted."""
+    arguments = sys.argv[1:]
+    if any(a in ("-h", "--help") for a in arguments):
+        print(HELP, end="")  # noqa: T201 - rich takes a while to import
+        raise SystemExit(0)
+    if "--version" in arguments:
+        print(__version__)  # noqa: T201
+        raise SystemExit(0)
+    raise SystemExit(_guarded(lambda: _command(arguments)))
+
+
+def _command(arguments: list[str]) -> None:
+    if arguments and arguments[0] == "cuts":
+        from tlsweep.cuts_command import run
+
+        run(arguments[1:], conf_folder())
+        return
+    if arguments and arguments[0].isidentifier():
+        from tlsweep.errors import unknown_name
+
+        raise Refusal(unknown_name("sub-command", "tlsweep", arguments[0], ["cuts"]))
+    _hydra(arguments)
+
+
+def _hydra(arguments: list[str]) -> None:
+    import hydra
+
+    from tlsweep.overrides import refuse_unknown
+
+    refuse_unknown([a for a in arguments if "=" in a and not a.startswith("-")], conf_folder())
+    hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(job)()
+
+
+def job(config: DictConfig) -> float:
+    """One Hydra job: one trial. Returns its select-split accuracy."""
+    from tlsweep import screen, trial
+    from tlsweep.config import read
+
+    settings = read(config)
+    if settings.trial is not None:
+        return trial.run(settings).scores.get("select", 0.0)
+    with screen.shown() as shown:
+        from tlsweep.question import open_question
+
+        open_question(settings, shown.step)
+        shown.clear()
+        result = trial.run(settings)
+    _print_trial(settings, result)
+    return result.scores["select"]
+
+
+def _print_trial(settings: Settings, result: TrialResult) -> None:
+    from tlsweep import screen
+
+    facts, last = result.facts, result.facts["history"][-1]
+    screen.console.print(
+        f"[bold]{settings.study_name}[/bold]  plan={facts['plan']}: blocks 0 to {facts['freeze']}"
+        f" frozen, to {facts['keep']} kept ({facts['keep_name']}), to {facts['regrow']} in use,"
+        f" of {facts['n_blocks']}\n"
+        f"  accuracy  {100 * result.scores['select']:.1f} %  on the select split\n"
+        f"  loss      {last['fit_loss']:.4f} fit, {last['select_loss']:.4f} select,"
+        f" after {len(facts['history'])} epochs\n"
+        "  The report split stays unread: a sweep (-m) reads it once, for its verdict."
+    )
+
+
+def conf_folder() -> Path:
+    """The folder of configs: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+# ---------------------------------------------------------------------- errors
+def _guarded(action: Callable[[], Any]) -> int:
+    """Run ``action``; print what the user can mend without a traceback. Returns the exit code."""
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    # else Hydra prints errors in its own way and exits with 1
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        action()
+    except KeyboardInterrupt:
+        _complain("stopped; finished trials are kept, the same command goes on from here")
+        return 130
+    except TlsweepError as error:
+        if wants_traceback:
+            raise
+        return _refuse(error) if isinstance(error, Refusal) else _fail(error)
+    except Exception as error:
+        refusal = _refusal_of(error)
+        if refusal is None or wants_traceback:
+            raise
+        return _refuse(refusal)
+    return 0
+
+
+def _refuse(refusal: Refusal) -> int:
+    faults = list(dict.fromkeys(refusal.faults))
+    _complain("\n\n".join(str(fault) for fault in faults))
+    return 2
+
+
+def _fail(error: TlsweepError) -> int:
+    _complain(str(error))
+    return 1
+
+
+def _complain(text: str) -> None:
+    print(f"tlsweep: {text}", file=sys.stderr)  # noqa: T201
+
+
+def _refusal_of(error: Exception) -> Refusal | None:
+    """Hydra's own errors, and those of the file system, as refusals."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        return Refusal(Fault(lines[0], " ".join(lines[1:4]) or "see --help", "correct that override"))
+    if isinstance(error, PermissionError | NotADirectoryError | FileExistsError | IsADirectoryError):
+        return Refusal(
+            Fault(
+                f"{error.filename}: {error.strerror}",
+                "results are written to output_dir",
+                "output_dir=DIR with a folder that you may write to",
+            )
+        )
+    if isinstance(error, OSError) and error.errno == 28:
+        return Refusal(
+            Fault(f"{error.filename or 'disk'}: {error.strerror}", "results need disk space",
+                  "free some, and give the same command again")
+        )  # fmt: skip
+    return None

@@ -1,0 +1,337 @@
+"""The schema of conf/, and the only reader of OmegaConf objects: below this door all is plain values.
+
+``read`` turns a composed config into Settings and reports every fault at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tlsweep.errors import Fault, Refusal, unknown_name
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+PosixName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+CutText = Annotated[int | float | str, Field()]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class GlyphsSource(_Section):
+    """conf/source/glyphs.yaml."""
+
+    name: Literal["glyphs"]
+    cache_dir: str | None
+
+    @property
+    def label(self) -> str:
+        """The source's name in file names and records."""
+        return self.name
+
+
+class TorchvisionSource(_Section):
+    """conf/source/torchvision.yaml."""
+
+    name: Literal["torchvision"]
+    model: str
+    weights: str | None
+    checkpoint: str | None
+    image_size: Annotated[int, Field(ge=8, le=4096)] | None
+
+    @property
+    def label(self) -> str:
+        """The source's name in file names and records."""
+        return self.model
+
+
+class _Target(_Section):
+    fit_size: Positive | None
+    select_fraction: Share
+    report_fraction: Share
+    split_seed: int
+
+    @property
+    def label(self) -> str:
+        """The target's name in file names and records."""
+        return str(getattr(self, "name"))  # noqa: B009 - each subclass declares its own Literal
+
+
+class DigitsTarget(_Target):
+    """conf/target/digits.yaml."""
+
+    name: Literal["digits"]
+
+
+class TorchvisionTarget(_Target):
+    """conf/target/{mnist,fashion_mnist,cifar10,cifar100}.yaml."""
+
+    name: Literal["mnist", "fashion_mnist", "cifar10", "cifar100"]
+    root: str
+    download: bool
+
+
+class ImageFolderTarget(_Target):
+    """conf/target/image_folder.yaml."""
+
+    name: Literal["image_folder"]
+    root: str
+    ram_gb: Annotated[float, Field(ge=0)]
+
+    @property
+    def label(self) -> str:
+        """The folder's own name."""
+        last = self.root.rstrip("/").rsplit("/", 1)[-1]
+        return "".join(c if c.isalnum() or c in "._-" else "_" for c in last).strip("._-") or "images"
+
+
+class PlanSettings(_Section):
+    """conf/plan/*.yaml. Cut points as written: name, alias, index, fraction, all or none."""
+
+    name: str
+    freeze: CutText
+    keep: CutText
+    regrow: CutText
+    weights: Literal["source", "random"]
+
+
+Trigger = Literal["epochs", "plateau", "grad_norm"]
+
+
+class ConstantSchedule(_Section):
+    """conf/schedule/constant.yaml."""
+
+    name: Literal["constant"]
+
+
+class PhasedSchedule(_Section):
+    """conf/schedule/{two_phase,gradual}.yaml."""
+
+    name: Literal["two_phase", "gradual"]
+    until: Trigger
+    epochs: Positive
+    patience: Positive
+    grad_share: Share
+
+
+class TrainSettings(_Section):
+    """conf/train/*.yaml."""
+
+    epochs: Positive
+    batch_size: Positive
+    optimizer: Literal["adamw", "sgd"]
+    lr: Annotated[float, Field(gt=0, le=100)]
+    lr_ratio: Annotated[float, Field(gt=0, le=10)]
+    block_decay: Rate
+    weight_decay: Annotated[float, Field(ge=0)]
+    lr_schedule: Literal["cosine", "constant"]
+    head: Literal["linear", "mlp"]
+    pool: Annotated[int, Field(ge=1, le=16)]
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    accelerator: Literal["auto", "cpu", "gpu"]
+    devices: Positive
+    strategy: Literal["auto", "ddp"]
+    num_workers: Annotated[int, Field(ge=0)]
+    resume: bool
+
+    @model_validator(mode="after")
+    def _devices_need_ddp(self) -> TrainSettings:
+        if self.devices > 1 and self.strategy != "ddp":
+            raise ValueError("several devices train one plan with train.strategy=ddp")
+        if self.batch_size % self.devices:
+            raise ValueError("train.batch_size is a multiple of train.devices")
+        return self
+
+
+Control = Literal["scratch", "random_features", "feature_extractor", "finetune"]
+
+
+class ConfirmSettings(_Section):
+    """sweep.confirm: how the verdict is reached."""
+
+    top: Positive
+    seeds: Annotated[int, Field(ge=2)]
+    curve: bool
+    controls: tuple[Control, ...]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    rule: Literal["smallest_not_worse", "best"]
+
+
+class SweepSettings(_Section):
+    """conf/sweep/*.yaml. The keys above ``params`` are those of Hydra's published Optuna sweeper."""
+
+    direction: Literal["maximize"]
+    storage: str | None
+    n_trials: Positive
+    n_jobs: Positive
+    max_failure_rate: Annotated[float, Field(ge=0, le=1)]
+    resume: bool
+    sampler: dict[str, Any]
+    pruner: dict[str, Any]
+    params: dict[str, str]
+    fixed: tuple[dict[str, Any], ...]
+    confirm: ConfirmSettings
+
+
+class MlflowRecord(_Section):
+    """conf/record/mlflow.yaml."""
+
+    name: Literal["mlflow"]
+    tracking_uri: str | None
+    experiment: str
+
+
+class NoRecord(_Section):
+    """conf/record/none.yaml."""
+
+    name: Literal["none"]
+
+
+class TrialIdentity(_Section):
+    """Which trial of which study a job is."""
+
+    study: str
+    storage: str
+    number: int
+    parent_run: str | None = None
+
+
+class Settings(_Section):
+    """The whole of conf/config.yaml, checked."""
+
+    source: Annotated[GlyphsSource | TorchvisionSource, Field(discriminator="name")]
+    target: Annotated[
+        DigitsTarget | TorchvisionTarget | ImageFolderTarget, Field(discriminator="name")
+    ]
+    plan: PlanSettings
+    schedule: Annotated[ConstantSchedule | PhasedSchedule, Field(discriminator="name")]
+    train: TrainSettings
+    sweep: SweepSettings
+    record: Annotated[MlflowRecord | NoRecord, Field(discriminator="name")]
+    study: PosixName | None
+    output_dir: str
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    stage: Literal["single", "grid", "search", "confirm"]
+    trial: TrialIdentity | None
+
+    @property
+    def study_name(self) -> str:
+        """``study``, or SOURCE_to_TARGET where none was given."""
+        return self.study or f"{self.source.label}_to_{self.target.label}"
+
+    def question(self) -> dict[str, Any]:
+        """What must stay the same for two trials to be comparable, as flat dotted keys."""
+        fixed = self.model_dump(
+            mode="json",
+            include={"source": True, "target": True, "schedule": True, "train": True, "seed": True},
+        )
+        for key in ("accelerator", "num_workers", "resume"):  # these change how, not what
+            fixed["train"].pop(key)
+        return dict(flatten(fixed))
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of every leaf."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def read(config: DictConfig) -> Settings:
+    """The composed config as checked, plain values.
+
+    Raises Refusal with one Fault for every key that is unknown, missing or out of its range.
+    """
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
+    except OmegaConfBaseException as error:
+        raise Refusal(
+            Fault(
+                f"config key {error.full_key or '?'}: {error.msg}",
+                "every ${...} in a config leads to a value",
+                "correct that key",
+            )
+        ) from error
+    assert isinstance(plain, dict)
+    plain.pop("hydra", None)
+    try:
+        return Settings.model_validate(plain)
+    except ValidationError as error:
+        raise Refusal(*(_fault(dict(entry), plain) for entry in error.errors())) from error
+
+
+def to_yaml(settings: Settings) -> str:
+    """Settings as YAML that ``read`` accepts again."""
+    return OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json")))
+
+
+_VARIANTS = {"glyphs", "torchvision", "digits", "image_folder", "mlflow", "none", "constant"}
+_VARIANTS |= {"mnist", "fashion_mnist", "cifar10", "cifar100", "two_phase", "gradual"}
+
+
+def _fault(entry: dict[str, Any], plain: dict[Any, Any]) -> Fault:
+    # pydantic puts the chosen variant of a union into the path ("source.glyphs.cache_dir")
+    loc = list(entry["loc"])
+    if len(loc) > 1 and loc[0] in ("source", "target", "schedule", "record") and loc[1] in _VARIANTS:
+        del loc[1]
+    key = ".".join(str(part) for part in loc)
+    value, kind, context = entry["input"], entry["type"], entry.get("ctx", {})
+    if kind == "extra_forbidden":
+        return _unknown_key(key, loc, plain)
+    if value == "???":
+        return Fault(f"{key} is not set", "this value has no default", f"{key}=VALUE")
+    if kind == "missing":
+        return Fault(f"{key} is missing", "every key of conf/ has a value", f"+{key}=VALUE")
+    if kind in ("literal_error", "union_tag_invalid"):
+        return _unknown_choice(key, entry)
+    if kind == "value_error":
+        return Fault(f"{key}: {context.get('error')}", str(context.get("error")), _mend_of(key))
+    rule = entry["msg"].replace("Input should be", "the value is").replace("String should", "it should")
+    return Fault(f"{key}={value}", rule, f"{key}={_nearest_allowed(context) or 'a value like that'}")
+
+
+def _unknown_key(key: str, loc: list[Any], plain: dict[Any, Any]) -> Fault:
+    node: Any = plain
+    for part in loc[:-1]:
+        node = node[part]
+    known = [f"{'.'.join(map(str, [*loc[:-1], name]))}" for name in node if name != loc[-1]]
+    fault = unknown_name("key", key, "", known)
+    return Fault(f"unknown key {key}", fault.rule, "leave it out, or write one of those")
+
+
+def _unknown_choice(key: str, entry: dict[str, Any]) -> Fault:
+    context = entry.get("ctx", {})
+    text = str(context.get("expected") or context.get("expected_tags"))
+    names = [part.strip().strip("'\"") for part in text.replace(" or ", ", ").split(",")]
+    value = entry["input"]
+    given = value.get("name") if isinstance(value, dict) else value
+    return unknown_name(key.rsplit(".", 1)[-1], key, str(given), names)
+
+
+def _mend_of(key: str) -> str:
+    return {
+        "train": "train.devices=2 train.strategy=ddp train.batch_size=32",
+    }.get(key, f"correct {key}")
+
+
+def _nearest_allowed(context: Mapping[str, Any]) -> str | None:
+    for bound in ("ge", "le"):
+        if bound in context:
+            return str(context[bound])
+    if "gt" in context:
+        return f"a number above {context['gt']}"
+    if "lt" in context:
+        return f"a number below {context['lt']}"
+    return None
+
+
+CONTROLS: tuple[str, ...] = get_args(Control)

@@ -1,0 +1,68 @@
+"""The one error family: what the user can mend is a Refusal, what only one trial suffers a TrialFailure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong, said so that it can be mended without reading code.
+
+    value: what was given (``plan.keep=layr3``); rule: what must hold; mend: what to write instead.
+    """
+
+    value: str
+    rule: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.value}\n    rule: {self.rule}\n    mend: {self.mend}"
+
+
+class TlsweepError(Exception):
+    """Base of every error that tlsweep raises on purpose."""
+
+
+class Refusal(TlsweepError):
+    """The request cannot be carried out as written. Carries every fault found, not only the first."""
+
+    def __init__(self, *faults: Fault) -> None:
+        if not faults:
+            raise ValueError("a Refusal needs at least one Fault")
+        super().__init__(*faults)
+        self.faults: tuple[Fault, ...] = faults
+
+    def __str__(self) -> str:
+        return "\n".join(str(fault) for fault in self.faults)
+
+
+class TrialFailure(TlsweepError):
+    """One trial cannot go on (a NaN loss, say); the sweep can. The message is the recorded reason."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like ``name``, or None when none is near."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def unknown_name(kind: str, where: str, name: str, known: Iterable[str]) -> Fault:
+    """The fault for a name that is not among ``known``: lists them and suggests the nearest.
+
+    kind: what the name should be ("cut point"); where: the config key it was given at.
+    """
+    names = list(known)
+    guess = nearest(name, names)
+    return Fault(
+        value=f"{where}={name}",
+        rule=f"a {kind} is one of: {', '.join(names)}",
+        mend=f"{where}={guess}" if guess else f"{where}={names[0]}, or another of that list",
+    )
+
+
+def together(*refusals: Refusal) -> Refusal:
+    """One Refusal with the faults of several."""
+    return Refusal(*(fault for refusal in refusals for fault in refusal.faults))

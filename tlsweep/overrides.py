@@ -1,0 +1,109 @@
+"""The overrides of a command line, checked against conf/ all at once, before Hydra composes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from tlsweep.config import flatten
+from tlsweep.errors import Fault, Refusal, unknown_name
+
+
+def refuse_unknown(arguments: Sequence[str], conf: Path) -> None:
+    """Raise Refusal with every override that cannot be read, or whose key or group is unknown."""
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        faults: list[Fault] = []
+        parsed = [p for a in arguments if (p := _parse(a, faults)) is not None]
+        groups = [p for p in parsed if _options(p.key_or_group)]
+        for group in groups:
+            faults += _unknown_options(group)
+        if not faults:
+            faults += _unknown_keys([p for p in parsed if p not in groups], groups)
+    GlobalHydra.instance().clear()
+    if faults:
+        raise Refusal(*faults)
+
+
+def compose_config(arguments: Sequence[str], conf: Path) -> Any:
+    """The config of a sub-command."""
+    refuse_unknown(arguments, conf)
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        return compose("config", overrides=list(arguments))
+
+
+def _parse(argument: str, faults: list[Fault]) -> Override | None:
+    try:
+        return OverridesParser.create().parse_override(argument)
+    except HydraException as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), "")
+        faults.append(
+            Fault(
+                f"{argument}: {reason}",
+                "an override is KEY=VALUE; a value with spaces, commas or brackets is quoted",
+                f"'{argument.split('=', 1)[0]}=\"VALUE\"'",
+            )
+        )
+        return None
+
+
+def _options(group: str) -> list[str]:
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    return list(hydra.config_loader.get_group_options(group))
+
+
+def _values(override: Override) -> list[str]:
+    value = override.value()
+    if not override.is_sweep_override():
+        return [str(value)]
+    if isinstance(value, Glob | IntervalSweep | RangeSweep):
+        return []
+    return list(override.sweep_string_iterator())
+
+
+def _unknown_options(group: Override) -> list[Fault]:
+    name, known = group.key_or_group, _options(group.key_or_group)
+    return [
+        unknown_name(name, name, value, known)
+        for value in _values(group)
+        if value not in known and value not in ("null", "None")
+    ]
+
+
+def _unknown_keys(overrides: Sequence[Override], groups: Sequence[Override]) -> list[Fault]:
+    chosen = [f"{g.key_or_group}={v[0]}" for g in groups if (v := _values(g))]
+    tree = OmegaConf.to_container(compose("config", overrides=chosen), resolve=False)
+    assert isinstance(tree, dict)
+    known = {key for key, _ in flatten({str(k): v for k, v in tree.items()})}
+    faults = []
+    for override in overrides:
+        key = override.key_or_group
+        ours = not key.startswith("hydra") and not override.is_add()
+        inside = any(k.startswith(f"{key}.") for k in known)
+        if ours and key not in known and not inside and not _free(key):
+            near = sorted(k for k in known if k.split(".")[0] == key.split(".")[0]) or sorted(
+                {k.split(".")[0] for k in known}
+            )
+            fault = unknown_name("key", key, "", near)
+            faults.append(Fault(f"unknown key {key}", fault.rule, _nearest_key(key, known)))
+    return faults
+
+
+def _free(key: str) -> bool:
+    # these hold whatever keys the user gives them
+    return key.startswith(("sweep.params", "sweep.sampler", "sweep.pruner", "trial"))
+
+
+def _nearest_key(key: str, known: set[str]) -> str:
+    from tlsweep.errors import nearest
+
+    guess = nearest(key, known)
+    return f"{guess}=VALUE" if guess else "see python -m tlsweep --help"

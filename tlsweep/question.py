@@ -1,0 +1,165 @@
+"""A question, opened and checked: source, cut points, target, partition. Nothing trains here.
+
+Opening gathers every fault that can be known before training, from all parts, in one Refusal.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tlsweep.config import PlanSettings, Settings, TrainSettings
+from tlsweep.errors import Refusal, together
+from tlsweep.plan import TransferPlan
+from tlsweep.terms import Split
+
+if TYPE_CHECKING:
+    from tlsweep.cut import CutPoints, PrefixCost
+    from tlsweep.source import Source
+    from tlsweep.target import Partition, Target
+    from tlsweep.train.network import PlanNetwork
+
+T = TypeVar("T")
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Question:
+    """How much of ``source`` to keep for ``target``?"""
+
+    source: Source
+    cuts: CutPoints
+    costs: tuple[PrefixCost, ...]
+    target: Target
+    partition: Partition
+
+    def plan(self, settings: PlanSettings) -> TransferPlan:
+        """The plan that a config describes, in this source's cut points.
+
+        Raises Refusal for unknown cut points and for points out of order.
+        """
+        faults: list[Refusal] = []
+        index: dict[str, int] = {}
+        for name in ("freeze", "keep", "regrow"):
+            try:
+                cut = self.cuts.resolve(getattr(settings, name), where=f"plan.{name}")
+                index[name] = cut.index
+            except Refusal as refusal:
+                faults.append(refusal)
+        if faults:
+            raise together(*faults)
+        random = settings.weights == "random"
+        return TransferPlan(**index, n_blocks=self.cuts.n_blocks, random_weights=random)
+
+    def network(self, plan: TransferPlan, train: TrainSettings, seed: int) -> PlanNetwork:
+        """The network of a plan: kept blocks with their weights, fresh ones and head from ``seed``."""
+        import torch
+
+        from tlsweep.cut import section
+        from tlsweep.train.head import INPUT_GRID, Head
+        from tlsweep.train.network import PlanNetwork
+
+        kept = self.source.fresh(seed) if plan.random_weights else self.source.model()
+        fresh = self.source.fresh(seed) if plan.regrow > plan.keep else kept
+        blocks = [
+            section(kept if i < plan.keep else fresh, self.cuts, i, i + 1)
+            for i in range(plan.regrow)
+        ]
+        top = self.cuts[plan.regrow]
+        grid = INPUT_GRID if plan.regrow == 0 else train.pool
+        n_classes = len(self.target.class_names)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            head = Head(top.shape, top.channel_dim, n_classes, grid=grid, kind=train.head)
+        return PlanNetwork(blocks, head)
+
+    def images(self, split: Split) -> Any:
+        """The images of one split, as the source wants to see them."""
+        return self.target.dataset(self.partition[split], self.source.image)
+
+
+def open_question(settings: Settings, progress: Progress | None = None) -> Question:
+    """Open source and target, find the cut points, draw the partition.
+
+    The same one again for the trials that a process runs one after the other.
+    Raises Refusal with the faults of all parts together.
+    """
+    key = settings.model_copy(update={"plan": None, "train": None, "sweep": None, "trial": None})
+    text = key.model_dump_json(include={"source", "target"})
+    return _open(text, _Hidden((settings, progress)))
+
+
+class _Hidden:
+    """A value that a cache does not look at."""
+
+    def __init__(self, value: tuple[Settings, Progress | None]) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Hidden)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@functools.lru_cache(maxsize=2)
+def _open(_key: str, hidden: _Hidden) -> Question:
+    settings, progress = hidden.value
+    faults: list[Refusal] = []
+    # the target first: its faults are found in seconds, a source may have to be trained
+    target = _try(faults, lambda: _open_target(settings, progress))
+    partition = None if target is None else _try(faults, lambda: _partition(settings, target))
+    source = _try(faults, lambda: _check_source(settings, progress, bool(faults)))
+    if faults:
+        raise together(*faults)
+    assert source is not None
+    assert target is not None
+    assert partition is not None
+    from tlsweep.cut import cut_points, prefix_costs
+
+    model, example = source.model(), source.example()
+    cuts = cut_points(model, example)
+    return Question(source, cuts, tuple(prefix_costs(model, cuts, example)), target, partition)
+
+
+def _try(faults: list[Refusal], action: Callable[[], T]) -> T | None:
+    try:
+        return action()
+    except Refusal as refusal:
+        faults.append(refusal)
+        return None
+
+
+def _open_target(settings: Settings, progress: Progress | None) -> Target:
+    from tlsweep.target import open_target
+
+    own = ("fit_size", "select_fraction", "report_fraction", "split_seed")
+    options = settings.target.model_dump(exclude={"name", *own})
+    return open_target(settings.target.name, **options, progress=progress)
+
+
+def _partition(settings: Settings, target: Target) -> Partition:
+    from tlsweep.target import partition
+
+    t = settings.target
+    return partition(
+        target.labels,
+        fit_size=t.fit_size,
+        select_fraction=t.select_fraction,
+        report_fraction=t.report_fraction,
+        seed=t.split_seed,
+        given=target.given,
+    )
+
+
+def _check_source(settings: Settings, progress: Progress | None, others_failed: bool) -> Source | None:
+    from tlsweep.source import open_source
+
+    if others_failed and settings.source.name == "glyphs":
+        return None  # it has no faults of its own, and may take half a minute
+    options = settings.source.model_dump(exclude={"name"})
+    if settings.source.name == "glyphs":
+        options["progress"] = progress
+    return open_source(settings.source.name, **options)

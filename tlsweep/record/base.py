@@ -1,0 +1,90 @@
+"""What a record is told, and the record that keeps nothing."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+Status = Literal["finished", "pruned", "failed", "killed"]
+Params = Mapping[str, str | int | float | bool]
+
+
+class TrialRun(abc.ABC):
+    """The record of one trial that is under way."""
+
+    run_id: str | None = None
+
+    @abc.abstractmethod
+    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Metrics of one epoch (1 is the first)."""
+
+    @abc.abstractmethod
+    def end(self, status: Status, summary: Mapping[str, float], reason: str = "") -> None:
+        """Final metrics and how the trial ended. Nothing may be logged after it."""
+
+
+class Record(abc.ABC):
+    """Where runs are recorded: one parent a sweep, one child a trial."""
+
+    @abc.abstractmethod
+    def start_sweep(self, study: str, params: Params) -> str | None:
+        """Open the parent run of a study, or take it up again. Returns its id."""
+
+    @abc.abstractmethod
+    def end_sweep(self, run_id: str | None, status: Status, metrics: Mapping[str, float]) -> None:
+        """Close the parent run."""
+
+    @abc.abstractmethod
+    def keep_files(self, run_id: str | None, files: list[Path]) -> None:
+        """Keep files with a run."""
+
+    @abc.abstractmethod
+    def start_trial(
+        self, parent: str | None, name: str, params: Params, tags: Mapping[str, str]
+    ) -> TrialRun:
+        """Open the run of a trial, below ``parent`` where there is one."""
+
+    @abc.abstractmethod
+    def end_lost(self, run_id: str) -> None:
+        """Close the run of a trial whose process is gone."""
+
+    @abc.abstractmethod
+    def where_to_look(self) -> str:
+        """The command that shows the record, or an empty text."""
+
+
+class _NoTrialRun(TrialRun):
+    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        pass
+
+    def end(self, status: Status, summary: Mapping[str, float], reason: str = "") -> None:
+        pass
+
+
+class NoRecord(Record):
+    """Keeps nothing."""
+
+    def start_sweep(self, study: str, params: Params) -> str | None:
+        """Nothing to open."""
+        return None
+
+    def end_sweep(self, run_id: str | None, status: Status, metrics: Mapping[str, float]) -> None:
+        """Nothing to close."""
+
+    def keep_files(self, run_id: str | None, files: list[Path]) -> None:
+        """Nothing to keep."""
+
+    def start_trial(
+        self, parent: str | None, name: str, params: Params, tags: Mapping[str, str]
+    ) -> TrialRun:
+        """A run that keeps nothing."""
+        return _NoTrialRun()
+
+    def end_lost(self, run_id: str) -> None:
+        """Nothing to close."""
+
+    def where_to_look(self) -> str:
+        """Nowhere."""
+        return ""

@@ -1,0 +1,175 @@
+"""The record in MLflow: a database beside the results, or a tracking server.
+
+A record that breaks while trials train must not break them: after the first contact, a failing
+call is said once on the screen and training goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+# read by MLflow when it is imported. A record of research is nobody else's business; and a server
+# that does not answer is noticed in seconds, not in four minutes.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+
+from mlflow.entities import Metric, Param, RunTag  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.tracking import MlflowClient  # noqa: E402
+
+from tlsweep.errors import Fault, Refusal  # noqa: E402
+from tlsweep.record.base import Params, Record, Status, TrialRun  # noqa: E402
+
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+FLUSH_SECONDS = 2.0  # a database call takes 5 to 30 ms, as long as an epoch of a small network
+_MLFLOW_STATUS: dict[Status, str] = {
+    "finished": "FINISHED",
+    "pruned": "FINISHED",  # MLflow has no such state; the tag tlsweep.status says it
+    "failed": "FAILED",
+    "killed": "KILLED",
+}
+
+
+def open_mlflow(tracking_uri: str | None, experiment: str, output_dir: Path) -> MlflowLedger:
+    """The record at ``tracking_uri``, by default in output_dir/mlflow.db.
+
+    Raises Refusal if it does not answer.
+    """
+    uri = tracking_uri or f"sqlite:///{(output_dir / 'mlflow.db').resolve()}"
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        found = client.get_experiment_by_name(experiment)
+        if found is not None:
+            experiment_id = found.experiment_id
+        else:
+            # beside the database; a server knows its own place
+            place = None if tracking_uri else (output_dir / "artifacts").resolve().as_uri()
+            experiment_id = client.create_experiment(experiment, artifact_location=place)
+    except (MlflowException, OSError, ImportError) as error:
+        raise Refusal(
+            Fault(
+                f"record.tracking_uri={uri}: {str(error).splitlines()[0][:200]}",
+                "the MLflow server or database answers before training starts",
+                "start it (mlflow server), or use record.tracking_uri=null or record=none",
+            )
+        ) from error
+    return MlflowLedger(client, experiment_id, None if tracking_uri else uri)
+
+
+class _Careful:
+    """Calls that may fail without harm, said once."""
+
+    def __init__(self) -> None:
+        self.said = False
+
+    def __call__(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        try:
+            return call(*arguments, **options)
+        except (MlflowException, OSError) as error:
+            if not self.said:
+                warnings.warn(
+                    f"MLflow does not record at present ({str(error).splitlines()[0][:200]});"
+                    " training goes on, and the study keeps its results",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
+            self.said = True
+            return None
+
+
+class MlflowTrialRun(TrialRun):
+    """One child run. Metrics are sent every few seconds and at the end."""
+
+    def __init__(self, client: MlflowClient, run_id: str, careful: _Careful) -> None:
+        self.client, self.run_id, self.careful = client, run_id, careful
+        self.waiting: list[Metric] = []
+        self.sent = time.monotonic()
+
+    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Metrics of one epoch, 1 being the first."""
+        now = int(time.time() * 1000)
+        self.waiting += [Metric(name, value, now, epoch) for name, value in metrics.items()]
+        if time.monotonic() - self.sent > FLUSH_SECONDS:
+            self._flush()
+
+    def end(self, status: Status, summary: Mapping[str, float], reason: str = "") -> None:
+        """Send what is left and close the run."""
+        now = int(time.time() * 1000)
+        self.waiting += [Metric(name, value, now, 0) for name, value in summary.items()]
+        tags = [RunTag("tlsweep.status", status)]
+        if reason:
+            tags.append(RunTag("tlsweep.reason", reason[:4000]))
+        self._flush(tags)
+        self.careful(self.client.set_terminated, self.run_id, _MLFLOW_STATUS[status])
+
+    def _flush(self, tags: list[RunTag] | None = None) -> None:
+        self.careful(self.client.log_batch, self.run_id, metrics=self.waiting, tags=tags or [])
+        self.waiting, self.sent = [], time.monotonic()
+
+
+class MlflowLedger(Record):
+    """Parent and child runs of one MLflow experiment."""
+
+    def __init__(self, client: MlflowClient, experiment_id: str, uri: str | None) -> None:
+        self.client, self.experiment_id, self.uri = client, experiment_id, uri
+        self.careful = _Careful()
+
+    def start_sweep(self, study: str, params: Params) -> str | None:
+        """The parent run of a study: taken up again if the study has one."""
+        quoted = study.replace("'", "")
+        runs = self.client.search_runs(
+            [self.experiment_id], f"tags.`tlsweep.study` = '{quoted}' and tags.`tlsweep.role` = 'sweep'"
+        )
+        if runs:
+            run_id = str(runs[0].info.run_id)
+            self.careful(self.client.update_run, run_id, "RUNNING")
+            return run_id
+        return self._create(study, params, {"tlsweep.study": study, "tlsweep.role": "sweep"})
+
+    def end_sweep(self, run_id: str | None, status: Status, metrics: Mapping[str, float]) -> None:
+        """Close the parent run with the verdict's numbers."""
+        if run_id is not None:
+            run = MlflowTrialRun(self.client, run_id, self.careful)
+            run.end(status, metrics)
+
+    def keep_files(self, run_id: str | None, files: list[Path]) -> None:
+        """Log files as artifacts."""
+        for file in files if run_id is not None else []:
+            self.careful(self.client.log_artifact, run_id, str(file))
+
+    def start_trial(
+        self, parent: str | None, name: str, params: Params, tags: Mapping[str, str]
+    ) -> TrialRun:
+        """A child run of ``parent``, or a run of its own."""
+        tags = {**tags, "tlsweep.role": "trial"}
+        if parent is not None:
+            tags["mlflow.parentRunId"] = parent
+        run_id = self._create(name, params, tags)
+        return MlflowTrialRun(self.client, run_id, self.careful)
+
+    def end_lost(self, run_id: str) -> None:
+        """Close a run whose process is gone, unless that was done."""
+        reason = "its process ended before it did; the trial was run again"
+        self.careful(self.client.set_tag, run_id, "tlsweep.reason", reason)
+        self.careful(self.client.set_tag, run_id, "tlsweep.status", "killed")
+        self.careful(self.client.set_terminated, run_id, "KILLED")
+
+    def where_to_look(self) -> str:
+        """The command that opens MLflow's pages on this record."""
+        return f"mlflow ui --backend-store-uri {self.uri}" if self.uri else ""
+
+    def _create(self, name: str, params: Params, tags: Mapping[str, str]) -> str:
+        run = self.client.create_run(self.experiment_id, run_name=name, tags=dict(tags))
+        entries = [Param(key, str(value)) for key, value in params.items()]
+        self.careful(self.client.log_batch, run.info.run_id, params=entries)
+        return str(run.info.run_id)

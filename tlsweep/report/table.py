@@ -1,0 +1,105 @@
+"""Tables and the verdict on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from tlsweep.verdict import Verdict, accuracy_interval
+
+
+class TrialLike(Protocol):
+    """What a table needs of a trial."""
+
+    @property
+    def number(self) -> int:
+        """Its number in the study."""
+
+    @property
+    def user_attrs(self) -> dict[str, Any]:
+        """Its facts."""
+
+
+def percent(share: float) -> str:
+    """0.9521 as ``95.2 %``."""
+    return f"{100 * share:.1f} %"
+
+
+def with_interval(score: float, interval: Sequence[float]) -> str:
+    """``95.2 %  (93.5 to 96.6)``."""
+    return f"{percent(score)}  ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
+
+
+def verdict_lines(verdict: Verdict, files: Sequence[Path], look: str) -> RenderableType:
+    """The verdict in a few lines, and where to look next."""
+    r = verdict.recommended
+    rows = Table(box=None, show_header=False, pad_edge=False)
+    rows.add_column(justify="left")
+    rows.add_column(justify="left")
+    rows.add_row("recommended", f"plan={r.plan} plan.keep={r.keep_name} train.lr={r.lr:.2g}")
+    rows.add_row("", with_interval(verdict.score, verdict.interval) + "  on the report split")
+    rows.add_row(
+        "kept of the source",
+        f"{r.keep} of {r.n_blocks} blocks, {r.kept_parameters:,} parameters",
+    )
+    for name, control in verdict.controls.items():
+        rows.add_row(name.replace("_", " "), with_interval(control["score"], control["interval"]))
+    page = next((f for f in files if f.suffix == ".html"), None)
+    after = Text(f"\n{verdict.n_trials} trials searched, {verdict.seconds:.0f} s")
+    if page is not None:
+        after.append(f"\nreport   {_short(page)}")
+    if look:
+        after.append(f"\nmlflow   {look}")
+    title = f"verdict: {verdict.study}"
+    return Group(Panel(Group(Text(verdict.sentence + "\n"), rows), title=title), after)
+
+
+def grid_table(trials: Sequence[TrialLike], hits: Path) -> RenderableType:
+    """The trials of a grid with their select-split scores."""
+    table = Table(title="select split", title_justify="left")
+    for name in ("trial", "overrides", "accuracy", "95 % interval", "seconds"):
+        table.add_column(name, justify="left" if name == "overrides" else "right")
+    for trial in trials:
+        facts = trial.user_attrs
+        row = [str(trial.number), str(facts.get("key", ""))]
+        if "hits" in facts:
+            own = accuracy_interval(np.load(hits / facts["hits"])["select"])
+            interval = f"{100 * own.low:.1f} to {100 * own.high:.1f}"
+            row += [percent(own.score), interval, f"{facts['seconds']:.1f}"]
+        else:
+            row += ["failed", str(facts.get("reason", ""))[:60], ""]
+        table.add_row(*row)
+    return table
+
+
+def cuts_table(title: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """The cut points of a source with the cost of what is before each."""
+    table = Table(title=title, title_justify="left")
+    columns = ("index", "name", "aliases", "shape", "parameters", "MFLOPs", "activation kB")
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("name", "aliases") else "right")
+    for row in rows:
+        table.add_row(
+            str(row["index"]),
+            row["name"],
+            ", ".join(row["aliases"]),
+            " x ".join(str(n) for n in row["shape"]),
+            f"{row['parameters']:,}",
+            f"{row['flops'] / 1e6:,.1f}",
+            f"{row['activation_bytes'] / 1e3:,.0f}",
+        )
+    return table
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

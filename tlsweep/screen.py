@@ -1,0 +1,91 @@
+"""What a run shows on the terminal: stages, progress bars, tables. Uses rich."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+console = Console(highlight=False)
+complaints = Console(stderr=True, highlight=False)
+
+
+class Screen:
+    """The bars of one command: one for the stage, one for the trial's epochs.
+
+    Jobs find it through ``current``; a job in another process finds none and shows nothing.
+    """
+
+    def __init__(self) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self.stage_task: TaskID | None = None
+        self.trial_task: TaskID | None = None
+
+    def say(self, text: str) -> None:
+        """A line that stays above the bars."""
+        self.progress.console.print(text)
+
+    def stage(self, text: str, total: int, done: int = 0) -> None:
+        """Begin a stage of ``total`` steps."""
+        self.clear()
+        self.stage_task = self.progress.add_task(text, total=total, completed=done)
+
+    def step(self, done: int, total: int, text: str = "") -> None:
+        """Where the stage stands."""
+        if self.stage_task is None:
+            self.stage(text, total)
+        assert self.stage_task is not None
+        extra = {"description": text} if text else {}
+        self.progress.update(self.stage_task, completed=done, total=total, **extra)  # type: ignore[arg-type]
+
+    def epoch(self, text: str, done: int, total: int) -> None:
+        """Where the running trial stands."""
+        if self.trial_task is None:
+            self.trial_task = self.progress.add_task(text, total=total)
+        self.progress.update(self.trial_task, description=text, completed=done, total=total)
+
+    def clear(self) -> None:
+        """Take the bars away."""
+        for task in (self.stage_task, self.trial_task):
+            if task is not None:
+                self.progress.remove_task(task)
+        self.stage_task = self.trial_task = None
+
+
+_current: Screen | None = None
+
+
+@contextlib.contextmanager
+def shown() -> Iterator[Screen]:
+    """Show bars while the block runs."""
+    global _current
+    screen = Screen()
+    with screen.progress:
+        _current = screen
+        try:
+            yield screen
+        finally:
+            _current = None
+
+
+def current() -> Screen | None:
+    """The screen of the command that runs in this process, if one is shown."""
+    return _current

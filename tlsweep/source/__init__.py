@@ -1,0 +1,9 @@
+"""Sources: the models that transfer starts from.
+
+A source is one file that yields a model and its preprocessing.
+"""
+
+from tlsweep.source.base import Progress, Source
+from tlsweep.source.registry import check_source, open_source, source_names
+
+__all__ = ["Progress", "Source", "check_source", "open_source", "source_names"]

@@ -1,0 +1,263 @@
+"""The source "torchvision": its classification models, with published weights or a checkpoint."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlsweep.errors import Fault, Refusal, unknown_name
+from tlsweep.source.base import Progress, Source, private_rng
+from tlsweep.source.checkpoint import check_file, fit_weights, read_weights, rename_old_names
+from tlsweep.terms import ImageSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torchvision.models import WeightsEnum
+
+# Auxiliary heads run in train mode only and would be a second way out of the model; without
+# transform_input the two would not see the range that their published weights were trained on.
+_INCEPTION = {"aux_logits": False, "transform_input": True, "init_weights": True}
+_BUILD_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "googlenet": _INCEPTION,
+    "inception_v3": _INCEPTION,
+}
+_AUXILIARY = re.compile(r"^(aux1|aux2|AuxLogits)\.")
+_PUBLISHED_HASH = re.compile(r"-([a-f0-9]{8,})\.")
+
+
+class ZooSource(Source):
+    """One torchvision classification model. n_classes: what its own classifier tells apart."""
+
+    def __init__(
+        self,
+        model: str,
+        image: ImageSpec,
+        trained_on: str,
+        n_classes: int,
+        grid: int,
+        weights: Mapping[str, Tensor],
+    ) -> None:
+        self.n_classes = n_classes
+        self._grid = grid
+        super().__init__(model, image, trained_on, f"torchvision {model} {n_classes}", weights)
+
+    def _build(self) -> nn.Module:
+        return build(self.name, self.n_classes, self._grid)
+
+
+def build(model: str, n_classes: int, grid: int) -> nn.Module:
+    """Build torchvision's ``model`` with random weights from the global generator.
+
+    grid: the image size in pixels that vision transformers lay out their position weights for;
+    other models take no notice of it.
+    """
+    from torchvision.models import get_model
+
+    options = dict(_BUILD_OPTIONS.get(model, {}))
+    if model.startswith("vit_"):
+        options["image_size"] = grid
+    built: nn.Module = get_model(model, weights=None, num_classes=n_classes, **options)
+    return built
+
+
+def check(
+    *,
+    model: str,
+    weights: str | None = None,
+    checkpoint: str | Path | None = None,
+    image_size: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Raise one Refusal with every fault of these options; downloads and reads no weights."""
+    faults: list[Fault] = []
+    known = _model_names()
+    if model not in known:
+        faults.append(unknown_name("torchvision model", "source.model", model, known))
+    else:
+        bad_weights = _weights_faults(model, weights)
+        faults += bad_weights
+        if not bad_weights:
+            faults += _size_faults(model, weights, checkpoint, image_size)
+    if weights is None and checkpoint is None:
+        faults.append(
+            Fault(
+                f"source.model={model} without weights",
+                "a source needs weights: source.weights=DEFAULT or source.checkpoint=FILE",
+                "source.weights=DEFAULT",
+            )
+        )
+    if checkpoint is not None:
+        try:
+            check_file(checkpoint)
+        except Refusal as refusal:
+            faults += refusal.faults
+    if faults:
+        raise Refusal(*faults)
+
+
+def open(  # noqa: A001  (always called as zoo.open)
+    *,
+    model: str,
+    weights: str | None = None,
+    checkpoint: str | Path | None = None,
+    image_size: int | None = None,
+    progress: Progress | None = None,
+) -> ZooSource:
+    """Build torchvision's ``model`` with its published weights or those of a checkpoint.
+
+    weights: "DEFAULT" or another name that torchvision gives them; checkpoint: a file of the same
+    architecture, with any number of classes, used instead of the published weights where both are
+    given (``weights`` then says the preprocessing only); image_size: side of the square input in
+    pixels, default the weights' own. Raises Refusal for every fault of these, for a download that
+    is not possible, and for a file that does not fit.
+    """
+    check(model=model, weights=weights, checkpoint=checkpoint, image_size=image_size)
+    published = _published(model, weights)
+    image = _image_spec(published, image_size)
+    if checkpoint is not None:
+        path = Path(checkpoint).expanduser()
+        trained_on = f"checkpoint {path.name}"
+    else:
+        path = _fetch(published, model, progress)
+        trained_on = f"ImageNet-1k (published weights {weights})"
+    grid = _grid(published, checkpoint, image_size)
+    n_classes, fitted = _read_and_fit(model, path, grid)
+    return ZooSource(model, image, trained_on, n_classes, grid, fitted)
+
+
+def _model_names() -> list[str]:
+    import torchvision
+
+    names: list[str] = torchvision.models.list_models(module=torchvision.models)
+    return names
+
+
+def _published(model: str, weights: str | None) -> WeightsEnum:
+    from torchvision.models import get_model_weights
+
+    published: WeightsEnum = get_model_weights(model)[weights or "DEFAULT"]
+    return published
+
+
+def _weights_faults(model: str, weights: str | None) -> list[Fault]:
+    from torchvision.models import get_model_weights
+
+    known = [
+        "DEFAULT",
+        *(entry.name for entry in get_model_weights(model) if entry.name != "DEFAULT"),
+    ]
+    if weights is None or weights in known:
+        return []
+    return [unknown_name(f"name of {model}'s published weights", "source.weights", weights, known)]
+
+
+def _grid(published: WeightsEnum, checkpoint: str | Path | None, image_size: int | None) -> int:
+    """The size that position weights are laid out for: published ones are what they are."""
+    native = _image_spec(published, None).size
+    return image_size if checkpoint is not None and image_size is not None else native
+
+
+def _size_faults(
+    model: str, weights: str | None, checkpoint: str | Path | None, image_size: int | None
+) -> list[Fault]:
+    """Whether the architecture takes images of that size, found by a run without numbers."""
+    import torch
+
+    if image_size is None:
+        return []
+    published = _published(model, weights)
+    native = _image_spec(published, None).size
+    mend = f"source.image_size={native}, the size that the weights were trained at"
+    if image_size < 1:
+        return [Fault(f"source.image_size={image_size}", "a size is at least 1 pixel", mend)]
+    try:
+        shell = _shell(model, 1000, _grid(published, checkpoint, image_size)).eval()
+        with torch.no_grad():
+            shell(torch.zeros(2, 3, image_size, image_size, device="meta"))
+    except Exception as error:  # each architecture refuses a size in its own way
+        rule = f"{model} takes images of that size ({type(error).__name__}: {error})"
+        return [Fault(f"source.image_size={image_size}", rule, mend)]
+    return []
+
+
+def _shell(model: str, n_classes: int, grid: int) -> nn.Module:
+    """The model without numbers in it: shapes only, and for most models quick to build."""
+    import torch
+
+    with private_rng(0):
+        try:
+            with torch.device("meta"):
+                return build(model, n_classes, grid)
+        except NotImplementedError:
+            # RegNet computes its widths with tensors, and those need numbers.
+            return build(model, n_classes, grid).to("meta")
+
+
+def _image_spec(published: WeightsEnum, image_size: int | None) -> ImageSpec:
+    """The weights' preprocessing, its resize scaled with the crop where ``image_size`` is given."""
+    preset = published.transforms
+    assert isinstance(preset, partial), "torchvision gives presets as partials"
+    transforms = preset()
+    crop, resize = transforms.crop_size[0], transforms.resize_size[0]
+    size = crop if image_size is None else image_size
+    return ImageSpec(
+        channels=3,
+        size=size,
+        mean=tuple(transforms.mean),
+        std=tuple(transforms.std),
+        resize=max(size, round(resize * size / crop)),
+    )
+
+
+def _fetch(published: WeightsEnum, model: str, progress: Progress | None) -> Path:
+    """The file of published weights, downloaded into torch's hub folder if it is not there."""
+    import torch
+
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    name = Path(urllib.parse.urlparse(published.url).path).name
+    path = folder / name
+    if path.is_file():
+        return path
+    if progress is not None:
+        progress(0, 1, f"downloading {name}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        expected = _PUBLISHED_HASH.search(name)
+        torch.hub.download_url_to_file(
+            published.url, str(path), expected.group(1) if expected else None, progress=False
+        )
+    except (OSError, RuntimeError) as error:  # no network, no rights; a hash that does not match
+        raise Refusal(
+            Fault(
+                f"source.model={model} source.weights={published.name} (no download: {error})",
+                f"published weights are in {path}, or can be downloaded from {published.url}",
+                f"put {name} into {folder}, or source.checkpoint=FILE",
+            )
+        ) from error
+    if progress is not None:
+        progress(1, 1, f"downloaded {name}")
+    return path
+
+
+def _read_and_fit(model: str, path: Path, grid: int) -> tuple[int, dict[str, Tensor]]:
+    shell = _shell(model, 1000, grid)
+    weights = rename_old_names(read_weights(path), shell.state_dict())
+    if model in _BUILD_OPTIONS:
+        weights = {key: value for key, value in weights.items() if not _AUXILIARY.match(key)}
+    n_classes = _class_count(model, weights, grid)
+    with private_rng(0):
+        expected = build(model, n_classes, grid).state_dict()
+    return n_classes, fit_weights(weights, expected, path, f"torchvision's {model}")
+
+
+def _class_count(model: str, weights: Mapping[str, Tensor], grid: int) -> int:
+    """The number of classes of a checkpoint: the size of what grows with the classes."""
+    many, few = (_shell(model, n, grid).state_dict() for n in (1000, 7))
+    for key, value in many.items():
+        if value.shape != few[key].shape and key in weights and weights[key].dim() > 0:
+            return int(weights[key].shape[0])
+    return 1000  # no classifier in the file: fit_weights says so

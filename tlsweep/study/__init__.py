@@ -1,0 +1,1 @@
+"""Optuna: search space, storage, asking and telling, pruning. The only room that imports it."""

@@ -1,0 +1,68 @@
+"""What a sweep needs of Hydra: composing a job's config, and launching jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig, open_dict
+
+from tlsweep.study.ledger import Ended
+
+
+@dataclass
+class Bench:
+    """Hydra's launcher and config loader behind two calls.
+
+    sweeper: our Hydra sweeper after its ``setup``; options: its ``hydra.sweeper`` values.
+    """
+
+    sweeper: Any
+    options: Any
+    launched: int = 0
+
+    @property
+    def config(self) -> DictConfig:
+        """The config that the sweep was started with."""
+        config: DictConfig = self.sweeper.config
+        return config
+
+    def parser(self) -> OverridesParser:
+        """Hydra's parser, which knows the config groups."""
+        return OverridesParser.create(config_loader=self.sweeper.hydra_context.config_loader)
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The config of a job with these overrides. Raises Hydra's errors."""
+        loader = self.sweeper.hydra_context.config_loader
+        config: DictConfig = loader.load_sweep_config(
+            master_config=self.config, sweep_overrides=list(overrides)
+        )
+        with open_dict(config):
+            config.pop("hydra")
+        return config
+
+    def launch(self, jobs: Sequence[Sequence[str]]) -> list[JobReturn]:
+        """Run one job for each list of overrides, and wait for all of them."""
+        batch = [list(overrides) for overrides in jobs]
+        self.sweeper.validate_batch_is_legal(batch)
+        returns = self.sweeper.launcher.launch(batch, initial_job_idx=self.launched)
+        self.launched += len(batch)
+        return list(returns)
+
+    def folder(self) -> Path:
+        """Hydra's sweep folder, made if it is missing."""
+        folder = Path(str(self.config.hydra.sweep.dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def ended(job: JobReturn) -> Ended:
+    """How a job ended, without raising what it raised."""
+    if job.status == JobStatus.COMPLETED:
+        return Ended(value=job.return_value)
+    error = job._return_value
+    return Ended(error=error if isinstance(error, BaseException) else RuntimeError(str(error)))

@@ -1,0 +1,72 @@
+"""Samplers and pruners by name. A config names one of these; it never names code."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import optuna
+from optuna import pruners, samplers
+
+from tlsweep.errors import Fault, Refusal, unknown_name
+
+SAMPLERS: dict[str, Callable[..., samplers.BaseSampler]] = {
+    "tpe": samplers.TPESampler,
+    "random": samplers.RandomSampler,
+    "cmaes": samplers.CmaEsSampler,
+    "gp": samplers.GPSampler,
+    "qmc": samplers.QMCSampler,
+}
+PRUNERS: dict[str, Callable[..., pruners.BasePruner]] = {
+    "median": pruners.MedianPruner,
+    "percentile": pruners.PercentilePruner,
+    "hyperband": pruners.HyperbandPruner,
+    "threshold": pruners.ThresholdPruner,
+    "none": pruners.NopPruner,
+}
+
+
+def sampler(settings: Mapping[str, Any], seed: int) -> samplers.BaseSampler:
+    """The sampler ``settings["name"]`` with the other entries as its options.
+
+    Raises Refusal for an unknown name or option.
+    """
+    options = dict(settings)
+    if options.get("name") == "tpe":
+        # trials of the fixed list have no parameters; ``group`` lets TPE model the others' jointly
+        options = {"multivariate": True, "group": True, **options}
+    return _make("hydra.sweeper.sampler", SAMPLERS, options, seed=seed)
+
+
+def pruner(settings: Mapping[str, Any]) -> pruners.BasePruner:
+    """The pruner ``settings["name"]`` with the other entries as its options.
+
+    Raises Refusal for an unknown name or option.
+    """
+    return _make("hydra.sweeper.pruner", PRUNERS, dict(settings))
+
+
+def _make(
+    where: str, known: Mapping[str, Callable[..., Any]], options: dict[str, Any], **extra: Any
+) -> Any:
+    name = str(options.pop("name", ""))
+    if name not in known:
+        raise Refusal(unknown_name(where.rsplit(".", 1)[-1], f"{where}.name", name, known))
+    accepted = set(inspect.signature(known[name]).parameters)
+    unknown = [option for option in options if option not in accepted]
+    if unknown:
+        raise Refusal(*(unknown_name(f"{name} option", where, o, sorted(accepted)) for o in unknown))
+    try:
+        return known[name](**{**{k: v for k, v in extra.items() if k in accepted}, **options})
+    except (TypeError, ValueError) as error:
+        raise Refusal(
+            Fault(f"{where}={name} {options}: {error}", "Optuna accepts the options", "correct them")
+        ) from error
+
+
+def silence_experimental() -> None:
+    """Options that Optuna marks experimental are used on purpose; it warns at each use."""
+    import warnings
+
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)

@@ -1,0 +1,78 @@
+"""A trial as the job that runs it sees it: it reports, asks whether to stop, and tells its end.
+
+The job tells the study its result itself. A launcher that loses a job's return value (a killed
+worker, a neighbour's crash) then loses no finished trial.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+import psutil
+from optuna.pruners import BasePruner
+from optuna.trial import TrialState
+
+from tlsweep.study.storage import open_storage
+
+
+class TrialHandle:
+    """One running trial of a study in storage.
+
+    The pruner is passed in because a study in storage forgets it.
+    """
+
+    def __init__(self, storage: str, study: str, number: int, pruner: BasePruner) -> None:
+        self.study = optuna.load_study(study_name=study, storage=open_storage(storage), pruner=pruner)
+        trial_id = self.study._storage.get_trial_id_from_study_id_trial_number(
+            self.study._study_id, number
+        )
+        self.trial = optuna.trial.Trial(self.study, trial_id)
+
+    def begin(self) -> None:
+        """Note which process runs the trial, so that a later session can tell whether it lives."""
+        self.trial.set_user_attr("worker", this_process())
+
+    def note(self, attributes: Mapping[str, Any]) -> None:
+        """Keep facts with the trial (JSON values)."""
+        for name, value in attributes.items():
+            self.trial.set_user_attr(name, value)
+
+    def report(self, epoch: int, score: float) -> bool:
+        """Report an epoch's score. True if the pruner gives the trial up."""
+        self.trial.report(score, epoch)
+        return self.trial.should_prune()
+
+    def finish(self, score: float, *, pruned: bool) -> None:
+        """Tell the study the trial's end."""
+        if pruned:
+            self.study.tell(self.trial.number, state=TrialState.PRUNED, skip_if_finished=True)
+        else:
+            self.study.tell(self.trial.number, score, skip_if_finished=True)
+
+    def fail(self, reason: str) -> None:
+        """Tell the study that the trial failed, and why."""
+        self.trial.set_user_attr("reason", reason)
+        self.study.tell(self.trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def this_process() -> dict[str, Any]:
+    """What identifies this process while it lives, and no other after it."""
+    process = psutil.Process()
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": process.create_time()}
+
+
+def lives(worker: Mapping[str, Any]) -> bool:
+    """Whether the process that ``this_process`` described still runs, on this host.
+
+    One on another host counts as alive: only that host can tell.
+    """
+    if worker["host"] != socket.gethostname():
+        return True
+    try:
+        return abs(psutil.Process(worker["pid"]).create_time() - worker["started"]) < 1.0
+    except psutil.NoSuchProcess:
+        return False

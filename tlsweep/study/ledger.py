@@ -1,0 +1,258 @@
+"""A study's ledger: which trials are to be run, which are under way, which are done.
+
+The ledger is what makes a sweep resumable. It lives in the study's database, so a session that
+was killed at any moment is taken up by the next one: finished trials are counted, the one that
+was under way is given back to the queue, and nothing is run twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from tlsweep.errors import Fault, Refusal, TlsweepError
+from tlsweep.study.handle import lives
+from tlsweep.study.space import Space, suggest
+from tlsweep.study.storage import open_storage
+
+Trial = FrozenTrial  # what the rooms above may know of Optuna: a trial's number, value, attributes
+COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+class TooManyFailures(TlsweepError):
+    """More of the study's trials failed than ``max_failure_rate`` allows."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A trial that is wanted by name. key: its identity in the study; overrides: how to run it."""
+
+    key: str
+    overrides: tuple[str, ...]
+
+    @classmethod
+    def of(cls, overrides: Sequence[str]) -> Item:
+        """The item that is known by its overrides."""
+        return cls(" ".join(overrides), tuple(overrides))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial about to be launched."""
+
+    number: int
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a launched job ended: its return value, or the error that it raised."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+Launch = Callable[[Sequence[Job]], Sequence[Ended]]
+OnTrial = Callable[[FrozenTrial], None]
+
+
+@dataclass
+class Ledger:
+    """The ledger of the study ``name`` in the database at ``storage``.
+
+    facts: what has to be the same whenever the study is taken up (search space, data, training);
+    they are kept with the study and compared. Raises Refusal, in ``open``, if they differ.
+    """
+
+    storage: str
+    name: str
+    sampler: BaseSampler
+    pruner: BasePruner
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    on_trial: OnTrial = lambda trial: None
+    study: optuna.Study = field(init=False)
+
+    def open(self, *, resume: bool) -> Ledger:
+        """Create the study or take it up. Raises Refusal if it exists with other facts."""
+        storage = open_storage(self.storage)
+        names = optuna.study.get_all_study_names(storage)
+        if self.name in names and not resume:
+            raise Refusal(
+                Fault(
+                    f"study={self.name}",
+                    "with sweep.resume=false a study is new; one of that name exists",
+                    f"study={self.name}_2, or sweep.resume=true",
+                )
+            )
+        self.study = optuna.create_study(
+            study_name=self.name,
+            storage=storage,
+            sampler=self.sampler,
+            pruner=self.pruner,
+            direction="maximize",
+            load_if_exists=True,
+        )
+        kept = self.study.user_attrs.get("facts")
+        if kept is None:
+            self.study.set_user_attr("facts", dict(self.facts))
+        elif kept != dict(self.facts):
+            raise Refusal(*_differences(self.name, kept, self.facts))
+        return self
+
+    # ------------------------------------------------------------------ reading
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """The study's trials in these states, in order of their numbers."""
+        return self.study.get_trials(deepcopy=False, states=states or None)
+
+    def completed(self) -> list[FrozenTrial]:
+        """The trials that ran to their end."""
+        return self.trials(TrialState.COMPLETE)
+
+    def ended(self) -> list[FrozenTrial]:
+        """The trials that ended in any way, those that were cut short and run again excepted."""
+        ended = self.trials(*COUNTED, TrialState.FAIL)
+        return [t for t in ended if "cut_short" not in t.user_attrs]
+
+    def counted(self) -> list[FrozenTrial]:
+        """The trials that the budget counts: finished and pruned ones."""
+        return self.trials(*COUNTED)
+
+    # ------------------------------------------------------------------ running
+    def reclaim(self) -> list[FrozenTrial]:
+        """Give trials whose process is gone back to the queue; wait for those that still run.
+
+        Call it with the sweep's lock held. Returns the trials that were under way.
+        """
+        lost = []
+        for trial in self.trials(TrialState.RUNNING):
+            worker = trial.user_attrs.get("worker")
+            while worker and lives(worker) and self._running(trial.number):
+                time.sleep(0.5)
+            if self._running(trial.number):
+                self.requeue(trial, "its process ended before it did")
+                lost.append(trial)
+        return lost
+
+    def requeue(self, trial: FrozenTrial, reason: str) -> None:
+        """Close a trial that was cut short and queue it again under a new number."""
+        kept = ("key", "overrides")
+        attributes = {k: v for k, v in trial.user_attrs.items() if k in kept}
+        # queued first: if we are killed between the two, reclaim finds the trial still running
+        # and `_queued` finds its successor
+        if not self._queued(trial.number):
+            self.study.enqueue_trial(
+                trial.params, user_attrs={**attributes, "retry_of": trial.number}
+            )
+        self._attribute(trial, "reason", reason)
+        self._attribute(trial, "cut_short", True)
+        self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def search(
+        self,
+        space: Space,
+        first: Sequence[Item],
+        launch: Launch,
+        *,
+        n_trials: int,
+        n_jobs: int,
+        max_failure_rate: float,
+    ) -> None:
+        """Run trials until ``n_trials`` are counted: ``first`` in their order, then the sampler's."""
+        self._enqueue(first)
+        while (left := n_trials - len(self.counted())) > 0:
+            self._stop_if_failing(max_failure_rate, n_trials)
+            self._launch([self._ask(space) for _ in range(min(n_jobs, left))], launch)
+
+    def run_list(self, items: Sequence[Item], launch: Launch, *, n_jobs: int) -> None:
+        """Run each item once, those that are counted already excepted."""
+        self._enqueue(items)
+        while waiting := self.trials(TrialState.WAITING):
+            self._launch([self._ask(Space()) for _ in waiting[:n_jobs]], launch)
+
+    def reseed(self, sampler: BaseSampler) -> None:
+        """Ask this sampler from now on."""
+        self.study.sampler = sampler
+
+    # ------------------------------------------------------------------ within
+    def _enqueue(self, items: Sequence[Item]) -> None:
+        known = {trial.user_attrs.get("key") for trial in self.trials()}
+        for item in items:
+            if item.key not in known:
+                attributes = {"key": item.key, "overrides": list(item.overrides)}
+                self.study.enqueue_trial({}, user_attrs=attributes)
+
+    def _ask(self, space: Space) -> Job:
+        trial = self.study.ask()
+        overrides = trial.user_attrs.get("overrides")
+        if overrides is None:
+            overrides = space.overrides(suggest(trial, space.searched))
+            trial.set_user_attr("overrides", overrides)
+        return Job(trial.number, tuple(overrides))
+
+    def _launch(self, jobs: Sequence[Job], launch: Launch) -> None:
+        try:
+            ended = launch(jobs)
+        except BaseException:
+            # Ctrl-C, or a launcher that lost its workers: what is still open goes back
+            for job in jobs:
+                if self._running(job.number):
+                    self.requeue(self.study.trials[job.number], "interrupted")
+            raise
+        for job, end in zip(jobs, ended, strict=True):
+            self._close(job, end)
+            self.on_trial(self.study.trials[job.number])
+
+    def _close(self, job: Job, end: Ended) -> None:
+        # the job has told its own end; this is for jobs of other apps and for those that died
+        trial = self.study.trials[job.number]
+        if end.error is not None:
+            if "reason" not in trial.user_attrs:
+                self._attribute(trial, "reason", f"{type(end.error).__name__}: {end.error}")
+            self.study.tell(job.number, state=TrialState.FAIL, skip_if_finished=True)
+        elif self._running(job.number):
+            self.study.tell(job.number, float(end.value), skip_if_finished=True)
+
+    def _stop_if_failing(self, max_failure_rate: float, n_trials: int) -> None:
+        failed = [t for t in self.ended() if t.state == TrialState.FAIL]
+        if len(failed) > max_failure_rate * n_trials:
+            reasons = sorted({str(t.user_attrs.get("reason", "unknown")) for t in failed})
+            raise TooManyFailures(
+                f"{len(failed)} trials failed, more than sweep.max_failure_rate={max_failure_rate}"
+                f" of {n_trials} allows. Reasons: " + "; ".join(reasons)
+            )
+
+    def _running(self, number: int) -> bool:
+        return self.study.trials[number].state == TrialState.RUNNING
+
+    def _queued(self, number: int) -> bool:
+        return any(t.user_attrs.get("retry_of") == number for t in self.trials())
+
+    def _attribute(self, trial: FrozenTrial, name: str, value: Any) -> None:
+        self.study._storage.set_trial_user_attr(trial._trial_id, name, value)
+
+
+def _differences(name: str, kept: Mapping[str, Any], now: Mapping[str, Any]) -> list[Fault]:
+    faults = [
+        Fault(
+            f"{key}={now.get(key, '(absent)')}; study {name} was made with {kept.get(key, '(absent)')}",
+            "a study answers one question: one search space, one source, one target, one training",
+            f"study={name}_2 to ask another one, or leave that change out",
+        )
+        for key in sorted({*kept, *now})
+        if kept.get(key) != now.get(key)
+    ]
+    return faults[:8]
+
+
+def reason_of_failure(trial: FrozenTrial) -> str | None:
+    """Why a trial failed; None if it did not."""
+    if trial.state != TrialState.FAIL:
+        return None
+    return str(trial.user_attrs.get("reason", "unknown"))

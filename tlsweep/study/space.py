@@ -1,0 +1,187 @@
+"""A search space in Hydra's sweep grammar: which values the study may try for which key."""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
+from hydra.errors import HydraException
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+
+from tlsweep.errors import Fault, Refusal
+
+CUT_KEYS = ("plan.freeze", "plan.keep", "plan.regrow")
+Names = Callable[[], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Space:
+    """``searched``: key to distribution; ``fixed``: overrides that hold in every trial."""
+
+    searched: Mapping[str, BaseDistribution] = field(default_factory=dict)
+    fixed: tuple[str, ...] = ()
+
+    def fingerprint(self) -> dict[str, str]:
+        """The space as text that two sessions can compare."""
+        return {key: distribution_to_json(d) for key, d in sorted(self.searched.items())}
+
+    def samples(self) -> list[str]:
+        """An override for every listed value, and for the lower end of every range."""
+        found = []
+        for key, d in self.searched.items():
+            listed = d.choices if isinstance(d, CategoricalDistribution) else [getattr(d, "low", 0)]
+            found += [f"{key}={_text(value)}" for value in listed]
+        return found
+
+    def overrides(self, params: Mapping[str, Any]) -> list[str]:
+        """The Hydra overrides of one point of the space."""
+        return [*self.fixed, *(f"{key}={_text(value)}" for key, value in params.items())]
+
+
+def _text(value: Any) -> str:
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def parse(arguments: Sequence[str], parser: OverridesParser) -> list[Override]:
+    """Hydra's own reading of the arguments. Raises Refusal with every one that it cannot read."""
+    parsed, faults = [], []
+    for argument in arguments:
+        try:
+            parsed.append(parser.parse_override(argument))
+        except HydraException as error:
+            reason = str(error).splitlines()[0]
+            faults.append(
+                Fault(f"{argument}: {reason}", "overrides are written key=value", "quote the value")
+            )
+    if faults:
+        raise Refusal(*faults)
+    return parsed
+
+
+def build(overrides: Sequence[Override], cut_names: Names) -> Space:
+    """The space that overrides span; those that do not sweep are held fixed.
+
+    cut_names: called where a key of a plan ranges over ``glob(...)``, for the names of the
+    source's cut points. Ranges exclude their end, as in Hydra. Raises Refusal for an empty range.
+    """
+    searched: dict[str, BaseDistribution] = {}
+    fixed = []
+    for override in overrides:
+        key = override.get_key_element()
+        if override.is_sweep_override():
+            searched[key] = _distribution(override, cut_names)
+        else:
+            fixed.append(f"{key}={override.get_value_element_as_str()}")
+    return Space(searched, tuple(fixed))
+
+
+def grid(overrides: Sequence[Override], cut_names: Names) -> list[list[str]]:
+    """Every combination of the listed values, as Hydra's basic sweeper orders them.
+
+    Raises Refusal for an interval, which has no list of values.
+    """
+    lists = []
+    for override in overrides:
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            lists.append([f"{key}={override.get_value_element_as_str()}"])
+        elif isinstance(override.value(), IntervalSweep):
+            raise Refusal(
+                Fault(
+                    override.input_line or key,
+                    "a grid needs lists; an interval has no list of values",
+                    f"name a sampler beside it: sweep=tpe {override.input_line}",
+                )
+            )
+        else:
+            lists.append([f"{key}={value}" for value in values(override, cut_names)])
+    return [list(combination) for combination in itertools.product(*lists)]
+
+
+def values(override: Override, cut_names: Names) -> Iterator[str]:
+    """The listed values of a discrete sweep, as texts."""
+    value = override.value()
+    if isinstance(value, Glob) and override.key_or_group in CUT_KEYS:
+        names = [name for name in cut_names() if _matches(value, name)]
+        if not names:
+            raise Refusal(
+                Fault(
+                    str(override.input_line),
+                    f"the pattern matches a cut point: {', '.join(cut_names())}",
+                    f"{override.key_or_group}=glob(*)",
+                )
+            )
+        return iter(names)
+    return iter(override.sweep_string_iterator())
+
+
+def _matches(glob: Glob, name: str) -> bool:
+    included = any(fnmatch.fnmatchcase(name, pattern) for pattern in glob.include)
+    return included and not any(fnmatch.fnmatchcase(name, pattern) for pattern in glob.exclude)
+
+
+def _distribution(override: Override, cut_names: Names) -> BaseDistribution:
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        low, high, log = value.start, value.end, "log" in value.tags
+        assert low is not None
+        assert high is not None
+        if low > high or (log and low <= 0):
+            raise Refusal(
+                Fault(
+                    str(override.input_line),
+                    "an interval goes from low to high, and above 0 where tagged log",
+                    f"{override.key_or_group}=interval(1e-4,1e-2)",
+                )
+            )
+        if isinstance(low, int) and isinstance(high, int):
+            return IntDistribution(low, high, log=log)
+        return FloatDistribution(float(low), float(high), log=log)
+    if isinstance(value, RangeSweep):
+        ladder = _ladder(override, value)
+        if ladder is not None:
+            return ladder
+    return CategoricalDistribution(list(values(override, cut_names)))
+
+
+def _ladder(override: Override, sweep: RangeSweep) -> BaseDistribution | None:
+    steps = list(sweep.range())
+    if not steps:
+        raise Refusal(
+            Fault(
+                str(override.input_line),
+                "a range is not empty (its end is excluded)",
+                f"{override.key_or_group}=range(0,4)",
+            )
+        )
+    low, high, step = min(steps), max(steps), abs(sweep.step)
+    if all(isinstance(s, int) for s in steps):
+        return IntDistribution(int(low), int(high), step=int(step) or 1)
+    return FloatDistribution(float(low), float(high), step=float(step))
+
+
+def suggest(trial: Any, searched: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+    """One value a key, from the sampler (or from what was enqueued for this trial).
+
+    trial: an Optuna trial that is under way.
+    """
+    params: dict[str, Any] = {}
+    for key, d in searched.items():
+        if isinstance(d, FloatDistribution):
+            params[key] = trial.suggest_float(key, d.low, d.high, step=d.step, log=d.log)
+        elif isinstance(d, IntDistribution):
+            params[key] = trial.suggest_int(key, d.low, d.high, step=d.step, log=d.log)
+        elif isinstance(d, CategoricalDistribution):
+            params[key] = trial.suggest_categorical(key, d.choices)
+    return params

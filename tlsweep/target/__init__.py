@@ -1,0 +1,18 @@
+"""Targets: the data that is transferred to.
+
+A target is one file that yields a partitioned dataset.
+"""
+
+from tlsweep.target.base import Progress, Target
+from tlsweep.target.partition import Partition, partition
+from tlsweep.target.registry import check_target, open_target, target_names
+
+__all__ = [
+    "Partition",
+    "Progress",
+    "Target",
+    "check_target",
+    "open_target",
+    "partition",
+    "target_names",
+]

@@ -1,0 +1,45 @@
+"""A target whose images are one array, all of the same size."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsweep.target.base import Target
+from tlsweep.target.pixels import fit_arrays
+from tlsweep.terms import ImageSpec, Split
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class ArrayTarget(Target):
+    """Images uint8 [n, h, w] or [n, h, w, 3] in memory, brought to a source's size when asked."""
+
+    def __init__(
+        self,
+        name: str,
+        class_names: tuple[str, ...],
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        given: Mapping[Split, NDArray[np.int64]] | None = None,
+        ram_gb: float = 4.0,
+    ) -> None:
+        images = images[..., np.newaxis] if images.ndim == 3 else images
+        self._images = np.ascontiguousarray(images)
+        labels = np.ascontiguousarray(labels, dtype=np.int64)
+        digest = hashlib.sha256(f"{class_names} {self._images.shape}".encode())
+        digest.update(self._images.tobytes())
+        digest.update(labels.tobytes())
+        super().__init__(name, class_names, labels, digest.hexdigest()[:16], given, ram_gb)
+
+    def pixels(self, indices: NDArray[np.int64], image: ImageSpec) -> Tensor:
+        """Bring images to ``image``: uint8 [k, C, size, size]."""
+        import torch
+
+        u8_nchw = torch.from_numpy(self._images[indices]).permute(0, 3, 1, 2)
+        return fit_arrays(u8_nchw, image)

@@ -1,0 +1,71 @@
+"""What every target offers.
+
+Loads no torch before images are asked for, so that refusals are fast.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tlsweep.target.pixels import PixelStore
+from tlsweep.terms import ImageSpec, Split
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tlsweep.target.dataset import TargetDataset
+
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, message) during long work, on the thread that asked for it."""
+
+
+class Target(ABC):
+    """Labelled images, and the splits that came with them.
+
+    name: what the report calls it; class_names: by label; labels: int64 [n]; given: indices of the
+    splits that the data came with (train as FIT, val as SELECT, test as REPORT), often none;
+    fingerprint: hex digest of all images and labels; ram_gb: gigabytes of decoded images kept in
+    memory at one preprocessing. Not shared between threads.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        class_names: tuple[str, ...],
+        labels: NDArray[np.int64],
+        fingerprint: str,
+        given: Mapping[Split, NDArray[np.int64]] | None = None,
+        ram_gb: float = 4.0,
+    ) -> None:
+        self.name = name
+        self.class_names = class_names
+        self.labels = labels
+        self.fingerprint = fingerprint
+        self.given = dict(given or {})
+        self.ram_gb = ram_gb
+        self._stores: dict[ImageSpec, PixelStore] = {}
+
+    @abstractmethod
+    def pixels(self, indices: NDArray[np.int64], image: ImageSpec) -> Tensor:
+        """Images brought to the channels and the size of ``image``: uint8 [k, C, size, size]."""
+
+    def dataset(self, indices: ArrayLike, image: ImageSpec) -> TargetDataset:
+        """The images at ``indices``, in that order, preprocessed as ``image`` says.
+
+        They are decoded now and kept, once for every dataset of the same ``image``, if they fit
+        into ``ram_gb``; else each time they are read. Raises IndexError for an index that is not
+        there.
+        """
+        from tlsweep.target.dataset import TargetDataset
+
+        ids = np.asarray(indices, dtype=np.int64)
+        if len(ids) and not 0 <= ids.min() <= ids.max() < len(self.labels):
+            raise IndexError(f"indices {ids.min()}..{ids.max()} of {len(self.labels)} images")
+        store = self._stores.setdefault(image, PixelStore(len(self.labels), image, self.ram_gb))
+        kept = store.fill(ids, lambda new: self.pixels(new, image))
+        return TargetDataset(self, ids, image, store if kept else None)

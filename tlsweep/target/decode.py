@@ -1,0 +1,72 @@
+"""Image files to pixels: every mode and orientation to what a viewer would show."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsweep.target.pixels import resized
+from tlsweep.terms import ImageSpec
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+_WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def verify(content: bytes) -> str | None:
+    """Decode a file's content once; why it cannot be decoded, or None if it can."""
+    from PIL import Image
+
+    if not content:
+        return "empty file"
+    try:
+        with Image.open(BytesIO(content)) as image:
+            image.load()
+    except Exception as error:
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, a decompression
+        # bomb's own error and more, by format and by where the damage is.
+        lines = str(error).strip().splitlines()
+        return lines[0][:80] if lines else type(error).__name__
+    return None
+
+
+def read_image(path: Path, image: ImageSpec) -> NDArray[np.uint8]:
+    """Decode a file and bring it to ``image``: uint8 [C, size, size].
+
+    The shorter side is brought to image.resize (antialiased bilinear), then the centre is cropped.
+    Raises what Pillow raises for a file that cannot be decoded.
+    """
+    from PIL import Image
+
+    with Image.open(path) as opened:
+        upright = _upright(opened, image.channels)
+    height, width = resized(upright.height, upright.width, image.resize)
+    if (width, height) != upright.size:
+        upright = upright.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = (width - image.size) // 2, (height - image.size) // 2
+    cropped = upright.crop((left, top, left + image.size, top + image.size))
+    pixels = np.asarray(cropped, dtype=np.uint8)
+    return pixels[np.newaxis] if image.channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _upright(opened: Image, channels: int) -> Image:
+    """The image turned as its EXIF orientation says, in 8 bits, grey or RGB."""
+    from PIL import Image, ImageOps
+
+    image = ImageOps.exif_transpose(opened)
+    if image.mode in _WIDE_MODES:
+        # Pillow's own conversion clips 16 bits at 255, which turns most of such an image white.
+        wide = np.asarray(image, dtype=np.float64)
+        image = Image.fromarray(np.clip(np.round(wide / 257), 0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        # Dropping alpha would show whatever colour lies under the clear parts, often black.
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image)
+    return image.convert("L" if channels == 1 else "RGB")

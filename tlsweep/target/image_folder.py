@@ -1,0 +1,282 @@
+"""The target "image_folder": one sub-folder a class, below train/, val/, test/ or all together."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsweep.errors import Fault, Refusal, nearest
+from tlsweep.target.base import Progress, Target
+from tlsweep.target.decode import SUFFIXES, read_image, verify
+from tlsweep.target.limits import ram_faults
+from tlsweep.terms import ImageSpec, Split
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_PART_NAMES = {"train": Split.FIT, "val": Split.SELECT, "test": Split.REPORT}
+_SHOWN = 5  # files named in a refusal
+_POOL_FROM = 16  # images; fewer are decoded without starting threads
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies below a root: files, the class of each, and the part it is in (None: no parts)."""
+
+    root: Path
+    files: tuple[Path, ...]
+    classes: tuple[str, ...]
+    parts: tuple[Split | None, ...]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Class names in the order of their labels."""
+        return tuple(sorted(set(self.classes)))
+
+
+class FolderTarget(Target):
+    """Images in files, decoded when they are asked for."""
+
+    def __init__(self, listing: Listing, fingerprint: str, ram_gb: float) -> None:
+        label_of = {name: label for label, name in enumerate(listing.class_names)}
+        labels = np.array([label_of[name] for name in listing.classes], dtype=np.int64)
+        given = {
+            split: np.flatnonzero([part == split for part in listing.parts])
+            for split in Split
+            if split in listing.parts
+        }
+        self._files = listing.files
+        super().__init__(listing.root.name, listing.class_names, labels, fingerprint, given, ram_gb)
+
+    def pixels(self, indices: NDArray[np.int64], image: ImageSpec) -> Tensor:
+        """Decode files and bring them to ``image``: uint8 [k, C, size, size]."""
+        import torch
+
+        out = np.empty((len(indices), image.channels, image.size, image.size), dtype=np.uint8)
+        files = [self._files[index] for index in indices]
+        for row, decoded in enumerate(_map(lambda file: _read(file, image), files)):
+            out[row] = decoded
+        return torch.from_numpy(out)
+
+
+def check(*, root: str | Path, ram_gb: float = 4.0, progress: Progress | None = None) -> None:
+    """Raise Refusal with every fault that shows without decoding an image."""
+    faults = ram_faults(ram_gb)
+    try:
+        list_images(root)
+    except Refusal as refusal:
+        faults += refusal.faults
+    if faults:
+        raise Refusal(*faults)
+
+
+def open(  # noqa: A001  (always called as image_folder.open)
+    *, root: str | Path, ram_gb: float = 4.0, progress: Progress | None = None
+) -> FolderTarget:
+    """Open root/train/CLASS/*.jpg with optional root/val and root/test, or root/CLASS/*.jpg.
+
+    Every image is read and decoded once, so that a damaged one is named now and not hours later.
+    Raises Refusal with all faults of the folder, or with the images that cannot be decoded.
+    """
+    if faults := ram_faults(ram_gb):
+        raise Refusal(*faults)
+    listing = list_images(root)
+    digests, reasons = _inspect(listing, progress)
+    if reasons:
+        raise Refusal(_damaged(listing, reasons))
+    digest = hashlib.sha256()
+    for file, content in zip(listing.files, digests, strict=True):
+        digest.update(f"{file.relative_to(listing.root).as_posix()} {content}\n".encode())
+    return FolderTarget(listing, digest.hexdigest()[:16], ram_gb)
+
+
+def list_images(root: str | Path) -> Listing:
+    """Find the images below ``root``, in an order that every machine agrees on.
+
+    Raises Refusal with every fault: no such folder, no images, one class only, classes without
+    images, classes of val or test that train lacks.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise Refusal(_no_folder(root))
+    tops = _part_folders(root)
+    found = [
+        (file, folder.name, split)
+        for top, split in tops
+        for folder in _sub_folders(top)
+        for file in _images(folder)
+    ]
+    faults = _layout_faults(root, tops, found)
+    if faults:
+        raise Refusal(*faults)
+    files, classes, parts = zip(*found, strict=True)
+    return Listing(root, files, classes, parts)
+
+
+def _part_folders(root: Path) -> list[tuple[Path, Split | None]]:
+    present = [
+        (root / name, split) for name, split in _PART_NAMES.items() if (root / name).is_dir()
+    ]
+    if present and not (root / "train").is_dir():
+        names = ", ".join(top.name for top, _ in present)
+        raise Refusal(
+            Fault(
+                f"target.root={root} with {names} but no train",
+                "a folder with val or test has train beside them; without parts it has classes",
+                f"rename the folder of the training images to {root / 'train'}",
+            )
+        )
+    return [*present] or [(root, None)]
+
+
+def _sub_folders(folder: Path) -> list[Path]:
+    # Hidden and dunder folders are left by tools (.ipynb_checkpoints, __MACOSX), never classes.
+    inside = (entry for entry in folder.iterdir() if entry.is_dir())
+    return sorted(entry for entry in inside if not entry.name.startswith((".", "__")))
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    for here, folders, files in os.walk(folder, followlinks=True):
+        folders.sort()
+        for name in sorted(files):
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield Path(here) / name
+
+
+def _layout_faults(
+    root: Path,
+    tops: list[tuple[Path, Split | None]],
+    found: list[tuple[Path, str, Split | None]],
+) -> list[Fault]:
+    if not found:
+        return [_no_images(root, tops)]
+    faults = []
+    main = tops[0][1]
+    trained = {name for _, name, split in found if split == main}
+    empty = [
+        str(folder.relative_to(root))
+        for folder in _sub_folders(tops[0][0])
+        if folder.name not in trained
+    ]
+    if empty:
+        faults.append(
+            Fault(
+                f"target.root={root}, no images in {_some(empty)}",
+                f"every class folder holds images ({' '.join(SUFFIXES)})",
+                "add images, or delete the folder",
+            )
+        )
+    if len(trained) < 2:
+        faults.append(
+            Fault(
+                f"target.root={root}, {len(trained)} class(es) to train: {_some(sorted(trained))}",
+                "a classification target has 2 classes or more: one sub-folder each",
+                f"a layout such as {root / 'CLASS' / 'IMAGE.jpg'}",
+            )
+        )
+    strange = Counter(f"{split}: {name}" for _, name, split in found if name not in trained)
+    if strange:
+        faults.append(
+            Fault(
+                f"target.root={root}, classes that train lacks ({_some(sorted(strange))})",
+                "every class of val (select) and test (report) has images in train",
+                "add training images of them, correct the folder names, or delete the folders",
+            )
+        )
+    return faults
+
+
+def _no_folder(root: Path) -> Fault:
+    beside = _sub_folders(root.parent) if root.parent.is_dir() else []
+    guess = nearest(root.name, (folder.name for folder in beside))
+    known = ", ".join(folder.name for folder in beside[:_SHOWN])
+    rule = "the root is an existing folder" + (f"; beside it: {known}" if known else "")
+    mend = f"target.root={root.parent / guess}" if guess else "target.root=FOLDER"
+    return Fault(f"target.root={root}", rule, mend)
+
+
+def _no_images(root: Path, tops: list[tuple[Path, Split | None]]) -> Fault:
+    looked = [str(folder.relative_to(root)) for top, _ in tops for folder in _sub_folders(top)]
+    where = f"looked in {_some(looked)}" if looked else "there are no sub-folders to look in"
+    return Fault(
+        f"target.root={root} without images ({where})",
+        f"images lie in one sub-folder a class and end in {' '.join(SUFFIXES)}",
+        f"a layout such as {root / 'CLASS' / 'IMAGE.jpg'}",
+    )
+
+
+def _damaged(listing: Listing, reasons: dict[Path, str]) -> Fault:
+    shown = [
+        f"{file.relative_to(listing.root)} ({reason})"
+        for file, reason in list(reasons.items())[:_SHOWN]
+    ]
+    more = f", and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
+    return Fault(
+        f"target.root={listing.root}, {len(reasons)} of {len(listing.files)} images: "
+        f"{', '.join(shown)}{more}",
+        "every image can be decoded",
+        "delete these files, or save them again",
+    )
+
+
+def _inspect(listing: Listing, progress: Progress | None) -> tuple[list[str], dict[Path, str]]:
+    """The digest of every file's content, and why those that cannot be decoded cannot be."""
+    digests: list[str] = []
+    reasons: dict[Path, str] = {}
+    for file, (digest, reason) in zip(
+        listing.files, _map(_inspect_file, listing.files), strict=True
+    ):
+        digests.append(digest)
+        if reason is not None:
+            reasons[file] = reason
+        if progress is not None:
+            progress(len(digests), len(listing.files), "checking images")
+    return digests, reasons
+
+
+def _inspect_file(file: Path) -> tuple[str, str | None]:
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        return "", error.strerror or type(error).__name__
+    return hashlib.sha256(content).hexdigest(), verify(content)
+
+
+def _read(file: Path, image: ImageSpec) -> NDArray[np.uint8]:
+    try:
+        return read_image(file, image)
+    except Exception as error:  # see decode.verify; here the file changed after it was checked
+        raise Refusal(
+            Fault(
+                f"{file} ({type(error).__name__}: {error})",
+                "images stay as they were when the target was opened",
+                "put the file back, or start again without it",
+            )
+        ) from error
+
+
+def _map(function: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
+    """Results in order; in threads where there are many (Pillow decodes outside the GIL)."""
+    items = list(items)
+    if len(items) < _POOL_FROM:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        yield from pool.map(function, items)
+
+
+def _some(names: list[str]) -> str:
+    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

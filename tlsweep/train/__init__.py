@@ -1,0 +1,1 @@
+"""Training: one Lightning module and one freeze-schedule callback for every plan and schedule."""

@@ -1,0 +1,161 @@
+"""Fit one plan: data loaders, Trainer, and the predictions of the trained network."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import DDPStrategy
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from tlsweep.config import TrainSettings
+from tlsweep.train.freeze import FreezeCallback
+from tlsweep.train.module import OnEpoch, PlanModule
+from tlsweep.train.network import PlanNetwork
+from tlsweep.train.sampling import EpochSampler, ShareSampler
+from tlsweep.train.schedule import FreezeSchedule
+
+Images = Dataset[tuple[Tensor, int]]
+
+# Lightning announces devices, tips and "max_epochs reached" for every Trainer: sixty times a sweep
+for _name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+_EXPECTED = (
+    # true of small data that is read from memory, and no fault
+    "The '.*_dataloader' does not have many workers",
+    "The number of training batches",
+    # true and meant: frozen blocks stay in eval mode
+    "Found .* module.* in eval mode at the start of training",
+    # Lightning 2.6 against torch 2.15's own pytree
+    r".*isinstance\(treespec, LeafSpec\).* is deprecated",
+)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training gave: metrics of every epoch, and whether it was stopped early on request."""
+
+    history: tuple[dict[str, float], ...]
+    stopped: bool
+
+
+class _LastCheckpoint(pl.Callback):
+    """Writes the run's state after every epoch, whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        part = self.path.with_suffix(".part")
+        trainer.save_checkpoint(part)
+        if trainer.is_global_zero:
+            os.replace(part, self.path)  # noqa: PTH105 - the atomic one
+
+
+def fit(
+    network: PlanNetwork,
+    schedule: FreezeSchedule,
+    data: tuple[Images, Images],
+    train: TrainSettings,
+    *,
+    keep: int,
+    seed: int,
+    on_epoch: OnEpoch | None = None,
+    checkpoint: Path | None = None,
+) -> Fitted:
+    """Train ``network`` in place.
+
+    data: the fit and the select images, as (x [channels, height, width], label); keep: blocks
+    before this one are the source's (lower rate); on_epoch: told each epoch's metrics, True stops;
+    checkpoint: where the state is kept after every epoch, and where ``train.resume`` goes on from.
+    Raises TrialFailure if the loss is not finite.
+    """
+    rank, world = int(os.environ.get("RANK", 0)), train.devices
+    fit_images, select_images = data
+    module = PlanModule(
+        network, train, keep=keep, n_classes=_n_classes(network), seed=seed
+    )
+    module.on_epoch = on_epoch
+    callbacks: list[pl.Callback] = [FreezeCallback(schedule)]
+    if checkpoint is not None:
+        callbacks.append(_LastCheckpoint(checkpoint))
+    trainer = pl.Trainer(
+        max_epochs=train.epochs,
+        accelerator=train.accelerator,
+        devices=world,
+        strategy=_strategy(train, schedule),
+        precision=train.precision,
+        callbacks=callbacks,
+        deterministic="warn" if torch.cuda.is_available() else True,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    n_fit = len(fit_images)  # type: ignore[arg-type]
+    loaders = (
+        _loader(fit_images, EpochSampler(n_fit, seed=seed, rank=rank, world=world), train),
+        _loader(select_images, ShareSampler(len(select_images), rank=rank, world=world), train),  # type: ignore[arg-type]
+    )
+    network.freeze(schedule.freezes[0])
+    network.calibrate((x for x, _ in _plain_loader(fit_images, train)), seed)
+    resume = checkpoint if train.resume and checkpoint is not None and checkpoint.exists() else None
+    with warnings.catch_warnings():
+        for message in _EXPECTED:
+            warnings.filterwarnings("ignore", message=message)
+        trainer.fit(module, *loaders, ckpt_path=resume, weights_only=True)
+    return Fitted(tuple(module.history), module.stopped)
+
+
+@torch.no_grad()
+def predict(
+    network: PlanNetwork, images: Images, train: TrainSettings
+) -> npt.NDArray[np.float32]:
+    """Class probabilities [images, classes] in eval mode, in the order of ``images``."""
+    device = torch.device(
+        "cuda" if torch.cuda.is_available() and train.accelerator != "cpu" else "cpu"
+    )
+    network.eval().to(device)
+    parts = [
+        network(x_bchw.to(device)).float().softmax(1).cpu()
+        for x_bchw, _ in _plain_loader(images, train)
+    ]
+    return torch.cat(parts).numpy()
+
+
+def _n_classes(network: PlanNetwork) -> int:
+    last = [m for m in network.head.modules() if isinstance(m, torch.nn.Linear)][-1]
+    return last.out_features
+
+
+def _strategy(train: TrainSettings, schedule: FreezeSchedule) -> Any:
+    if train.strategy != "ddp":
+        return "auto"
+    # blocks that a later phase thaws take no part in the first phases' backward passes
+    return DDPStrategy(find_unused_parameters=len(schedule.freezes) > 1)
+
+
+def _loader(images: Images, sampler: Any, train: TrainSettings) -> DataLoader[Any]:
+    return DataLoader(
+        images,
+        batch_size=train.batch_size // train.devices,
+        sampler=sampler,
+        num_workers=train.num_workers,
+        persistent_workers=train.num_workers > 0,
+    )
+
+
+def _plain_loader(images: Images, train: TrainSettings) -> DataLoader[Any]:
+    return DataLoader(images, batch_size=max(64, train.batch_size), num_workers=train.num_workers)

@@ -1,0 +1,120 @@
+"""A group of processes that train one plan together, on this machine.
+
+The processes are ours, not Lightning's: its own launcher would run the whole command again in
+each of them, with a second output folder and a second record. The parent keeps the record; the
+group only trains.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import queue
+import socket
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tlsweep.errors import TrialFailure
+
+Tell = Callable[[Any], None]
+Member = Callable[..., Any]
+
+
+def run_in_group(
+    world: int, member: Member, *arguments: Any, on_message: Callable[[Any], None]
+) -> Any:
+    """Call ``member(*arguments, tell)`` in ``world`` processes and return what rank 0 returned.
+
+    member: a function that can be imported by name; ``tell(message)`` in rank 0 reaches
+    ``on_message`` here. Raises TrialFailure with the first error of any rank; the others are ended.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "pytorch_lightning"])
+    messages = context.Queue()
+    with tempfile.TemporaryDirectory(prefix="tlsweep-group-") as folder:
+        port = _free_port()
+        processes = [
+            context.Process(
+                target=_member,
+                args=(rank, world, port, folder, messages, member, arguments),
+                name=f"tlsweep-rank{rank}",
+            )
+            for rank in range(world)
+        ]
+        try:
+            for process in processes:
+                process.start()
+            _wait(processes, messages, on_message)
+        finally:
+            for process in processes:
+                if process.is_alive():
+                    process.terminate()
+                process.join()
+        return _result(Path(folder), [p.exitcode for p in processes])
+
+
+def _member(
+    rank: int, world: int, port: int, folder: str, messages: Any, member: Member, arguments: Any
+) -> None:
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        NODE_RANK="0",
+        WORLD_SIZE=str(world),
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+    )
+    import torch
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
+    tell: Tell = messages.put if rank == 0 else _ignore
+    try:
+        value = member(*arguments, tell)
+    except BaseException as error:
+        reason = str(error) if isinstance(error, TrialFailure) else traceback.format_exc(limit=-3)
+        _write(Path(folder) / f"error{rank}", reason)
+        raise SystemExit(1) from None
+    if rank == 0:
+        _write(Path(folder) / "result", value)
+
+
+def _ignore(message: Any) -> None:
+    """Only rank 0 reports."""
+
+
+def _write(path: Path, value: Any) -> None:
+    part = path.with_suffix(".part")
+    part.write_bytes(pickle.dumps(value))
+    part.replace(path)
+
+
+def _wait(processes: list[Any], messages: Any, on_message: Callable[[Any], None]) -> None:
+    while any(p.is_alive() for p in processes) and not any(p.exitcode for p in processes):
+        with contextlib.suppress(queue.Empty):
+            on_message(messages.get(timeout=0.2))
+    with contextlib.suppress(queue.Empty):
+        while True:
+            on_message(messages.get(timeout=0.2))
+
+
+def _result(folder: Path, codes: list[int | None]) -> Any:
+    # the file was written whole by our own child, so it counts even if the child died at exit
+    result = folder / "result"
+    if result.exists():
+        return pickle.loads(result.read_bytes())  # noqa: S301 - written by our own child just now
+    errors = sorted(folder.glob("error*"))
+    if errors:
+        raise TrialFailure(str(pickle.loads(errors[0].read_bytes())))  # noqa: S301
+    raise TrialFailure(f"a training process ended without a result (exit codes {codes})")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,84 @@
+"""The new layer on top of what is kept: pool, standardise, classify."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+INPUT_GRID = 16  # raw pixels are averaged to at most this many rows and columns
+HIDDEN = 128  # width of the mlp head's hidden layer
+
+
+def pool(z: Tensor, channel_dim: int, grid: int) -> Tensor:
+    """Activations of a cut point as one vector an example.
+
+    z: [batch, ...] with channels at ``channel_dim``. Two spatial dimensions are averaged to at
+    most ``grid`` x ``grid`` cells, any other number of them is averaged whole. Returns
+    [batch, features].
+    """
+    z = z.movedim(channel_dim, 1)
+    if z.ndim == 4:
+        rows, columns = min(grid, z.shape[2]), min(grid, z.shape[3])
+        return functional.adaptive_avg_pool2d(z, (rows, columns)).flatten(1)
+    return z.flatten(2).mean(2) if z.ndim > 2 else z
+
+
+class Head(nn.Module):
+    """Pools activations, standardises them, and scores classes.
+
+    The mean and deviation of every pooled feature are measured once, before training
+    (``calibrate``): without that no single learning rate suits all cut points, since their
+    activations differ in scale by orders of magnitude. Unlike BatchNorm the scale stays fixed,
+    so it does not depend on the batch or on the number of devices.
+
+    shape: of the cut point's activations without the batch; channel_dim: counted with the batch.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, shape: tuple[int, ...], channel_dim: int, n_classes: int, *, grid: int, kind: str
+    ) -> None:
+        super().__init__()
+        self.channel_dim, self.grid = channel_dim, grid
+        n_features = pool(torch.zeros(1, *shape), channel_dim, grid).shape[1]
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("scale", torch.ones(n_features))
+        self.classify: nn.Module
+        if kind == "linear":
+            self.classify = nn.Linear(n_features, n_classes)
+        else:
+            self.classify = nn.Sequential(
+                nn.Linear(n_features, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, n_classes)
+            )
+
+    def forward(self, z: Tensor) -> Tensor:
+        """[batch, ...] activations to [batch, classes] logits."""
+        z_bd = pool(z, self.channel_dim, self.grid)
+        logits: Tensor = self.classify((z_bd - self.mean) * self.scale)
+        return logits
+
+    @torch.no_grad()
+    def calibrate(self, activations: Iterable[Tensor]) -> None:
+        """Set mean and scale from batches of activations, in one streaming pass.
+
+        A feature that hardly varies is not blown up: its deviation counts as at least a tenth of
+        the root mean square of all features' deviations.
+        """
+        count = 0
+        total = torch.zeros_like(self.mean, dtype=torch.float64)
+        squares = torch.zeros_like(total)
+        for z in activations:
+            z_bd = pool(z, self.channel_dim, self.grid).double()
+            count += len(z_bd)
+            total += z_bd.sum(0)
+            squares += z_bd.square().sum(0)
+        mean = total / count
+        variance = (squares / count - mean.square()).clamp_min(0)
+        floor = 0.1 * variance.mean().sqrt() + 1e-12
+        self.mean.copy_(mean)
+        self.scale.copy_(1 / variance.sqrt().clamp_min(floor))

@@ -1,0 +1,75 @@
+"""The network that a plan describes: frozen blocks, trained blocks and a head, in a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tlsweep.train.head import Head
+
+
+class PlanNetwork(nn.Module):
+    """``blocks`` from the input up, then ``head``; the first ``frozen`` blocks are frozen.
+
+    Frozen means: evaluated without a graph (so no backward pass enters them), gradients neither
+    kept nor asked for, BatchNorm and dropout in eval mode whatever ``train()`` is told.
+    """
+
+    def __init__(self, blocks: Sequence[nn.Module], head: Head) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.head = head
+        self.frozen = 0
+
+    def freeze(self, frozen: int) -> None:
+        """Freeze the first ``frozen`` blocks and thaw the others."""
+        if not 0 <= frozen <= len(self.blocks):
+            raise ValueError(f"frozen={frozen} of {len(self.blocks)} blocks")
+        self.frozen = frozen
+        # a tensor that a trained block shares with a frozen one is trained
+        trained = {id(p) for block in self.blocks[frozen:] for p in block.parameters()}
+        for block in self.blocks:
+            for parameter in block.parameters():
+                parameter.requires_grad_(id(parameter) in trained)
+                if not parameter.requires_grad:
+                    parameter.grad = None
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> PlanNetwork:
+        """As in torch, but for the frozen blocks, which stay in eval mode."""
+        super().train(mode)
+        for block in self.blocks[: self.frozen]:
+            block.eval()
+        return self
+
+    def activations(self, x_bchw: Tensor) -> Tensor:
+        """What reaches the head, [batch, ...]."""
+        z = x_bchw
+        with torch.no_grad():
+            for block in self.blocks[: self.frozen]:
+                z = block(z)
+        for block in self.blocks[self.frozen :]:
+            z = block(z)
+        return z
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        """[batch, channels, height, width] images to [batch, classes] logits."""
+        logits: Tensor = self.head(self.activations(x_bchw))
+        return logits
+
+    @torch.no_grad()
+    def calibrate(self, images: Iterable[Tensor], seed: int) -> None:
+        """Measure the head's standardisation on batches of images, as training will see them.
+
+        That is in training mode: a fresh BatchNorm scales by the batch there and by nothing in
+        eval mode, so its eval activations would tell the head the wrong scale. Leaves the global
+        random numbers as they were.
+        """
+        mode = self.training
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.train()
+            self.head.calibrate(self.activations(x_bchw) for x_bchw in images)
+        self.train(mode)

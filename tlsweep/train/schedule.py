@@ -1,0 +1,105 @@
+"""Freeze schedules as plain data: which blocks are frozen in which phase, and what ends a phase.
+
+Pure: loads neither torch nor Lightning.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from tlsweep.plan import TransferPlan
+
+Trigger = Literal["epochs", "plateau", "grad_norm"]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What ends a phase.
+
+    until: ``epochs`` (after ``epochs``), ``plateau`` (after ``patience`` epochs without a lower
+    validation loss) or ``grad_norm`` (once the new layers' mean gradient norm over an epoch is
+    under ``grad_share`` of its first value). ``epochs`` is the longest that any phase may take.
+    """
+
+    until: Trigger = "epochs"
+    epochs: int = 3
+    patience: int = 2
+    grad_share: float = 0.3
+
+
+@dataclass(frozen=True)
+class FreezeSchedule:
+    """``freeze`` of each phase, from the first to the last; the last one has no end."""
+
+    freezes: tuple[int, ...]
+    ending: Ending = field(default_factory=Ending)
+
+    def __post_init__(self) -> None:
+        falling = all(a > b for a, b in zip(self.freezes, self.freezes[1:], strict=False))
+        if not self.freezes or not falling:
+            raise ValueError(f"phases thaw, so freeze falls from phase to phase: {self.freezes}")
+
+
+def constant(plan: TransferPlan) -> FreezeSchedule:
+    """The plan's own freeze point throughout."""
+    return FreezeSchedule((plan.freeze,))
+
+
+def two_phase(plan: TransferPlan, ending: Ending) -> FreezeSchedule:
+    """First only the new layers, then the plan's own freeze point (LP-FT, Kumar et al. 2022)."""
+    return FreezeSchedule(tuple(dict.fromkeys((plan.keep, plan.freeze))), ending)
+
+
+def gradual(plan: TransferPlan, ending: Ending) -> FreezeSchedule:
+    """One more block a phase, from the top down (ULMFiT, Howard and Ruder 2018)."""
+    return FreezeSchedule(tuple(range(plan.keep, plan.freeze - 1, -1)), ending)
+
+
+@dataclass
+class PhaseClock:
+    """Where a training run stands in its schedule; a dictionary of plain numbers when saved."""
+
+    phase: int = 0
+    epochs_in_phase: int = 0
+    best_loss: float = math.inf
+    epochs_without_better: int = 0
+    first_grad_norm: float | None = None
+
+    def tick(self, schedule: FreezeSchedule, loss: float, grad_norm: float, first: float) -> bool:
+        """One epoch has ended. True if a new phase begins.
+
+        loss: validation loss of the epoch; grad_norm: mean over its steps of the new layers'
+        gradient norm; first: that norm at the epoch's first step.
+        """
+        self.epochs_in_phase += 1
+        better = loss < self.best_loss
+        self.best_loss = min(self.best_loss, loss)
+        self.epochs_without_better = 0 if better else self.epochs_without_better + 1
+        if self.first_grad_norm is None:
+            self.first_grad_norm = first
+        if self.phase + 1 >= len(schedule.freezes) or not self._settled(schedule.ending, grad_norm):
+            return False
+        self.phase += 1
+        self.epochs_in_phase = self.epochs_without_better = 0
+        self.best_loss, self.first_grad_norm = math.inf, None
+        return True
+
+    def _settled(self, ending: Ending, grad_norm: float) -> bool:
+        if self.epochs_in_phase >= ending.epochs:
+            return True
+        if ending.until == "plateau":
+            return self.epochs_without_better >= ending.patience
+        if ending.until == "grad_norm":
+            return grad_norm < ending.grad_share * (self.first_grad_norm or 0.0)
+        return False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers, for a checkpoint."""
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        for name, value in state.items():
+            setattr(self, name, value)

@@ -1,0 +1,336 @@
+"""The story of one trial: build the plan's network, train it, score it, tell the study and the record."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlsweep import __version__, screen
+from tlsweep.config import PhasedSchedule, Settings, to_yaml
+from tlsweep.errors import Fault, Refusal, TrialFailure
+from tlsweep.plan import TransferPlan
+from tlsweep.question import Question, open_question
+from tlsweep.terms import Split, Stage
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from tlsweep.record import Record, TrialRun
+    from tlsweep.study.handle import TrialHandle
+    from tlsweep.train.schedule import FreezeSchedule
+
+OnEpoch = Callable[[int, dict[str, float]], bool]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training one plan gave. predictions: split to predicted class indices [images]."""
+
+    history: tuple[dict[str, float], ...]
+    stopped: bool
+    predictions: dict[Split, npt.NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A trial's outcome. scores: split to accuracy; facts: plan, cost and place, as JSON values."""
+
+    scores: dict[str, float]
+    pruned: bool
+    facts: dict[str, Any]
+
+
+def run(settings: Settings) -> TrialResult:
+    """Train one plan once.
+
+    Raises Refusal before any training where the config cannot be carried out, TrialFailure where
+    training itself breaks down. Whatever happens is told to the study and the record first.
+    """
+    handle = _handle(settings)
+    try:
+        question = open_question(settings)
+        plan = question.plan(settings.plan)
+        record = _open_record(settings)
+    except Refusal as refusal:
+        if handle is not None:
+            handle.fail(str(refusal))
+        raise
+    facts = describe(question, plan, settings)
+    run_record = record.start_trial(
+        settings.trial.parent_run if settings.trial else None,
+        trial_name(settings, facts),
+        _params(settings, facts),
+        _tags(settings, question),
+    )
+    if handle is not None:
+        handle.begin()
+        handle.note({"facts": facts, "run_id": run_record.run_id})
+    began = time.monotonic()
+    try:
+        trained = _train(settings, question, _watch(settings, facts, handle, run_record))
+    except TrialFailure as failure:
+        run_record.end("failed", {}, str(failure))
+        if handle is not None:
+            handle.fail(str(failure))
+        raise
+    except (KeyboardInterrupt, SystemExit) as stop:
+        # Lightning turns Ctrl-C into SystemExit(1)
+        run_record.end("killed", {}, "interrupted")
+        raise KeyboardInterrupt from stop
+    except BaseException as error:
+        run_record.end("failed", {}, f"{type(error).__name__}: {error}")
+        if handle is not None:
+            handle.fail(f"{type(error).__name__}: {error}")
+        raise
+    return _close(settings, question, facts, trained, handle, run_record, time.monotonic() - began)
+
+
+# ---------------------------------------------------------------------- training
+def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
+    """Train the plan of ``settings`` in this process (or as one of a group) and predict.
+
+    Only a trial of the confirm stage reads the report split.
+    """
+    from tlsweep.train.fit import fit, predict
+
+    question = open_question(settings)
+    plan = question.plan(settings.plan)
+    network = question.network(plan, settings.train, settings.seed)
+    select = question.images(Split.SELECT)
+    fitted = fit(
+        network,
+        freeze_schedule(settings, plan),
+        (question.images(Split.FIT), select),
+        settings.train,
+        keep=0 if plan.random_weights else plan.keep,
+        seed=settings.seed,
+        on_epoch=on_epoch,
+        checkpoint=_checkpoint(settings),
+    )
+    predictions: dict[Split, Any] = {}
+    if not fitted.stopped and int(os.environ.get("RANK", "0")) == 0:
+        splits = {Split.SELECT: select}
+        if settings.stage == Stage.CONFIRM:
+            splits[Split.REPORT] = question.images(Split.REPORT)
+        for split, images in splits.items():
+            predictions[split] = predict(network, images, settings.train).argmax(1)
+    return Trained(fitted.history, fitted.stopped, predictions)
+
+
+def _train(settings: Settings, question: Question, on_epoch: OnEpoch) -> Trained:
+    if settings.train.devices == 1:
+        return train_plan(settings, on_epoch)
+    from tlsweep.train.group import run_in_group
+
+    def hear(message: tuple[int, dict[str, float]]) -> None:
+        on_epoch(*message)
+
+    trained = run_in_group(settings.train.devices, _train_as_member, settings, on_message=hear)
+    assert isinstance(trained, Trained)
+    return trained
+
+
+def _train_as_member(settings: Settings, tell: Callable[[Any], None]) -> Trained:
+    def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
+        tell((epoch, metrics))
+        return False
+
+    return train_plan(settings, on_epoch)
+
+
+def freeze_schedule(settings: Settings, plan: TransferPlan) -> FreezeSchedule:
+    """The freeze schedule that a config describes, for this plan."""
+    from tlsweep.train.schedule import Ending, constant, gradual, two_phase
+
+    schedule = settings.schedule
+    if not isinstance(schedule, PhasedSchedule):
+        return constant(plan)
+    ending = Ending(**schedule.model_dump(exclude={"name"}))
+    return (two_phase if schedule.name == "two_phase" else gradual)(plan, ending)
+
+
+def _checkpoint(settings: Settings) -> Path | None:
+    # a trial of a study is short and is run again when it is lost; a single one may be long
+    if settings.stage != Stage.SINGLE:
+        return None
+    folder = study_folder(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "last.ckpt"
+
+
+def study_folder(settings: Settings) -> Path:
+    """Where the study's own files are."""
+    return Path(settings.output_dir).resolve() / settings.study_name
+
+
+# ---------------------------------------------------------------------- facts
+def describe(question: Question, plan: TransferPlan, settings: Settings) -> dict[str, Any]:
+    """What a trial is and costs, as JSON values: the plan in indices and names, parameters, FLOPs."""
+    names = [cut.name for cut in question.cuts]
+    kept_cost = question.costs[plan.keep]
+    return {
+        "plan": settings.plan.name,
+        "freeze": plan.freeze,
+        "keep": plan.keep,
+        "regrow": plan.regrow,
+        "n_blocks": plan.n_blocks,
+        "random_weights": plan.random_weights,
+        "state": str(plan.trained_state),
+        "freeze_name": names[plan.freeze],
+        "keep_name": names[plan.keep],
+        "regrow_name": names[plan.regrow],
+        "kept_fraction": round(plan.kept_fraction, 4),
+        "kept_parameters": 0 if plan.random_weights else kept_cost.parameters,
+        "prefix_flops": question.costs[plan.regrow].flops,
+        "lr": settings.train.lr,
+        "lr_ratio": settings.train.lr_ratio,
+        "seed": settings.seed,
+    }
+
+
+def trial_name(settings: Settings, facts: dict[str, Any]) -> str:
+    """A short name for people: ``12 truncate keep=block3 seed=1``."""
+    number = f"{settings.trial.number:03d} " if settings.trial else ""
+    stage = "" if settings.stage == Stage.SEARCH else f" {settings.stage}"
+    return f"{number}{facts['plan']} keep={facts['keep_name']} seed={facts['seed']}{stage}"
+
+
+def _params(settings: Settings, facts: dict[str, Any]) -> dict[str, str | int | float | bool]:
+    train = settings.train
+    return {
+        "source": settings.source.label,
+        "target": settings.target.label,
+        "plan": facts["plan"],
+        "keep": facts["keep_name"],
+        "keep_index": facts["keep"],
+        "freeze_index": facts["freeze"],
+        "regrow_index": facts["regrow"],
+        "kept_fraction": facts["kept_fraction"],
+        "state": facts["state"],
+        "schedule": settings.schedule.name,
+        "lr": train.lr,
+        "lr_ratio": train.lr_ratio,
+        "epochs": train.epochs,
+        "batch_size": train.batch_size,
+        "seed": settings.seed,
+        "stage": settings.stage,
+    }
+
+
+def _tags(settings: Settings, question: Question) -> dict[str, str]:
+    import pytorch_lightning
+    import torch
+
+    return {
+        "tlsweep.study": settings.study_name,
+        "tlsweep.version": __version__,
+        "tlsweep.source_fingerprint": question.source.fingerprint,
+        "tlsweep.target_fingerprint": question.target.fingerprint,
+        "tlsweep.torch": torch.__version__,
+        "tlsweep.lightning": pytorch_lightning.__version__,
+        "tlsweep.config": to_yaml(settings)[:5000],
+    }
+
+
+# ---------------------------------------------------------------------- telling
+def _handle(settings: Settings) -> TrialHandle | None:
+    if settings.trial is None:
+        return None
+    from tlsweep.study.choice import pruner
+    from tlsweep.study.handle import TrialHandle
+
+    name = settings.sweep.pruner if settings.stage == Stage.SEARCH else {"name": "none"}
+    return TrialHandle(
+        settings.trial.storage, settings.trial.study, settings.trial.number, pruner(name)
+    )
+
+
+def _open_record(settings: Settings) -> Record:
+    from tlsweep.record import open_record
+
+    output_dir = Path(settings.output_dir).resolve()
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(unwritable(settings.output_dir, error)) from error
+    return open_record(settings.record, output_dir)
+
+
+def unwritable(output_dir: str, error: OSError) -> Fault:
+    """The fault of an output folder that cannot be written."""
+    return Fault(
+        f"output_dir={output_dir}: {error.strerror or error}",
+        "results are written to output_dir",
+        "output_dir=DIR with a folder that you may write to",
+    )
+
+
+def _watch(
+    settings: Settings, facts: dict[str, Any], handle: TrialHandle | None, run_record: TrialRun
+) -> OnEpoch:
+    shown, name = screen.current(), trial_name(settings, facts)
+
+    def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
+        run_record.log_epoch(epoch + 1, metrics)
+        if shown is not None:
+            text = f"  {name}  accuracy {metrics['select_accuracy']:.3f}"
+            shown.epoch(text, epoch + 1, settings.train.epochs)
+        last = epoch + 1 == settings.train.epochs
+        prune = handle is not None and handle.report(epoch + 1, metrics["select_accuracy"])
+        return prune and not last
+
+    return on_epoch
+
+
+def _close(
+    settings: Settings,
+    question: Question,
+    facts: dict[str, Any],
+    trained: Trained,
+    handle: TrialHandle | None,
+    run_record: TrialRun,
+    seconds: float,
+) -> TrialResult:
+    import numpy as np
+
+    labels = question.target.labels
+    correct = {
+        split: predicted == labels[question.partition[split]]
+        for split, predicted in trained.predictions.items()
+    }
+    scores = {str(split): float(np.mean(hits)) for split, hits in correct.items()}
+    summary = {f"{split}_score": score for split, score in scores.items()}
+    summary |= {
+        "seconds": seconds,
+        "kept_parameters": float(facts["kept_parameters"]),
+        "prefix_flops": float(facts["prefix_flops"]),
+    }
+    if handle is not None and correct:
+        file = save_hits(settings, handle.trial.number, {str(s): h for s, h in correct.items()})
+        handle.note({"hits": file.name, "scores": scores, "seconds": seconds})
+    run_record.end("pruned" if trained.stopped else "finished", summary)
+    if handle is not None:
+        handle.finish(scores.get(Split.SELECT, 0.0), pruned=trained.stopped)
+    return TrialResult(scores, trained.stopped, {**facts, "history": list(trained.history)})
+
+
+def save_hits(settings: Settings, number: int, hits: dict[str, Any]) -> Path:
+    """Write which images of each split were classified rightly, whole or not at all."""
+    import numpy as np
+
+    assert settings.trial is not None
+    folder = study_folder(settings) / "hits"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{settings.trial.study}-{number:05d}.npz"
+    part = file.with_suffix(".part")
+    with part.open("wb") as stream:
+        np.savez_compressed(stream, **hits)
+    part.replace(file)
+    return file
+
+

@@ -1,0 +1,17 @@
+"""Pure functions from measurements to intervals and a recommendation. Loads neither torch nor Optuna."""
+
+from tlsweep.verdict.intervals import Interval, accuracy_interval, difference_interval
+from tlsweep.verdict.reach import Confirmed, CurvePoint, Recommended, Verdict, reach
+from tlsweep.verdict.rule import choose
+
+__all__ = [
+    "Confirmed",
+    "CurvePoint",
+    "Interval",
+    "Recommended",
+    "Verdict",
+    "accuracy_interval",
+    "choose",
+    "difference_interval",
+    "reach",
+]

@@ -1,0 +1,108 @@
+"""Intervals for the accuracy of a plan and for the difference of two plans.
+
+The measurements are a table of hits [replicates, images]: every replicate (seed) classified the
+same images. Both are samples, crossed with each other: another seed would have given another
+row, another draw of images other columns. An interval that looks only at the seeds, or only at
+the images, is too narrow. The variance of the grand mean of such a table is the one of a two-way
+random-effects layout (Searle, Casella and McCulloch 1992, ch. 4); few replicates make it
+uncertain, so its degrees of freedom are Satterthwaite's (1946).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+Hits = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval."""
+
+    score: float
+    low: float
+    high: float
+
+    def as_list(self) -> list[float]:
+        """[low, high]"""
+        return [self.low, self.high]
+
+
+def accuracy_interval(hits: Hits, confidence: float = 0.95) -> Interval:
+    """The accuracy over replicates and images, with its interval, within [0, 1].
+
+    hits: [replicates, images], whether each replicate classified each image rightly.
+    Wilson's interval (1927) at the effective number of images p (1 - p) / variance, as survey
+    statistics does for clustered proportions (Korn and Graubard 1998; Dean and Pagano 2015): it
+    stays inside [0, 1] and does not collapse when every image is a hit.
+    Raises ValueError if the table is empty.
+    """
+    table = _table(hits)
+    p = float(table.mean())
+    variance, freedom = _variance_of_mean(table)
+    n_effective = float(table.shape[1])
+    if variance > 0 and 0 < p < 1:
+        n_effective = min(p * (1 - p) / variance, float(table.size))
+    z = float(stats.t.ppf((1 + confidence) / 2, freedom))
+    spread = z * z / n_effective
+    centre = (p + spread / 2) / (1 + spread)
+    half = z * math.sqrt(p * (1 - p) / n_effective + z * z / (4 * n_effective**2)) / (1 + spread)
+    return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)))
+
+
+def difference_interval(a: Hits, b: Hits, confidence: float = 0.95) -> Interval:
+    """Accuracy of ``a`` minus accuracy of ``b`` on the same images, with its interval.
+
+    a, b: [replicates, images] each. With as many replicates on both sides they are paired by
+    seed; otherwise each image's hit rates over the replicates are. Pairing on images removes what
+    makes an image hard for both.
+    Raises ValueError if the images differ in number.
+    """
+    first, second = _table(a), _table(b)
+    if first.shape[1] != second.shape[1]:
+        raise ValueError(f"{first.shape[1]} and {second.shape[1]} images cannot be paired")
+    if len(first) == len(second):
+        table = first - second
+    else:
+        table = (first.mean(0) - second.mean(0))[None]
+    d = float(table.mean())
+    variance, freedom = _variance_of_mean(table)
+    # two equal tables show no difference, not that there is none: half a hit is the least we see
+    variance = max(variance, (0.5 / table.shape[1]) ** 2)
+    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
+    return Interval(d, max(-1.0, d - half), min(1.0, d + half))
+
+
+def _table(hits: Hits) -> npt.NDArray[np.float64]:
+    table = np.atleast_2d(np.asarray(hits, dtype=np.float64))
+    if table.size == 0 or table.ndim != 2:
+        raise ValueError(f"hits are a table [replicates, images]; got shape {np.shape(hits)}")
+    return table
+
+
+def _variance_of_mean(table: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Variance of the grand mean, and its degrees of freedom."""
+    replicates, images = table.shape
+    if images == 1:
+        return 0.0, 1.0
+    centred = table - table.mean()
+    columns = centred.mean(0)
+    ms_images = replicates * float(columns @ columns) / (images - 1)
+    of_images = ms_images / table.size
+    if replicates == 1:
+        return of_images, images - 1.0
+    rows = centred.mean(1)
+    ms_rows = images * float(rows @ rows) / (replicates - 1)
+    residual = centred - rows[:, None] - columns[None]
+    ms_error = float((residual**2).sum()) / ((replicates - 1) * (images - 1))
+    excess = (ms_rows - ms_error) / table.size  # what seeds add beyond chance; none if negative
+    if excess <= 0:
+        return of_images, images - 1.0
+    variance = of_images + excess
+    uncertainty = of_images**2 / (images - 1) + (ms_rows / table.size) ** 2 / (replicates - 1)
+    return variance, max(1.0, variance**2 / uncertainty)

@@ -1,0 +1,247 @@
+"""From confirmed plans to a verdict: recommendation, scores with intervals, one plain sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tlsweep.verdict.intervals import Interval, accuracy_interval, difference_interval
+from tlsweep.verdict.rule import Rule, choose
+
+Hits = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A plan and its hits.
+
+    facts: as a trial notes them (plan, freeze, keep, regrow, names, cost); controls: the control
+    names that this plan answers to; select_hits: [replicates, images]; report_hits: the same on
+    the report split, None for a plan that was only searched.
+    """
+
+    facts: Mapping[str, Any]
+    select_hits: Hits
+    report_hits: Hits | None
+    controls: tuple[str, ...] = ()
+    candidate: bool = True
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Kept blocks, then trained kept blocks, then blocks in all: what a user pays for."""
+        f = self.facts
+        return f["keep"], f["keep"] - f["freeze"], f["regrow"]
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """The plan to use."""
+
+    plan: str
+    freeze: int
+    keep: int
+    regrow: int
+    keep_name: str
+    kept_fraction: float
+    n_blocks: int
+    kept_parameters: int
+    lr: float
+    lr_ratio: float
+    state: str
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Score at one cut point. split: the split it was measured on; replicates: trainings behind it."""
+
+    cut: str
+    index: int
+    state: str
+    score: float
+    interval: list[float]
+    split: str
+    replicates: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to a question, as it is written to verdict.json."""
+
+    study: str
+    metric: str
+    recommended: Recommended
+    score: float
+    interval: list[float]
+    controls: dict[str, dict[str, Any]]
+    curve: list[CurvePoint]
+    n_trials: int
+    seconds: float
+    sentence: str
+    helped: bool
+    confidence: float
+    replicates: int
+    report_images: int
+    select_images: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def reach(
+    study: str,
+    confirmed: Sequence[Confirmed],
+    searched: Sequence[Confirmed],
+    *,
+    rule: Rule,
+    confidence: float,
+    n_trials: int,
+    seconds: float,
+) -> Verdict:
+    """The verdict of a study.
+
+    confirmed: plans with replicates on the report split, the controls among them; searched: other
+    plans, for the curve. The choice is made on the select split; every score that is quoted comes
+    from the report split. Raises ValueError if no confirmed plan is a candidate.
+    """
+    chosen = choose([c for c in confirmed if c.candidate], rule, confidence)
+    assert chosen.report_hits is not None
+    score = accuracy_interval(chosen.report_hits, confidence)
+    controls = {
+        name: _control(chosen.report_hits, c, confidence)
+        for c in confirmed
+        for name in c.controls
+        if c.report_hits is not None
+    }
+    helped = _helped(chosen, controls)
+    return Verdict(
+        study=study,
+        metric="accuracy",
+        recommended=Recommended(
+            **{name: chosen.facts[name] for name in Recommended.__dataclass_fields__}
+        ),
+        score=score.score,
+        interval=score.as_list(),
+        controls=controls,
+        curve=_curve(confirmed, searched, confidence),
+        n_trials=n_trials,
+        seconds=seconds,
+        sentence=_sentence(chosen, score, controls, helped, confidence),
+        helped=helped,
+        confidence=confidence,
+        replicates=len(chosen.report_hits),
+        report_images=chosen.report_hits.shape[1],
+        select_images=chosen.select_hits.shape[1],
+    )
+
+
+def _control(chosen: Hits, control: Confirmed, confidence: float) -> dict[str, Any]:
+    assert control.report_hits is not None
+    own = accuracy_interval(control.report_hits, confidence)
+    less = difference_interval(chosen, control.report_hits, confidence)
+    return {
+        "score": own.score,
+        "interval": own.as_list(),
+        "recommended_minus_this": less.score,
+        "difference_interval": less.as_list(),
+        "keep_name": control.facts["keep_name"],
+    }
+
+
+def _helped(chosen: Confirmed, controls: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the source's weights helped: the plan beats the controls that have none of them."""
+    if chosen.facts["keep"] == 0:
+        return False
+    without = [controls[n] for n in ("scratch", "random_features") if n in controls]
+    return all(control["difference_interval"][0] > 0 for control in without)
+
+
+def _curve(
+    confirmed: Sequence[Confirmed], searched: Sequence[Confirmed], confidence: float
+) -> list[CurvePoint]:
+    best: dict[tuple[str, int], Confirmed] = {}
+    for plan in [*confirmed, *searched]:
+        if not _on_curve(plan.facts):
+            continue
+        place = (plan.facts["state"], plan.facts["keep"])
+        known = best.get(place)
+        # where several plans keep the same blocks, the select split says which one is shown
+        if known is None or _rank(plan) > _rank(known):
+            best[place] = plan
+    return [_point(best[place], confidence) for place in sorted(best)]
+
+
+def _on_curve(facts: Mapping[str, Any]) -> bool:
+    if facts["random_weights"] or (facts["keep"] == 0 and facts["regrow"] > 0):
+        return False  # nothing of the source is in it
+    return facts["state"] == "tuned" or facts["regrow"] == facts["keep"]
+
+
+def _rank(plan: Confirmed) -> tuple[bool, float]:
+    return plan.report_hits is not None, float(plan.select_hits.mean())
+
+
+def _point(plan: Confirmed, confidence: float) -> CurvePoint:
+    split = "select" if plan.report_hits is None else "report"
+    hits = plan.select_hits if plan.report_hits is None else plan.report_hits
+    own = accuracy_interval(hits, confidence)
+    return CurvePoint(
+        cut=plan.facts["keep_name"],
+        index=plan.facts["keep"],
+        state=plan.facts["state"],
+        score=own.score,
+        interval=own.as_list(),
+        split=split,
+        replicates=len(hits),
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _sentence(
+    chosen: Confirmed,
+    score: Interval,
+    controls: Mapping[str, Mapping[str, Any]],
+    helped: bool,
+    confidence: float,
+) -> str:
+    facts = chosen.facts
+    what = _what(facts)
+    scored = (
+        f"{what} scores {_percent(score.score)} "
+        f"({confidence:.0%} interval {_percent(score.low)} to {_percent(score.high)})."
+    )
+    if facts["keep"] == 0:
+        return f"Transfer did not help: keep nothing of the source. {scored}"
+    if not helped:
+        equal = [
+            name.replace("_", " ")
+            for name in ("scratch", "random_features")
+            if name in controls and controls[name]["difference_interval"][0] <= 0
+        ]
+        return (
+            f"{scored} But it is not shown that transfer helped: {' and '.join(equal)}"
+            f" may do as well."
+        )
+    margins = [
+        f"{100 * controls[n]['recommended_minus_this']:.1f} points above {n.replace('_', ' ')}"
+        for n in ("scratch", "random_features")
+        if n in controls
+    ]
+    return f"{scored} Transfer helped: {', '.join(margins)}." if margins else scored
+
+
+def _what(facts: Mapping[str, Any]) -> str:
+    keep, freeze, regrow, n = facts["keep"], facts["freeze"], facts["regrow"], facts["n_blocks"]
+    if keep == 0:
+        return "A head on the raw input" if regrow == 0 else "The architecture trained from scratch"
+    kept = f"all {n} blocks" if keep == n else f"{keep} of {n} blocks (up to {facts['keep_name']})"
+    frozen = "frozen" if freeze == keep else "tuned" if freeze == 0 else f"the first {freeze} frozen"
+    fresh = f", {regrow - keep} fresh blocks above" if regrow > keep else ""
+    return f"Keeping {kept}, {frozen}{fresh},"
