@@ -29,7 +29,7 @@ def refuse_ddp(settings: config.Settings) -> None:
 def check_combinations(
     bench: Bench, plain: Sequence[str], combinations: Sequence[Sequence[str]]
 ) -> None:
-    """Compose every job of a grid and resolve its plan. Raises Refusal with all their faults."""
+    """Compose every job of a grid and resolve its plan. Raises Refusal with all faults."""
     faults = []
     for overrides in combinations:
         try:

@@ -1,4 +1,4 @@
-"""The command line: Hydra's entry, sub-commands, and refusals printed so that they can be mended."""
+"""The command line: Hydra's entry, sub-commands, and refusals printed so that they can help."""
 
 from __future__ import annotations
 
@@ -178,8 +178,12 @@ def _refusal_of(error: Exception) -> Refusal | None:
 
     if isinstance(error, HydraException | OmegaConfBaseException):
         lines = [line for line in str(error).splitlines() if line.strip()]
-        return Refusal(Fault(lines[0], " ".join(lines[1:4]) or "see --help", "correct that override"))
-    if isinstance(error, PermissionError | NotADirectoryError | FileExistsError | IsADirectoryError):
+        return Refusal(
+            Fault(lines[0], " ".join(lines[1:4]) or "see --help", "correct that override")
+        )
+    if isinstance(
+        error, PermissionError | NotADirectoryError | FileExistsError | IsADirectoryError
+    ):
         return Refusal(
             Fault(
                 f"{error.filename}: {error.strerror}",

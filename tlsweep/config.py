@@ -1,4 +1,4 @@
-"""The schema of conf/, and the only reader of OmegaConf objects: below this door all is plain values.
+"""The schema of conf/, and the only reader of OmegaConf: below this door all is plain values.
 
 ``read`` turns a composed config into Settings and reports every fault at once.
 """
@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tlsweep.errors import Fault, Refusal, unknown_name
+from tlsweep.terms import Stage
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -89,7 +90,9 @@ class ImageFolderTarget(_Target):
     def label(self) -> str:
         """The folder's own name."""
         last = self.root.rstrip("/").rsplit("/", 1)[-1]
-        return "".join(c if c.isalnum() or c in "._-" else "_" for c in last).strip("._-") or "images"
+        return (
+            "".join(c if c.isalnum() or c in "._-" else "_" for c in last).strip("._-") or "images"
+        )
 
 
 class PlanSettings(_Section):
@@ -218,7 +221,7 @@ class Settings(_Section):
     study: PosixName | None
     output_dir: str
     seed: Annotated[int, Field(ge=0, lt=2**31)]
-    stage: Literal["single", "grid", "search", "confirm"]
+    stage: Stage
     trial: TrialIdentity | None
 
     @property
@@ -281,7 +284,11 @@ _VARIANTS |= {"mnist", "fashion_mnist", "cifar10", "cifar100", "two_phase", "gra
 def _fault(entry: dict[str, Any], plain: dict[Any, Any]) -> Fault:
     # pydantic puts the chosen variant of a union into the path ("source.glyphs.cache_dir")
     loc = list(entry["loc"])
-    if len(loc) > 1 and loc[0] in ("source", "target", "schedule", "record") and loc[1] in _VARIANTS:
+    if (
+        len(loc) > 1
+        and loc[0] in ("source", "target", "schedule", "record")
+        and loc[1] in _VARIANTS
+    ):
         del loc[1]
     key = ".".join(str(part) for part in loc)
     value, kind, context = entry["input"], entry["type"], entry.get("ctx", {})
@@ -291,12 +298,18 @@ def _fault(entry: dict[str, Any], plain: dict[Any, Any]) -> Fault:
         return Fault(f"{key} is not set", "this value has no default", f"{key}=VALUE")
     if kind == "missing":
         return Fault(f"{key} is missing", "every key of conf/ has a value", f"+{key}=VALUE")
-    if kind in ("literal_error", "union_tag_invalid"):
+    if kind in ("literal_error", "union_tag_invalid", "enum"):
         return _unknown_choice(key, entry)
     if kind == "value_error":
         return Fault(f"{key}: {context.get('error')}", str(context.get("error")), _mend_of(key))
-    rule = entry["msg"].replace("Input should be", "the value is").replace("String should", "it should")
-    return Fault(f"{key}={value}", rule, f"{key}={_nearest_allowed(context) or 'a value like that'}")
+    rule = (
+        entry["msg"]
+        .replace("Input should be", "the value is")
+        .replace("String should", "it should")
+    )
+    return Fault(
+        f"{key}={value}", rule, f"{key}={_nearest_allowed(context) or 'a value like that'}"
+    )
 
 
 def _unknown_key(key: str, loc: list[Any], plain: dict[Any, Any]) -> Fault:

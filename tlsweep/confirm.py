@@ -111,11 +111,7 @@ def _random_features(best: dict[Identity, Trial]) -> Plan | None:
 def replicates(plans: Iterable[Plan], settings: Settings) -> list[Item]:
     """One item a plan and seed. The search's own seed is not used again: it chose the plans."""
     seeds = range(settings.seed + 1, settings.seed + 1 + settings.sweep.confirm.seeds)
-    return [
-        Item.of((*plan.overrides, f"seed={seed}"))
-        for plan in plans
-        for seed in seeds
-    ]
+    return [Item.of((*plan.overrides, f"seed={seed}")) for plan in plans for seed in seeds]
 
 
 def evidence(

@@ -1,4 +1,4 @@
-"""The one error family: what the user can mend is a Refusal, what only one trial suffers a TrialFailure."""
+"""The one error family: a Refusal can be mended by the user, a TrialFailure ends one trial."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class TlsweepError(Exception):
     """Base of every error that tlsweep raises on purpose."""
 
 
-class Refusal(TlsweepError):
-    """The request cannot be carried out as written. Carries every fault found, not only the first."""
+class Refusal(TlsweepError):  # noqa: N818 - a word of the project
+    """The request cannot be carried out as written; carries every fault found, not the first."""
 
     def __init__(self, *faults: Fault) -> None:
         if not faults:
@@ -39,8 +39,8 @@ class Refusal(TlsweepError):
         return "\n".join(str(fault) for fault in self.faults)
 
 
-class TrialFailure(TlsweepError):
-    """One trial cannot go on (a NaN loss, say); the sweep can. The message is the recorded reason."""
+class TrialFailure(TlsweepError):  # noqa: N818 - a word of the project
+    """One trial cannot go on (a NaN loss, say), the sweep can. The message is what is recorded."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""The transfer plan: which of four states each block of the source is in. Pure; loads nothing heavy.
+"""The transfer plan: which of four states each block of the source is in. Pure.
 
 A source with L blocks has cut points 0..L. Three of them make a plan::
 
@@ -87,5 +87,5 @@ class TransferPlan:
 
     @property
     def trained_state(self) -> BlockState:
-        """``frozen`` if every kept block is frozen, else ``tuned``: the curve that the plan is on."""
+        """``frozen`` if all kept blocks are frozen, else ``tuned``: the curve that the plan is on."""
         return BlockState.FROZEN if self.freeze == self.keep else BlockState.TUNED

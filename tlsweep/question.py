@@ -54,7 +54,7 @@ class Question:
         return TransferPlan(**index, n_blocks=self.cuts.n_blocks, random_weights=random)
 
     def network(self, plan: TransferPlan, train: TrainSettings, seed: int) -> PlanNetwork:
-        """The network of a plan: kept blocks with their weights, fresh ones and head from ``seed``."""
+        """The network of a plan: kept blocks with their weights, fresh ones drawn from ``seed``."""
         import torch
 
         from tlsweep.cut import section
@@ -154,7 +154,9 @@ def _partition(settings: Settings, target: Target) -> Partition:
     )
 
 
-def _check_source(settings: Settings, progress: Progress | None, others_failed: bool) -> Source | None:
+def _check_source(
+    settings: Settings, progress: Progress | None, others_failed: bool
+) -> Source | None:
     from tlsweep.source import open_source
 
     if others_failed and settings.source.name == "glyphs":

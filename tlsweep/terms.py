@@ -38,7 +38,7 @@ class ImageSpec:
 
     channels: 1 or 3; size: height and width in pixels; mean, std: per channel, for inputs in [0, 1];
     resize: length in pixels that the shorter side is brought to before the centre crop of ``size``
-    (equal to ``size`` where the source wants no crop).
+    (``size`` where the source wants no crop).
     """
 
     channels: int

@@ -1,4 +1,4 @@
-"""The story of one trial: build the plan's network, train it, score it, tell the study and the record."""
+"""The story of one trial: build the plan's network, train it, score it, tell how it ended."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def study_folder(settings: Settings) -> Path:
 
 # ---------------------------------------------------------------------- facts
 def describe(question: Question, plan: TransferPlan, settings: Settings) -> dict[str, Any]:
-    """What a trial is and costs, as JSON values: the plan in indices and names, parameters, FLOPs."""
+    """What a trial is and costs, as JSON values: indices and names of its plan, parameters, FLOPs."""
     names = [cut.name for cut in question.cuts]
     kept_cost = question.costs[plan.keep]
     return {
@@ -223,16 +223,15 @@ def _params(settings: Settings, facts: dict[str, Any]) -> dict[str, str | int | 
 
 
 def _tags(settings: Settings, question: Question) -> dict[str, str]:
-    import pytorch_lightning
-    import torch
+    from importlib.metadata import version
 
     return {
         "tlsweep.study": settings.study_name,
         "tlsweep.version": __version__,
         "tlsweep.source_fingerprint": question.source.fingerprint,
         "tlsweep.target_fingerprint": question.target.fingerprint,
-        "tlsweep.torch": torch.__version__,
-        "tlsweep.lightning": pytorch_lightning.__version__,
+        "tlsweep.torch": version("torch"),
+        "tlsweep.lightning": version("pytorch-lightning"),
         "tlsweep.config": to_yaml(settings)[:5000],
     }
 
@@ -332,5 +331,3 @@ def save_hits(settings: Settings, number: int, hits: dict[str, Any]) -> Path:
         np.savez_compressed(stream, **hits)
     part.replace(file)
     return file
-
-

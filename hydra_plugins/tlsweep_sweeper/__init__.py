@@ -48,7 +48,7 @@ class TlsweepSweeper(Sweeper):
     hydra_context: HydraContext | None
 
     def __init__(self, **options: Any) -> None:
-        self.options = {
+        self.options: dict[str, Any] = {
             key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
             for key, value in options.items()
         }

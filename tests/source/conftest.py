@@ -1,4 +1,4 @@
-"""Sources that are quick to make: a glyph network trained for a second, small torchvision models."""
+"""Sources that are quick to make: a glyph network of four steps, small torchvision models."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from tlsweep.source import Source, open_source
 from tlsweep.source.base import private_rng
 from tlsweep.source.glyph_pretraining import Recipe
 from tlsweep.source.zoo import build
-
-TINY = Recipe(steps=4, batch_size=8, holdout=16)
 
 
 @pytest.fixture(scope="session")

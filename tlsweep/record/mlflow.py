@@ -21,12 +21,12 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
 
-from mlflow.entities import Metric, Param, RunTag  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
-from mlflow.tracking import MlflowClient  # noqa: E402
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 
-from tlsweep.errors import Fault, Refusal  # noqa: E402
-from tlsweep.record.base import Params, Record, Status, TrialRun  # noqa: E402
+from tlsweep.errors import Fault, Refusal
+from tlsweep.record.base import Params, Record, Status, TrialRun
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -128,7 +128,8 @@ class MlflowLedger(Record):
         """The parent run of a study: taken up again if the study has one."""
         quoted = study.replace("'", "")
         runs = self.client.search_runs(
-            [self.experiment_id], f"tags.`tlsweep.study` = '{quoted}' and tags.`tlsweep.role` = 'sweep'"
+            [self.experiment_id],
+            f"tags.`tlsweep.study` = '{quoted}' and tags.`tlsweep.role` = 'sweep'",
         )
         if runs:
             run_id = str(runs[0].info.run_id)

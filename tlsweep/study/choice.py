@@ -36,7 +36,8 @@ def sampler(settings: Mapping[str, Any], seed: int) -> samplers.BaseSampler:
     if options.get("name") == "tpe":
         # trials of the fixed list have no parameters; ``group`` lets TPE model the others' jointly
         options = {"multivariate": True, "group": True, **options}
-    return _make("hydra.sweeper.sampler", SAMPLERS, options, seed=seed)
+    made: samplers.BaseSampler = _make("hydra.sweeper.sampler", SAMPLERS, options, seed=seed)
+    return made
 
 
 def pruner(settings: Mapping[str, Any]) -> pruners.BasePruner:
@@ -44,7 +45,8 @@ def pruner(settings: Mapping[str, Any]) -> pruners.BasePruner:
 
     Raises Refusal for an unknown name or option.
     """
-    return _make("hydra.sweeper.pruner", PRUNERS, dict(settings))
+    made: pruners.BasePruner = _make("hydra.sweeper.pruner", PRUNERS, dict(settings))
+    return made
 
 
 def _make(
@@ -56,12 +58,16 @@ def _make(
     accepted = set(inspect.signature(known[name]).parameters)
     unknown = [option for option in options if option not in accepted]
     if unknown:
-        raise Refusal(*(unknown_name(f"{name} option", where, o, sorted(accepted)) for o in unknown))
+        raise Refusal(
+            *(unknown_name(f"{name} option", where, o, sorted(accepted)) for o in unknown)
+        )
     try:
         return known[name](**{**{k: v for k, v in extra.items() if k in accepted}, **options})
     except (TypeError, ValueError) as error:
         raise Refusal(
-            Fault(f"{where}={name} {options}: {error}", "Optuna accepts the options", "correct them")
+            Fault(
+                f"{where}={name} {options}: {error}", "Optuna accepts the options", "correct them"
+            )
         ) from error
 
 

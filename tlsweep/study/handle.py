@@ -26,7 +26,9 @@ class TrialHandle:
     """
 
     def __init__(self, storage: str, study: str, number: int, pruner: BasePruner) -> None:
-        self.study = optuna.load_study(study_name=study, storage=open_storage(storage), pruner=pruner)
+        self.study = optuna.load_study(
+            study_name=study, storage=open_storage(storage), pruner=pruner
+        )
         trial_id = self.study._storage.get_trial_id_from_study_id_trial_number(
             self.study._study_id, number
         )
@@ -73,6 +75,6 @@ def lives(worker: Mapping[str, Any]) -> bool:
     if worker["host"] != socket.gethostname():
         return True
     try:
-        return abs(psutil.Process(worker["pid"]).create_time() - worker["started"]) < 1.0
+        return bool(abs(psutil.Process(worker["pid"]).create_time() - worker["started"]) < 1.0)
     except psutil.NoSuchProcess:
         return False

@@ -26,7 +26,7 @@ Trial = FrozenTrial  # what the rooms above may know of Optuna: a trial's number
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-class TooManyFailures(TlsweepError):
+class TooManyFailures(TlsweepError):  # noqa: N818 - a word of the project
     """More of the study's trials failed than ``max_failure_rate`` allows."""
 
 
@@ -164,7 +164,7 @@ class Ledger:
         n_jobs: int,
         max_failure_rate: float,
     ) -> None:
-        """Run trials until ``n_trials`` are counted: ``first`` in their order, then the sampler's."""
+        """Run trials until ``n_trials`` are counted: ``first`` in order, then the sampler's."""
         self._enqueue(first)
         while (left := n_trials - len(self.counted())) > 0:
             self._stop_if_failing(max_failure_rate, n_trials)
@@ -241,7 +241,7 @@ class Ledger:
 def _differences(name: str, kept: Mapping[str, Any], now: Mapping[str, Any]) -> list[Fault]:
     faults = [
         Fault(
-            f"{key}={now.get(key, '(absent)')}; study {name} was made with {kept.get(key, '(absent)')}",
+            f"{key}={now.get(key, '(absent)')}; study {name} has {kept.get(key, '(absent)')}",
             "a study answers one question: one search space, one source, one target, one training",
             f"study={name}_2 to ask another one, or leave that change out",
         )

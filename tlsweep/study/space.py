@@ -135,9 +135,7 @@ def _distribution(override: Override, cut_names: Names) -> BaseDistribution:
     value = override.value()
     if isinstance(value, IntervalSweep):
         low, high, log = value.start, value.end, "log" in value.tags
-        assert low is not None
-        assert high is not None
-        if low > high or (log and low <= 0):
+        if low is None or high is None or low > high or (log and low <= 0):
             raise Refusal(
                 Fault(
                     str(override.input_line),
@@ -145,7 +143,7 @@ def _distribution(override: Override, cut_names: Names) -> BaseDistribution:
                     f"{override.key_or_group}=interval(1e-4,1e-2)",
                 )
             )
-        if isinstance(low, int) and isinstance(high, int):
+        if isinstance(low, int) and isinstance(high, int):  # written int(interval(1, 5))
             return IntDistribution(low, high, log=log)
         return FloatDistribution(float(low), float(high), log=log)
     if isinstance(value, RangeSweep):

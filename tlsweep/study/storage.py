@@ -12,7 +12,9 @@ from optuna.storages import RDBStorage
 
 from tlsweep.errors import Fault, Refusal
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)  # it logs a line a trial, over the progress bar
+optuna.logging.set_verbosity(
+    optuna.logging.WARNING
+)  # it logs a line a trial, over the progress bar
 
 
 def default_url(output_dir: Path) -> str:
@@ -28,7 +30,9 @@ def open_storage(url: str) -> RDBStorage:
     Raises Refusal if the database cannot be reached.
     """
     sqlite = url.startswith("sqlite")
-    options: dict[str, Any] = {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
+    options: dict[str, Any] = (
+        {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
+    )
     try:
         storage = RDBStorage(url, engine_kwargs=options)
     except (ImportError, sqlalchemy.exc.SQLAlchemyError, OSError) as error:

@@ -71,7 +71,7 @@ def partition(
         raise Refusal(*faults)
 
     order = np.random.default_rng([seed, 0]).permutation(pool)
-    queues = [order[y[order] == label] for label in np.unique(y[pool])]
+    queues = _by_class(order, y[order])
     report, queues = _carve(queues, fractions[Split.REPORT], carve_report, leave=1 + carve_select)
     # A share of the whole, not of what the report split has left over.
     left = max(1.0 - fractions[Split.REPORT], np.finfo(float).tiny)
@@ -173,6 +173,13 @@ def _some(classes: Iterable[object]) -> str:
     names = [str(label) for label in classes]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
+
+
+def _by_class(order: Indices, labels: Indices) -> list[Indices]:
+    """Split ``order`` into one queue a class, by ascending label, each in the order it had."""
+    grouped = order[np.argsort(labels, kind="stable")]
+    _, counts = np.unique(labels, return_counts=True)
+    return np.split(grouped, np.cumsum(counts)[:-1])
 
 
 def _carve(

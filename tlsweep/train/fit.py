@@ -82,9 +82,7 @@ def fit(
     """
     rank, world = int(os.environ.get("RANK", 0)), train.devices
     fit_images, select_images = data
-    module = PlanModule(
-        network, train, keep=keep, n_classes=_n_classes(network), seed=seed
-    )
+    module = PlanModule(network, train, keep=keep, n_classes=_n_classes(network), seed=seed)
     module.on_epoch = on_epoch
     callbacks: list[pl.Callback] = [FreezeCallback(schedule)]
     if checkpoint is not None:
@@ -120,9 +118,7 @@ def fit(
 
 
 @torch.no_grad()
-def predict(
-    network: PlanNetwork, images: Images, train: TrainSettings
-) -> npt.NDArray[np.float32]:
+def predict(network: PlanNetwork, images: Images, train: TrainSettings) -> npt.NDArray[np.float32]:
     """Class probabilities [images, classes] in eval mode, in the order of ``images``."""
     device = torch.device(
         "cuda" if torch.cuda.is_available() and train.accelerator != "cpu" else "cpu"
@@ -154,6 +150,8 @@ def _loader(images: Images, sampler: Any, train: TrainSettings) -> DataLoader[An
         sampler=sampler,
         num_workers=train.num_workers,
         persistent_workers=train.num_workers > 0,
+        # its own: else every new iterator draws from the generator that dropout draws from
+        generator=torch.Generator(),
     )
 
 

@@ -12,7 +12,7 @@ from tlsweep.train.schedule import FreezeSchedule, PhaseClock
 
 
 class FreezeCallback(pl.Callback):
-    """Moves ``freeze`` down at epoch starts; its clock is part of every checkpoint.
+    """Moves ``freeze`` down between epochs; its clock is part of every checkpoint.
 
     A resumed run learns its phase before the optimiser is built (Lightning restores callbacks
     first), so the optimiser's groups hold just what they held when the checkpoint was written.
@@ -64,10 +64,7 @@ class FreezeCallback(pl.Callback):
         self._freeze(pl_module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin a phase that has come."""
-        assert isinstance(pl_module, PlanModule)
-        if pl_module.network.frozen != self.frozen:
-            pl_module.thaw(self.frozen)
+        """Measure gradient norms anew."""
         self._norm_sum, self._steps = 0.0, 0
 
     def on_before_optimizer_step(
@@ -88,8 +85,13 @@ class FreezeCallback(pl.Callback):
         self._steps += 1
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Let the clock tick; a new phase begins with the next epoch."""
+        """Let the clock tick, and thaw if a new phase begins.
+
+        Now, not at the next epoch's start: a checkpoint that is written between the two would
+        hold a clock and an optimiser of different phases.
+        """
         assert isinstance(pl_module, PlanModule)
         mean = self._norm_sum / max(1, self._steps)
         loss = pl_module.history[-1]["select_loss"]
-        self.clock.tick(self.schedule, loss, mean, self._first)
+        if self.clock.tick(self.schedule, loss, mean, self._first):
+            pl_module.thaw(self.frozen)

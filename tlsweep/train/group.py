@@ -106,10 +106,10 @@ def _result(folder: Path, codes: list[int | None]) -> Any:
     # the file was written whole by our own child, so it counts even if the child died at exit
     result = folder / "result"
     if result.exists():
-        return pickle.loads(result.read_bytes())  # noqa: S301 - written by our own child just now
+        return pickle.loads(result.read_bytes())
     errors = sorted(folder.glob("error*"))
     if errors:
-        raise TrialFailure(str(pickle.loads(errors[0].read_bytes())))  # noqa: S301
+        raise TrialFailure(str(pickle.loads(errors[0].read_bytes())))
     raise TrialFailure(f"a training process ended without a result (exit codes {codes})")
 
 

@@ -83,7 +83,10 @@ class PlanModule(pl.LightningModule):
         groups.append(
             {"params": list(self.network.head.parameters()), "lr": self.rates.base, "name": "head"}
         )
-        options: dict[str, Any] = {"lr": self.rates.base, "weight_decay": self.settings.weight_decay}
+        options: dict[str, Any] = {
+            "lr": self.rates.base,
+            "weight_decay": self.settings.weight_decay,
+        }
         optimizer: torch.optim.Optimizer
         if self.settings.optimizer == "adamw":
             optimizer = torch.optim.AdamW(groups, **options)

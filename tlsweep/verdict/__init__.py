@@ -1,4 +1,4 @@
-"""Pure functions from measurements to intervals and a recommendation. Loads neither torch nor Optuna."""
+"""Pure functions from measurements to intervals and a recommendation."""
 
 from tlsweep.verdict.intervals import Interval, accuracy_interval, difference_interval
 from tlsweep.verdict.reach import Confirmed, CurvePoint, Recommended, Verdict, reach

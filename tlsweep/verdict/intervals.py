@@ -66,10 +66,8 @@ def difference_interval(a: Hits, b: Hits, confidence: float = 0.95) -> Interval:
     first, second = _table(a), _table(b)
     if first.shape[1] != second.shape[1]:
         raise ValueError(f"{first.shape[1]} and {second.shape[1]} images cannot be paired")
-    if len(first) == len(second):
-        table = first - second
-    else:
-        table = (first.mean(0) - second.mean(0))[None]
+    paired = len(first) == len(second)
+    table = first - second if paired else (first.mean(0) - second.mean(0))[None]
     d = float(table.mean())
     variance, freedom = _variance_of_mean(table)
     # two equal tables show no difference, not that there is none: half a hit is the least we see

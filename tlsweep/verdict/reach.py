@@ -56,7 +56,7 @@ class Recommended:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Score at one cut point. split: the split it was measured on; replicates: trainings behind it."""
+    """Score at one cut point, on ``split``, with so many replicates behind it."""
 
     cut: str
     index: int
@@ -178,7 +178,7 @@ def _curve(
 def _on_curve(facts: Mapping[str, Any]) -> bool:
     if facts["random_weights"] or (facts["keep"] == 0 and facts["regrow"] > 0):
         return False  # nothing of the source is in it
-    return facts["state"] == "tuned" or facts["regrow"] == facts["keep"]
+    return bool(facts["state"] == "tuned" or facts["regrow"] == facts["keep"])
 
 
 def _rank(plan: Confirmed) -> tuple[bool, float]:
@@ -242,6 +242,8 @@ def _what(facts: Mapping[str, Any]) -> str:
     if keep == 0:
         return "A head on the raw input" if regrow == 0 else "The architecture trained from scratch"
     kept = f"all {n} blocks" if keep == n else f"{keep} of {n} blocks (up to {facts['keep_name']})"
-    frozen = "frozen" if freeze == keep else "tuned" if freeze == 0 else f"the first {freeze} frozen"
+    frozen = (
+        "frozen" if freeze == keep else "tuned" if freeze == 0 else f"the first {freeze} frozen"
+    )
     fresh = f", {regrow - keep} fresh blocks above" if regrow > keep else ""
     return f"Keeping {kept}, {frozen}{fresh},"

@@ -44,7 +44,6 @@ def choose(candidates: Sequence[C], rule: Rule, confidence: float = 0.95) -> C:
     not_worse = [
         c
         for c in candidates
-        if c is best
-        or difference_interval(best.select_hits, c.select_hits, confidence).low <= 0
+        if c is best or difference_interval(best.select_hits, c.select_hits, confidence).low <= 0
     ]
     return min(not_worse, key=lambda c: (c.size, -float(c.select_hits.mean())))

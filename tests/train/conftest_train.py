@@ -1,0 +1,44 @@
+"""A small plan network, data and settings."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from tlsweep.config import TrainSettings
+from tlsweep.train.head import Head
+from tlsweep.train.network import PlanNetwork
+
+
+def settings(**changes: object) -> TrainSettings:
+    values = {
+        "epochs": 4,
+        "batch_size": 8,
+        "optimizer": "adamw",
+        "lr": 1e-2,
+        "lr_ratio": 0.1,
+        "block_decay": 1.0,
+        "weight_decay": 0.1,
+        "lr_schedule": "cosine",
+        "head": "linear",
+        "pool": 2,
+        "precision": "32-true",
+        "accelerator": "cpu",
+        "devices": 1,
+        "strategy": "auto",
+        "num_workers": 0,
+        "resume": False,
+    }
+    return TrainSettings.model_validate({**values, **changes})
+
+
+def network(seed: int = 0, dropout: float = 0.2) -> PlanNetwork:
+    """Three blocks (convolution, BatchNorm, dropout) and a linear head for 3 classes."""
+    torch.manual_seed(seed)
+    blocks = [
+        nn.Sequential(
+            nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU(), nn.Dropout(dropout)
+        )
+        for i, o in ((1, 4), (4, 6), (6, 6))
+    ]
+    return PlanNetwork(blocks, Head((6, 8, 8), 1, 3, grid=2, kind="linear"))

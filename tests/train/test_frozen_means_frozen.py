@@ -1,0 +1,97 @@
+"""Frozen means frozen: no gradient, no BatchNorm statistics, no dropout, no weight decay."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from conftest_train import network, settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from tlsweep.plan import TransferPlan
+from tlsweep.train.fit import fit
+from tlsweep.train.schedule import Ending, constant, two_phase
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2, 3])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_no_tensor_of_a_frozen_block_changes_and_all_others_do(
+    frozen: int, optimizer: str, images: TensorDataset
+) -> None:
+    net = network()
+    before = copy.deepcopy(net.state_dict())
+    plan = TransferPlan(frozen, 3, 3, 3)
+    fit(net, constant(plan), (images, images), settings(optimizer=optimizer), keep=3, seed=0)
+    for name, value in net.state_dict().items():
+        part = name.split(".")
+        is_frozen = part[0] == "blocks" and int(part[1]) < frozen
+        assert torch.equal(value, before[name]) == is_frozen, name
+
+
+def test_no_backward_pass_enters_a_frozen_prefix() -> None:
+    net = network()
+    net.freeze(2)
+    net.train()
+    entered = []
+    for i, block in enumerate(net.blocks):
+        block[0].register_full_backward_hook(lambda *_, i=i: entered.append(i))
+    net(torch.rand(4, 1, 8, 8)).sum().backward()
+    assert entered == [2]
+    assert all(p.grad is None for b in net.blocks[:2] for p in b.parameters())
+
+
+def test_freezing_drops_gradients_that_were_there() -> None:
+    net = network()
+    net(torch.rand(4, 1, 8, 8)).sum().backward()
+    net.freeze(1)
+    assert all(p.grad is None for p in net.blocks[0].parameters())
+    assert all(p.grad is not None for p in net.blocks[1].parameters())
+
+
+@given(order=st.lists(st.sampled_from(["train", "eval", 0, 1, 2, 3]), max_size=8))
+@hypothesis_settings(max_examples=40, deadline=None)
+def test_frozen_blocks_are_in_eval_mode_whatever_the_order_of_calls(order: list[str | int]) -> None:
+    net = network()
+    for call in order:
+        if isinstance(call, int):
+            net.freeze(call)
+        else:
+            net.train(call == "train")
+        for i, block in enumerate(net.blocks):
+            if i < net.frozen:
+                assert not any(m.training for m in block.modules())
+                assert not any(p.requires_grad for p in block.parameters())
+            else:
+                assert all(m.training == net.training for m in block.modules())
+                assert all(p.requires_grad for p in block.parameters())
+
+
+def test_a_tensor_shared_with_a_trained_block_is_trained() -> None:
+    net = network()
+    net.blocks[2][0] = nn.Conv2d(6, 6, 3, padding=1)
+    net.blocks[1][0] = nn.Conv2d(4, 6, 3, padding=1)
+    net.blocks[2][0].bias = net.blocks[1][0].bias
+    net.freeze(2)
+    assert net.blocks[1][0].bias.requires_grad
+    assert not net.blocks[1][0].weight.requires_grad
+
+
+def test_thawed_blocks_change_only_after_their_phase_begins(images: TensorDataset) -> None:
+    net = network(dropout=0.0)
+    seen: list[dict[str, torch.Tensor]] = []
+    plan = TransferPlan(0, 2, 3, 3)
+
+    def watch(epoch: int, metrics: dict[str, float]) -> bool:
+        seen.append(copy.deepcopy(net.blocks[0].state_dict()))
+        return False
+
+    schedule = two_phase(plan, Ending("epochs", 2))
+    fit(net, schedule, (images, images), settings(), keep=2, seed=0, on_epoch=watch)
+    names = [name for name in seen[0] if "num_batches" not in name]
+    assert all(torch.equal(seen[0][n], seen[1][n]) for n in names)
+    assert not any(torch.equal(seen[1][n], seen[2][n]) for n in names)

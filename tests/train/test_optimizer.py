@@ -1,0 +1,128 @@
+"""The optimiser under a freeze schedule: parameters come once, by identity, at the right rate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from conftest_train import network, settings
+from pytorch_lightning.callbacks import BackboneFinetuning, BaseFinetuning
+from torch.utils.data import TensorDataset
+
+from tlsweep.plan import TransferPlan
+from tlsweep.train import fit as fit_room
+from tlsweep.train.freeze import FreezeCallback
+from tlsweep.train.module import PlanModule, Rates
+from tlsweep.train.schedule import Ending, gradual
+
+
+class Watch(pl.Callback):
+    """Notes the optimiser's groups and rates at every step."""
+
+    def __init__(self) -> None:
+        self.sizes: list[list[int]] = []
+        self.rates: list[list[float]] = []
+        self.ids: list[list[int]] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        groups = trainer.optimizers[0].param_groups
+        self.sizes.append([len(g["params"]) for g in groups])
+        self.ids.append([id(p) for g in groups for p in g["params"]])
+        self.rates.append([g["lr"] for g in groups])
+
+
+@pytest.fixture()
+def watched(images: TensorDataset, monkeypatch: pytest.MonkeyPatch) -> Watch:
+    watch = Watch()
+    trainer = fit_room.pl.Trainer
+    monkeypatch.setattr(
+        fit_room.pl,
+        "Trainer",
+        lambda callbacks, **options: trainer(callbacks=[*callbacks, watch], **options),
+    )
+    schedule = gradual(TransferPlan(0, 3, 3, 3), Ending("epochs", 1))
+    train = settings(block_decay=0.5)
+    fit_room.fit(network(), schedule, (images, images), train, keep=3, seed=0)
+    return watch
+
+
+def test_frozen_blocks_are_not_in_the_optimiser(watched: Watch) -> None:
+    assert watched.sizes[0] == [0, 0, 0, 2]
+    assert watched.sizes[5] == [0, 0, 4, 2]
+    assert watched.sizes[-1] == [4, 4, 4, 2]
+
+
+def test_no_parameter_is_in_the_optimiser_twice(watched: Watch) -> None:
+    assert all(len(ids) == len(set(ids)) for ids in watched.ids)
+
+
+def test_the_rate_schedule_is_that_of_a_run_without_freezing(watched: Watch) -> None:
+    steps = len(watched.rates)
+    factor = [
+        0.5 * (1 + torch.pi * 0 + torch.tensor(torch.pi * (i + 1) / steps).cos().item())
+        for i in range(steps)
+    ]
+    for block, base in enumerate((1e-2 * 0.1 * 0.25, 1e-2 * 0.1 * 0.5, 1e-2 * 0.1, 1e-2)):
+        seen = [rates[block] for rates in watched.rates]
+        assert seen == pytest.approx([base * f for f in factor], abs=1e-9)
+
+
+def test_rates_fall_by_block_below_the_new_layers() -> None:
+    rates = Rates(1.0, 0.1, 0.5)
+    assert [rates.of_block(i, keep=3) for i in range(5)] == pytest.approx([0.025, 0.05, 0.1, 1, 1])
+
+
+# --------------------------------------------------- faults of Lightning's own callback
+class TwinBlocks(pl.LightningModule):
+    """Two backbone layers with equal values, as after the same constant initialisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = torch.nn.Sequential(*[torch.nn.Linear(4, 4) for _ in range(2)])
+        for layer in self.backbone:
+            torch.nn.init.constant_(layer.weight, 0.1)
+            torch.nn.init.zeros_(layer.bias)
+        self.head = torch.nn.Linear(4, 1)
+
+
+def test_lightning_skips_thawed_parameters_that_are_equal_by_value() -> None:
+    module = TwinBlocks()
+    optimizer = torch.optim.SGD([*module.head.parameters(), *module.backbone[0].parameters()], 0.1)
+    kept = BaseFinetuning.filter_on_optimizer(optimizer, module.backbone[1].parameters())
+    if len(kept) == 2:
+        pytest.skip("Lightning has mended filter_on_optimizer")
+    assert kept == []
+
+
+def test_we_train_thawed_parameters_that_are_equal_by_value(images: TensorDataset) -> None:
+    net = network(dropout=0.0)
+    with torch.no_grad():
+        for block in net.blocks:  # biases and BatchNorm tensors are equal, as torch makes them
+            block[0].bias.zero_()
+    before = {n: p.clone() for n, p in net.named_parameters()}
+    schedule = gradual(TransferPlan(0, 3, 3, 3), Ending("epochs", 1))
+    fit_room.fit(net, schedule, (images, images), settings(), keep=3, seed=0)
+    unchanged = [n for n, p in net.named_parameters() if torch.equal(p, before[n])]
+    assert unchanged == []
+
+
+def test_lightning_keeps_batchnorm_in_training_while_frozen_and_we_do_not() -> None:
+    # 21531: train_bn=False is honoured only if given, and frozen layers still run in train mode
+    theirs = network()
+    theirs.train()
+    BackboneFinetuning.freeze(theirs.blocks[0], train_bn=True)
+    assert theirs.blocks[0][1].training
+    ours = network()
+    ours.freeze(1)
+    ours.train()
+    assert not ours.blocks[0][1].training
+
+
+def test_module_and_callback_agree_on_the_frozen_blocks() -> None:
+    net = network()
+    module = PlanModule(net, settings(), keep=3, n_classes=3, seed=0)
+    callback = FreezeCallback(gradual(TransferPlan(0, 3, 3, 3), Ending()))
+    callback.setup(pl.Trainer(logger=False, accelerator="cpu"), module, "fit")
+    assert net.frozen == callback.frozen == 3

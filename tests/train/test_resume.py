@@ -1,0 +1,65 @@
+"""A run that is resumed in the middle of a schedule ends as if it had not been interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest_train import network, settings
+from torch.utils.data import TensorDataset
+
+from tlsweep.plan import TransferPlan
+from tlsweep.train.fit import fit
+from tlsweep.train.schedule import Ending, FreezeSchedule, gradual, two_phase
+
+PLAN = TransferPlan(0, 2, 3, 3)
+SCHEDULES = {
+    "by epochs": two_phase(PLAN, Ending("epochs", 2)),
+    "by plateau": two_phase(PLAN, Ending("plateau", 3, patience=1)),
+    "by gradient norm": two_phase(PLAN, Ending("grad_norm", 3, grad_share=0.9)),
+    "gradual": gradual(PLAN, Ending("epochs", 1)),
+}
+
+
+class Killed(Exception):
+    """Stands for a process that ends."""
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("stop_after", [1, 2, 3])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_resumed_runs_end_with_the_same_weights_and_history(
+    name: str, stop_after: int, optimizer: str, images: TensorDataset, tmp_path: Path
+) -> None:
+    schedule: FreezeSchedule = SCHEDULES[name]
+    straight = network()
+    train = settings(optimizer=optimizer)
+    whole = fit(straight, schedule, (images, images), train, keep=2, seed=3)
+
+    def kill(epoch: int, metrics: dict[str, float]) -> bool:
+        if epoch == stop_after:
+            raise Killed
+        return False
+
+    file = tmp_path / "last.ckpt"
+    with pytest.raises(Killed):
+        fit(
+            network(), schedule, (images, images), train, keep=2, seed=3,
+            on_epoch=kill, checkpoint=file,
+        )  # fmt: skip
+    resumed = network(seed=99)  # its weights come from the checkpoint
+    train = settings(optimizer=optimizer, resume=True)
+    rest = fit(resumed, schedule, (images, images), train, keep=2, seed=3, checkpoint=file)
+    assert rest.history == whole.history
+    for key, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key]), key
+
+
+def test_two_runs_with_one_seed_are_identical_and_with_two_are_not(images: TensorDataset) -> None:
+    histories = [
+        fit(network(), SCHEDULES["gradual"], (images, images), settings(), keep=2, seed=s).history
+        for s in (5, 5, 6)
+    ]
+    assert histories[0] == histories[1]
+    assert histories[0] != histories[2]
