@@ -47,7 +47,7 @@ def check_space(
     space: Space,
     fixed: Sequence[Sequence[str]],
 ) -> None:
-    """Compose each value of a search space, and each fixed trial. Raises Refusal with all faults."""
+    """Compose each value of a space, and each fixed trial. Raises Refusal with all faults."""
     faults = []
     for overrides in [*([sample] for sample in space.samples()), *fixed]:
         try:

@@ -168,7 +168,7 @@ class ConfirmSettings(_Section):
 
 
 class SweepSettings(_Section):
-    """conf/sweep/*.yaml. The keys above ``params`` are those of Hydra's published Optuna sweeper."""
+    """conf/sweep/*.yaml. The keys above ``params`` are those of Hydra's own Optuna sweeper."""
 
     direction: Literal["maximize"]
     storage: str | None

@@ -87,5 +87,5 @@ class TransferPlan:
 
     @property
     def trained_state(self) -> BlockState:
-        """``frozen`` if all kept blocks are frozen, else ``tuned``: the curve that the plan is on."""
+        """``frozen`` if all kept blocks are frozen, else ``tuned``: the curve it lies on."""
         return BlockState.FROZEN if self.freeze == self.keep else BlockState.TUNED

@@ -108,15 +108,13 @@ class _Hidden:
 def _open(_key: str, hidden: _Hidden) -> Question:
     settings, progress = hidden.value
     faults: list[Refusal] = []
-    # the target first: its faults are found in seconds, a source may have to be trained
+    # what is quick to check comes before what is long to make: a source may have to be trained
+    _try(faults, lambda: _check_source(settings))
     target = _try(faults, lambda: _open_target(settings, progress))
     partition = None if target is None else _try(faults, lambda: _partition(settings, target))
-    source = _try(faults, lambda: _check_source(settings, progress, bool(faults)))
-    if faults:
+    if target is None or partition is None or faults:
         raise together(*faults)
-    assert source is not None
-    assert target is not None
-    assert partition is not None
+    source = _open_source(settings, progress)
     from tlsweep.cut import cut_points, prefix_costs
 
     model, example = source.model(), source.example()
@@ -154,14 +152,14 @@ def _partition(settings: Settings, target: Target) -> Partition:
     )
 
 
-def _check_source(
-    settings: Settings, progress: Progress | None, others_failed: bool
-) -> Source | None:
+def _check_source(settings: Settings) -> None:
+    from tlsweep.source import check_source
+
+    check_source(settings.source.name, **settings.source.model_dump(exclude={"name"}))
+
+
+def _open_source(settings: Settings, progress: Progress | None) -> Source:
     from tlsweep.source import open_source
 
-    if others_failed and settings.source.name == "glyphs":
-        return None  # it has no faults of its own, and may take half a minute
     options = settings.source.model_dump(exclude={"name"})
-    if settings.source.name == "glyphs":
-        options["progress"] = progress
-    return open_source(settings.source.name, **options)
+    return open_source(settings.source.name, **options, progress=progress)

@@ -36,7 +36,7 @@ class Stage(StrEnum):
 class ImageSpec:
     """What a source wants to see: the preprocessing that every target is brought to.
 
-    channels: 1 or 3; size: height and width in pixels; mean, std: per channel, for inputs in [0, 1];
+    channels: 1 or 3; size: height and width in pixels; mean, std: per channel, for inputs 0..1;
     resize: length in pixels that the shorter side is brought to before the centre crop of ``size``
     (``size`` where the source wants no crop).
     """

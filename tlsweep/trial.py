@@ -170,7 +170,7 @@ def study_folder(settings: Settings) -> Path:
 
 # ---------------------------------------------------------------------- facts
 def describe(question: Question, plan: TransferPlan, settings: Settings) -> dict[str, Any]:
-    """What a trial is and costs, as JSON values: indices and names of its plan, parameters, FLOPs."""
+    """What a trial is and costs, as JSON values: its plan in indices and names, FLOPs, rates."""
     names = [cut.name for cut in question.cuts]
     kept_cost = question.costs[plan.keep]
     return {

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 
-@pytest.fixture()
+@pytest.fixture
 def images() -> TensorDataset:
     """40 images 8 x 8 whose class can be learned: it is the brightest third."""
     generator = torch.Generator().manual_seed(0)

@@ -33,7 +33,7 @@ class Watch(pl.Callback):
         self.rates.append([g["lr"] for g in groups])
 
 
-@pytest.fixture()
+@pytest.fixture
 def watched(images: TensorDataset, monkeypatch: pytest.MonkeyPatch) -> Watch:
     watch = Watch()
     trainer = fit_room.pl.Trainer

@@ -22,7 +22,7 @@ SCHEDULES = {
 }
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for a process that ends."""
 
 
@@ -39,11 +39,11 @@ def test_resumed_runs_end_with_the_same_weights_and_history(
 
     def kill(epoch: int, metrics: dict[str, float]) -> bool:
         if epoch == stop_after:
-            raise Killed
+            raise KilledError
         return False
 
     file = tmp_path / "last.ckpt"
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(
             network(), schedule, (images, images), train, keep=2, seed=3,
             on_epoch=kill, checkpoint=file,

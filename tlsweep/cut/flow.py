@@ -50,7 +50,7 @@ def find_flow(
         for name, sight in first.sights.items()
         if sight.number == _BATCHES[0] and second.sights[name].number == _BATCHES[1]
     )
-    portable = _portable(program, data, batch)
+    portable = _portable(program, data, batch, first)
     skippable = _skippable(program, data, batch)
     flow = Flow(data, batch, portable, skippable, ())
     free = _not_jumped_over(program, flow)
@@ -70,11 +70,17 @@ def _data(program: Program, seen: Observation) -> frozenset[str]:
     return frozenset(data)
 
 
-def _portable(program: Program, data: frozenset[str], batch: frozenset[str]) -> frozenset[str]:
+def _portable(
+    program: Program, data: frozenset[str], batch: frozenset[str], seen: Observation
+) -> frozenset[str]:
     portable = set(batch)
     for step in program.steps:
-        if step.name not in data and step.reads <= portable:
+        if step.op in ("get_attr", "constant"):
             portable.add(step.name)
+        elif step.name not in data and step.reads <= portable:
+            # made again, it would lack what is later written into it
+            if not seen.sights[step.name].mutated:
+                portable.add(step.name)
     return frozenset(portable)
 
 

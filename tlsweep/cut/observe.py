@@ -148,7 +148,11 @@ def fake_run(root: nn.Module) -> Iterator[None]:
     try:
         torch.backends.mha.set_fastpath_enabled(False)
         root.eval()
-        with torch.random.fork_rng(devices=[]), FakeTensorMode(allow_non_fake_inputs=True):
+        with (
+            torch.random.fork_rng(devices=[]),
+            torch.enable_grad(),
+            FakeTensorMode(allow_non_fake_inputs=True),
+        ):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)

@@ -98,6 +98,19 @@ def open(  # noqa: A001  (always called as glyphs.open)
     return GlyphSource(kept)
 
 
+def architecture(*, cache_dir: str | Path | None = None) -> tuple[nn.Module, Tensor]:
+    """The network with random weights, in eval mode, and zeros [2, 1, 32, 32] to feed it."""
+    import torch
+
+    from tlsweep.source.base import private_rng
+    from tlsweep.source.glyph_images import IMAGE, LETTERS
+    from tlsweep.source.glyph_network import GlyphNetwork
+
+    with private_rng(0):
+        network = GlyphNetwork(len(LETTERS))
+    return network.eval(), torch.zeros(2, IMAGE.channels, IMAGE.size, IMAGE.size)
+
+
 def _folder(cache_dir: str | Path | None) -> Path:
     return cache_folder(cache_dir) / "glyphs"
 

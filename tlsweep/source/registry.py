@@ -6,9 +6,13 @@ import importlib
 import inspect
 from collections.abc import Callable
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from tlsweep.errors import Fault, Refusal, nearest, unknown_name
 from tlsweep.source.base import Source
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 # Modules, not classes: a module is imported when its name is asked for, so that a refusal
 # for a wrong name does not wait for torch. Each has check(**options) and open(**options).
@@ -41,6 +45,17 @@ def open_source(name: str, **options: object) -> Source:
     module = _module(name, options)
     opened: Source = module.open(**options)
     return opened
+
+
+def open_architecture(name: str, **options: object) -> tuple[nn.Module, Tensor]:
+    """The model of the source ``name`` with random weights, and an example batch.
+
+    Needs no weights: for questions about the architecture alone. Raises Refusal for an unknown
+    name, option or model.
+    """
+    module = _module(name, options)
+    model, example = module.architecture(**options)
+    return model, example
 
 
 def _module(name: str, options: dict[str, object]) -> ModuleType:

@@ -129,6 +129,32 @@ def open(  # noqa: A001  (always called as zoo.open)
     return ZooSource(model, image, trained_on, n_classes, grid, fitted)
 
 
+def architecture(
+    *,
+    model: str,
+    weights: str | None = None,
+    checkpoint: str | Path | None = None,
+    image_size: int | None = None,
+) -> tuple[nn.Module, Tensor]:
+    """The model with random weights, in eval mode, and zeros [2, 3, size, size] to feed it.
+
+    Raises Refusal for an unknown model or a size that it does not take.
+    """
+    import torch
+
+    known = _model_names()
+    if model not in known:
+        raise Refusal(unknown_name("torchvision model", "source.model", model, known))
+    faults = _size_faults(model, weights, checkpoint, image_size)
+    if faults:
+        raise Refusal(*faults)
+    published = _published(model, weights)
+    size = _image_spec(published, image_size).size
+    with private_rng(0):
+        built = build(model, 1000, _grid(published, checkpoint, image_size))
+    return built.eval(), torch.zeros(2, 3, size, size)
+
+
 def _model_names() -> list[str]:
     import torchvision
 

@@ -1,0 +1,91 @@
+"""One plan trained by two processes: the same scores as by one, at the same global batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest_train import network, settings
+from torch.utils.data import TensorDataset
+
+from tlsweep.errors import TrialFailure
+from tlsweep.plan import TransferPlan
+from tlsweep.train.fit import fit, predict
+from tlsweep.train.group import run_in_group
+from tlsweep.train.sampling import EpochSampler, ShareSampler
+from tlsweep.train.schedule import Ending, gradual
+
+# gradients are averaged over two halves of the batch in place of one mean over all of it: the
+# same numbers in another order of summation
+TOLERANCE = 2e-5
+
+
+def train_gradually(devices: int, tell: Callable[[Any], None]) -> dict[str, Any]:
+    """Train all phases of a gradual schedule without BatchNorm, whose batch a device halves."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.rand(40, 1, 8, 8, generator=generator), torch.arange(40) % 3
+    images = TensorDataset(x, y)
+    net = network(dropout=0.0)
+    for block in net.blocks:
+        block[1] = torch.nn.Identity()
+    strategy = "ddp" if devices > 1 else "auto"
+
+    def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
+        tell(metrics["frozen_blocks"])
+        return False
+
+    fitted = fit(
+        net,
+        gradual(TransferPlan(0, 3, 3, 3), Ending("epochs", 1)),
+        (images, images),
+        settings(devices=devices, strategy=strategy, optimizer="sgd", lr=1e-3),
+        keep=3,
+        seed=0,
+        on_epoch=on_epoch,
+    )
+    return {"history": fitted.history, "predicted": predict(net, images, settings())}
+
+
+def test_two_processes_score_as_one_does() -> None:
+    frozen: list[float] = []
+    together = run_in_group(2, train_gradually, 2, on_message=frozen.append)
+    alone = train_gradually(1, lambda message: None)
+    assert frozen == [3.0, 2.0, 1.0, 0.0]
+    assert np.allclose(together["predicted"], alone["predicted"], atol=TOLERANCE)
+    for ours, theirs in zip(together["history"], alone["history"], strict=True):
+        assert ours["select_loss"] == pytest.approx(theirs["select_loss"], abs=TOLERANCE)
+        assert ours["fit_loss"] == pytest.approx(theirs["fit_loss"], abs=TOLERANCE)
+
+
+def fail_in_rank_1(tell: Callable[[Any], None]) -> None:
+    """Rank 1 breaks down while rank 0 waits for it."""
+    import os
+    import time
+
+    if os.environ["RANK"] == "1":
+        raise TrialFailure("the loss is nan")
+    time.sleep(60)
+
+
+def test_a_rank_that_fails_ends_the_group_with_its_reason() -> None:
+    with pytest.raises(TrialFailure, match="the loss is nan"):
+        run_in_group(2, fail_in_rank_1, on_message=lambda message: None)
+
+
+@pytest.mark.parametrize(("n", "world"), [(40, 1), (40, 2), (41, 2), (7, 3)])
+def test_the_devices_together_see_each_image_once_in_one_devices_order(n: int, world: int) -> None:
+    whole = EpochSampler(n, seed=1)
+    whole.set_epoch(2)
+    order = list(whole)
+    shares = []
+    for rank in range(world):
+        share = EpochSampler(n, seed=1, rank=rank, world=world)
+        share.set_epoch(2)
+        shares.append(list(share))
+    mixed = [i for step in zip(*shares, strict=True) for i in step]
+    assert mixed == order[: n // world * world]
+    scored = [i for r in range(world) for i in ShareSampler(n, rank=r, world=world)]
+    assert sorted(scored) == list(range(n))

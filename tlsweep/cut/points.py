@@ -1,0 +1,259 @@
+"""Cut points: found in any model that can be traced, named, and looked up as users write them."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, overload
+
+from torch import Tensor, nn
+
+from tlsweep.cut import groups
+from tlsweep.cut.blocks import whole_blocks
+from tlsweep.cut.channels import at_another_size, channel_dim
+from tlsweep.cut.flow import Flow, find_flow
+from tlsweep.cut.observe import Observation
+from tlsweep.cut.program import Program
+from tlsweep.cut.trace import Trace, trace
+from tlsweep.errors import Fault, Refusal, unknown_name
+
+Level = Literal["block", "fine"]
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """What all cut points of one architecture share: its forward pass and what is known of it."""
+
+    program: Program
+    flow: Flow
+
+
+@dataclass(frozen=True)
+class CutPoint:
+    """A place where one tensor carries all data flow from input to output.
+
+    index: 0 is the raw input, the last one everything before the classifier; name: path of the block
+    that ends there; aliases: other names for it; shape: of the tensor for one example, without
+    batch; channel_dim: the dimension that counts channels, with the batch as dimension 0; value: the
+    step of ``anatomy`` that makes the tensor; mutated: later steps write into it.
+    """
+
+    index: int
+    name: str
+    aliases: tuple[str, ...]
+    shape: tuple[int, ...]
+    channel_dim: int
+    value: str = field(repr=False)
+    mutated: bool = field(repr=False)
+    anatomy: Anatomy = field(repr=False, compare=False)
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """The name and the aliases."""
+        return (self.name, *self.aliases)
+
+
+class CutPoints(Sequence[CutPoint]):
+    """The cut points 0..L of one architecture, from the input up. Immutable, picklable.
+
+    They hold no parameters: they serve every instance of the architecture they were found in.
+    """
+
+    def __init__(self, points: Sequence[CutPoint]) -> None:
+        self._points = tuple(points)
+
+    @overload
+    def __getitem__(self, index: int) -> CutPoint: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[CutPoint, ...]: ...
+    def __getitem__(self, index: int | slice) -> CutPoint | tuple[CutPoint, ...]:
+        return self._points[index]
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def __iter__(self) -> Iterator[CutPoint]:
+        return iter(self._points)
+
+    def __repr__(self) -> str:
+        return f"CutPoints({', '.join(point.name for point in self)})"
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """What the cut points share."""
+        return self._points[0].anatomy
+
+    @property
+    def n_blocks(self) -> int:
+        """L, the number of blocks: the index of the last cut point."""
+        return len(self._points) - 1
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of every cut point, from the input up."""
+        return tuple(point.name for point in self)
+
+    def resolve(self, text: str | int | float, where: str = "plan.keep") -> CutPoint:
+        """The cut point that a user wrote: a name, an alias, an index, a fraction, ``all``, ``none``.
+
+        text: ``layer3.0``, ``5`` (from the input up) or ``0.5`` (of L, to the nearest index, halves
+        up), as text or as a number; where: the config key, for the message. Raises Refusal.
+        """
+        if isinstance(text, str):
+            for point in self:
+                if text in point.all_names:
+                    return point
+        number = _number(text)
+        if isinstance(number, int):
+            return self._at(number, text, where)
+        if isinstance(number, float):
+            return self._fraction(number, text, where)
+        raise Refusal(unknown_name("cut point", where, str(text), self._known()))
+
+    def match(self, pattern: str) -> list[CutPoint]:
+        """The cut points with a name or alias that matches a glob (``layer*``, ``*.0``)."""
+        return [
+            point
+            for point in self
+            if any(fnmatch.fnmatchcase(name, pattern) for name in point.all_names)
+        ]
+
+    def _known(self) -> list[str]:
+        return [name for point in self for name in point.all_names]
+
+    def _at(self, index: int, text: object, where: str) -> CutPoint:
+        if 0 <= index <= self.n_blocks:
+            return self[index]
+        raise Refusal(
+            Fault(
+                f"{where}={text}",
+                f"the index of a cut point lies between 0 (none) and {self.n_blocks} (all)",
+                f"{where}={min(max(index, 0), self.n_blocks)}",
+            )
+        )
+
+    def _fraction(self, fraction: float, text: object, where: str) -> CutPoint:
+        if 0 <= fraction <= 1:
+            return self[int(fraction * self.n_blocks + 0.5)]
+        raise Refusal(
+            Fault(
+                f"{where}={text}",
+                "a number with a point is a fraction of the blocks, between 0.0 and 1.0",
+                f"{where}={'0.0' if fraction < 0 else '1.0'}, or an index without a point",
+            )
+        )
+
+
+def _number(text: str | int | float) -> int | float | None:
+    if isinstance(text, bool):
+        return None
+    if isinstance(text, int | float):
+        return text
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return None
+
+
+def cut_points(model: nn.Module, example: Tensor, *, level: Level = "block") -> CutPoints:
+    """Find the cut points of ``model``.
+
+    example: one batch of input, any batch size; only shape, dtype and device are looked at, nothing
+    is computed. level: "block" never cuts inside a block and joins norm, activation and dropout to
+    what they follow; "fine" gives every single tensor that all data flows through, up to the
+    classifier. Leaves ``model`` as it was.
+
+    Raises Refusal if the model cannot be traced, cannot take the example, or has no place to cut.
+    """
+    traced, flow, seen = _dissect(model, example, level)
+    found = groups.below_classifier(groups.segments(traced.program, model, flow, seen))
+    if level == "block":
+        merged = groups.merge(found)
+        values = [group.ends[-1] for group in merged]
+        named = groups.names(merged, traced, model)
+    else:
+        values = [segment.end for segment in found if segment.end is not None]
+        named = groups.fine_names(values, traced)
+    if not values:
+        raise Refusal(_nowhere(model))
+    named = [("input", "none"), *named[:-1], (*named[-1], "all")]
+    anatomy = Anatomy(traced.program, flow)
+    return CutPoints(_points(anatomy, [traced.program.input, *values], named, model, example, seen))
+
+
+def _dissect(model: nn.Module, example: Tensor, level: Level) -> tuple[Trace, Flow, Observation]:
+    try:
+        traced = trace(model)
+    except Exception as error:  # a forward can fail under tracing in any way it likes
+        raise Refusal(_untraceable(model, error)) from error
+    try:
+        flow, seen = find_flow(traced.program, model, example, count=level == "fine")
+        if level == "block":
+            traced = trace(model, whole_blocks(model, traced, flow))
+            flow, seen = find_flow(traced.program, model, example, count=True)
+    except Exception as error:  # likewise, when it is given the example
+        raise Refusal(_does_not_run(model, example, error)) from error
+    return traced, flow, seen
+
+
+def _points(
+    anatomy: Anatomy,
+    values: list[str],
+    named: list[tuple[str, ...]],
+    model: nn.Module,
+    example: Tensor,
+    seen: Observation,
+) -> list[CutPoint]:
+    other = at_another_size(anatomy.program, model, example)
+    places = {step.name: i for i, step in enumerate(anatomy.program.steps, start=1)}
+    points = []
+    for index, (value, (name, *aliases)) in enumerate(zip(values, named, strict=True)):
+        sight = seen.sights[value]
+        assert sight.shape is not None
+        points.append(
+            CutPoint(
+                index,
+                name,
+                tuple(aliases),
+                sight.shape[1:],
+                channel_dim(value, places.get(value, 0), seen, other),
+                value,
+                sight.mutated,
+                anatomy,
+            )
+        )
+    return points
+
+
+def _untraceable(model: nn.Module, error: Exception) -> Fault:
+    return Fault(
+        f"{type(model).__name__}: {_first_line(error)}",
+        "the outermost forward can be traced by torch.fx: it takes one tensor, and no if or loop "
+        "in it depends on the values of tensors",
+        "move such code into a module of its own, which is then kept whole",
+    )
+
+
+def _does_not_run(model: nn.Module, example: Tensor, error: Exception) -> Fault:
+    return Fault(
+        f"{type(model).__name__} on an input of shape {tuple(example.shape)}: {_first_line(error)}",
+        "the example is a batch that the model takes, at any batch size",
+        "an example of the shape, dtype and device that the model is used with",
+    )
+
+
+def _nowhere(model: nn.Module) -> Fault:
+    return Fault(
+        f"{type(model).__name__} has no cut point besides its input",
+        "between the input and the classifier there is a place where one floating-point tensor, "
+        "batch first, carries all data flow",
+        "a model with at least one block below its classifier",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
