@@ -90,7 +90,20 @@ def _hydra(arguments: list[str]) -> None:
     from tlsweep.overrides import refuse_unknown
 
     refuse_unknown([a for a in arguments if "=" in a and not a.startswith("-")], conf_folder())
-    hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(job)()
+    refused: list[TlsweepError] = []
+
+    def task(config: DictConfig) -> float:
+        try:
+            return job(config)
+        except TlsweepError as error:
+            if "trial" in config and config.trial is not None:
+                raise  # the sweep hears of it
+            refused.append(error)  # said by us: Hydra would say it a second time
+            return 0.0
+
+    hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
+    if refused:
+        raise refused[0]
 
 
 def job(config: DictConfig) -> float:

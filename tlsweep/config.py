@@ -266,6 +266,10 @@ def read(config: DictConfig) -> Settings:
         ) from error
     assert isinstance(plain, dict)
     plain.pop("hydra", None)
+    missing = [key for key, value in flatten(plain) if value == "???"]
+    if missing:
+        rule = "this value has no default"
+        raise Refusal(*(Fault(f"{key} is not set", rule, f"{key}=VALUE") for key in missing))
     try:
         return Settings.model_validate(plain)
     except ValidationError as error:
@@ -294,8 +298,6 @@ def _fault(entry: dict[str, Any], plain: dict[Any, Any]) -> Fault:
     value, kind, context = entry["input"], entry["type"], entry.get("ctx", {})
     if kind == "extra_forbidden":
         return _unknown_key(key, loc, plain)
-    if value == "???":
-        return Fault(f"{key} is not set", "this value has no default", f"{key}=VALUE")
     if kind == "missing":
         return Fault(f"{key} is missing", "every key of conf/ has a value", f"+{key}=VALUE")
     if kind in ("literal_error", "union_tag_invalid", "enum"):
@@ -308,8 +310,17 @@ def _fault(entry: dict[str, Any], plain: dict[Any, Any]) -> Fault:
         .replace("String should", "it should")
     )
     return Fault(
-        f"{key}={value}", rule, f"{key}={_nearest_allowed(context) or 'a value like that'}"
+        f"{key}={value}", rule, f"{key}={_nearest_allowed(context) or _SHAPES.get(kind, 'VALUE')}"
     )
+
+
+_SHAPES = {
+    "float_parsing": "NUMBER",
+    "int_parsing": "NUMBER",
+    "int_from_float": "WHOLE NUMBER",
+    "bool_parsing": "true",
+    "string_pattern_mismatch": "NAME, of letters, digits, dots, dashes and underscores",
+}
 
 
 def _unknown_key(key: str, loc: list[Any], plain: dict[Any, Any]) -> Fault:

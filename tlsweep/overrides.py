@@ -25,8 +25,8 @@ def refuse_unknown(arguments: Sequence[str], conf: Path) -> None:
         groups = [p for p in parsed if _options(p.key_or_group)]
         for group in groups:
             faults += _unknown_options(group)
-        if not faults:
-            faults += _unknown_keys([p for p in parsed if p not in groups], groups)
+        known = [g for g in groups if not _unknown_options(g)]
+        faults += _unknown_keys([p for p in parsed if p not in groups], known)
     GlobalHydra.instance().clear()
     if faults:
         raise Refusal(*faults)

@@ -1,10 +1,9 @@
 """Hydra's door to tlsweep: a sweeper that hands over to tlsweep at once.
 
 Hydra finds plug-ins only under this namespace, and imports them at every start, so nothing heavy
-is imported here.
+is imported here. Its scanner runs this file before the module is known to Python, which dataclasses
+with postponed annotations do not survive: hence no ``from __future__ import annotations``.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,5 +1,19 @@
 """Cut points of a model, the parts between them, and what each prefix costs."""
 
-from tlsweep.cut.points import CutPoint, CutPoints, cut_points
+from tlsweep.cut.cost import PrefixCost, prefix_costs
+from tlsweep.cut.points import CutPoint, CutPoints, Level, cut_points
+from tlsweep.cut.split import Section, section, split
+from tlsweep.cut.table import rows
 
-__all__ = ["CutPoint", "CutPoints", "cut_points"]
+__all__ = [
+    "CutPoint",
+    "CutPoints",
+    "Level",
+    "PrefixCost",
+    "Section",
+    "cut_points",
+    "prefix_costs",
+    "rows",
+    "section",
+    "split",
+]

@@ -32,9 +32,8 @@ def channel_dim(name: str, place: int, seen: Observation, other: Observation | N
     assert shape is not None
     if len(shape) <= 2:
         return len(shape) - 1
-    return (
-        _static(name, seen, other) or _from_modules(shape, place, seen) or (1 if len(shape) == 4 else len(shape) - 1)
-    )
+    by_custom = 1 if len(shape) == 4 else len(shape) - 1
+    return _static(name, seen, other) or _from_modules(shape, place, seen) or by_custom
 
 
 def _static(name: str, seen: Observation, other: Observation | None) -> int | None:

@@ -7,7 +7,7 @@ jump: a suffix makes them again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -23,13 +23,15 @@ class Flow:
 
     data: tensors computed from the input; batch: numbers that equal the batch size; portable: values
     that can be made again anywhere from parameters and the batch size; skippable: numbers from which
-    nothing but the batch size is read; articulations: in order, the raw input first.
+    nothing but the batch size is read; mutated: data that later steps write into in place;
+    articulations: in order, the raw input first.
     """
 
     data: frozenset[str]
     batch: frozenset[str]
     portable: frozenset[str]
     skippable: frozenset[str]
+    mutated: frozenset[str]
     articulations: tuple[str, ...]
 
 
@@ -52,14 +54,15 @@ def find_flow(
     )
     portable = _portable(program, data, batch, first)
     skippable = _skippable(program, data, batch)
-    flow = Flow(data, batch, portable, skippable, ())
+    mutated = frozenset(name for name in data if first.sights[name].mutated)
+    flow = Flow(data, batch, portable, skippable, mutated, ())
     free = _not_jumped_over(program, flow)
     found = [
         name
         for name in (program.input, *(step.name for step in program.steps))
         if name in free and name in data and _batch_first(name, first, second)
     ]
-    return Flow(data, batch, portable, skippable, tuple(found)), first
+    return replace(flow, articulations=tuple(found)), first
 
 
 def _data(program: Program, seen: Observation) -> frozenset[str]:

@@ -36,7 +36,7 @@ class CutPoint:
     index: 0 is the raw input, the last one everything before the classifier; name: path of the block
     that ends there; aliases: other names for it; shape: of the tensor for one example, without
     batch; channel_dim: the dimension that counts channels, with the batch as dimension 0; value: the
-    step of ``anatomy`` that makes the tensor; mutated: later steps write into it.
+    step of ``anatomy`` that makes the tensor.
     """
 
     index: int
@@ -45,7 +45,6 @@ class CutPoint:
     shape: tuple[int, ...]
     channel_dim: int
     value: str = field(repr=False)
-    mutated: bool = field(repr=False)
     anatomy: Anatomy = field(repr=False, compare=False)
 
     @property
@@ -221,7 +220,6 @@ def _points(
                 sight.shape[1:],
                 channel_dim(value, places.get(value, 0), seen, other),
                 value,
-                sight.mutated,
                 anatomy,
             )
         )

@@ -167,7 +167,11 @@ class _Tracer(fx.Tracer):  # type: ignore[misc, unused-ignore]
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def call_module(
-        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Any:
         path = self.path_of_module(m)
         before = self._last_node()
