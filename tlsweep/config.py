@@ -10,20 +10,49 @@ from typing import Annotated, Any, Literal, get_args
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from tlsweep.errors import Fault, Refusal, unknown_name
+from tlsweep.errors import Fault, Refusal, nearest, unknown_name
 from tlsweep.terms import Stage
 
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Rate = Annotated[float, Field(gt=0, le=1)]
+
+def _not_a_switch(value: Any) -> Any:
+    # Python counts True as 1: train.epochs=true would train one epoch
+    if isinstance(value, bool):
+        raise PydanticCustomError("number", "the value is a number")
+    return value
+
+
+def _cut_text(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        rule = "the value is a cut point: its name, its index, a fraction, all or none"
+        raise PydanticCustomError("cut_text", rule)
+    return value
+
+
+Positive = Annotated[int, Field(ge=1), BeforeValidator(_not_a_switch)]
+Share = Annotated[float, Field(gt=0, lt=1), BeforeValidator(_not_a_switch)]
+Rate = Annotated[float, Field(gt=0, le=1), BeforeValidator(_not_a_switch)]
 PosixName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-CutText = Annotated[int | float | str, Field()]
+CutText = Annotated[int | float | str, BeforeValidator(_cut_text)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        coerce_numbers_to_str=True,  # study=2024 is a name, whatever YAML takes it for
+    )
 
 
 class GlyphsSource(_Section):
@@ -259,21 +288,27 @@ def read(config: DictConfig) -> Settings:
     except OmegaConfBaseException as error:
         raise Refusal(
             Fault(
-                f"config key {error.full_key or '?'}: {error.msg}",
+                f"config key {error.full_key or '?'}: {str(error.msg).splitlines()[0]}",
                 "every ${...} in a config leads to a value",
-                "correct that key",
+                f"correct {error.full_key or 'that key'}",
             )
         ) from error
     assert isinstance(plain, dict)
     plain.pop("hydra", None)
-    missing = [key for key, value in flatten(plain) if value == "???"]
-    if missing:
-        rule = "this value has no default"
-        raise Refusal(*(Fault(f"{key} is not set", rule, f"{key}=VALUE") for key in missing))
+    missing = [
+        key for key, value in flatten({str(k): v for k, v in plain.items()}) if value == "???"
+    ]
+    rule = "this value has no default"
+    unset = [Fault(f"{key} is not set", rule, f"{key}=VALUE") for key in missing]
     try:
-        return Settings.model_validate(plain)
+        settings = Settings.model_validate(plain)
     except ValidationError as error:
-        raise Refusal(*(_fault(dict(entry), plain) for entry in error.errors())) from error
+        # the marker "???" breaks the rule of its field as well; that is said once
+        wrong = [_fault(dict(e), plain) for e in error.errors() if e["input"] != "???"]
+        raise Refusal(*unset, *wrong) from error
+    if unset:
+        raise Refusal(*unset)
+    return settings
 
 
 def to_yaml(settings: Settings) -> str:
@@ -329,7 +364,9 @@ def _unknown_key(key: str, loc: list[Any], plain: dict[Any, Any]) -> Fault:
         node = node[part]
     known = [f"{'.'.join(map(str, [*loc[:-1], name]))}" for name in node if name != loc[-1]]
     fault = unknown_name("key", key, "", known)
-    return Fault(f"unknown key {key}", fault.rule, "leave it out, or write one of those")
+    guess = nearest(str(loc[-1]), [str(name) for name in node if name != loc[-1]])
+    mend = f"{'.'.join(map(str, [*loc[:-1], guess]))}=VALUE" if guess else None
+    return Fault(f"unknown key {key}", fault.rule, mend or "leave it out, or write one of those")
 
 
 def _unknown_choice(key: str, entry: dict[str, Any]) -> Fault:
@@ -338,7 +375,10 @@ def _unknown_choice(key: str, entry: dict[str, Any]) -> Fault:
     names = [part.strip().strip("'\"") for part in text.replace(" or ", ", ").split(",")]
     value = entry["input"]
     given = value.get("name") if isinstance(value, dict) else value
-    return unknown_name(key.rsplit(".", 1)[-1], key, str(given), names)
+    *above, kind = key.split(".")
+    if kind.isdigit():  # an entry of a list: "controls.0" is a control
+        kind = above[-1].removesuffix("s")
+    return unknown_name(kind, key, str(given), names)
 
 
 def _mend_of(key: str) -> str:
@@ -352,9 +392,9 @@ def _nearest_allowed(context: Mapping[str, Any]) -> str | None:
         if bound in context:
             return str(context[bound])
     if "gt" in context:
-        return f"a number above {context['gt']}"
+        return f"a number above {context['gt']:g}"
     if "lt" in context:
-        return f"a number below {context['lt']}"
+        return f"a number below {context['lt']:g}"
     return None
 
 

@@ -58,7 +58,7 @@ def unknown_name(kind: str, where: str, name: str, known: Iterable[str]) -> Faul
     guess = nearest(name, names)
     return Fault(
         value=f"{where}={name}",
-        rule=f"a {kind} is one of: {', '.join(names)}",
+        rule=f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind} is one of: {', '.join(names)}",
         mend=f"{where}={guess}" if guess else f"{where}={names[0]}, or another of that list",
     )
 

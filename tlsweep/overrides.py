@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from tlsweep.config import flatten
-from tlsweep.errors import Fault, Refusal, unknown_name
+from tlsweep.errors import Fault, Refusal, nearest, unknown_name
 
 
 def refuse_unknown(arguments: Sequence[str], conf: Path) -> None:
@@ -63,7 +63,7 @@ def _options(group: str) -> list[str]:
 def _values(override: Override) -> list[str]:
     value = override.value()
     if not override.is_sweep_override():
-        return [str(value)]
+        return [str(v) for v in value] if isinstance(value, list) else [str(value)]
     if isinstance(value, Glob | IntervalSweep | RangeSweep):
         return []
     return list(override.sweep_string_iterator())
@@ -71,23 +71,28 @@ def _values(override: Override) -> list[str]:
 
 def _unknown_options(group: Override) -> list[Fault]:
     name, known = group.key_or_group, _options(group.key_or_group)
-    return [
-        unknown_name(name, name, value, known)
-        for value in _values(group)
-        if value not in known and value not in ("null", "None")
-    ]
+    given = [] if group.is_delete() else _values(group)
+    return [unknown_name(name, name, value, known) for value in given if value not in known]
 
 
 def _unknown_keys(overrides: Sequence[Override], groups: Sequence[Override]) -> list[Fault]:
-    chosen = [f"{g.key_or_group}={v[0]}" for g in groups if (v := _values(g))]
+    # as written, so that ~GROUP deletes here too; of a list, the first
+    chosen = [
+        f"{g.get_key_element()}={v[0]}" if g.is_sweep_override() else str(g.input_line)
+        for g in groups
+        if (v := _values(g))
+    ]
     tree = OmegaConf.to_container(compose("config", overrides=chosen), resolve=False)
     assert isinstance(tree, dict)
-    known = {key for key, _ in flatten({str(k): v for k, v in tree.items()})}
+    leaves = dict(flatten({str(k): v for k, v in tree.items()}))
+    known, lists = set(leaves), [k for k, v in leaves.items() if isinstance(v, list)]
     faults = []
     for override in overrides:
         key = override.key_or_group
-        ours = not key.startswith("hydra") and not override.is_add()
+        adds = override.is_add() or override.is_force_add()
+        ours = not adds and not key.startswith(("hydra.", "hydra/"))
         inside = any(k.startswith(f"{key}.") for k in known)
+        inside |= any(key.startswith(f"{k}.") for k in lists)  # sweep.confirm.controls.0
         if ours and key not in known and not inside and not _free(key):
             near = sorted(k for k in known if k.split(".")[0] == key.split(".")[0]) or sorted(
                 {k.split(".")[0] for k in known}
@@ -99,11 +104,10 @@ def _unknown_keys(overrides: Sequence[Override], groups: Sequence[Override]) -> 
 
 def _free(key: str) -> bool:
     # these hold whatever keys the user gives them
-    return key.startswith(("sweep.params", "sweep.sampler", "sweep.pruner", "trial"))
+    free = ("sweep.params", "sweep.sampler", "sweep.pruner", "trial")
+    return any(key == name or key.startswith(f"{name}.") for name in free)
 
 
 def _nearest_key(key: str, known: set[str]) -> str:
-    from tlsweep.errors import nearest
-
     guess = nearest(key, known)
     return f"{guess}=VALUE" if guess else "see python -m tlsweep --help"

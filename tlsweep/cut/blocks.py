@@ -13,13 +13,13 @@ from tlsweep.cut.trace import Call, Trace, has_own_forward
 def whole_blocks(model: nn.Module, fine: Trace, flow: Flow) -> frozenset[str]:
     """Paths of the blocks of ``model``, from a trace of all its operations.
 
-    A block is a module with a forward of its own inside which no other such module's output carries
-    all of the data: a residual block, an inception, a transformer layer. Once one instance is a
-    block, so are all of its class and all at like places (``blocks.3.1`` and ``blocks.0.0``): a
-    block without a skip connection, at a change of resolution, is still one.
+    A block is a module with parameters and a forward of its own, inside which no other such
+    module's output carries all of the data: a residual block, an inception, a transformer layer.
+    Once one instance is a block, so are all of its class and all at like places (``blocks.3.1`` and
+    ``blocks.0.0``): a block without a skip connection, at a change of resolution, is still one.
     """
     modules = dict(model.named_modules())
-    user_calls = [call for call in fine.calls if has_own_forward(modules[call.path])]
+    user_calls = [call for call in fine.calls if _may_be_block(modules[call.path])]
     carriers = set(flow.articulations)
     seeds = {
         call.path
@@ -32,6 +32,11 @@ def whole_blocks(model: nn.Module, fine: Trace, flow: Flow) -> frozenset[str]:
     return frozenset(
         path for path in own if type(modules[path]) in kinds or _pattern(path) in shapes
     )
+
+
+def _may_be_block(module: nn.Module) -> bool:
+    # what has no parameters (a window partition, say) rearranges what a block works on
+    return has_own_forward(module) and any(True for _ in module.parameters())
 
 
 def _carrier_inside(call: Call, others: list[Call], carriers: set[str]) -> bool:

@@ -1,4 +1,4 @@
-"""What each prefix costs: parameters, FLOPs and bytes, all cut points in one run on fake tensors."""
+"""What each prefix costs: parameters, FLOPs and bytes, all cut points in one fake run."""
 
 from __future__ import annotations
 

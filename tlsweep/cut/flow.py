@@ -21,10 +21,10 @@ _BATCHES = (3, 5)  # two odd sizes: a number that is both times the batch size i
 class Flow:
     """What is known of each value.
 
-    data: tensors computed from the input; batch: numbers that equal the batch size; portable: values
-    that can be made again anywhere from parameters and the batch size; skippable: numbers from which
-    nothing but the batch size is read; mutated: data that later steps write into in place;
-    articulations: in order, the raw input first.
+    data: tensors computed from the input; batch: numbers that equal the batch size; portable:
+    values that can be made again anywhere from parameters and the batch size; skippable: numbers
+    from which nothing but the batch size is read; mutated: data that later steps write into in
+    place; articulations: in order, the raw input first.
     """
 
     data: frozenset[str]
@@ -78,12 +78,11 @@ def _portable(
 ) -> frozenset[str]:
     portable = set(batch)
     for step in program.steps:
-        if step.op in ("get_attr", "constant"):
+        stored = step.op in ("get_attr", "constant")
+        made = step.name not in data and step.reads <= portable
+        # made again, a value would lack what is later written into it
+        if stored or (made and not seen.sights[step.name].mutated):
             portable.add(step.name)
-        elif step.name not in data and step.reads <= portable:
-            # made again, it would lack what is later written into it
-            if not seen.sights[step.name].mutated:
-                portable.add(step.name)
     return frozenset(portable)
 
 

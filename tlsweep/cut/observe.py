@@ -1,15 +1,20 @@
-"""Runs a Program on fake tensors: shapes, sizes and FLOPs of every step without computing anything."""
+"""Runs a Program on fake tensors: shapes, sizes and FLOPs without computing."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
 from torch.utils.flop_counter import FlopCounterMode
 
 from tlsweep.cut.program import Program, last_reads, names_in
@@ -65,19 +70,39 @@ class Observation:
 def observe(
     program: Program, root: nn.Module, shape: tuple[int, ...], like: Tensor, *, count: bool = False
 ) -> Observation:
-    """Run ``program`` on a fake input of ``shape`` (batch first), with dtype and device of ``like``.
+    """Run ``program`` on a fake input of ``shape`` (batch first).
 
-    count: count FLOPs as well. Raises whatever the forward pass raises at that shape.
+    like: a tensor with the input's dtype and device; count: count FLOPs as well. Raises
+    whatever the forward pass raises at that shape.
     """
+    try:
+        return _observe(program, root, shape, like, count, fake=True)
+    except (DataDependentOutputException, DynamicOutputShapeException):
+        # a module that looks at the values of tensors needs real ones, and may keep some
+        root = copy.deepcopy(root)
+        return _observe(program, root, shape, like, count, fake=False)
+
+
+def _observe(
+    program: Program,
+    root: nn.Module,
+    shape: tuple[int, ...],
+    like: Tensor,
+    count: bool,
+    *,
+    fake: bool,
+) -> Observation:
     seen = Observation(batch=shape[0])
     place = [0]
     counter = FlopCounterMode(display=False) if count else None
     with contextlib.ExitStack() as stack:
-        stack.enter_context(fake_run(root))
+        stack.enter_context(_undisturbed(root))
+        if fake:
+            stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         stack.enter_context(_watch_modules(seen.readings, place))
         if counter is not None:
             stack.enter_context(counter)
-        value = torch.empty(shape, dtype=like.dtype, device=like.device)
+        value = torch.zeros(shape, dtype=like.dtype, device=like.device)
         _run(program, root, value, seen, place, counter)
     return seen
 
@@ -97,10 +122,8 @@ def _run(
     last = last_reads(program.steps, names_in(program.output))
     for i, (step, done) in enumerate(zip(program.steps, last, strict=True), start=1):
         place[0] = i
-        if step.op == "constant":
-            result = program.constants[step.target]
-        else:
-            result = step.run(root, values)
+        constant = step.op == "constant"
+        result = program.constants[step.target] if constant else step.run(root, values)
         total = counter.get_total_flops() if counter is not None else 0
         values[step.name] = result
         seen.sights[step.name] = _sight(result, total - before)
@@ -138,8 +161,8 @@ def _holds_tensor(value: Any) -> bool:
 
 
 @contextlib.contextmanager
-def fake_run(root: nn.Module) -> Iterator[None]:
-    """Fake tensors, eval mode, and no fused attention, whose FLOPs could not be counted.
+def _undisturbed(root: nn.Module) -> Iterator[None]:
+    """Eval mode, with gradients and no fused attention: else its FLOPs could not be counted.
 
     Everything is as before afterwards: modes, switches and random numbers.
     """
@@ -148,11 +171,7 @@ def fake_run(root: nn.Module) -> Iterator[None]:
     try:
         torch.backends.mha.set_fastpath_enabled(False)
         root.eval()
-        with (
-            torch.random.fork_rng(devices=[]),
-            torch.enable_grad(),
-            FakeTensorMode(allow_non_fake_inputs=True),
-        ):
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)

@@ -33,10 +33,10 @@ class Anatomy:
 class CutPoint:
     """A place where one tensor carries all data flow from input to output.
 
-    index: 0 is the raw input, the last one everything before the classifier; name: path of the block
-    that ends there; aliases: other names for it; shape: of the tensor for one example, without
-    batch; channel_dim: the dimension that counts channels, with the batch as dimension 0; value: the
-    step of ``anatomy`` that makes the tensor.
+    index: 0 is the raw input, the last one everything before the classifier; name: path of the
+    block that ends there; aliases: other names for it; shape: of the tensor for one example,
+    without batch; channel_dim: the dimension that counts channels, with the batch as dimension 0;
+    value: the step of ``anatomy`` that makes the tensor.
     """
 
     index: int
@@ -94,7 +94,7 @@ class CutPoints(Sequence[CutPoint]):
         return tuple(point.name for point in self)
 
     def resolve(self, text: str | int | float, where: str = "plan.keep") -> CutPoint:
-        """The cut point that a user wrote: a name, an alias, an index, a fraction, ``all``, ``none``.
+        """The cut point that a user wrote: name, alias, index, fraction, ``all`` or ``none``.
 
         text: ``layer3.0``, ``5`` (from the input up) or ``0.5`` (of L, to the nearest index, halves
         up), as text or as a number; where: the config key, for the message. Raises Refusal.
@@ -164,6 +164,9 @@ def cut_points(model: nn.Module, example: Tensor, *, level: Level = "block") -> 
     is computed. level: "block" never cuts inside a block and joins norm, activation and dropout to
     what they follow; "fine" gives every single tensor that all data flows through, up to the
     classifier. Leaves ``model`` as it was.
+
+    Where a forward with further blocks inside branches on ``training`` (auxiliary heads), the parts
+    between cut points take the eval branch in either mode.
 
     Raises Refusal if the model cannot be traced, cannot take the example, or has no place to cut.
     """

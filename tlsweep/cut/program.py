@@ -6,7 +6,7 @@ was training, and which drops what a trace cannot see.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +41,7 @@ class Step:
         return names_in((self.args, self.kwargs))
 
     def run(self, root: nn.Module, values: Mapping[str, Any]) -> Any:
-        """The value of this step, given those of the earlier ones, with the parameters of ``root``."""
+        """This step's value, from those of the earlier ones and the parameters of ``root``."""
         if self.op in ("get_attr", "constant"):
             return attribute(root, self.target)
         args = fill(self.args, values)
@@ -57,8 +57,8 @@ class Step:
 class Program:
     """The whole forward pass of one architecture; holds no parameters.
 
-    input: name of the raw input's value; output: the returned structure, with a Ref in place of each
-    value; constants: tensors that the forward pass makes out of nothing, by name.
+    input: name of the raw input's value; output: the returned structure, with a Ref in place of
+    each value; constants: tensors that the forward pass makes out of nothing, by name.
     """
 
     input: str
@@ -77,7 +77,7 @@ def program_of(graph: fx.Graph, constants: Mapping[str, Tensor]) -> Program:
     """The steps of a traced graph, in their order, dead ones included (they may work in place)."""
 
     def plain(value: Any) -> Any:
-        return map_aggregate(value, lambda a: Ref(a.name) if isinstance(a, fx.Node) else a)
+        return _map(value, lambda a: Ref(a.name) if isinstance(a, fx.Node) else a)
 
     def step(node: fx.Node) -> Step:
         op = "constant" if node.op == "get_attr" and node.target in constants else node.op
@@ -99,13 +99,18 @@ def names_in(template: Any) -> frozenset[str]:
             found.add(value.name)
         return value
 
-    map_aggregate(template, note)
+    _map(template, note)
     return frozenset(found)
 
 
 def fill(template: Any, values: Mapping[str, Any]) -> Any:
     """The structure with every Ref replaced by its value."""
-    return map_aggregate(template, lambda a: values[a.name] if isinstance(a, Ref) else a)
+    return _map(template, lambda a: values[a.name] if isinstance(a, Ref) else a)
+
+
+def _map(template: Any, change: Callable[[Any], Any]) -> Any:
+    # torch.fx's own walk through tuples, lists, dicts and slices; it is not typed for other leaves
+    return map_aggregate(template, change)
 
 
 def attribute(root: nn.Module, path: str) -> Any:

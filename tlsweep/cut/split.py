@@ -28,8 +28,9 @@ class Section(nn.Module):
     """The part of a model between two cut points.
 
     Shares the model's parameters, buffers and inner modules, under their names in the model's
-    state_dict; holds only those that it uses. ``train()`` and ``eval()`` therefore reach the model's
-    own modules, too: deepcopy the model first where that is unwanted. Never writes to its input.
+    state_dict; holds only those that it uses. ``train()`` and ``eval()`` therefore reach the
+    model's own modules, too: deepcopy the model first where that is unwanted. Never writes to its
+    input.
     """
 
     def __init__(self, root: nn.Module, route: _Route, constants: Mapping[str, Tensor]) -> None:
@@ -63,9 +64,10 @@ def section(
     """The part of ``model`` from cut point ``lo`` to ``hi``; None: to the model's own output.
 
     model: any instance of the architecture that ``cuts`` were found in. Sections in a row make up
-    the model: ``section(m, cuts, 1, 2)(section(m, cuts, 0, 1)(x))`` is ``section(m, cuts, 0, 2)(x)``
-    bit for bit in eval mode. Raises Refusal if ``model`` lacks what the section uses, ValueError if
-    ``hi`` lies below ``lo``.
+    the model: ``section(m, cuts, 1, 2)(section(m, cuts, 0, 1)(x))`` is bit for bit
+    ``section(m, cuts, 0, 2)(x)`` in eval mode.
+
+    Raises Refusal if ``model`` lacks what the section uses, ValueError if ``hi`` lies below ``lo``.
     """
     low = cuts[lo] if isinstance(lo, int) else lo
     high = cuts[hi] if isinstance(hi, int) else hi

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import operator
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from tlsweep.cut.program import Program, program_of
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a module: its steps are at places first..last, its result is the value ``output``."""
+    """One call of a module: its steps are at places first..last, its result is ``output``."""
 
     path: str
     first: int
@@ -31,8 +32,8 @@ class Call:
 class Trace:
     """A Program and where its steps come from.
 
-    calls: every call of a module, inner ones first; owner: step name to the path of the module whose
-    forward it stands in ("" is the root); opaque: modules that could not be traced.
+    calls: every call of a module, inner ones first; owner: step name to the path of the module
+    whose forward it stands in ("" is the root); opaque: modules that could not be traced.
     """
 
     program: Program
@@ -52,10 +53,11 @@ def has_own_forward(module: nn.Module) -> bool:
 def trace(model: nn.Module, whole: Collection[str] = ()) -> Trace:
     """Trace ``model`` in eval mode, with the modules at the paths ``whole`` kept as single steps.
 
-    Reads ``training`` live where it is handed on (``F.dropout(x, training=self.training)``). Where a
-    forward branches on it, the eval branch is taken, except in modules without further user modules
-    inside, which are kept whole. Leaves ``model`` as it was. Raises what the model's own forward
-    raises under tracing when the root itself cannot be traced.
+    Reads ``training`` live where it is handed on (``F.dropout(x, training=self.training)``). Where
+    a forward branches on it, the eval branch is taken, except in modules without further user
+    modules inside, which are kept whole. Leaves ``model`` as it was.
+
+    Raises what the model's own forward raises under tracing if the root itself cannot be traced.
     """
     whole = set(whole)
     while True:
@@ -122,6 +124,13 @@ def _no_new_attributes(model: nn.Module) -> Iterator[dict[str, Tensor]]:
                 constants[name] = value
 
 
+class _Proxy(fx.Proxy):
+    """torch.fx's stand-in for a value, which also takes ``x[i] = y``."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
+
+
 class _Tracer(fx.Tracer):  # type: ignore[misc, unused-ignore]
     """torch.fx's tracer, which keeps what it cannot trace as one step and notes every call."""
 
@@ -157,8 +166,11 @@ class _Tracer(fx.Tracer):  # type: ignore[misc, unused-ignore]
             return self.create_node("get_attr", target, (), {})
         return super().create_arg(a)
 
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
+
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
-        node = super().create_node(*args, **kwargs)
+        node: fx.Node = super().create_node(*args, **kwargs)
         self.owner[node] = self._path
         return node
 
@@ -209,4 +221,5 @@ class _Tracer(fx.Tracer):  # type: ignore[misc, unused-ignore]
         return super().call_module(m, forward, args, kwargs)
 
     def _last_node(self) -> fx.Node:
-        return next(iter(reversed(self.graph.nodes)))
+        node: fx.Node = next(iter(reversed(self.graph.nodes)))
+        return node

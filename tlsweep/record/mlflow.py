@@ -90,7 +90,7 @@ class _Careful:
 class MlflowTrialRun(TrialRun):
     """One child run. Metrics are sent every few seconds and at the end."""
 
-    def __init__(self, client: MlflowClient, run_id: str, careful: _Careful) -> None:
+    def __init__(self, client: MlflowClient, run_id: str | None, careful: _Careful) -> None:
         self.client, self.run_id, self.careful = client, run_id, careful
         self.waiting: list[Metric] = []
         self.sent = time.monotonic()
@@ -110,10 +110,13 @@ class MlflowTrialRun(TrialRun):
         if reason:
             tags.append(RunTag("tlsweep.reason", reason[:4000]))
         self._flush(tags)
-        self.careful(self.client.set_terminated, self.run_id, _MLFLOW_STATUS[status])
+        if self.run_id is not None:
+            self.careful(self.client.set_terminated, self.run_id, _MLFLOW_STATUS[status])
 
     def _flush(self, tags: list[RunTag] | None = None) -> None:
-        self.careful(self.client.log_batch, self.run_id, metrics=self.waiting, tags=tags or [])
+        if self.run_id is not None:  # else the server was away when the run was to be opened
+            send = self.client.log_batch
+            self.careful(send, self.run_id, metrics=self.waiting, tags=tags or [])
         self.waiting, self.sent = [], time.monotonic()
 
 
@@ -127,7 +130,8 @@ class MlflowLedger(Record):
     def start_sweep(self, study: str, params: Params) -> str | None:
         """The parent run of a study: taken up again if the study has one."""
         quoted = study.replace("'", "")
-        runs = self.client.search_runs(
+        runs = self.careful(
+            self.client.search_runs,
             [self.experiment_id],
             f"tags.`tlsweep.study` = '{quoted}' and tags.`tlsweep.role` = 'sweep'",
         )
@@ -169,8 +173,11 @@ class MlflowLedger(Record):
         """The command that opens MLflow's pages on this record."""
         return f"mlflow ui --backend-store-uri {self.uri}" if self.uri else ""
 
-    def _create(self, name: str, params: Params, tags: Mapping[str, str]) -> str:
-        run = self.client.create_run(self.experiment_id, run_name=name, tags=dict(tags))
+    def _create(self, name: str, params: Params, tags: Mapping[str, str]) -> str | None:
+        create = self.client.create_run
+        run = self.careful(create, self.experiment_id, run_name=name, tags=dict(tags))
+        if run is None:
+            return None
         entries = [Param(key, str(value)) for key, value in params.items()]
         self.careful(self.client.log_batch, run.info.run_id, params=entries)
         return str(run.info.run_id)

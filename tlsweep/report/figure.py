@@ -28,7 +28,7 @@ class Palette:
 LIGHT = Palette("#ffffff", "#1d2733", "#8793a1", "#1f6fb4", "#c8561b", "#14804a")
 DARK = Palette("#14181d", "#e4e9ee", "#8793a1", "#6db3f2", "#f0975c", "#4fce8c")
 MARKERS = {"frozen": "o", "tuned": "s"}
-LINES = ("--", ":", "-.", (0, (6, 1, 1, 1)))
+LINES = ("--", ":", "-.", (0, (12, 4)))
 
 
 def curve_png(verdict: Verdict, palette: Palette = LIGHT) -> bytes:
@@ -104,10 +104,11 @@ def _dress(axes: Any, verdict: Verdict, palette: Palette) -> None:
     axes.set_xlabel("cut point: the blocks before it are kept", color=palette.ink)
     axes.set_ylabel("accuracy, %", color=palette.ink)
     percent = f"{verdict.confidence:.0%}".replace("%", " %")
+    break_ = ":\n" if len(verdict.study) > 45 else ": "  # else it runs out of the picture
     axes.set_title(
-        f"{verdict.study}: {verdict.report_images} report images, {verdict.replicates} replicates,"
-        f" bars are {percent} intervals",
-        color=palette.ink, fontsize=10.5, loc="left",
+        f"{verdict.study}{break_}{verdict.report_images} report images,"
+        f" {verdict.replicates} replicates, bars are {percent} intervals",
+        color=palette.ink, fontsize=10.5 * min(1, 75 / len(verdict.study)), loc="left",
     )  # fmt: skip
     axes.tick_params(colors=palette.ink, labelsize=9)
     axes.grid(axis="y", color=palette.faint, alpha=0.25, linewidth=0.7)

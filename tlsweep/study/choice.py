@@ -9,12 +9,11 @@ from typing import Any
 import optuna
 from optuna import pruners, samplers
 
-from tlsweep.errors import Fault, Refusal, unknown_name
+from tlsweep.errors import Fault, Refusal, nearest, unknown_name
 
 SAMPLERS: dict[str, Callable[..., samplers.BaseSampler]] = {
     "tpe": samplers.TPESampler,
     "random": samplers.RandomSampler,
-    "cmaes": samplers.CmaEsSampler,
     "gp": samplers.GPSampler,
     "qmc": samplers.QMCSampler,
 }
@@ -27,25 +26,27 @@ PRUNERS: dict[str, Callable[..., pruners.BasePruner]] = {
 }
 
 
-def sampler(settings: Mapping[str, Any], seed: int) -> samplers.BaseSampler:
+def sampler(
+    settings: Mapping[str, Any], seed: int, where: str = "sweep.sampler"
+) -> samplers.BaseSampler:
     """The sampler ``settings["name"]`` with the other entries as its options.
 
-    Raises Refusal for an unknown name or option.
+    where: the config key that ``settings`` stand at. Raises Refusal for an unknown name or option.
     """
     options = dict(settings)
     if options.get("name") == "tpe":
         # trials of the fixed list have no parameters; ``group`` lets TPE model the others' jointly
         options = {"multivariate": True, "group": True, **options}
-    made: samplers.BaseSampler = _make("hydra.sweeper.sampler", SAMPLERS, options, seed=seed)
+    made: samplers.BaseSampler = _make(where, SAMPLERS, options, seed=seed)
     return made
 
 
-def pruner(settings: Mapping[str, Any]) -> pruners.BasePruner:
+def pruner(settings: Mapping[str, Any], where: str = "sweep.pruner") -> pruners.BasePruner:
     """The pruner ``settings["name"]`` with the other entries as its options.
 
-    Raises Refusal for an unknown name or option.
+    where: the config key that ``settings`` stand at. Raises Refusal for an unknown name or option.
     """
-    made: pruners.BasePruner = _make("hydra.sweeper.pruner", PRUNERS, dict(settings))
+    made: pruners.BasePruner = _make(where, PRUNERS, dict(settings))
     return made
 
 
@@ -58,17 +59,24 @@ def _make(
     accepted = set(inspect.signature(known[name]).parameters)
     unknown = [option for option in options if option not in accepted]
     if unknown:
-        raise Refusal(
-            *(unknown_name(f"{name} option", where, o, sorted(accepted)) for o in unknown)
-        )
+        raise Refusal(*(_unknown_option(where, name, o, sorted(accepted)) for o in unknown))
     try:
         return known[name](**{**{k: v for k, v in extra.items() if k in accepted}, **options})
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ImportError) as error:
         raise Refusal(
             Fault(
                 f"{where}={name} {options}: {error}", "Optuna accepts the options", "correct them"
             )
         ) from error
+
+
+def _unknown_option(where: str, name: str, option: str, accepted: list[str]) -> Fault:
+    guess = nearest(option, accepted)
+    return Fault(
+        f"{where}.{option}",
+        f"an option of {name} is one of: {', '.join(accepted)}",
+        f"{where}.{guess}=VALUE" if guess else f"leave {where}.{option} out",
+    )
 
 
 def silence_experimental() -> None:

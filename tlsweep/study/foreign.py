@@ -54,8 +54,8 @@ def _search(bench: Bench, overrides: Sequence[Override]) -> list[list[JobReturn]
     ledger = Ledger(
         storage=options.storage or default_url(bench.folder()),
         name=options.study_name or "study",
-        sampler=choice.sampler(options.sampler, options.seed),
-        pruner=choice.pruner(options.pruner),
+        sampler=choice.sampler(options.sampler, options.seed, where="hydra.sweeper.sampler"),
+        pruner=choice.pruner(options.pruner, where="hydra.sweeper.pruner"),
         facts={"space": where.fingerprint(), "direction": options.direction},
     ).open(resume=options.resume)
     batches: list[list[JobReturn]] = []
@@ -63,7 +63,7 @@ def _search(bench: Bench, overrides: Sequence[Override]) -> list[list[JobReturn]
     def launch(jobs: Sequence[Job]) -> list[Ended]:
         batches.append(bench.launch([job.overrides for job in jobs]))
         ends = [ended(job) for job in batches[-1]]
-        return [e if e.error else Ended(sign * float(e.value)) for e in ends]
+        return [Ended(sign * e.value) if isinstance(e.value, int | float) else e for e in ends]
 
     ledger.reclaim()
     ledger.search(

@@ -6,6 +6,7 @@ worker, a neighbour's crash) then loses no finished trial.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Mapping
@@ -57,7 +58,8 @@ class TrialHandle:
 
     def fail(self, reason: str) -> None:
         """Tell the study that the trial failed, and why."""
-        self.trial.set_user_attr("reason", reason)
+        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # the first end holds
+            self.trial.set_user_attr("reason", reason)
         self.study.tell(self.trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
@@ -75,6 +77,9 @@ def lives(worker: Mapping[str, Any]) -> bool:
     if worker["host"] != socket.gethostname():
         return True
     try:
-        return bool(abs(psutil.Process(worker["pid"]).create_time() - worker["started"]) < 1.0)
+        process = psutil.Process(worker["pid"])
+        if process.status() == psutil.STATUS_ZOMBIE:  # dead, and never collected by its parent
+            return False
+        return bool(abs(process.create_time() - worker["started"]) < 1.0)
     except psutil.NoSuchProcess:
         return False

@@ -7,6 +7,8 @@ was under way is given back to the queue, and nothing is run twice.
 
 from __future__ import annotations
 
+import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,10 +102,11 @@ class Ledger:
             load_if_exists=True,
         )
         kept = self.study.user_attrs.get("facts")
+        facts = json.loads(json.dumps(dict(self.facts)))  # as the database gives them back
         if kept is None:
-            self.study.set_user_attr("facts", dict(self.facts))
-        elif kept != dict(self.facts):
-            raise Refusal(*_differences(self.name, kept, self.facts))
+            self.study.set_user_attr("facts", facts)
+        elif kept != facts:
+            raise Refusal(*_differences(self.name, kept, facts))
         return self
 
     # ------------------------------------------------------------------ reading
@@ -147,9 +150,9 @@ class Ledger:
         # queued first: if we are killed between the two, reclaim finds the trial still running
         # and `_queued` finds its successor
         if not self._queued(trial.number):
-            self.study.enqueue_trial(
-                trial.params, user_attrs={**attributes, "retry_of": trial.number}
-            )
+            # what it was enqueued with counts too: it may have ended before it took that up
+            params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+            self.study.enqueue_trial(params, user_attrs={**attributes, "retry_of": trial.number})
         self._attribute(trial, "reason", reason)
         self._attribute(trial, "cut_short", True)
         self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
@@ -190,10 +193,11 @@ class Ledger:
 
     def _ask(self, space: Space) -> Job:
         trial = self.study.ask()
-        overrides = trial.user_attrs.get("overrides")
-        if overrides is None:
-            overrides = space.overrides(suggest(trial, space.searched))
-            trial.set_user_attr("overrides", overrides)
+        if "key" in trial.user_attrs:  # an item of a list: run as it is written
+            return Job(trial.number, tuple(trial.user_attrs["overrides"]))
+        # for a trial that is run again these are the values that it had
+        overrides = space.overrides(suggest(trial, space.searched))
+        trial.set_user_attr("overrides", overrides)
         return Job(trial.number, tuple(overrides))
 
     def _launch(self, jobs: Sequence[Job], launch: Launch) -> None:
@@ -212,12 +216,17 @@ class Ledger:
     def _close(self, job: Job, end: Ended) -> None:
         # the job has told its own end; this is for jobs of other apps and for those that died
         trial = self.study.trials[job.number]
+        if trial.state != TrialState.RUNNING:
+            return
         if end.error is not None:
             if "reason" not in trial.user_attrs:
                 self._attribute(trial, "reason", f"{type(end.error).__name__}: {end.error}")
             self.study.tell(job.number, state=TrialState.FAIL, skip_if_finished=True)
-        elif self._running(job.number):
+        elif isinstance(end.value, int | float) and math.isfinite(end.value):
             self.study.tell(job.number, float(end.value), skip_if_finished=True)
+        else:
+            self._attribute(trial, "reason", f"the job returned {end.value}, not a finite number")
+            self.study.tell(job.number, state=TrialState.FAIL, skip_if_finished=True)
 
     def _stop_if_failing(self, max_failure_rate: float, n_trials: int) -> None:
         failed = [t for t in self.ended() if t.state == TrialState.FAIL]

@@ -6,6 +6,7 @@ import fnmatch
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -58,7 +59,8 @@ def parse(arguments: Sequence[str], parser: OverridesParser) -> list[Override]:
     parsed, faults = [], []
     for argument in arguments:
         try:
-            parsed.append(parser.parse_override(argument))
+            # not parse_override: that one leaves out the config loader, which glob() asks
+            parsed += parser.parse_overrides([argument])
         except HydraException as error:
             reason = str(error).splitlines()[0]
             faults.append(
@@ -111,7 +113,7 @@ def grid(overrides: Sequence[Override], cut_names: Names) -> list[list[str]]:
 
 def values(override: Override, cut_names: Names) -> Iterator[str]:
     """The listed values of a discrete sweep, as texts."""
-    value = override.value()
+    value: Any = override.value()
     if isinstance(value, Glob) and override.key_or_group in CUT_KEYS:
         names = [name for name in cut_names() if _matches(value, name)]
         if not names:
@@ -154,19 +156,18 @@ def _distribution(override: Override, cut_names: Names) -> BaseDistribution:
 
 
 def _ladder(override: Override, sweep: RangeSweep) -> BaseDistribution | None:
-    steps = list(sweep.range())
+    steps = list(sweep.range()) if sweep.step else []
     if not steps:
-        raise Refusal(
-            Fault(
-                str(override.input_line),
-                "a range is not empty (its end is excluded)",
-                f"{override.key_or_group}=range(0,4)",
-            )
-        )
-    low, high, step = min(steps), max(steps), abs(sweep.step)
+        empty = "a range is not empty (its end is excluded)"
+        rule = empty if sweep.step else "a range has a step other than 0"
+        mend = f"{override.key_or_group}=range(0,4)"
+        raise Refusal(Fault(str(override.input_line), rule, mend))
     if all(isinstance(s, int) for s in steps):
-        return IntDistribution(int(low), int(high), step=int(step) or 1)
-    return FloatDistribution(float(low), float(high), step=float(step))
+        return IntDistribution(int(min(steps)), int(max(steps)), step=abs(int(sweep.step)))
+    # in decimals: 0.5 - 3 * 0.1 is 0.19999999999999998, from which 0.1 does not lead to 0.5
+    first, step = Decimal(str(sweep.start)), Decimal(str(sweep.step))
+    ends = sorted((first, first + (len(steps) - 1) * step))
+    return FloatDistribution(float(ends[0]), float(ends[1]), step=float(abs(step)))
 
 
 def suggest(trial: Any, searched: Mapping[str, BaseDistribution]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class _LastCheckpoint(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         part = self.path.with_suffix(".part")
-        trainer.save_checkpoint(part)
+        trainer.save_checkpoint(part, weights_only=False)  # optimiser and clock too
         if trainer.is_global_zero:
             os.replace(part, self.path)  # noqa: PTH105 - the atomic one
 

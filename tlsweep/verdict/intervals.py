@@ -59,19 +59,20 @@ def difference_interval(a: Hits, b: Hits, confidence: float = 0.95) -> Interval:
     """Accuracy of ``a`` minus accuracy of ``b`` on the same images, with its interval.
 
     a, b: [replicates, images] each. With as many replicates on both sides they are paired by
-    seed; otherwise each image's hit rates over the replicates are. Pairing on images removes what
-    makes an image hard for both.
+    seed; otherwise (a replicate was lost) only the images are, and the seeds of both sides are
+    taken to vary alike. Pairing on images removes what makes an image hard for both.
     Raises ValueError if the images differ in number.
     """
     first, second = _table(a), _table(b)
     if first.shape[1] != second.shape[1]:
         raise ValueError(f"{first.shape[1]} and {second.shape[1]} images cannot be paired")
-    paired = len(first) == len(second)
-    table = first - second if paired else (first.mean(0) - second.mean(0))[None]
-    d = float(table.mean())
-    variance, freedom = _variance_of_mean(table)
+    d = float(first.mean() - second.mean())
+    if len(first) == len(second):
+        variance, freedom = _variance_of_mean(first - second)
+    else:
+        variance, freedom = _variance_of_unpaired(first, second)
     # two equal tables show no difference, not that there is none: half a hit is the least we see
-    variance = max(variance, (0.5 / table.shape[1]) ** 2)
+    variance = max(variance, (0.5 / first.shape[1]) ** 2)
     half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
     return Interval(d, max(-1.0, d - half), min(1.0, d + half))
 
@@ -88,19 +89,47 @@ def _variance_of_mean(table: npt.NDArray[np.float64]) -> tuple[float, float]:
     replicates, images = table.shape
     if images == 1:
         return 0.0, 1.0
-    centred = table - table.mean()
-    columns = centred.mean(0)
-    ms_images = replicates * float(columns @ columns) / (images - 1)
-    of_images = ms_images / table.size
+    of_images = float(table.mean(0).var(ddof=1)) / images
     if replicates == 1:
         return of_images, images - 1.0
-    rows = centred.mean(1)
-    ms_rows = images * float(rows @ rows) / (replicates - 1)
-    residual = centred - rows[:, None] - columns[None]
-    ms_error = float((residual**2).sum()) / ((replicates - 1) * (images - 1))
-    excess = (ms_rows - ms_error) / table.size  # what seeds add beyond chance; none if negative
+    of_rows, of_chance = (sum_ / (replicates - 1) for sum_ in _row_sums(table))
+    return _with_seeds(of_images, images, of_rows, of_chance, 1 / replicates, replicates - 1)
+
+
+def _variance_of_unpaired(
+    first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]
+) -> tuple[float, float]:
+    """The same for the difference of two grand means over unequal numbers of replicates."""
+    images = first.shape[1]
+    if images == 1:
+        return 0.0, 1.0
+    of_images = float((first.mean(0) - second.mean(0)).var(ddof=1)) / images
+    freedom = len(first) + len(second) - 2
+    sums = zip(_row_sums(first), _row_sums(second), strict=True)
+    of_rows, of_chance = (sum(both) / freedom for both in sums)
+    share = 1 / len(first) + 1 / len(second)
+    return _with_seeds(of_images, images, of_rows, of_chance, share, freedom)
+
+
+def _row_sums(table: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Sum of squares of the replicates' means about their mean; and what chance gives of it."""
+    images = table.shape[1]
+    rows = table.mean(1) - table.mean()
+    residual = table - table.mean(0) - rows[:, None]
+    return float(rows @ rows), float((residual**2).sum()) / (images * (images - 1))
+
+
+def _with_seeds(
+    of_images: float, images: int, of_rows: float, of_chance: float, share: float, freedom: int
+) -> tuple[float, float]:
+    """Variance and degrees of freedom once the seeds' part is added.
+
+    of_rows: variance of a replicate's mean, with ``freedom``; share: how much of it is left in
+    the grand mean.
+    """
+    excess = (of_rows - of_chance) * share  # what seeds add beyond chance; none if negative
     if excess <= 0:
         return of_images, images - 1.0
     variance = of_images + excess
-    uncertainty = of_images**2 / (images - 1) + (ms_rows / table.size) ** 2 / (replicates - 1)
+    uncertainty = of_images**2 / (images - 1) + (of_rows * share) ** 2 / freedom
     return variance, max(1.0, variance**2 / uncertainty)

@@ -157,7 +157,8 @@ def _helped(chosen: Confirmed, controls: Mapping[str, Mapping[str, Any]]) -> boo
     if chosen.facts["keep"] == 0:
         return False
     without = [controls[n] for n in ("scratch", "random_features") if n in controls]
-    return all(control["difference_interval"][0] > 0 for control in without)
+    # where no control was measured, nothing is shown
+    return bool(without) and all(control["difference_interval"][0] > 0 for control in without)
 
 
 def _curve(
@@ -215,7 +216,7 @@ def _sentence(
     what = _what(facts)
     scored = (
         f"{what} scores {_percent(score.score)} "
-        f"({confidence:.0%} interval {_percent(score.low)} to {_percent(score.high)})."
+        f"({100 * confidence:g} % interval {_percent(score.low)} to {_percent(score.high)})."
     )
     if facts["keep"] == 0:
         return f"Transfer did not help: keep nothing of the source. {scored}"
@@ -225,16 +226,14 @@ def _sentence(
             for name in ("scratch", "random_features")
             if name in controls and controls[name]["difference_interval"][0] <= 0
         ]
-        return (
-            f"{scored} But it is not shown that transfer helped: {' and '.join(equal)}"
-            f" may do as well."
-        )
+        why = f"{' and '.join(equal)} may do as well" if equal else "no control was measured"
+        return f"{scored} But it is not shown that transfer helped: {why}."
     margins = [
         f"{100 * controls[n]['recommended_minus_this']:.1f} points above {n.replace('_', ' ')}"
         for n in ("scratch", "random_features")
         if n in controls
     ]
-    return f"{scored} Transfer helped: {', '.join(margins)}." if margins else scored
+    return f"{scored} Transfer helped: {', '.join(margins)}."
 
 
 def _what(facts: Mapping[str, Any]) -> str:

@@ -1,0 +1,236 @@
+"""Small networks, one for each way in which a forward pass can make cutting hard."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Residual(nn.Module):
+    """A block: nothing inside it carries all of the data."""
+
+    def __init__(self, channels: int, *, inplace: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=inplace)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(x + self.norm(self.conv(x)))
+
+
+class Small(nn.Module):
+    """Convolution, two residual blocks, pool, dropout, classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True))
+        self.blocks = nn.Sequential(Residual(4), Residual(4, inplace=True))
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.flatten(self.pool(self.blocks(self.stem(x))), 1))
+
+
+class Body(nn.Module):
+    """Convolutions with ``forward_between`` between them: where the traps are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 4, 3, padding=1)
+        self.head = nn.Linear(4, 5)
+
+    def between(self, x: Tensor) -> Tensor:
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.between(self.first(x))
+        return self.head(self.second(x).mean([2, 3]))
+
+
+class InPlaceStatement(Body):
+    """``x.mul_()`` as a statement: its value is read by nobody."""
+
+    def between(self, x: Tensor) -> Tensor:
+        x.mul_(2.0)
+        x[:, 0] = 1.0
+        return x
+
+
+class InPlaceOnInput(Body):
+    """Writes into the raw input itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x.add_(1.0)
+        return super().forward(x)
+
+
+class LateBatchSize(Body):
+    """Reads the batch size before the first block and uses it after the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor([[[[2.0]]]]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = x.shape[0]
+        scale = self.scale.expand(n, -1, -1, -1)
+        x = self.second(self.first(x) * scale)
+        return self.head(x.mean([2, 3]).reshape(n, -1) + scale.reshape(n, 1))
+
+
+class HeightCrosses(Body):
+    """Uses the height of the input after the first convolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x.shape[2]
+        x = self.second(self.first(x))
+        return self.head((x * h).mean([2, 3]))
+
+
+class MaskWrittenInPlace(Body):
+    """Makes a mask from a parameter, writes into it, and uses it after the convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mask = nn.Parameter(torch.full((1, 4, 1, 1), 0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = self.mask.expand(x.shape[0], -1, -1, -1).clone()
+        mask[:, 1:] = 1.0
+        x = self.second(self.first(x)) * mask
+        return self.head(x.mean([2, 3]))
+
+
+class FunctionalDropout(Body):
+    """Dropout as a function, which tracing would switch off or on for good."""
+
+    def between(self, x: Tensor) -> Tensor:
+        return F.dropout(x, 0.5, training=self.training)
+
+
+class NoisyWhenTraining(nn.Module):
+    """Branches on its mode."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return x + 1.0
+        return x * 2.0
+
+
+class BranchesOnMode(Body):
+    """Has a module that branches on its mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noise = NoisyWhenTraining()
+
+    def between(self, x: Tensor) -> Tensor:
+        return self.noise(x)
+
+
+class LooksAtValues(nn.Module):
+    """Cannot be traced: it decides by the values of its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        if x.sum() > 0 and y.sum() > 0:
+            return y
+        return x
+
+
+class HoldsUntraceable(Body):
+    """Has a block that cannot be traced, between two that can."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.odd = LooksAtValues()
+
+    def between(self, x: Tensor) -> Tensor:
+        return self.odd(x)
+
+
+class Tuples(Body):
+    """Passes a tuple on (chunk), which is no place to cut."""
+
+    def between(self, x: Tensor) -> Tensor:
+        a, b = x.chunk(2, dim=1)
+        return torch.cat([b, a], dim=1)
+
+
+class Buffers(Body):
+    """Uses a buffer, a tensor that is no buffer, and one made in the forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor([1.0, 2.0, 3.0, 4.0]))
+        self.shift = torch.tensor(0.5)
+
+    def between(self, x: Tensor) -> Tensor:
+        scale = self.scale.view(1, -1, 1, 1)
+        return x * scale + self.shift + torch.tensor(0.25)
+
+
+class Tied(nn.Module):
+    """One block used twice, and a classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+        self.block = Residual(4)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.block(self.block(self.first(x))).mean([2, 3]))
+
+
+class MoreArguments(Body):
+    """Takes more arguments than the input."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, twice: bool = False) -> Tensor:
+        if mask is not None:
+            x = x * mask
+        return super().forward(x * 2 if twice else x)
+
+
+TRAPS = [
+    InPlaceStatement,
+    InPlaceOnInput,
+    LateBatchSize,
+    HeightCrosses,
+    MaskWrittenInPlace,
+    FunctionalDropout,
+    BranchesOnMode,
+    HoldsUntraceable,
+    Tuples,
+    Buffers,
+    Tied,
+    MoreArguments,
+    Small,
+]
+
+
+@torch.no_grad()
+def unlike_fresh(model: nn.Module) -> nn.Module:
+    """In eval mode, with BatchNorm statistics and classifiers that are not those of a new module.
+
+    Some classifiers start at zero: then any two outputs would be equal.
+    """
+    generator = torch.Generator().manual_seed(7)
+    for name, buffer in model.named_buffers():
+        # means near zero: larger ones would leave every ReLU dead
+        if name.endswith("running_mean"):
+            buffer.copy_(0.05 * torch.randn(buffer.shape, generator=generator))
+        if name.endswith("running_var"):
+            buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
+    for parameter in model.parameters():
+        if parameter.ndim > 1 and not parameter.any():
+            parameter.copy_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return model.eval()

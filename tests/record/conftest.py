@@ -1,0 +1,66 @@
+"""A real MLflow: a database in a temporary folder, and a server that can be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tlsweep.record.mlflow import MlflowLedger, open_mlflow
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> MlflowLedger:
+    """A record in a database. One a module: MLflow takes seconds to make its tables."""
+    return open_mlflow(None, "tests", tmp_path_factory.mktemp("record"))
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port of this machine where nobody listens."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@pytest.fixture
+def server(tmp_path: Path, closed_port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A tracking server of this test's own: its address, and its process group's leader."""
+    url = f"http://127.0.0.1:{closed_port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
+               "--port", str(closed_port), "--workers", "1",
+               "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db",
+               "--artifacts-destination", str(tmp_path / "artifacts")]  # fmt: skip
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+                   "MLFLOW_DISABLE_TELEMETRY": "true"}  # fmt: skip
+    log = (tmp_path / "server.log").open("wb")
+    process = subprocess.Popen(
+        command, env=environment, cwd=tmp_path, start_new_session=True, stdout=log, stderr=log
+    )
+    try:
+        _wait_for(url, process)
+        yield url, process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < until:
+        try:
+            urllib.request.urlopen(f"{url}/health", timeout=1).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    pytest.fail("the MLflow server did not start")

@@ -1,0 +1,171 @@
+"""What MLflow shows is what the sweep told it, and a record that breaks does not break training."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from tlsweep.config import read
+from tlsweep.errors import Refusal
+from tlsweep.record import NoRecord, open_record
+from tlsweep.record.mlflow import MlflowLedger, open_mlflow
+
+CONF = (Path(__file__).parent / ".." / ".." / "conf").resolve()
+
+
+def test_a_trial_is_a_child_of_its_sweep_with_its_params_and_tags(ledger: MlflowLedger) -> None:
+    parent = ledger.start_sweep("family", {"source": "glyphs"})
+    run = ledger.start_trial(parent, "001 truncate", {"lr": 0.1, "keep": "b3"}, {"mine": "x"})
+    assert parent is not None
+    assert run.run_id is not None
+    child, mother = (ledger.client.get_run(i) for i in (run.run_id, parent))
+    assert child.data.params == {"lr": "0.1", "keep": "b3"}
+    assert child.data.tags["mlflow.parentRunId"] == parent
+    assert (child.data.tags["mine"], child.data.tags["tlsweep.role"]) == ("x", "trial")
+    assert child.info.run_name == "001 truncate"
+    assert mother.data.params == {"source": "glyphs"}
+    assert mother.data.tags["tlsweep.role"] == "sweep"
+    assert {child.info.status, mother.info.status} == {"RUNNING"}
+
+
+def test_metrics_stand_at_their_epochs_from_one_and_the_summary_beside_them(
+    ledger: MlflowLedger,
+) -> None:
+    run = ledger.start_trial(None, "t", {}, {})
+    for epoch in (1, 2, 3):
+        run.log_epoch(epoch, {"accuracy": 0.1 * epoch, "loss": 1 / epoch})
+    run.end("finished", {"select_score": 0.9})
+    assert run.run_id is not None
+    history = ledger.client.get_metric_history(run.run_id, "accuracy")
+    assert [(m.step, m.value) for m in history] == [
+        (1, pytest.approx(0.1)),
+        (2, pytest.approx(0.2)),
+        (3, pytest.approx(0.3)),
+    ]
+    assert ledger.client.get_run(run.run_id).data.metrics["select_score"] == 0.9
+    assert "mlflow.parentRunId" not in ledger.client.get_run(run.run_id).data.tags
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [("finished", "FINISHED"), ("pruned", "FINISHED"), ("failed", "FAILED"), ("killed", "KILLED")],
+)
+def test_a_run_ends_as_its_trial_did_and_the_tag_tells_pruned_from_finished(
+    ledger: MlflowLedger, status: str, shown: str
+) -> None:
+    run = ledger.start_trial(None, "t", {}, {})
+    run.end(status, {}, "why")  # type: ignore[arg-type]
+    assert run.run_id is not None
+    found = ledger.client.get_run(run.run_id)
+    assert found.info.status == shown
+    assert found.info.end_time is not None
+    assert found.data.tags["tlsweep.status"] == status
+    assert found.data.tags["tlsweep.reason"] == "why"
+
+
+def test_the_run_of_a_lost_trial_is_closed_and_says_why(ledger: MlflowLedger) -> None:
+    run = ledger.start_trial(None, "t", {}, {})
+    assert run.run_id is not None
+    ledger.end_lost(run.run_id)
+    found = ledger.client.get_run(run.run_id)
+    assert found.info.status == "KILLED"
+    assert found.data.tags["tlsweep.status"] == "killed"
+    assert "its process ended before it did" in found.data.tags["tlsweep.reason"]
+
+
+def test_a_sweep_that_is_taken_up_goes_on_in_the_same_run(ledger: MlflowLedger) -> None:
+    first = ledger.start_sweep("again", {})
+    other = ledger.start_sweep("another", {})
+    assert first is not None
+    ledger.end_sweep(first, "killed", {})
+    assert ledger.client.get_run(first).info.status == "KILLED"
+    assert ledger.start_sweep("again", {}) == first != other
+    assert ledger.client.get_run(first).info.status == "RUNNING"
+    ledger.end_sweep(first, "finished", {"report_score": 0.9})
+    run = ledger.client.get_run(first)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"report_score": 0.9})
+    assert run.data.tags["tlsweep.status"] == "finished"
+
+
+def test_files_are_kept_with_the_run_beside_the_database(
+    ledger: MlflowLedger, tmp_path: Path
+) -> None:
+    file = tmp_path / "verdict.json"
+    file.write_text("{}")
+    run_id = ledger.start_sweep("files", {})
+    assert run_id is not None
+    ledger.keep_files(run_id, [file])
+    assert [f.path for f in ledger.client.list_artifacts(run_id)] == ["verdict.json"]
+    assert ledger.uri is not None
+    folder = Path(ledger.uri.removeprefix("sqlite:///")).parent
+    assert list((folder / "artifacts").rglob("verdict.json"))
+    assert ledger.where_to_look() == f"mlflow ui --backend-store-uri {ledger.uri}"
+
+
+def test_no_usage_is_sent_to_anybody() -> None:
+    code = (
+        "import os; os.environ.pop('MLFLOW_DISABLE_TELEMETRY', None);"
+        "import tlsweep.record.mlflow, mlflow.telemetry.client as c;"
+        "print(os.environ['MLFLOW_DISABLE_TELEMETRY'], c.get_telemetry_client())"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == ["true", "None"]
+
+
+def test_a_record_is_opened_by_its_name(tmp_path: Path) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        settings = read(compose("config", overrides=["record=none"]))
+    record = open_record(settings.record, tmp_path)
+    assert isinstance(record, NoRecord)
+    assert record.start_trial(None, "t", {}, {}).run_id is None
+    assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------ a server that is away
+def test_a_server_that_does_not_answer_is_refused_in_seconds(
+    closed_port: int, tmp_path: Path
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(Refusal) as caught:
+        open_mlflow(f"http://127.0.0.1:{closed_port}", "tests", tmp_path)
+    assert time.monotonic() - began < 15
+    (fault,) = caught.value.faults
+    assert fault.value.startswith(f"record.tracking_uri=http://127.0.0.1:{closed_port}: ")
+    assert "record=none" in fault.mend
+    assert len(str(fault).splitlines()) == 3
+
+
+def test_a_server_that_dies_breaks_no_training_and_is_said_once(
+    server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    url, process = server
+    record = open_mlflow(url, "tests", tmp_path)
+    parent = record.start_sweep("s", {})
+    run = record.start_trial(parent, "t", {"lr": 0.1}, {})
+    run.log_epoch(1, {"accuracy": 0.5})
+    assert run.run_id is not None
+    assert record.client.get_run(run.run_id).data.params == {"lr": "0.1"}
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        run.sent = 0.0  # type: ignore[attr-defined] - as if the last sending was long ago
+        run.log_epoch(2, {"accuracy": 0.6})
+        run.end("finished", {"select_score": 0.6})
+        late = record.start_trial(parent, "late", {"lr": 0.1}, {})
+        late.log_epoch(1, {"accuracy": 0.5})
+        late.end("finished", {})
+        assert late.run_id is None
+        assert record.start_sweep("s2", {}) is None
+        record.end_sweep(parent, "finished", {})
+    ours = [str(w.message) for w in said if "MLflow does not record" in str(w.message)]
+    assert len(ours) == 1
+    assert "training goes on, and the study keeps its results" in ours[0]

@@ -1,0 +1,56 @@
+"""A sweep that a test may kill: ``python kill_driver.py URL`` searches eight trials and exits 0.
+
+Each trial works in this process, as under Hydra's basic launcher, tells its own end as a real
+trial does, and writes a line to the file FINISHED beside the database before it does so.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from tlsweep.study import choice
+from tlsweep.study.handle import TrialHandle
+from tlsweep.study.ledger import Ended, Item, Job, Ledger
+from tlsweep.study.space import build, parse
+
+SPACE = ("x=interval(0,1)", "k=range(0,5)", "c=choice(a,b)")
+ITEMS = (Item.of(("plan=scratch",)), Item.of(("plan=finetune",)))
+
+
+def main(url: str) -> None:
+    """Search until eight trials are counted."""
+    choice.silence_experimental()
+    space = build(parse(SPACE, OverridesParser.create()), list)
+    pruner = choice.pruner({"name": "none"})
+    ledger = Ledger(
+        storage=url,
+        name="s",
+        sampler=choice.sampler({"name": "random"}, time.time_ns() % 10_000),
+        pruner=pruner,
+        facts={"space": space.fingerprint()},
+    ).open(resume=True)
+    finished = Path(url.removeprefix("sqlite:///")).parent / "FINISHED"
+
+    def launch(jobs: Sequence[Job]) -> list[Ended]:
+        for job in jobs:
+            handle = TrialHandle(url, "s", job.number, pruner)
+            handle.begin()
+            for epoch in range(1, 4):
+                time.sleep(0.08)
+                handle.report(epoch, 0.1 * epoch)
+            with finished.open("a") as stream:
+                stream.write(f"{job.number} {' '.join(job.overrides)}\n")
+            handle.finish(0.5, pruned=False)
+        return [Ended(0.5) for _ in jobs]
+
+    ledger.reclaim()
+    ledger.search(space, ITEMS, launch, n_trials=8, n_jobs=1, max_failure_rate=0.0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,329 @@
+"""The ledger: an exact budget, a list in order, and nothing lost when a session ends early."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psutil
+import pytest
+from optuna.trial import TrialState
+
+from tlsweep.errors import Refusal
+from tlsweep.study.handle import lives, this_process
+from tlsweep.study.ledger import Ended, Item, Job, Ledger, TooManyFailures, reason_of_failure
+from tlsweep.study.space import Space
+
+Open = Callable[..., Ledger]
+MakeSpace = Callable[..., Space]
+
+
+def search(ledger: Ledger, space: Space, launch: Any, first: Sequence[Item] = (), *,
+           n_trials: int = 6, n_jobs: int = 1, max_failure_rate: float = 0.0) -> None:  # fmt: skip
+    ledger.search(space, first, launch, n_trials=n_trials, n_jobs=n_jobs,
+                  max_failure_rate=max_failure_rate)  # fmt: skip
+
+
+@pytest.mark.parametrize("n_jobs", [1, 4])
+def test_a_search_counts_exactly_its_budget(
+    open_ledger: Open, space: MakeSpace, jobs: Any, n_jobs: int
+) -> None:
+    launch = jobs()
+    search(open_ledger(), space("x=interval(0,1)", "y=7"), launch, n_trials=6, n_jobs=n_jobs)
+    assert [len(batch) for batch in launch.batches] == ([1] * 6 if n_jobs == 1 else [4, 2])
+    assert len(set(launch.overrides)) == 6
+    assert all(o[0] == "y=7" and o[1].startswith("x=0.") for o in launch.overrides)
+
+
+def test_the_items_of_the_list_come_first_in_order_and_once(
+    open_ledger: Open, space: MakeSpace, jobs: Any
+) -> None:
+    items = [Item.of(("plan=a", f"keep={i}")) for i in range(3)]
+    launch = jobs()
+    search(open_ledger(), space("x=interval(0,1)"), launch, items, n_trials=5)
+    assert launch.overrides[:3] == [item.overrides for item in items]
+    again = jobs()
+    search(open_ledger(), space("x=interval(0,1)"), again, items, n_trials=7)
+    assert len(again.overrides) == 2
+    assert all(o[0].startswith("x=") for o in [*launch.overrides[3:], *again.overrides])
+
+
+def test_a_search_that_is_done_runs_no_further_trial(
+    open_ledger: Open, space: MakeSpace, jobs: Any
+) -> None:
+    search(open_ledger(), space("x=interval(0,1)"), jobs())
+    again = jobs()
+    search(open_ledger(), space("x=interval(0,1)"), again)
+    assert again.batches == []
+
+
+def test_pruned_trials_count_and_failed_ones_do_not(
+    open_ledger: Open, space: MakeSpace, jobs: Any
+) -> None:
+    ledger, calls = open_ledger(), iter(range(100))
+
+    def act(overrides: Sequence[str]) -> float:
+        i = next(calls)
+        if i == 1:
+            raise RuntimeError("loss is NaN")
+        if i == 2:
+            (running,) = ledger.trials(TrialState.RUNNING)
+            ledger.study.tell(running.number, state=TrialState.PRUNED)
+        return 0.5
+
+    search(ledger, space("x=interval(0,1)"), jobs(act), n_trials=4, max_failure_rate=0.25)
+    states = [t.state.name for t in ledger.trials()]
+    assert states == ["COMPLETE", "FAIL", "PRUNED", "COMPLETE", "COMPLETE"]
+    assert reason_of_failure(ledger.trials()[1]) == "RuntimeError: loss is NaN"
+    assert reason_of_failure(ledger.trials()[0]) is None
+    assert len(ledger.counted()) == 4
+    assert len(ledger.completed()) == 3
+    assert len(ledger.ended()) == 5
+
+
+def test_a_search_stops_when_more_than_its_share_fails_and_says_why(
+    open_ledger: Open, space: MakeSpace, jobs: Any
+) -> None:
+    reasons = iter(["out of memory", "loss is NaN", "out of memory", "-", "-"])
+
+    def act(overrides: Sequence[str]) -> float:
+        raise RuntimeError(next(reasons))
+
+    launch, ledger = jobs(act), open_ledger()
+    with pytest.raises(TooManyFailures) as caught:
+        search(ledger, space("x=interval(0,1)"), launch, n_trials=8, max_failure_rate=0.25)
+    assert len(launch.batches) == 3  # two of eight are a quarter, the third is more
+    assert str(caught.value) == (
+        "3 trials failed, more than sweep.max_failure_rate=0.25 of 8 allows."
+        " Reasons: RuntimeError: loss is NaN; RuntimeError: out of memory"
+    )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "0.5"])
+def test_a_job_that_returns_no_number_has_failed_with_that_as_reason(
+    open_ledger: Open, space: MakeSpace, jobs: Any, value: object
+) -> None:
+    ledger = open_ledger()
+    with pytest.raises(TooManyFailures, match=f"the job returned {value}, not a finite number"):
+        search(ledger, space("x=interval(0,1)"), jobs(lambda overrides: value))
+    assert [t.state.name for t in ledger.trials()] == ["FAIL"]
+
+
+def test_a_job_that_told_its_own_end_is_not_told_twice(open_ledger: Open, space: MakeSpace) -> None:
+    ledger = open_ledger()
+
+    def launch(batch: Sequence[Job]) -> list[Ended]:
+        for job in batch:
+            ledger.study.tell(job.number, 0.9)
+        return [Ended(0.1) for _ in batch]
+
+    search(ledger, space("x=interval(0,1)"), launch, n_trials=2)
+    assert [t.value for t in ledger.completed()] == [0.9, 0.9]
+
+
+def test_after_each_trial_its_end_is_shown(open_ledger: Open, space: MakeSpace, jobs: Any) -> None:
+    ledger, seen = open_ledger(), []
+    ledger.on_trial = lambda trial: seen.append((trial.number, trial.state.name))
+    search(ledger, space("x=interval(0,1)"), jobs(), n_trials=2)
+    assert seen == [(0, "COMPLETE"), (1, "COMPLETE")]
+
+
+def test_a_list_runs_each_item_once_whatever_the_session(open_ledger: Open, jobs: Any) -> None:
+    items = [Item.of((f"seed={i}",)) for i in range(5)]
+    first, second = jobs(), jobs()
+    open_ledger().run_list(items[:3], first, n_jobs=2)
+    open_ledger().run_list(items, second, n_jobs=2)
+    assert [len(b) for b in first.batches] == [2, 1]
+    assert first.overrides + second.overrides == [i.overrides for i in items]
+
+
+def test_a_failed_item_is_not_run_again_and_does_not_stop_the_list(
+    open_ledger: Open, jobs: Any
+) -> None:
+    def act(overrides: Sequence[str]) -> float:
+        if overrides == ("seed=1",):
+            raise RuntimeError("broken")
+        return 0.5
+
+    items = [Item.of((f"seed={i}",)) for i in range(3)]
+    launch = jobs(act)
+    open_ledger().run_list(items, launch, n_jobs=1)
+    open_ledger().run_list(items, launch, n_jobs=1)
+    assert launch.overrides == [i.overrides for i in items]
+
+
+# ------------------------------------------------------------------ cut short
+def test_an_interrupted_trial_is_run_again_with_the_same_parameters_and_counted_once(
+    open_ledger: Open, space: MakeSpace, jobs: Any
+) -> None:
+    def interrupt(batch: Sequence[Job]) -> list[Ended]:
+        raise KeyboardInterrupt
+
+    where = space("x=interval(0,1)", "c=choice(a,b)")
+    with pytest.raises(KeyboardInterrupt):
+        search(open_ledger(), where, interrupt, n_jobs=2)
+    ledger, launch = open_ledger(seed=99), jobs()
+    search(ledger, where, launch, n_trials=3)
+    cut = [t for t in ledger.trials() if t.user_attrs.get("cut_short")]
+    done = ledger.completed()
+    assert [t.user_attrs["reason"] for t in cut] == ["interrupted"] * 2
+    assert [t.params for t in done[:2]] == [t.params for t in cut]
+    assert all(sorted(t.params) == ["c", "x"] for t in done)
+    assert [t.user_attrs["overrides"] for t in done] == [list(o) for o in launch.overrides]
+    assert [t.user_attrs.get("retry_of") for t in done] == [0, 1, None]
+    assert ledger.ended() == done
+
+
+def test_parameters_outlive_two_interruptions_at_the_worst_moments(
+    open_ledger: Open, space: MakeSpace, jobs: Any
+) -> None:
+    where, ledger = space("x=interval(0,1)"), open_ledger()
+    lost = ledger._ask(where)
+    params = ledger.study.trials[lost.number].params
+    ledger.reclaim()
+    ledger.study.ask()  # the second attempt is killed before it has taken up its values
+    ledger.reclaim()
+    launch = jobs()
+    search(ledger, where, launch, n_trials=1)
+    assert launch.overrides == [lost.overrides]
+    assert ledger.completed()[0].params == params
+
+
+def test_an_interrupted_item_keeps_its_key_and_overrides(open_ledger: Open, jobs: Any) -> None:
+    def interrupt(batch: Sequence[Job]) -> list[Ended]:
+        raise KeyboardInterrupt
+
+    items = [Item.of(("seed=1",)), Item.of(("seed=2",))]
+    with pytest.raises(KeyboardInterrupt):
+        open_ledger().run_list(items, interrupt, n_jobs=1)
+    launch, ledger = jobs(), open_ledger()
+    ledger.run_list(items, launch, n_jobs=1)
+    assert sorted(launch.overrides) == [("seed=1",), ("seed=2",)]
+    assert sorted(t.user_attrs["key"] for t in ledger.completed()) == ["seed=1", "seed=2"]
+
+
+def test_trials_of_a_batch_that_had_ended_are_not_run_again(
+    open_ledger: Open, space: MakeSpace
+) -> None:
+    ledger = open_ledger()
+
+    def half(batch: Sequence[Job]) -> list[Ended]:
+        ledger.study.tell(batch[0].number, 0.9)
+        raise OSError("a worker was killed")
+
+    with pytest.raises(OSError, match="killed"):
+        search(ledger, space("x=interval(0,1)"), half, n_jobs=2)
+    assert [t.state.name for t in ledger.trials()] == ["COMPLETE", "FAIL", "WAITING"]
+
+
+def test_a_trial_whose_process_is_dead_is_given_back_to_the_queue(
+    open_ledger: Open, space: MakeSpace, jobs: Any
+) -> None:
+    ledger, where = open_ledger(), space("x=interval(0,1)")
+    code = "import json; from tlsweep.study.handle import this_process as t; print(json.dumps(t()))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    import json
+
+    job = ledger._ask(where)
+    ledger.study._storage.set_trial_user_attr(
+        ledger.study.trials[job.number]._trial_id, "worker", json.loads(out.stdout)
+    )
+    (lost,) = open_ledger().reclaim()
+    assert lost.number == job.number
+    launch = jobs()
+    search(open_ledger(), where, launch, n_trials=1)
+    assert launch.overrides == [job.overrides]
+
+
+def test_reclaiming_twice_queues_a_lost_trial_once(open_ledger: Open, space: MakeSpace) -> None:
+    ledger = open_ledger()
+    ledger._ask(space("x=interval(0,1)"))
+    (trial,) = ledger.trials(TrialState.RUNNING)
+    ledger.study.enqueue_trial(trial.params, user_attrs={"retry_of": 0})  # then killed
+    assert len(ledger.reclaim()) == 1
+    assert ledger.reclaim() == []
+    assert [t.state.name for t in ledger.trials()] == ["FAIL", "WAITING"]
+
+
+def test_reclaim_waits_for_a_trial_whose_process_still_runs(
+    open_ledger: Open, space: MakeSpace
+) -> None:
+    ledger = open_ledger()
+    job = ledger._ask(space("x=interval(0,1)"))
+    code = (
+        "import sys, time; from tlsweep.study import choice, handle;"
+        "h = handle.TrialHandle(sys.argv[1], 's', 0, choice.pruner({'name': 'none'}));"
+        "h.begin(); print('begun', flush=True); time.sleep(1.5); h.finish(0.7, pruned=False)"
+    )
+    worker = subprocess.Popen(
+        [sys.executable, "-c", code, ledger.storage], stdout=subprocess.PIPE, text=True
+    )
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "begun\n"
+    assert open_ledger().reclaim() == []
+    worker.wait()
+    assert ledger.study.trials[job.number].value == 0.7
+
+
+def test_only_the_process_that_was_noted_lives() -> None:
+    me = this_process()
+    assert lives(me)
+    assert not lives({**me, "started": me["started"] - 60})  # its number was given out again
+    assert not lives({**me, "pid": 2**22 + 1})
+    assert lives({**me, "host": "elsewhere", "pid": 2**22 + 1})
+
+
+def test_a_dead_process_that_nobody_collected_does_not_live() -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    try:
+        zombie = psutil.Process(child)
+        while zombie.status() != psutil.STATUS_ZOMBIE:
+            pass
+        assert not lives({**this_process(), "pid": child, "started": zombie.create_time()})
+    finally:
+        os.waitpid(child, 0)
+
+
+# ------------------------------------------------------------------ taken up again
+def test_a_study_with_other_facts_is_refused_with_each_difference(open_ledger: Open) -> None:
+    open_ledger({"train.lr": 0.1, "seed": 0, "space": {"x": "a"}})
+    with pytest.raises(Refusal) as caught:
+        open_ledger({"train.lr": 0.2, "seed": 0, "space": {"x": "b"}, "new": 1})
+    assert [f.value for f in caught.value.faults] == [
+        "new=1; study s has (absent)",
+        "space={'x': 'b'}; study s has {'x': 'a'}",
+        "train.lr=0.2; study s has 0.1",
+    ]
+    assert caught.value.faults[0].mend == "study=s_2 to ask another one, or leave that change out"
+
+
+def test_facts_are_the_same_after_json_made_lists_of_tuples(open_ledger: Open) -> None:
+    open_ledger({"shape": (1, 2)})
+    open_ledger({"shape": (1, 2)})
+
+
+def test_without_resume_a_known_study_is_refused_and_a_new_one_is_not(open_ledger: Open) -> None:
+    open_ledger(resume=False)
+    with pytest.raises(Refusal) as caught:
+        open_ledger(resume=False)
+    assert caught.value.faults[0].mend == "study=s_2, or sweep.resume=true"
+
+
+def test_a_taken_up_study_goes_on_with_the_sampler_it_is_given(
+    open_ledger: Open, space: MakeSpace, jobs: Any
+) -> None:
+    launch, where = jobs(), space("x=interval(0,1)")
+    search(open_ledger(seed=0), where, launch, n_trials=1)
+    search(open_ledger(seed=0), where, launch, n_trials=2)
+    assert launch.overrides[0] == launch.overrides[1]  # the premise: one seed, one value
+    ledger = open_ledger(seed=0)
+    from tlsweep.study import choice
+
+    ledger.reseed(choice.sampler({"name": "random"}, 1))
+    search(ledger, where, launch, n_trials=3)
+    assert launch.overrides[2] != launch.overrides[0]

@@ -1,0 +1,109 @@
+"""The laws of a transfer plan, for every plan there is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlsweep.errors import Fault, Refusal
+from tlsweep.plan import TransferPlan
+from tlsweep.terms import BlockState
+
+ORDER = (BlockState.FROZEN, BlockState.TUNED, BlockState.FRESH, BlockState.DROPPED)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> TransferPlan:
+    n = draw(st.integers(0, 40))
+    freeze, keep, regrow = sorted(draw(st.lists(st.integers(0, n), min_size=3, max_size=3)))
+    return TransferPlan(freeze, keep, regrow, n, random_weights=draw(st.booleans()))
+
+
+@given(plans())
+def test_states_go_frozen_tuned_fresh_dropped_and_never_back(plan: TransferPlan) -> None:
+    ranks = [ORDER.index(state) for state in plan.states]
+    assert ranks == sorted(ranks)
+
+
+@given(plans())
+def test_as_many_blocks_are_in_each_state_as_lie_between_its_cut_points(
+    plan: TransferPlan,
+) -> None:
+    assert [plan.states.count(state) for state in ORDER] == [
+        plan.freeze,
+        plan.keep - plan.freeze,
+        plan.regrow - plan.keep,
+        plan.n_blocks - plan.regrow,
+    ]
+    assert len(plan.states) == plan.n_blocks
+
+
+@given(plans())
+def test_kept_fraction_is_the_share_of_blocks_that_hold_the_sources_weights(
+    plan: TransferPlan,
+) -> None:
+    if plan.random_weights:
+        assert plan.kept_fraction == 0
+    else:
+        kept = [s in (BlockState.FROZEN, BlockState.TUNED) for s in plan.states]
+        assert plan.kept_fraction == (sum(kept) / len(kept) if kept else 0)
+
+
+@given(plans())
+def test_a_plan_lies_on_the_tuned_curve_exactly_if_a_kept_block_is_trained(
+    plan: TransferPlan,
+) -> None:
+    assert (plan.trained_state == BlockState.TUNED) == (BlockState.TUNED in plan.states)
+
+
+index = st.integers(-3, 12)
+
+
+@given(index, index, index, st.integers(0, 9))
+def test_a_plan_is_refused_exactly_if_its_points_are_out_of_order_or_range_with_every_fault(
+    freeze: int, keep: int, regrow: int, n: int
+) -> None:
+    broken = {
+        name: not 0 <= value <= n
+        for name, value in (("freeze", freeze), ("keep", keep), ("regrow", regrow))
+    }
+    expected = [f"plan.freeze={freeze} with plan.keep={keep}"] if freeze > keep else []
+    expected += [f"plan.keep={keep} with plan.regrow={regrow}"] if keep > regrow else []
+    values = {"freeze": freeze, "keep": keep, "regrow": regrow}
+    expected += [f"plan.{name}={values[name]}" for name in broken if broken[name]]
+    if not expected:
+        assert TransferPlan(freeze, keep, regrow, n).regrow == regrow
+        return
+    with pytest.raises(Refusal) as caught:
+        TransferPlan(freeze, keep, regrow, n)
+    assert [fault.value for fault in caught.value.faults] == expected
+
+
+def test_the_refusals_say_rule_and_mend() -> None:
+    with pytest.raises(Refusal) as caught:
+        TransferPlan(3, 2, 9, 8)
+    assert caught.value.faults == (
+        Fault(
+            "plan.freeze=3 with plan.keep=2",
+            "only kept blocks can be frozen: freeze <= keep",
+            "plan.freeze=2, or a later plan.keep",
+        ),
+        Fault("plan.regrow=9", "a cut point lies between 0 and 8", "plan.regrow=8"),
+    )
+    with pytest.raises(Refusal) as caught:
+        TransferPlan(0, 5, 4, 8)
+    assert str(caught.value) == (
+        "plan.keep=5 with plan.regrow=4\n"
+        "    rule: fresh blocks start where the kept ones end: keep <= regrow\n"
+        "    mend: plan.regrow=5, or an earlier plan.keep"
+    )
+
+
+@given(plans(), st.integers(-3, 60))
+def test_only_blocks_of_the_source_have_a_state(plan: TransferPlan, block: int) -> None:
+    if 0 <= block < plan.n_blocks:
+        assert plan.state(block) == plan.states[block]
+    else:
+        with pytest.raises(IndexError):
+            plan.state(block)
