@@ -20,6 +20,14 @@ from hydra.test_utils.launcher_common_tests import (
     IntegrationTestSuite,
     LauncherTestSuite,
 )
+from hydra.version import VersionBase
+
+
+@pytest.fixture(autouse=True)
+def _no_version_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the suites are written for the behaviour of Hydra where no version_base was ever set (jobs
+    # change into their folder), and a test that ran before in this process may have set one
+    monkeypatch.setattr(VersionBase.instance(), "version_base", None)
 
 
 def test_hydra_discovers_the_sweeper() -> None:

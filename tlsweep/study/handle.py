@@ -45,9 +45,12 @@ class TrialHandle:
             self.trial.set_user_attr(name, value)
 
     def report(self, epoch: int, score: float) -> bool:
-        """Report an epoch's score. True if the pruner gives the trial up."""
+        """Report an epoch's score. True if the pruner gives the trial up.
+
+        A trial that was asked for by name is not given up: its score is wanted.
+        """
         self.trial.report(score, epoch)
-        return self.trial.should_prune()
+        return "key" not in self.trial.user_attrs and self.trial.should_prune()
 
     def finish(self, score: float, *, pruned: bool) -> None:
         """Tell the study the trial's end."""

@@ -15,10 +15,11 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from tlsweep.config import TrainSettings
 from tlsweep.train.freeze import FreezeCallback
+from tlsweep.train.head import pool
 from tlsweep.train.module import OnEpoch, PlanModule
 from tlsweep.train.network import PlanNetwork
 from tlsweep.train.sampling import EpochSampler, ShareSampler
@@ -81,9 +82,15 @@ def fit(
     Raises TrialFailure if the loss is not finite.
     """
     rank, world = int(os.environ.get("RANK", 0)), train.devices
-    fit_images, select_images = data
-    module = PlanModule(network, train, keep=keep, n_classes=_n_classes(network), seed=seed)
-    module.on_epoch = on_epoch
+    network.freeze(schedule.freezes[0])
+    if schedule.freezes == (len(network.blocks),):
+        # only the head trains: what the blocks give it is the same in every epoch
+        fit_images, select_images = (pooled_features(network, part, train) for part in data)
+        trained, schedule = PlanNetwork([], network.head), FreezeSchedule((0,))
+    else:
+        trained, (fit_images, select_images) = network, data
+    module = PlanModule(trained, train, keep=keep, n_classes=_n_classes(network), seed=seed)
+    module.on_epoch, module.skipped = on_epoch, len(network.blocks) - len(trained.blocks)
     callbacks: list[pl.Callback] = [FreezeCallback(schedule)]
     if checkpoint is not None:
         callbacks.append(_LastCheckpoint(checkpoint))
@@ -107,8 +114,7 @@ def fit(
         _loader(fit_images, EpochSampler(n_fit, seed=seed, rank=rank, world=world), train),
         _loader(select_images, ShareSampler(len(select_images), rank=rank, world=world), train),  # type: ignore[arg-type]
     )
-    network.freeze(schedule.freezes[0])
-    network.calibrate((x for x, _ in _plain_loader(fit_images, train)), seed)
+    trained.calibrate((x for x, _ in _plain_loader(fit_images, train)), seed)
     resume = checkpoint if train.resume and checkpoint is not None and checkpoint.exists() else None
     with warnings.catch_warnings():
         for message in _EXPECTED:
@@ -118,11 +124,31 @@ def fit(
 
 
 @torch.no_grad()
+def pooled_features(network: PlanNetwork, images: Images, train: TrainSettings) -> Images:
+    """What the head makes of ``images``, [images, features], by blocks that are all frozen.
+
+    Computed once, in eval mode. Equal to computing it anew in every epoch, but for the rounding of
+    convolutions, whose order of summation may depend on the batch.
+    """
+    network.eval().to(device := _device(train))
+    head = network.head
+    parts = [
+        (pool(network.activations(x_bchw.to(device)), head.channel_dim, head.grid).cpu(), y_b)
+        for x_bchw, y_b in _plain_loader(images, train)
+    ]
+    z_bd, y_b = (torch.cat(column) for column in zip(*parts, strict=True))
+    return TensorDataset(z_bd, y_b)
+
+
+def _device(train: TrainSettings) -> torch.device:
+    cuda = torch.cuda.is_available() and train.accelerator != "cpu"
+    return torch.device("cuda" if cuda else "cpu")
+
+
+@torch.no_grad()
 def predict(network: PlanNetwork, images: Images, train: TrainSettings) -> npt.NDArray[np.float32]:
     """Class probabilities [images, classes] in eval mode, in the order of ``images``."""
-    device = torch.device(
-        "cuda" if torch.cuda.is_available() and train.accelerator != "cpu" else "cpu"
-    )
+    device = _device(train)
     network.eval().to(device)
     parts = [
         network(x_bchw.to(device)).float().softmax(1).cpu()

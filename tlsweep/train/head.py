@@ -17,13 +17,15 @@ def pool(z: Tensor, channel_dim: int, grid: int) -> Tensor:
 
     z: [batch, ...] with channels at ``channel_dim``. Two spatial dimensions are averaged to at
     most ``grid`` x ``grid`` cells, any other number of them is averaged whole. Returns
-    [batch, features].
+    [batch, features]; what has that form already is returned as it is.
     """
+    if z.ndim == 2:
+        return z
     z = z.movedim(channel_dim, 1)
     if z.ndim == 4:
         rows, columns = min(grid, z.shape[2]), min(grid, z.shape[3])
         return functional.adaptive_avg_pool2d(z, (rows, columns)).flatten(1)
-    return z.flatten(2).mean(2) if z.ndim > 2 else z
+    return z.flatten(2).mean(2)
 
 
 class Head(nn.Module):
