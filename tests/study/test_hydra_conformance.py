@@ -21,13 +21,14 @@ from hydra.test_utils.launcher_common_tests import (
     LauncherTestSuite,
 )
 from hydra.version import VersionBase
+from packaging.version import Version
 
 
 @pytest.fixture(autouse=True)
 def _no_version_base(monkeypatch: pytest.MonkeyPatch) -> None:
     # the suites are written for the behaviour of Hydra where no version_base was ever set (jobs
     # change into their folder), and a test that ran before in this process may have set one
-    monkeypatch.setattr(VersionBase.instance(), "version_base", None)
+    monkeypatch.setattr(VersionBase.instance(), "version_base", Version("1.1"))
 
 
 def test_hydra_discovers_the_sweeper() -> None:

@@ -1,0 +1,128 @@
+"""Every documented command but the whole sweep."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+from short_sweep import Run
+
+
+def histories(output: Path) -> list[list[tuple[str, int, float]]]:
+    client = MlflowClient(f"sqlite:///{output / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tlsweep")
+    assert experiment is not None
+    found = []
+    for run in client.search_runs([experiment.experiment_id], order_by=["start_time"]):
+        history = []
+        for name in ("fit_loss", "select_loss", "select_accuracy"):
+            history += [
+                (name, m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)
+            ]
+        found.append(sorted(history))
+    return found
+
+
+def test_help_answers_in_under_a_second(tlsweep: Run) -> None:
+    began = time.monotonic()
+    done = tlsweep("--help")
+    assert done.returncode == 0
+    assert time.monotonic() - began < 1.0
+    for word in ("source", "target", "plan", "schedule", "train", "sweep", "record", "experiment"):
+        assert f"  {word} " in done.stdout
+
+
+def test_one_plan_twice_with_one_seed_gives_identical_metrics(tlsweep: Run, tmp_path: Path) -> None:
+    for _ in range(2):
+        done = tlsweep("plan=finetune", "train.epochs=2", "schedule=two_phase", "schedule.epochs=1")
+        assert done.returncode == 0, done.stderr
+        assert "select split" in done.stdout
+    first, second = histories(tmp_path / "outputs")
+    assert first == second
+    assert len(first) == 6
+
+
+def test_two_devices_leave_one_run_with_the_scores_of_one_device(
+    tlsweep: Run, tmp_path: Path
+) -> None:
+    """A frozen source: its BatchNorm is in eval mode, so halving the batch changes no number."""
+    common = ("plan=truncate", "plan.keep=block3", "train.epochs=3", "record.experiment=tlsweep")
+    alone = tlsweep(*common)
+    both = tlsweep(*common, "train.devices=2", "train.strategy=ddp", "train.accelerator=cpu")
+    assert alone.returncode == both.returncode == 0, both.stderr
+    first, second = histories(tmp_path / "outputs")
+    assert [(n, s) for n, s, _ in first] == [(n, s) for n, s, _ in second]
+    assert [v for *_, v in first] == pytest.approx([v for *_, v in second], abs=2e-4)
+    assert {p.name for p in (tmp_path / "outputs").iterdir() if p.is_dir()} <= {
+        "artifacts", "glyphs_to_digits",
+    }  # fmt: skip
+
+
+def test_lists_alone_train_exactly_their_grid(tlsweep: Run, tmp_path: Path) -> None:
+    grid = ("-m", "plan.keep=2,3,4", "seed=1,2", "train.epochs=1")
+    done = tlsweep(*grid)
+    assert done.returncode == 0, done.stdout + done.stderr
+    client = MlflowClient(f"sqlite:///{tmp_path / 'outputs' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tlsweep")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    children = [r for r in runs if "mlflow.parentRunId" in r.data.tags]
+    seen = {(r.data.params["keep_index"], r.data.params["seed"]) for r in children}
+    assert len(children) == 6
+    assert seen == {(k, s) for k in "234" for s in "12"}
+    again = tlsweep(*grid)
+    assert again.returncode == 0
+    assert len(client.search_runs([experiment.experiment_id])) == len(runs)
+
+
+def test_lists_beside_a_named_sweep_are_its_search_space(tlsweep: Run, tmp_path: Path) -> None:
+    done = tlsweep(
+        "-m", "sweep=random", "plan.keep=block2,block3", "train.lr=interval(1e-3,1e-2)",
+        "sweep.n_trials=3", "sweep.fixed=[]", "train.epochs=1", "target.fit_size=40",
+        "sweep.confirm.controls=[scratch]", "sweep.confirm.seeds=2", "sweep.confirm.top=1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = json.loads((tmp_path / "outputs/glyphs_to_digits/verdict.json").read_text())
+    assert verdict["n_trials"] == 3
+    assert verdict["recommended"]["keep_name"] in ("block2", "block3")
+
+
+def test_cuts_are_printed_as_a_table_and_as_json(tlsweep: Run) -> None:
+    table = tlsweep("cuts", "source.model=resnet18")
+    assert table.returncode == 0, table.stderr
+    assert "layer3.0" in table.stdout
+    rows = json.loads(tlsweep("cuts", "source.model=resnet18", "format=json").stdout)
+    assert [row["index"] for row in rows] == list(range(len(rows)))
+    assert rows[-1]["parameters"] == 11_176_512
+    fine = json.loads(tlsweep("cuts", "source.model=resnet18", "format=json", "level=fine").stdout)
+    assert len(fine) > len(rows)
+
+
+def test_a_nan_loss_fails_that_trial_with_its_reason_and_nothing_else(
+    tlsweep: Run, tmp_path: Path
+) -> None:
+    done = tlsweep(
+        "-m", "plan=finetune,truncate", "train.lr=100", "train.optimizer=sgd", "train.lr_ratio=10",
+        "train.epochs=2", "plan.keep=all", "train.weight_decay=1000",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the loss is" in done.stdout
+    assert "failed" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("--cfg", "job")])
+def test_small_questions_are_answered(tlsweep: Run, arguments: tuple[str, ...]) -> None:
+    done = tlsweep(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_the_readmes_python_example_runs() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    code = readme.split("```python\n")[1].split("```")[0]
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=200)

@@ -1,0 +1,207 @@
+"""The whole sweep: what it leaves behind, and that it goes on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from mlflow.tracking import MlflowClient
+from short_sweep import SHORT, Run
+
+STUDY = "glyphs_to_digits"
+
+
+def trials(output: Path, study: str = STUDY) -> list[optuna.trial.FrozenTrial]:
+    storage = f"sqlite:///{output / 'optuna.db'}"
+    return optuna.load_study(study_name=study, storage=storage).trials
+
+
+def counted(output: Path) -> list[optuna.trial.FrozenTrial]:
+    ends = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    return [t for t in trials(output) if t.state in ends]
+
+
+def runs(output: Path) -> list[Any]:
+    client = MlflowClient(f"sqlite:///{output / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tlsweep")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], max_results=1000))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Path, str]:
+    """The output folder of a short sweep, and what it printed."""
+    output = tmp_path_factory.mktemp("sweep")
+    done = subprocess.run(
+        [sys.executable, "-m", "tlsweep", "-m", f"output_dir={output}", *SHORT],
+        capture_output=True, text=True, timeout=400, check=False,
+        env={**__import__("os").environ, "TLSWEEP_CACHE": str(cache), "COLUMNS": "120"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return output, done.stdout
+
+
+def test_the_verdict_holds_what_is_promised(finished: tuple[Path, str]) -> None:
+    verdict = json.loads((finished[0] / STUDY / "verdict.json").read_text())
+    assert verdict["study"] == STUDY
+    assert verdict["n_trials"] == 6
+    wanted = {"plan", "freeze", "keep", "regrow", "keep_name", "kept_fraction"}
+    assert wanted <= set(verdict["recommended"])
+    low, high = verdict["interval"]
+    assert 0 <= low <= verdict["score"] <= high <= 1
+    assert set(verdict["controls"]) == {
+        "scratch", "random_features", "feature_extractor", "finetune",
+    }  # fmt: skip
+    for point in verdict["curve"]:
+        assert {"cut", "index", "state", "score", "interval"} <= set(point)
+    assert verdict["sentence"] in " ".join(finished[1].replace("│", " ").split())
+
+
+def test_the_studys_folder_holds_page_curve_and_config(finished: tuple[Path, str]) -> None:
+    folder = finished[0] / STUDY
+    assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "<!doctype html>" in (folder / "report.html").read_text()
+    assert "fit_size: 60" in (folder / "config.yaml").read_text()
+    assert not list(folder.rglob("*.part"))
+
+
+def test_mlflow_holds_one_parent_and_a_child_for_each_trial(finished: tuple[Path, str]) -> None:
+    all_runs = runs(finished[0])
+    parents = [r for r in all_runs if "mlflow.parentRunId" not in r.data.tags]
+    children = [r for r in all_runs if r not in parents]
+    assert len(parents) == 1
+    assert parents[0].info.status == "FINISHED"
+    assert {c.data.tags["mlflow.parentRunId"] for c in children} == {parents[0].info.run_id}
+    confirmed = trials(finished[0], f"{STUDY}.confirm")
+    assert len(children) == 6 + len(confirmed)
+    assert all(c.info.status == "FINISHED" for c in children)
+    for name in ("source", "keep", "keep_index", "kept_fraction", "lr", "seed", "stage"):
+        assert all(name in c.data.params for c in children)
+
+
+def test_only_confirmed_trials_have_read_the_report_split(finished: tuple[Path, str]) -> None:
+    output = finished[0]
+    assert all("report" not in t.user_attrs.get("scores", {}) for t in trials(output))
+    confirmed = trials(output, f"{STUDY}.confirm")
+    assert confirmed
+    assert all("report" in t.user_attrs["scores"] for t in confirmed)
+
+
+def test_a_finished_study_starts_no_trial_and_prints_its_verdict(
+    finished: tuple[Path, str], tlsweep: Run
+) -> None:
+    output = finished[0]
+    before = json.loads((output / STUDY / "verdict.json").read_text())
+    n_runs, n_trials = len(runs(output)), len(trials(output))
+    again = tlsweep("-m", f"output_dir={output}", *SHORT)
+    assert again.returncode == 0, again.stderr
+    after = json.loads((output / STUDY / "verdict.json").read_text())
+    assert (len(runs(output)), len(trials(output))) == (n_runs, n_trials)
+    for verdict in (before, after):
+        verdict.pop("seconds")
+    assert before == after
+    assert before["sentence"] in " ".join(again.stdout.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ("sweep.params.train\\.lr='interval(1e-5,1e-4)'", "space"),
+        ("target.fit_size=50", "fit_size"),
+    ],
+)
+def test_a_study_of_that_name_with_another_question_is_refused(
+    finished: tuple[Path, str], tlsweep: Run, change: str, key: str
+) -> None:
+    if key == "space":
+        change = "sweep.params={plan.keep: 'glob(*)'}"
+    refused = tlsweep("-m", f"output_dir={finished[0]}", *SHORT, change)
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    assert key in refused.stderr
+    assert f"study={STUDY}_2" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_sweep_killed_again_and_again_ends_with_its_trials_each_once(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    output, draw = tmp_path / "out", random.Random(0)
+    command = [sys.executable, "-m", "tlsweep", "-m", f"output_dir={output}", *SHORT]
+    kills = 0
+    for _ in range(4):
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        deadline = time.monotonic() + 120
+        ended = len(counted(output)) if (output / "optuna.db").exists() else 0
+        # into the middle of some trial: after the next one has begun
+        while process.poll() is None and time.monotonic() < deadline:
+            if _under_way(output, ended):
+                time.sleep(draw.uniform(0, 0.6))
+                break
+            time.sleep(0.02)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.communicate()
+    assert kills >= 2
+    last = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
+    assert last.returncode == 0, last.stdout + last.stderr
+    assert len(counted(output)) == 6
+    keys = [t.user_attrs["key"] for t in counted(output) if "key" in t.user_attrs]
+    assert max(Counter(keys).values()) == 1
+    retried = [t.user_attrs["retry_of"] for t in trials(output) if "retry_of" in t.user_attrs]
+    assert max(Counter(retried).values(), default=1) == 1
+    by_number = {t.number: t for t in trials(output)}
+    for trial in by_number.values():
+        if "retry_of" in trial.user_attrs:
+            assert trial.params == by_number[trial.user_attrs["retry_of"]].params
+    children = [r for r in runs(output) if "mlflow.parentRunId" in r.data.tags]
+    assert not [r for r in children if r.info.status == "RUNNING"]
+    confirmed = trials(output, f"{STUDY}.confirm")
+    ends = [t for t in confirmed if t.state == optuna.trial.TrialState.COMPLETE]
+    assert len([r for r in children if r.info.status == "FINISHED"]) == 6 + len(ends)
+
+
+def _under_way(output: Path, ended: int) -> bool:
+    try:
+        return any(
+            t.state == optuna.trial.TrialState.RUNNING and "run_id" in t.user_attrs
+            for t in trials(output)
+        )
+    except Exception:  # the study is not there yet
+        return False
+
+
+def test_ctrl_c_keeps_finished_trials_and_marks_the_open_one(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    output = tmp_path / "out"
+    command = [sys.executable, "-m", "tlsweep", "-m", f"output_dir={output}", *SHORT]
+    command += ["train.epochs=400"]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while process.poll() is None and not _under_way(output, 0) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130, complaint
+    assert "the same command goes on from here" in complaint
+    assert "Traceback" not in complaint
+    assert not [t for t in trials(output) if t.state == optuna.trial.TrialState.RUNNING]
+    assert [t.user_attrs["reason"] for t in trials(output) if "reason" in t.user_attrs] == [
+        "interrupted"
+    ]
+    assert {r.info.status for r in runs(output)} == {"KILLED"}
