@@ -61,9 +61,10 @@ version. HYDRA_FULL_ERROR=1 shows where an error came from.
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 refused, 130 interrupted."""
-    # OpenMP threads that spin while they wait starve each other as soon as anything else runs: a
-    # trial was seen to take 30 s in place of 1.5 s. Read when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # OpenMP threads that spin while they wait starve each other as soon as anything else runs (a
+    # trial was seen to take 30 s in place of 1.5 s). A short spin costs little when alone.
+    # Read by GNU OpenMP when torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     arguments = sys.argv[1:]
     if any(a in ("-h", "--help") for a in arguments):
         print(HELP, end="")  # noqa: T201 - rich takes a while to import

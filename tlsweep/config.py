@@ -193,7 +193,7 @@ class ConfirmSettings(_Section):
     curve: bool
     controls: tuple[Control, ...]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
-    rule: Literal["smallest_not_worse", "best"]
+    rule: Literal["smallest_not_worse", "one_standard_error", "best"]
 
 
 class SweepSettings(_Section):

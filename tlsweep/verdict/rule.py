@@ -8,9 +8,10 @@ from typing import Literal, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tlsweep.verdict.intervals import difference_interval
+from tlsweep.verdict.intervals import differences_from
 
-Rule = Literal["smallest_not_worse", "best"]
+Rule = Literal["smallest_not_worse", "one_standard_error", "best"]
+ONE_STANDARD_ERROR = 0.6827  # the confidence of an interval of one standard error to both sides
 
 
 class Candidate(Protocol):
@@ -32,18 +33,16 @@ def choose(candidates: Sequence[C], rule: Rule, confidence: float = 0.95) -> C:
     """The recommended one of ``candidates``.
 
     best: the highest accuracy. smallest_not_worse: the smallest of those that the best does not
-    beat by more than the interval of their difference, in the spirit of the one-standard-error
-    rule (Breiman et al. 1984, section 3.4.3), with a paired interval in place of the error.
-    Raises ValueError if there is no candidate.
+    beat by more than the interval of their difference. one_standard_error: the same with an
+    interval of one standard error (Breiman et al. 1984, section 3.4.3), which gives up less
+    accuracy for a small prefix. Raises ValueError if there is no candidate.
     """
     if not candidates:
         raise ValueError("no candidate to choose from")
     best = max(candidates, key=lambda c: (float(c.select_hits.mean()), [-s for s in c.size]))
     if rule == "best":
         return best
-    not_worse = [
-        c
-        for c in candidates
-        if c is best or difference_interval(best.select_hits, c.select_hits, confidence).low <= 0
-    ]
+    level = ONE_STANDARD_ERROR if rule == "one_standard_error" else confidence
+    intervals = differences_from(best.select_hits, [c.select_hits for c in candidates], level)
+    not_worse = [c for c, d in zip(candidates, intervals, strict=True) if c is best or d.low <= 0]
     return min(not_worse, key=lambda c: (c.size, -float(c.select_hits.mean())))
