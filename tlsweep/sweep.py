@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from hydra.core.override_parser.types import Override
 
-from tlsweep import config, screen
+from tlsweep import config, fixed, screen
 from tlsweep.check import check_combinations, check_space, refuse_ddp
 from tlsweep.confirm import candidates, evidence, replicates
 from tlsweep.errors import Fault, Refusal
@@ -118,7 +118,7 @@ def _answer(
 ) -> Verdict:
     parsed = space.parse(searched, bench.parser())
     where = space.build(parsed, lambda: [cut.name for cut in question.cuts])
-    first = _first_items(bench, settings, question)
+    first = fixed.items(settings.sweep.fixed, bench, question, bench.options.n_trials)
     check_space(bench, question, plain, where, [item.overrides for item in first])
     with _recorded(settings, settings.study_name) as (record, parent):
         s = Sweep(bench, settings, question, plain, record, parent, began, shown)
@@ -131,16 +131,6 @@ def _answer(
     shown.clear()
     screen.console.print(table.verdict_lines(verdict, files, record.where_to_look()))
     return verdict
-
-
-def _first_items(bench: Bench, settings: config.Settings, question: Question) -> list[Item]:
-    """``sweep.fixed`` written out: each entry is a grid of its own."""
-    items = []
-    for entry in settings.sweep.fixed:
-        parsed = space.parse([f"{k}={v}" for k, v in entry.items()], bench.parser())
-        for overrides in space.grid(parsed, lambda: [cut.name for cut in question.cuts]):
-            items.append(Item.of(overrides))
-    return items
 
 
 def _search(s: Sweep, where: Space, first: Sequence[Item]) -> Ledger:

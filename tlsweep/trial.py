@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -250,14 +251,20 @@ def _handle(settings: Settings) -> TrialHandle | None:
 
 
 def _open_record(settings: Settings) -> Record:
-    from tlsweep.record import open_record
+    from tlsweep.record import NoRecord, open_record
 
     output_dir = Path(settings.output_dir).resolve()
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
+        return open_record(settings.record, output_dir)
     except OSError as error:
         raise Refusal(unwritable(settings.output_dir, error)) from error
-    return open_record(settings.record, output_dir)
+    except Refusal as refusal:
+        if settings.trial is None:
+            raise
+        # the record was there when the sweep began: its trials do not die with a server
+        warnings.warn(f"this trial is not recorded: {refusal}", RuntimeWarning, stacklevel=2)
+        return NoRecord()
 
 
 def unwritable(output_dir: str, error: OSError) -> Fault:

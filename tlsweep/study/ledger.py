@@ -176,6 +176,7 @@ class Ledger:
     def run_list(self, items: Sequence[Item], launch: Launch, *, n_jobs: int) -> None:
         """Run each item once, those that are counted already excepted."""
         self._enqueue(items)
+        self._drop_waiting_but({item.key for item in items})
         while waiting := self.trials(TrialState.WAITING):
             self._launch([self._ask(Space()) for _ in waiting[:n_jobs]], launch)
 
@@ -190,6 +191,14 @@ class Ledger:
             if item.key not in known:
                 attributes = {"key": item.key, "overrides": list(item.overrides)}
                 self.study.enqueue_trial({}, user_attrs=attributes)
+
+    def _drop_waiting_but(self, keys: set[str]) -> None:
+        # a session that was stopped may have queued items that are no longer asked for
+        for trial in self.trials(TrialState.WAITING):
+            if trial.user_attrs.get("key") not in keys:
+                self._attribute(trial, "reason", "no longer wanted")
+                self._attribute(trial, "cut_short", True)
+                self.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
     def _ask(self, space: Space) -> Job:
         trial = self.study.ask()

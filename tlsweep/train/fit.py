@@ -7,7 +7,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -137,7 +137,7 @@ def pooled_features(network: PlanNetwork, images: Images, train: TrainSettings) 
         for x_bchw, y_b in _plain_loader(images, train)
     ]
     z_bd, y_b = (torch.cat(column) for column in zip(*parts, strict=True))
-    return TensorDataset(z_bd, y_b)
+    return cast("Images", TensorDataset(z_bd, y_b))
 
 
 def _device(train: TrainSettings) -> torch.device:
