@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import subprocess
 import time
 import warnings
 from collections.abc import Callable
@@ -187,7 +189,9 @@ def describe(question: Question, plan: TransferPlan, settings: Settings) -> dict
         "regrow_name": names[plan.regrow],
         "kept_fraction": round(plan.kept_fraction, 4),
         "kept_parameters": 0 if plan.random_weights else kept_cost.parameters,
-        "prefix_flops": question.costs[plan.regrow].flops,
+        "trained_parameters": question.costs[plan.regrow].parameters
+        - question.costs[plan.freeze].parameters,  # the head's come on top
+        "flops": question.costs[plan.regrow].flops,  # of a forward pass, an image, without head
         "lr": settings.train.lr,
         "lr_ratio": settings.train.lr_ratio,
         "seed": settings.seed,
@@ -195,10 +199,9 @@ def describe(question: Question, plan: TransferPlan, settings: Settings) -> dict
 
 
 def trial_name(settings: Settings, facts: dict[str, Any]) -> str:
-    """A short name for people: ``12 truncate keep=block3 seed=1``."""
-    number = f"{settings.trial.number:03d} " if settings.trial else ""
+    """A short name for people, what differs most first: ``block3 truncate seed 1 confirm``."""
     stage = "" if settings.stage == Stage.SEARCH else f" {settings.stage}"
-    return f"{number}{facts['plan']} keep={facts['keep_name']} seed={facts['seed']}{stage}"
+    return f"{facts['keep_name']} {facts['plan']} seed {facts['seed']}{stage}"
 
 
 def _params(settings: Settings, facts: dict[str, Any]) -> dict[str, str | int | float | bool]:
@@ -229,12 +232,25 @@ def _tags(settings: Settings, question: Question) -> dict[str, str]:
     return {
         "tlsweep.study": settings.study_name,
         "tlsweep.version": __version__,
+        "tlsweep.commit": _commit(),
         "tlsweep.source_fingerprint": question.source.fingerprint,
         "tlsweep.target_fingerprint": question.target.fingerprint,
         "tlsweep.torch": version("torch"),
         "tlsweep.lightning": version("pytorch-lightning"),
         "tlsweep.config": to_yaml(settings)[:5000],
     }
+
+
+@functools.cache
+def _commit() -> str:
+    """The commit of the code, where it runs from a git checkout."""
+    git = ("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")
+    try:
+        return subprocess.run(git, capture_output=True, text=True, timeout=5, check=True).stdout[
+            :40
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return "not a checkout"
 
 
 # ---------------------------------------------------------------------- telling
@@ -314,7 +330,8 @@ def _close(
     summary |= {
         "seconds": seconds,
         "kept_parameters": float(facts["kept_parameters"]),
-        "prefix_flops": float(facts["prefix_flops"]),
+        "trained_parameters": float(facts["trained_parameters"]),
+        "flops": float(facts["flops"]),
     }
     if handle is not None and correct:
         file = save_hits(settings, handle.trial.number, {str(s): h for s, h in correct.items()})

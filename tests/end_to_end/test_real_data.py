@@ -1,0 +1,39 @@
+"""Real photographs and real weights: a verdict for a stranger's folder of images."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+from short_sweep import Run
+
+REAL = Path(
+    os.environ.get("TLSWEEP_REAL_DATA") or Path(__file__).parents[3] / "shared" / "data"
+).resolve()
+WEIGHTS = REAL / "weights" / "mobilenet_v2_imagenet.pt"
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not WEIGHTS.exists(), reason=f"no real data in {REAL} (TLSWEEP_REAL_DATA)")
+def test_ants_and_bees_get_a_verdict_from_an_imagenet_checkpoint(
+    tlsweep: Run, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(REAL / "hymenoptera" / "hymenoptera.zip") as archive:
+        archive.extractall(tmp_path / "hymenoptera")
+    root = next(p.parent for p in (tmp_path / "hymenoptera").rglob("train"))
+    done = tlsweep(
+        "-m", "study=ants_and_bees", "source=torchvision", "source.model=mobilenet_v2",
+        f"source.checkpoint={WEIGHTS}", "source.image_size=96", "target=image_folder",
+        f"target.root={root}", "train.epochs=2", "train.lr=1e-3", "sweep.n_trials=4",
+        "sweep.fixed=[{plan: truncate, plan.keep: '0.25,1.0'}]", "sweep.confirm.top=2",
+        "sweep.confirm.seeds=2", "sweep.confirm.curve=false",
+        "sweep.confirm.controls=[feature_extractor,random_features]",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = json.loads((tmp_path / "outputs/ants_and_bees/verdict.json").read_text())
+    # its ImageNet features are known to tell ants from bees: .87 at 128 px
+    assert verdict["score"] > 0.75
+    assert verdict["score"] > verdict["controls"]["random_features"]["score"]
