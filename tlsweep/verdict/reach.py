@@ -117,6 +117,7 @@ def reach(
         for name in c.controls
         if c.report_hits is not None
     }
+    controls = dict(sorted(controls.items(), key=lambda item: -item[1]["score"]))
     helped = _helped(chosen, controls)
     return Verdict(
         study=study,
