@@ -264,8 +264,11 @@ class Settings(_Section):
             mode="json",
             include={"source": True, "target": True, "schedule": True, "train": True, "seed": True},
         )
-        for key in ("accelerator", "num_workers", "resume"):  # these change how, not what
-            fixed["train"].pop(key)
+        # these say how and where, not what; what is read there has a fingerprint of its own
+        how = ("accelerator", "num_workers", "resume", "cache_dir", "root", "download", "ram_gb")
+        for group in ("source", "target", "train"):
+            for key in how:
+                fixed[group].pop(key, None)
         return dict(flatten(fixed))
 
 

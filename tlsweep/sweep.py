@@ -6,6 +6,7 @@ Also its short form: lists on the command line alone are a grid, run as written.
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,14 @@ class Sweep:
         url: str | None = self.bench.options.storage
         return url or default_url(Path(self.settings.output_dir))
 
+    def facts(self) -> dict[str, Any]:
+        """What must stay the same for trials to be comparable: settings, weights and images."""
+        return {
+            **self.settings.question(),
+            "source.fingerprint": self.question.source.fingerprint,
+            "target.fingerprint": self.question.target.fingerprint,
+        }
+
     def ledger(self, name: str, facts: dict[str, Any]) -> Ledger:
         """The ledger of one of this sweep's studies, with lost trials given back to its queue."""
         options = self.bench.options
@@ -74,12 +83,19 @@ class Sweep:
         """Run jobs of ``study`` through Hydra's launcher."""
         lines = []
         for job in jobs:
-            identity = f"study:'{study}',storage:'{self.storage}',number:{job.number}"
+            identity = f"study:{quoted(study)},storage:{quoted(self.storage)},number:{job.number}"
             if self.parent_run:
-                identity += f",parent_run:'{self.parent_run}'"
+                identity += f",parent_run:{quoted(self.parent_run)}"
             trial = ["trial={" + identity + "}", f"stage={stage}"]
             lines.append([*self.plain, *job.overrides, *trial])
         return [ended(job) for job in self.bench.launch(lines)]
+
+
+def quoted(text: str) -> str:
+    """A text as a value in Hydra's override grammar: a path may hold quotes, commas, spaces."""
+    # backslashes count as escapes only where a quote follows
+    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + (r"\'" if m[2] else ""), text)
+    return f"'{escaped}'"
 
 
 def sweep(bench: Bench, arguments: Sequence[str]) -> Any:
@@ -136,7 +152,7 @@ def _answer(
 def _search(s: Sweep, where: Space, first: Sequence[Item]) -> Ledger:
     """Fixed plans, then those that the sampler asks for, one seed each, on the select split."""
     name, options = s.settings.study_name, s.bench.options
-    facts = {"space": where.fingerprint(), **s.settings.question()}
+    facts = {"space": where.fingerprint(), **s.facts()}
     ledger = s.ledger(name, facts)
     s.shown.stage("search ", options.n_trials, len(ledger.counted()))
 
@@ -162,7 +178,7 @@ def _confirm(s: Sweep, searched: Ledger) -> Ledger:
     name = f"{s.settings.study_name}.confirm"
     plans = candidates(searched.completed(), s.settings.sweep.confirm, s.question)
     items = replicates(plans, s.settings)
-    ledger = s.ledger(name, {"question": s.settings.question()})
+    ledger = s.ledger(name, s.facts())
     keys = {item.key for item in items}
 
     def done() -> int:
@@ -214,7 +230,7 @@ def _run_grid(
     name = f"{settings.study_name}.grid-{digest}"
     with _recorded(settings, name) as (record, parent):
         s = Sweep(bench, settings, question, plain, record, parent, began, shown)
-        ledger = s.ledger(name, settings.question())
+        ledger = s.ledger(name, s.facts())
         shown.stage("grid   ", len(items), len(ledger.counted()))
         ledger.on_trial = lambda trial: shown.step(len(ledger.counted()), len(items))
         ledger.run_list(

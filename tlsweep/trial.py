@@ -55,6 +55,8 @@ def run(settings: Settings) -> TrialResult:
     training itself breaks down. Whatever happens is told to the study and the record first.
     """
     handle = _handle(settings)
+    if handle is not None:
+        handle.begin()
     try:
         question = open_question(settings)
         plan = question.plan(settings.plan)
@@ -71,7 +73,6 @@ def run(settings: Settings) -> TrialResult:
         _tags(settings, question),
     )
     if handle is not None:
-        handle.begin()
         handle.note({"facts": facts, "run_id": run_record.run_id})
     began = time.monotonic()
     try:

@@ -144,6 +144,8 @@ class MlflowLedger(Record):
     def end_sweep(self, run_id: str | None, status: Status, metrics: Mapping[str, float]) -> None:
         """Close the parent run with the verdict's numbers."""
         if run_id is not None:
+            for child in self.careful(self._running_children, run_id) or []:
+                self.end_lost(child)  # no trial runs any more when its sweep ends
             run = MlflowTrialRun(self.client, run_id, self.careful)
             run.end(status, metrics)
 
@@ -172,6 +174,13 @@ class MlflowLedger(Record):
     def where_to_look(self) -> str:
         """The command that opens MLflow's pages on this record."""
         return f"mlflow ui --backend-store-uri {self.uri}" if self.uri else ""
+
+    def _running_children(self, parent: str) -> list[str]:
+        runs = self.client.search_runs(
+            [self.experiment_id],
+            f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status = 'RUNNING'",
+        )
+        return [str(run.info.run_id) for run in runs]
 
     def _create(self, name: str, params: Params, tags: Mapping[str, str]) -> str | None:
         create = self.client.create_run
