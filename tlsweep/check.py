@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tlsweep import config
 from tlsweep.errors import Fault, Refusal, together
+from tlsweep.fixed import inherited
 from tlsweep.question import Question, open_question
 from tlsweep.study.bench import Bench
 from tlsweep.study.space import Space
@@ -24,6 +25,22 @@ def refuse_ddp(settings: config.Settings) -> None:
                 "leave both out of the sweep, or train one plan without -m",
             )
         )
+
+
+def check_keys(keys: Iterable[str]) -> None:
+    """Raise Refusal for keys that make another question: trials of a study are compared."""
+    allowed = ("plan", "train.", "schedule")
+    faults = [
+        Fault(
+            f"{key} in a search space",
+            "a study has one source, one target and one seed; it searches plan, train and schedule",
+            f"a grid compares them: leave sweep=... out, and keep {key}=A,B",
+        )
+        for key in keys
+        if not key.startswith(allowed)
+    ]
+    if faults:
+        raise Refusal(*faults)
 
 
 def check_combinations(
@@ -49,9 +66,10 @@ def check_space(
 ) -> None:
     """Compose each value of a space, and each fixed trial. Raises Refusal with all faults."""
     faults = []
-    for overrides in [*([sample] for sample in space.samples()), *fixed]:
+    samples = [[*plain, *space.fixed, sample] for sample in space.samples()]
+    for overrides in [*samples, *([*inherited(plain, named), *named] for named in fixed)]:
         try:
-            settings = config.read(bench.compose([*plain, *space.fixed, *overrides]))
+            settings = config.read(bench.compose(overrides))
             question.plan(settings.plan)
         except Refusal as refusal:
             faults.append(refusal)

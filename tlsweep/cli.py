@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -59,6 +60,9 @@ version. HYDRA_FULL_ERROR=1 shows where an error came from.
 """
 
 
+NO_SPACE = "Finished trials are kept; free some space and give the same command again."
+
+
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 refused, 130 interrupted."""
     # OpenMP threads that spin while they wait starve each other as soon as anything else runs (a
@@ -84,7 +88,8 @@ def _command(arguments: list[str]) -> None:
     if arguments and arguments[0].isidentifier():
         from tlsweep.errors import unknown_name
 
-        raise Refusal(unknown_name("sub-command", "tlsweep", arguments[0], ["cuts"]))
+        fault = unknown_name("sub-command", "sub-command", arguments[0], ["cuts"])
+        raise Refusal(Fault(f"sub-command {arguments[0]}", fault.rule, "python -m tlsweep cuts"))
     _hydra(arguments)
 
 
@@ -133,7 +138,7 @@ def _print_trial(settings: Settings, result: TrialResult) -> None:
 
     facts, last = result.facts, result.facts["history"][-1]
     screen.console.print(
-        f"[bold]{settings.study_name}[/bold]  plan={facts['plan']}: blocks 0 to {facts['freeze']}"
+        f"{settings.study_name}  plan={facts['plan']}: blocks 0 to {facts['freeze']}"
         f" frozen, to {facts['keep']} kept ({facts['keep_name']}), to {facts['regrow']} in use,"
         f" of {facts['n_blocks']}\n"
         f"  accuracy  {100 * result.scores['select']:.1f} %  on the select split\n"
@@ -166,6 +171,8 @@ def _guarded(action: Callable[[], Any]) -> int:
             raise
         return _refuse(error) if isinstance(error, Refusal) else _fail(error)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return _fail(TlsweepError(f"{error.filename or 'disk'}: {error.strerror}. {NO_SPACE}"))
         refusal = _refusal_of(error)
         if refusal is None or wants_traceback:
             raise
@@ -204,13 +211,8 @@ def _refusal_of(error: Exception) -> Refusal | None:
         return Refusal(
             Fault(
                 f"{error.filename}: {error.strerror}",
-                "results are written to output_dir",
-                "output_dir=DIR with a folder that you may write to",
+                "what a command reads can be read, and its output_dir can be written",
+                "change the permissions of that path, or output_dir=DIR with another folder",
             )
         )
-    if isinstance(error, OSError) and error.errno == 28:
-        return Refusal(
-            Fault(f"{error.filename or 'disk'}: {error.strerror}", "results need disk space",
-                  "free some, and give the same command again")
-        )  # fmt: skip
     return None

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -262,7 +262,7 @@ class Settings(_Section):
         """What must stay the same for two trials to be comparable, as flat dotted keys."""
         fixed = self.model_dump(
             mode="json",
-            include={"source": True, "target": True, "schedule": True, "train": True, "seed": True},
+            include={"source", "target", "plan", "schedule", "train", "seed"},
         )
         # these say how and where, not what; what is read there has a fingerprint of its own
         how = ("accelerator", "num_workers", "resume", "cache_dir", "root", "download", "ram_gb")
@@ -399,6 +399,3 @@ def _nearest_allowed(context: Mapping[str, Any]) -> str | None:
     if "lt" in context:
         return f"a number below {context['lt']:g}"
     return None
-
-
-CONTROLS: tuple[str, ...] = get_args(Control)

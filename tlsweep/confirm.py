@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tlsweep.config import ConfirmSettings, Settings
+from tlsweep.errors import TlsweepError
 from tlsweep.question import Question
 from tlsweep.study.ledger import Item, Ledger, Trial
 from tlsweep.verdict import Confirmed
@@ -130,7 +131,7 @@ def evidence(
     for plan in plans:
         runs = [finished[i.key] for i in replicates([plan], settings) if i.key in finished]
         if runs:
-            hits = [np.load(folder / run.user_attrs["hits"]) for run in runs]
+            hits = [_hits(folder, run) for run in runs]
             replicated.append(
                 Confirmed(
                     facts=runs[0].user_attrs["facts"],
@@ -138,16 +139,29 @@ def evidence(
                     report_hits=np.stack([h["report"] for h in hits]),
                     controls=plan.controls,
                     candidate=plan.candidate,
+                    overrides=plan.overrides,
                 )
             )
     seen = {identity(plan.facts) for plan in plans}
     others = [
         Confirmed(
             facts=trial.user_attrs["facts"],
-            select_hits=np.load(folder / trial.user_attrs["hits"])["select"][None],
+            select_hits=_hits(folder, trial)["select"][None],
             report_hits=None,
         )
         for trial in searched.completed()
         if identity(trial.user_attrs["facts"]) not in seen
     ]
     return replicated, others
+
+
+def _hits(folder: Path, trial: Trial) -> dict[str, Any]:
+    file = folder / trial.user_attrs["hits"]
+    try:
+        with np.load(file) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, KeyError) as error:
+        raise TlsweepError(
+            f"{file}: {error}. It holds what trial {trial.number} got right; without it the study"
+            " cannot be concluded. Put it back, or ask anew under another name: study=NAME"
+        ) from error

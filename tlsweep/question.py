@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tlsweep.cut import CutPoints, PrefixCost
     from tlsweep.source import Source
     from tlsweep.target import Partition, Target
+    from tlsweep.train.head import Head
     from tlsweep.train.network import PlanNetwork
 
 T = TypeVar("T")
@@ -55,10 +56,7 @@ class Question:
 
     def network(self, plan: TransferPlan, train: TrainSettings, seed: int) -> PlanNetwork:
         """The network of a plan: kept blocks with their weights, fresh ones drawn from ``seed``."""
-        import torch
-
         from tlsweep.cut import section
-        from tlsweep.train.head import INPUT_GRID, Head
         from tlsweep.train.network import PlanNetwork
 
         kept = self.source.fresh(seed) if plan.random_weights else self.source.model()
@@ -67,13 +65,20 @@ class Question:
             section(kept if i < plan.keep else fresh, self.cuts, i, i + 1)
             for i in range(plan.regrow)
         ]
+        return PlanNetwork(blocks, self.head(plan, train, seed))
+
+    def head(self, plan: TransferPlan, train: TrainSettings, seed: int) -> Head:
+        """The head of a plan, its weights drawn from ``seed``."""
+        import torch
+
+        from tlsweep.train.head import INPUT_GRID, Head
+
         top = self.cuts[plan.regrow]
         grid = INPUT_GRID if plan.regrow == 0 else train.pool
         n_classes = len(self.target.class_names)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            head = Head(top.shape, top.channel_dim, n_classes, grid=grid, kind=train.head)
-        return PlanNetwork(blocks, head)
+            torch.default_generator.manual_seed(seed)
+            return Head(top.shape, top.channel_dim, n_classes, grid=grid, kind=train.head)
 
     def images(self, split: Split) -> Any:
         """The images of one split, as the source wants to see them."""
@@ -86,8 +91,7 @@ def open_question(settings: Settings, progress: Progress | None = None) -> Quest
     The same one again for the trials that a process runs one after the other.
     Raises Refusal with the faults of all parts together.
     """
-    key = settings.model_copy(update={"plan": None, "train": None, "sweep": None, "trial": None})
-    text = key.model_dump_json(include={"source", "target"})
+    text = settings.model_dump_json(include={"source", "target"})
     return _open(text, _Hidden((settings, progress)))
 
 

@@ -16,8 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-console = Console(highlight=False)
-complaints = Console(stderr=True, highlight=False)
+# no markup: names, paths and error texts hold brackets of their own
+console = Console(highlight=False, markup=False)
 
 
 class Screen:
@@ -28,7 +28,7 @@ class Screen:
 
     def __init__(self) -> None:
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-import os
+import hashlib
+import json
+import platform
 import subprocess
 import time
 import warnings
@@ -100,7 +102,7 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
 
     Only a trial of the confirm stage reads the report split.
     """
-    from tlsweep.train.fit import fit, predict
+    from tlsweep.train.fit import fit, predict, rank_of
 
     question = open_question(settings)
     plan = question.plan(settings.plan)
@@ -117,7 +119,7 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
         checkpoint=_checkpoint(settings),
     )
     predictions: dict[Split, Any] = {}
-    if not fitted.stopped and int(os.environ.get("RANK", "0")) == 0:
+    if not fitted.stopped and rank_of(settings.train) == 0:
         splits = {Split.SELECT: select}
         if settings.stage == Stage.CONFIRM:
             splits[Split.REPORT] = question.images(Split.REPORT)
@@ -164,7 +166,9 @@ def _checkpoint(settings: Settings) -> Path | None:
         return None
     folder = study_folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / "last.ckpt"
+    # named by what is trained: a run goes on from its own checkpoint and from no other
+    what = json.dumps(settings.question(), sort_keys=True)
+    return folder / f"last-{hashlib.sha256(what.encode()).hexdigest()[:8]}.ckpt"
 
 
 def study_folder(settings: Settings) -> Path:
@@ -190,13 +194,19 @@ def describe(question: Question, plan: TransferPlan, settings: Settings) -> dict
         "regrow_name": names[plan.regrow],
         "kept_fraction": round(plan.kept_fraction, 4),
         "kept_parameters": 0 if plan.random_weights else kept_cost.parameters,
-        "trained_parameters": question.costs[plan.regrow].parameters
-        - question.costs[plan.freeze].parameters,  # the head's come on top
+        "trained_parameters": trained_parameters(question, plan, settings),
         "flops": question.costs[plan.regrow].flops,  # of a forward pass, an image, without head
         "lr": settings.train.lr,
         "lr_ratio": settings.train.lr_ratio,
         "seed": settings.seed,
     }
+
+
+def trained_parameters(question: Question, plan: TransferPlan, settings: Settings) -> int:
+    """How many parameters are trained: those of the blocks that are not frozen, and the head's."""
+    blocks = question.costs[plan.regrow].parameters - question.costs[plan.freeze].parameters
+    head = question.head(plan, settings.train, settings.seed)
+    return blocks + sum(p.numel() for p in head.parameters())
 
 
 def trial_name(settings: Settings, facts: dict[str, Any]) -> str:
@@ -238,6 +248,8 @@ def _tags(settings: Settings, question: Question) -> dict[str, str]:
         "tlsweep.target_fingerprint": question.target.fingerprint,
         "tlsweep.torch": version("torch"),
         "tlsweep.lightning": version("pytorch-lightning"),
+        "tlsweep.python": platform.python_version(),
+        "tlsweep.platform": platform.platform(),
         "tlsweep.config": to_yaml(settings)[:5000],
     }
 
@@ -245,7 +257,10 @@ def _tags(settings: Settings, question: Question) -> dict[str, str]:
 @functools.cache
 def _commit() -> str:
     """The commit of the code, where it runs from a git checkout."""
-    git = ("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")
+    checkout = Path(__file__).parents[1]
+    git = ("git", "-C", str(checkout), "rev-parse", "HEAD")
+    if not (checkout / ".git").exists():
+        return "not a checkout"  # installed: a repository around it is somebody else's
     try:
         return subprocess.run(git, capture_output=True, text=True, timeout=5, check=True).stdout[
             :40
@@ -336,9 +351,10 @@ def _close(
     }
     if handle is not None and correct:
         file = save_hits(settings, handle.trial.number, {str(s): h for s, h in correct.items()})
-        handle.note({"hits": file.name, "scores": scores, "seconds": seconds})
+        handle.note({"hits": file.name, "scores": scores})
     run_record.end("pruned" if trained.stopped else "finished", summary)
     if handle is not None:
+        handle.note({"seconds": seconds})
         handle.finish(scores.get(Split.SELECT, 0.0), pruned=trained.stopped)
     return TrialResult(scores, trained.stopped, {**facts, "history": list(trained.history)})
 

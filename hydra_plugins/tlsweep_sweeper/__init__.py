@@ -70,7 +70,7 @@ class TlsweepSweeper(Sweeper):
 
         assert self.config is not None
         bench = Bench(self, SweepOptions(**self.options))
-        if "tlsweep" in self.config.hydra.job.name and "trial" in self.config:
+        if {"source", "target", "plan", "schedule", "train", "sweep", "trial"} <= set(self.config):
             from tlsweep.sweep import sweep
 
             return sweep(bench, arguments)

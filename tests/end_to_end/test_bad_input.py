@@ -90,8 +90,20 @@ CASES: list[tuple[str, Callable[[Path], None], tuple[str, ...], tuple[str, ...]]
     ("dead server", nothing, ("record.tracking_uri=http://127.0.0.1:9",), ("record=none",)),
     ("bad grid value", nothing, ("-m", "plan.keep=2,99"), ("plan.keep=99",)),
     ("interval in a grid", nothing, ("-m", "train.lr=interval(1e-3,1e-2)"), ("sweep=tpe",)),
+    (
+        "another source in a search space",
+        nothing,
+        (
+            "-m",
+            "sweep=tpe",
+            "source=torchvision",
+            "source.weights=DEFAULT",
+            "source.model=resnet18,vgg11",
+        ),
+        ("source.model in a search space",),
+    ),
     ("bad sampler", nothing, ("-m", "sweep.sampler={name: tpee}"), ("tpe",)),
-    ("unknown sub-command", nothing, ("cust",), ("cuts",)),
+    ("unknown sub-command", nothing, ("cust",), ("python -m tlsweep cuts",)),
     ("unreadable override", nothing, ("train.lr=[1",), ("train.lr=[1",)),
 ]
 

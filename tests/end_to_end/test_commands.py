@@ -8,8 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
+from PIL import Image
 from short_sweep import Run
 
 
@@ -78,6 +80,40 @@ def test_lists_alone_train_exactly_their_grid(tlsweep: Run, tmp_path: Path) -> N
     again = tlsweep(*grid)
     assert again.returncode == 0
     assert len(client.search_runs([experiment.experiment_id])) == len(runs)
+
+
+def test_another_plan_makes_another_grid(tlsweep: Run) -> None:
+    tables = []
+    for plan in ("truncate", "random_features"):
+        done = tlsweep("-m", f"plan={plan}", "plan.keep=block3", "seed=1,2", "train.epochs=1")
+        assert done.returncode == 0, done.stdout + done.stderr
+        tables.append(done.stdout)
+    assert tables[0] != tables[1]
+
+
+def test_a_grid_may_list_what_a_source_or_target_cannot_do_without(
+    tlsweep: Run, tmp_path: Path
+) -> None:
+    draw = np.random.default_rng(0)
+    for root in ("a", "b"):
+        for label in range(2):
+            folder = tmp_path / root / f"class{label}"
+            folder.mkdir(parents=True)
+            for i in range(10):
+                pixels = draw.integers(100 * label, 100 * label + 99, (12, 12), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    done = tlsweep("-m", "target=image_folder", "target.root=a,b", "train.epochs=1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "target.root=b" in done.stdout
+
+
+def test_a_run_resumes_from_its_own_checkpoint_and_no_other(tlsweep: Run, tmp_path: Path) -> None:
+    common = ("plan=truncate", "plan.keep=block3", "train.epochs=2", "train.resume=true")
+    for seed in ("seed=0", "seed=1"):
+        assert tlsweep(*common, seed).returncode == 0
+    first, second = histories(tmp_path / "outputs")
+    assert len(first) == len(second) == 6
+    assert first != second
 
 
 def test_lists_beside_a_named_sweep_are_its_search_space(tlsweep: Run, tmp_path: Path) -> None:

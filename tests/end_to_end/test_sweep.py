@@ -129,6 +129,36 @@ def test_a_study_of_that_name_with_another_question_is_refused(
     assert "Traceback" not in refused.stderr
 
 
+def test_a_refused_command_changes_nothing_of_a_finished_study(
+    finished: tuple[Path, str], tlsweep: Run
+) -> None:
+    config = (finished[0] / STUDY / "config.yaml").read_bytes()
+    assert tlsweep("-m", f"output_dir={finished[0]}", *SHORT, "seed=9").returncode == 2
+    assert (finished[0] / STUDY / "config.yaml").read_bytes() == config
+    parents = [r for r in runs(finished[0]) if "mlflow.parentRunId" not in r.data.tags]
+    assert [p.info.status for p in parents] == ["FINISHED"]
+
+
+def test_controls_are_what_they_are_called_whatever_plan_the_command_line_names(
+    tlsweep: Run, tmp_path: Path
+) -> None:
+    """And a folder may hold quotes, commas and spaces."""
+    output = tmp_path / "it's, a folder"
+    quoted = str(output).replace("'", "\\'")
+    done = tlsweep("-m", f"output_dir='{quoted}'", "plan.keep=block3", *SHORT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    confirmed = {
+        t.user_attrs["facts"]["plan"]: t.user_attrs["facts"]
+        for t in trials(output, f"{STUDY}.confirm")
+    }
+    scratch, whole = confirmed["scratch"], confirmed["finetune"]
+    assert (scratch["freeze"], scratch["keep"], scratch["regrow"]) == (0, 0, 8)
+    assert (whole["freeze"], whole["keep"], whole["regrow"]) == (0, 8, 8)
+    drawn = [t for t in counted(output) if "key" not in t.user_attrs]
+    assert drawn
+    assert {t.user_attrs["facts"]["keep"] for t in drawn} == {3}
+
+
 def test_a_sweep_killed_again_and_again_ends_with_its_trials_each_once(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:

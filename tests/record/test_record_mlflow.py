@@ -87,7 +87,8 @@ def test_a_sweep_that_is_taken_up_goes_on_in_the_same_run(ledger: MlflowLedger) 
     assert first is not None
     ledger.end_sweep(first, "killed", {})
     assert ledger.client.get_run(first).info.status == "KILLED"
-    assert ledger.start_sweep("again", {}) == first != other
+    assert ledger.start_sweep("again", {}, first) == first != other
+    assert ledger.start_sweep("again", {}, "0" * 32) not in (first, other, None)
     assert ledger.client.get_run(first).info.status == "RUNNING"
     ledger.end_sweep(first, "finished", {"report_score": 0.9})
     run = ledger.client.get_run(first)

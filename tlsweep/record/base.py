@@ -29,8 +29,8 @@ class Record(abc.ABC):
     """Where runs are recorded: one parent a sweep, one child a trial."""
 
     @abc.abstractmethod
-    def start_sweep(self, study: str, params: Params) -> str | None:
-        """Open the parent run of a study, or take it up again. Returns its id."""
+    def start_sweep(self, study: str, params: Params, known: str | None = None) -> str | None:
+        """Open the parent run of a study, or take up the ``known`` one. Returns its id."""
 
     @abc.abstractmethod
     def end_sweep(self, run_id: str | None, status: Status, metrics: Mapping[str, float]) -> None:
@@ -66,7 +66,7 @@ class _NoTrialRun(TrialRun):
 class NoRecord(Record):
     """Keeps nothing."""
 
-    def start_sweep(self, study: str, params: Params) -> str | None:
+    def start_sweep(self, study: str, params: Params, known: str | None = None) -> str | None:
         """Nothing to open."""
         return None
 

@@ -127,18 +127,14 @@ class MlflowLedger(Record):
         self.client, self.experiment_id, self.uri = client, experiment_id, uri
         self.careful = _Careful()
 
-    def start_sweep(self, study: str, params: Params) -> str | None:
-        """The parent run of a study: taken up again if the study has one."""
-        quoted = study.replace("'", "")
-        runs = self.careful(
-            self.client.search_runs,
-            [self.experiment_id],
-            f"tags.`tlsweep.study` = '{quoted}' and tags.`tlsweep.role` = 'sweep'",
-        )
-        if runs:
-            run_id = str(runs[0].info.run_id)
-            self.careful(self.client.update_run, run_id, "RUNNING")
-            return run_id
+    def start_sweep(self, study: str, params: Params, known: str | None = None) -> str | None:
+        """The parent run of a study: ``known`` taken up again, if this record has it."""
+        if known is not None:
+            try:
+                self.client.update_run(known, "RUNNING")
+                return known
+            except (MlflowException, OSError):
+                pass  # the study was recorded elsewhere until now
         return self._create(study, params, {"tlsweep.study": study, "tlsweep.role": "sweep"})
 
     def end_sweep(self, run_id: str | None, status: Status, metrics: Mapping[str, float]) -> None:

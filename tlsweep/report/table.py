@@ -43,9 +43,7 @@ def verdict_lines(verdict: Verdict, files: Sequence[Path], look: str) -> Rendera
     rows = Table(box=None, show_header=False, pad_edge=False)
     rows.add_column(justify="left")
     rows.add_column(justify="left")
-    ratio = f" train.lr_ratio={r.lr_ratio:g}" if r.state == "tuned" else ""
-    point = f"plan.keep={r.keep_name} train.lr={r.lr:.2g}{ratio}"
-    rows.add_row("recommended", f"plan={r.plan} {point}")
+    rows.add_row("recommended", " ".join(r.overrides))
     rows.add_row("", with_interval(verdict.score, verdict.interval) + "  on the report split")
     rows.add_row(
         "kept of the source",

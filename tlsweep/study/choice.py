@@ -57,6 +57,9 @@ def _make(
     if name not in known:
         raise Refusal(unknown_name(where.rsplit(".", 1)[-1], f"{where}.name", name, known))
     accepted = set(inspect.signature(known[name]).parameters)
+    # options of another one are what is left of the config's default when only the name is changed
+    others = {p for make in known.values() for p in inspect.signature(make).parameters} - accepted
+    options = {option: value for option, value in options.items() if option not in others}
     unknown = [option for option in options if option not in accepted]
     if unknown:
         raise Refusal(*(_unknown_option(where, name, o, sorted(accepted)) for o in unknown))

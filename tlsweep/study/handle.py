@@ -75,10 +75,11 @@ def this_process() -> dict[str, Any]:
 def lives(worker: Mapping[str, Any]) -> bool:
     """Whether the process that ``this_process`` described still runs, on this host.
 
-    One on another host counts as alive: only that host can tell.
+    One on another host counts as gone. A sweep's jobs run on the sweep's own host, and whoever
+    asks holds the sweep's lock: that host is down, or is this one under a new name.
     """
     if worker["host"] != socket.gethostname():
-        return True
+        return False
     try:
         process = psutil.Process(worker["pid"])
         if process.status() == psutil.STATUS_ZOMBIE:  # dead, and never collected by its parent

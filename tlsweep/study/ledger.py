@@ -51,6 +51,7 @@ class Job:
 
     number: int
     overrides: tuple[str, ...]
+    named: bool = False  # wanted by name, not drawn by the sampler
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class Ledger:
     facts: Mapping[str, Any] = field(default_factory=dict)
     on_trial: OnTrial = lambda trial: None
     study: optuna.Study = field(init=False)
+    _failed_before: int = 0
 
     def open(self, *, resume: bool) -> Ledger:
         """Create the study or take it up. Raises Refusal if it exists with other facts."""
@@ -108,6 +110,14 @@ class Ledger:
         elif kept != facts:
             raise Refusal(*_differences(self.name, kept, facts))
         return self
+
+    def remember(self, name: str, value: Any) -> None:
+        """Keep a fact about the study with it (a JSON value)."""
+        self.study.set_user_attr(name, value)
+
+    def recall(self, name: str) -> Any:
+        """What was kept under that name; None if nothing was."""
+        return self.study.user_attrs.get(name)
 
     # ------------------------------------------------------------------ reading
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
@@ -169,6 +179,7 @@ class Ledger:
     ) -> None:
         """Run trials until ``n_trials`` are counted: ``first`` in order, then the sampler's."""
         self._enqueue(first)
+        self._failed_before = len(self._failed())  # what made them fail may have been mended
         while (left := n_trials - len(self.counted())) > 0:
             self._stop_if_failing(max_failure_rate, n_trials)
             self._launch([self._ask(space) for _ in range(min(n_jobs, left))], launch)
@@ -203,7 +214,7 @@ class Ledger:
     def _ask(self, space: Space) -> Job:
         trial = self.study.ask()
         if "key" in trial.user_attrs:  # an item of a list: run as it is written
-            return Job(trial.number, tuple(trial.user_attrs["overrides"]))
+            return Job(trial.number, tuple(trial.user_attrs["overrides"]), named=True)
         # for a trial that is run again these are the values that it had
         overrides = space.overrides(suggest(trial, space.searched))
         trial.set_user_attr("overrides", overrides)
@@ -238,13 +249,17 @@ class Ledger:
             self.study.tell(job.number, state=TrialState.FAIL, skip_if_finished=True)
 
     def _stop_if_failing(self, max_failure_rate: float, n_trials: int) -> None:
-        failed = [t for t in self.ended() if t.state == TrialState.FAIL]
+        failed = self._failed()[self._failed_before :]
         if len(failed) > max_failure_rate * n_trials:
             reasons = sorted({str(t.user_attrs.get("reason", "unknown")) for t in failed})
             raise TooManyFailures(
                 f"{len(failed)} trials failed, more than sweep.max_failure_rate={max_failure_rate}"
-                f" of {n_trials} allows. Reasons: " + "; ".join(reasons)
+                f" of {n_trials} allows. Reasons: " + "; ".join(reasons) + ". The same command"
+                " goes on once they are mended; a larger sweep.max_failure_rate puts up with them."
             )
+
+    def _failed(self) -> list[FrozenTrial]:
+        return [t for t in self.ended() if t.state == TrialState.FAIL]
 
     def _running(self, number: int) -> bool:
         return self.study.trials[number].state == TrialState.RUNNING
@@ -261,7 +276,7 @@ def _differences(name: str, kept: Mapping[str, Any], now: Mapping[str, Any]) -> 
         Fault(
             f"{key}={now.get(key, '(absent)')}; study {name} has {kept.get(key, '(absent)')}",
             "a study answers one question: one search space, one source, one target, one training",
-            f"study={name}_2 to ask another one, or leave that change out",
+            f"study={name.split('.')[0]}_2 to ask another one, or leave that change out",
         )
         for key in sorted({*kept, *now})
         if kept.get(key) != now.get(key)

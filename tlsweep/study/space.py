@@ -170,6 +170,21 @@ def _ladder(override: Override, sweep: RangeSweep) -> BaseDistribution | None:
     return FloatDistribution(float(ends[0]), float(ends[1]), step=float(abs(step)))
 
 
+def first_values(listed: Sequence[Override]) -> list[str]:
+    """The first value of each list; none for those whose values only a source can tell."""
+    return [
+        f"{o.get_key_element()}={next(iter(o.sweep_string_iterator()))}"
+        for o in listed
+        if not isinstance(o.value(), IntervalSweep | Glob)
+    ]
+
+
+def not_given(searched: Sequence[Override], plain: Sequence[str]) -> list[Override]:
+    """The space without the keys that the command line gives a single value."""
+    given = {line.split("=", 1)[0].lstrip("+~") for line in plain}
+    return [o for o in searched if o.key_or_group not in given]
+
+
 def suggest(trial: Any, searched: Mapping[str, BaseDistribution]) -> dict[str, Any]:
     """One value a key, from the sampler (or from what was enqueued for this trial).
 

@@ -57,7 +57,7 @@ class _LastCheckpoint(pl.Callback):
         self.path = path
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        part = self.path.with_suffix(".part")
+        part = self.path.with_suffix(f".part{os.getppid()}")  # the same in all ranks of a group
         trainer.save_checkpoint(part, weights_only=False)  # optimiser and clock too
         if trainer.is_global_zero:
             os.replace(part, self.path)  # noqa: PTH105 - the atomic one
@@ -81,7 +81,7 @@ def fit(
     checkpoint: where the state is kept after every epoch, and where ``train.resume`` goes on from.
     Raises TrialFailure if the loss is not finite.
     """
-    rank, world = int(os.environ.get("RANK", 0)), train.devices
+    rank, world = rank_of(train), train.devices
     network.freeze(schedule.freezes[0])
     if schedule.freezes == (len(network.blocks),):
         # only the head trains: what the blocks give it is the same in every epoch
@@ -138,6 +138,11 @@ def pooled_features(network: PlanNetwork, images: Images, train: TrainSettings) 
     ]
     z_bd, y_b = (torch.cat(column) for column in zip(*parts, strict=True))
     return cast("Images", TensorDataset(z_bd, y_b))
+
+
+def rank_of(train: TrainSettings) -> int:
+    """This process's rank in its group; 0 for one device, whatever the environment says."""
+    return int(os.environ.get("RANK", "0")) if train.devices > 1 else 0
 
 
 def _device(train: TrainSettings) -> torch.device:

@@ -72,10 +72,12 @@ class Head(nn.Module):
         the root mean square of all features' deviations.
         """
         count = 0
-        total = torch.zeros_like(self.mean, dtype=torch.float64)
+        # summed on the CPU: features that were computed ahead are there, and not every device
+        # has double precision
+        total = torch.zeros(self.mean.shape, dtype=torch.float64)
         squares = torch.zeros_like(total)
         for z in activations:
-            z_bd = pool(z, self.channel_dim, self.grid).double()
+            z_bd = pool(z, self.channel_dim, self.grid).cpu().double()
             count += len(z_bd)
             total += z_bd.sum(0)
             squares += z_bd.square().sum(0)

@@ -29,6 +29,7 @@ class Confirmed:
     report_hits: Hits | None
     controls: tuple[str, ...] = ()
     candidate: bool = True
+    overrides: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -52,6 +53,7 @@ class Recommended:
     lr: float
     lr_ratio: float
     state: str
+    overrides: list[str]  # what to write on the command line for just this plan
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,9 @@ class Verdict:
         return asdict(self)
 
 
+_RECOMMENDED = frozenset(Recommended.__dataclass_fields__)
+
+
 def reach(
     study: str,
     confirmed: Sequence[Confirmed],
@@ -123,7 +128,8 @@ def reach(
         study=study,
         metric="accuracy",
         recommended=Recommended(
-            **{name: chosen.facts[name] for name in Recommended.__dataclass_fields__}
+            **{name: chosen.facts[name] for name in chosen.facts if name in _RECOMMENDED},
+            overrides=list(chosen.overrides),
         ),
         score=score.score,
         interval=score.as_list(),
@@ -131,13 +137,28 @@ def reach(
         curve=_curve(confirmed, searched, confidence),
         n_trials=n_trials,
         seconds=seconds,
-        sentence=_sentence(chosen, score, controls, helped, confidence),
+        sentence=_sentence(
+            chosen, score, controls, helped, confidence, _best_rival(chosen, confirmed, confidence)
+        ),
         helped=helped,
         confidence=confidence,
         replicates=len(chosen.report_hits),
         report_images=chosen.report_hits.shape[1],
         select_images=chosen.select_hits.shape[1],
     )
+
+
+def _best_rival(
+    chosen: Confirmed, confirmed: Sequence[Confirmed], confidence: float
+) -> tuple[Confirmed, Interval] | None:
+    """The best plan on the select split that keeps some of the source, and what it scores more."""
+    assert chosen.report_hits is not None
+    rivals = [c for c in confirmed if c.candidate and c.facts["keep"] > 0]
+    if not rivals:
+        return None
+    best = max(rivals, key=lambda c: float(c.select_hits.mean()))
+    assert best.report_hits is not None
+    return best, difference_interval(best.report_hits, chosen.report_hits, confidence)
 
 
 def _control(chosen: Hits, control: Confirmed, confidence: float) -> dict[str, Any]:
@@ -212,6 +233,7 @@ def _sentence(
     controls: Mapping[str, Mapping[str, Any]],
     helped: bool,
     confidence: float,
+    rival: tuple[Confirmed, Interval] | None,
 ) -> str:
     facts = chosen.facts
     what = _what(facts)
@@ -220,7 +242,9 @@ def _sentence(
         f"({100 * confidence:g} % interval {_percent(score.low)} to {_percent(score.high)})."
     )
     if facts["keep"] == 0:
-        return f"Transfer did not help: keep nothing of the source. {scored}"
+        if rival is None or rival[1].high < 0:
+            return f"Transfer did not help: keep nothing of the source. {scored}{_rival(rival)}"
+        return f"It is not shown that keeping any of the source helps. {scored}{_rival(rival)}"
     if not helped:
         equal = [
             name.replace("_", " ")
@@ -235,6 +259,17 @@ def _sentence(
         if n in controls
     ]
     return f"{scored} Transfer helped: {', '.join(margins)}."
+
+
+def _rival(rival: tuple[Confirmed, Interval] | None) -> str:
+    if rival is None:
+        return ""
+    plan, more = rival
+    low, high = 100 * more.low, 100 * more.high
+    return (
+        f" The best plan that keeps some of it (up to {plan.facts['keep_name']}) is"
+        f" {100 * more.score:+.1f} points from that ({low:+.1f} to {high:+.1f})."
+    )
 
 
 def _what(facts: Mapping[str, Any]) -> str:

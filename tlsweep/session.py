@@ -1,0 +1,167 @@
+"""One session of a sweep: what its stages share. Its studies, its record, its way to run jobs."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from tlsweep import config, fixed, screen
+from tlsweep.errors import Fault, Refusal
+from tlsweep.question import Question
+from tlsweep.record import Record, open_record
+from tlsweep.study import choice
+from tlsweep.study.bench import Bench, ended
+from tlsweep.study.ledger import Ended, Job, Ledger, Trial, reason_of_failure
+from tlsweep.study.storage import default_url
+from tlsweep.terms import Stage
+from tlsweep.trial import study_folder, unwritable
+
+
+@dataclass
+class Session:
+    """All that the stages of one sweep share.
+
+    plain: overrides of the command line that hold in every job; began: seconds on the monotonic
+    clock; record, parent_run: where runs are recorded, from ``recorded`` on.
+    """
+
+    bench: Bench
+    settings: config.Settings
+    question: Question
+    plain: tuple[str, ...]
+    shown: screen.Screen
+    began: float = field(default_factory=time.monotonic)
+    record: Record = field(init=False)
+    parent_run: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the study's own files are."""
+        return study_folder(self.settings)
+
+    @property
+    def storage(self) -> str:
+        """The URL of the study's database."""
+        url: str | None = self.bench.options.storage
+        return url or default_url(Path(self.settings.output_dir))
+
+    def facts(self) -> dict[str, Any]:
+        """What must stay the same for trials to be comparable: settings, weights and images."""
+        return {
+            **self.settings.question(),
+            "source.fingerprint": self.question.source.fingerprint,
+            "target.fingerprint": self.question.target.fingerprint,
+        }
+
+    def ledger(self, name: str, facts: dict[str, Any]) -> Ledger:
+        """The ledger of one of this sweep's studies. Raises Refusal if it has other facts."""
+        options = self.bench.options
+        ledger = Ledger(
+            storage=self.storage,
+            name=name,
+            sampler=choice.sampler(options.sampler, options.seed),
+            pruner=choice.pruner(options.pruner),
+            facts=facts,
+        ).open(resume=options.resume)
+        # a taken-up study goes on with other random numbers than those it began with
+        ledger.reseed(choice.sampler(options.sampler, options.seed + 1_000 * len(ledger.trials())))
+        return ledger
+
+    @contextmanager
+    def recorded(self, *ledgers: Ledger) -> Iterator[None]:
+        """Within: the sweep's parent run is open, and trials that were lost wait to be run again.
+
+        The run is closed as what the sweep ended as. Nothing is touched before the ledgers, the
+        main one first, have been opened, so that a refused command changes no finished study.
+        """
+        main, settings = ledgers[0], self.settings
+        self.record = open_record(settings.record, Path(settings.output_dir).resolve())
+        params: dict[str, str | int | float | bool] = {
+            "source": settings.source.label,
+            "target": settings.target.label,
+            "stage": "sweep",
+            "epochs": settings.train.epochs,
+            "seed": settings.seed,
+        }
+        self.parent_run = self.record.start_sweep(main.name, params, main.recall("parent_run"))
+        main.remember("parent_run", self.parent_run)
+        (self.folder / "config.yaml").write_text(config.to_yaml(settings))
+        try:
+            for ledger in ledgers:
+                for lost in ledger.reclaim():
+                    if run_id := lost.user_attrs.get("run_id"):
+                        self.record.end_lost(run_id)
+            yield
+        except KeyboardInterrupt:
+            self.record.end_sweep(self.parent_run, "killed", {})
+            raise
+        except BaseException:
+            self.record.end_sweep(self.parent_run, "failed", {})
+            raise
+
+    def launch(self, ledger: Ledger, stage: Stage) -> Callable[[Sequence[Job]], list[Ended]]:
+        """How jobs of a study are run: through Hydra's launcher, told which trials they are."""
+
+        def launch(jobs: Sequence[Job]) -> list[Ended]:
+            return [ended(job) for job in self.bench.launch([line(job) for job in jobs])]
+
+        def line(job: Job) -> list[str]:
+            identity = f"study:{quoted(ledger.name)},storage:{quoted(self.storage)}"
+            identity += f",number:{job.number}"
+            if self.parent_run:
+                identity += f",parent_run:{quoted(self.parent_run)}"
+            named = job.named and stage != Stage.GRID  # a grid is run as it is written
+            plain = fixed.inherited(self.plain, job.overrides) if named else self.plain
+            return [*plain, *job.overrides, "trial={" + identity + "}", f"stage={stage}"]
+
+        return launch
+
+    def follow(self, text: str, total: int, done: Callable[[], int]) -> Callable[[Trial], None]:
+        """Begin a stage on the screen; what is returned is to be told of every ended trial."""
+        self.shown.stage(text, total, done())
+
+        def after(trial: Trial) -> None:
+            self.shown.step(done(), total)
+            if reason := reason_of_failure(trial):
+                what = trial.user_attrs.get("key", "")
+                self.shown.say(f"trial {trial.number} {what} failed: {reason}")
+
+        return after
+
+
+def quoted(text: str) -> str:
+    """A text as a value in Hydra's override grammar: a path may hold quotes, commas, spaces."""
+    # backslashes count as escapes only where a quote follows
+    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + (r"\'" if m[2] else ""), text)
+    return f"'{escaped}'"
+
+
+@contextmanager
+def locked(settings: config.Settings) -> Iterator[None]:
+    """One sweep of a study at a time. Raises Refusal if another one runs."""
+    folder = study_folder(settings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise Refusal(
+            Fault(
+                f"study={settings.study_name} in {settings.output_dir}",
+                "one sweep of a study runs at a time, and one is running",
+                "wait for it, or ask another question: study=NAME",
+            )
+        ) from error
+    except OSError as error:
+        raise Refusal(unwritable(settings.output_dir, error)) from error
+    try:
+        yield
+    finally:
+        lock.release()
