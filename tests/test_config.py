@@ -290,8 +290,8 @@ def test_a_study_without_a_name_is_called_after_source_and_target() -> None:
 
 def test_what_changes_only_how_a_trial_runs_is_no_part_of_the_question() -> None:
     base = settings().question()
-    assert base == settings("train.num_workers=3", "train.accelerator=cpu",
-                            "source.cache_dir=x", "output_dir=/elsewhere", "sweep.n_trials=3").question()  # fmt: skip
+    changed = ("train.num_workers=3", "train.accelerator=cpu", "source.cache_dir=x")
+    assert base == settings(*changed, "output_dir=/elsewhere", "sweep.n_trials=3").question()
     assert base != settings("train.epochs=3").question()
     assert base != settings("target.split_seed=3").question()
     assert all(not isinstance(value, dict | list) for value in base.values())

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import platform
+import signal
 import subprocess
 import time
 import warnings
@@ -85,7 +86,8 @@ def run(settings: Settings) -> TrialResult:
             handle.fail(str(failure))
         raise
     except (KeyboardInterrupt, SystemExit) as stop:
-        # Lightning turns Ctrl-C into SystemExit(1)
+        # Lightning turns Ctrl-C into SystemExit(1), and ignores further ones from then on
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         run_record.end("killed", {}, "interrupted")
         raise KeyboardInterrupt from stop
     except BaseException as error:

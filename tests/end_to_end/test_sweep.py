@@ -217,14 +217,23 @@ def test_ctrl_c_keeps_finished_trials_and_marks_the_open_one(
     command = [sys.executable, "-m", "tlsweep", "-m", f"output_dir={output}", *SHORT]
     command += ["train.epochs=400"]
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell starts background jobs with SIGINT ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while process.poll() is None and not _under_way(output, 0) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)
-    _, complaint = process.communicate(timeout=60)
+    try:
+        _, complaint = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, complaint
     assert "the same command goes on from here" in complaint
     assert "Traceback" not in complaint

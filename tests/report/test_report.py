@@ -186,11 +186,13 @@ def test_the_terminal_shows_the_sentence_the_overrides_and_the_files(
     small_verdict: Verdict, tmp_path: Path
 ) -> None:
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(table.verdict_lines(small_verdict, [tmp_path / "report.html"], "mlflow ui"))
+    overrides = ["plan=last_layers", "plan.freeze=block2", "train.lr=0.003"]
+    recommended = replace(small_verdict.recommended, overrides=overrides)
+    shown = replace(small_verdict, recommended=recommended)
+    console.print(table.verdict_lines(shown, [tmp_path / "report.html"], "mlflow ui"))
     text = " ".join(console.export_text().replace("│", " ").split())
-    r = small_verdict.recommended
     assert small_verdict.sentence in text
-    assert f"plan={r.plan} plan.keep={r.keep_name} train.lr=0.003" in text
+    assert " ".join(overrides) in text
     assert (
         table.with_interval(small_verdict.score, small_verdict.interval).replace("  ", " ") in text
     )

@@ -98,7 +98,9 @@ def test_a_search_stops_when_more_than_its_share_fails_and_says_why(
     assert len(launch.batches) == 3  # two of eight are a quarter, the third is more
     assert str(caught.value) == (
         "3 trials failed, more than sweep.max_failure_rate=0.25 of 8 allows."
-        " Reasons: RuntimeError: loss is NaN; RuntimeError: out of memory"
+        " Reasons: RuntimeError: loss is NaN; RuntimeError: out of memory."
+        " The same command goes on once they are mended; a larger sweep.max_failure_rate puts up"
+        " with them."
     )
 
 
