@@ -119,7 +119,13 @@ class Session:
                 identity += f",parent_run:{quoted(self.parent_run)}"
             named = job.named and stage != Stage.GRID  # a grid is run as it is written
             plain = fixed.inherited(self.plain, job.overrides) if named else self.plain
-            return [*plain, *job.overrides, "trial={" + identity + "}", f"stage={stage}"]
+            # the sweep's study, also where a grid over targets would give each job its own name
+            mine = [
+                "trial={" + identity + "}",
+                f"stage={stage}",
+                f"study={self.settings.study_name}",
+            ]
+            return [*plain, *job.overrides, *mine]
 
         return launch
 
