@@ -295,3 +295,9 @@ def test_what_changes_only_how_a_trial_runs_is_no_part_of_the_question() -> None
     assert base != settings("train.epochs=3").question()
     assert base != settings("target.split_seed=3").question()
     assert all(not isinstance(value, dict | list) for value in base.values())
+
+
+def test_passwords_in_urls_are_not_written_down() -> None:
+    written = to_yaml(settings("sweep.storage='postgresql+psycopg://me:s3:cr/et@host/db'"))
+    assert "s3:cr/et" not in written
+    assert "postgresql+psycopg://me:***@host/db" in written

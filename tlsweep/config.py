@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -315,8 +316,12 @@ def read(config: DictConfig) -> Settings:
 
 
 def to_yaml(settings: Settings) -> str:
-    """Settings as YAML that ``read`` accepts again."""
-    return OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json")))
+    """Settings as YAML that ``read`` accepts again, but for passwords in URLs, which are masked.
+
+    It goes to records and into the report page, which are made to be shared.
+    """
+    text = OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json")))
+    return re.sub(r"(://[^:/@\s]*:)[^@\s]+@", r"\1***@", text)
 
 
 _VARIANTS = {"glyphs", "torchvision", "digits", "image_folder", "mlflow", "none", "constant"}
