@@ -119,7 +119,8 @@ class PlanModule(pl.LightningModule):
         loss = functional.cross_entropy(self.network(x_bchw), y_b)
         if not torch.isfinite(loss):
             raise TrialFailure(
-                f"the loss is {float(loss)} at epoch {self.current_epoch + 1}, step {batch_idx + 1}"
+                f"the loss is {float(loss.detach())} at epoch {self.current_epoch + 1},"
+                f" step {batch_idx + 1}"
                 f" (train.lr={self.settings.lr:g}); a lower train.lr may help"
             )
         self.fit_loss.update(loss.detach(), len(y_b))
