@@ -60,6 +60,8 @@ class Screen:
         """Where the running trial stands."""
         if self.trial_task is None:
             self.trial_task = self.progress.add_task(text, total=total)
+        if done == 1:  # another trial: its own clock
+            self.progress.reset(self.trial_task)
         self.progress.update(self.trial_task, description=text, completed=done, total=total)
 
     def clear(self) -> None:
