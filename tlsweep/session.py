@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,7 +36,7 @@ class Session:
     question: Question
     plain: tuple[str, ...]
     shown: screen.Screen
-    began: float = field(default_factory=time.monotonic)
+    began: float
     record: Record = field(init=False)
     parent_run: str | None = None
 

@@ -34,6 +34,7 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Any:
     sweep. Raises Refusal before any training where it cannot be carried out.
     """
     choice.silence_experimental()
+    began = time.monotonic()
     overrides = space.parse(arguments, bench.parser())
     listed = [o for o in overrides if o.is_sweep_override()]
     plain = tuple(o.input_line or "" for o in overrides if not o.is_sweep_override())
@@ -46,7 +47,7 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Any:
         check_keys([o.key_or_group for o in listed] or bench.options.params)
     with screen.shown() as shown, locked(settings):
         question = open_question(settings, shown.step)
-        s = Session(bench, settings, question, plain, shown)
+        s = Session(bench, settings, question, plain, shown, began)
         shown.clear()
         shown.say(_opening(s))
         return _run_grid(s, listed) if is_grid else _answer(s, listed)
