@@ -65,4 +65,4 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def zoo(session: nox.Session) -> None:
     """Every cut point of every torchvision classification model (minutes)."""
-    _run(session, "pytest", "-m", "zoo", *session.posargs)
+    _run(session, "pytest", "-m", "zoo", "-s", *session.posargs)  # -s: it prints its count
