@@ -159,6 +159,7 @@ def test_a_value_out_of_range_is_refused_with_the_nearest_one_allowed(
         "sweep.confirm=none",
         "seed=-1",
         "seed=2147483648",
+        "output_dir=a?b",
         "study='a/b'",
         "study='.hidden'",
         "study=''",

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 
 from tlsweep.errors import Fault, Refusal
-from tlsweep.overrides import compose_config, refuse_unknown
+from tlsweep.overrides import as_meant, compose_config, refuse_unknown
 
 CONF = (Path(__file__).parent / ".." / "conf").resolve()
 
@@ -140,6 +141,21 @@ def test_nothing_is_refused_that_hydra_accepts(arguments: list[str]) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         compose("config", overrides=arguments)  # the premise
     refuse_unknown(arguments, CONF)
+
+
+def test_an_option_of_a_sampler_or_pruner_needs_no_plus() -> None:
+    given = "sweep.sampler.n_startup_trials=3"
+    with pytest.raises(HydraException):
+        compose_config([given], CONF)
+    config = compose_config([as_meant(given), as_meant("sweep.pruner.interval_steps=2")], CONF)
+    assert config.sweep.sampler.n_startup_trials == 3
+    assert config.sweep.pruner.interval_steps == 2
+
+
+def test_a_tilde_of_the_output_folder_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert as_meant("output_dir=~/runs") == "output_dir=/home/ada/runs"
+    assert as_meant("~record") == "~record"
 
 
 def test_hydra_is_left_as_it_was_found() -> None:

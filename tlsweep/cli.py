@@ -96,8 +96,10 @@ def _command(arguments: list[str]) -> None:
 def _hydra(arguments: list[str]) -> None:
     import hydra
 
-    from tlsweep.overrides import refuse_unknown
+    from tlsweep.overrides import as_meant, refuse_unknown
 
+    arguments = [as_meant(argument) for argument in arguments]
+    sys.argv[1:] = arguments  # where Hydra reads them
     refuse_unknown([a for a in arguments if "=" in a and not a.startswith("-")], conf_folder())
     refused: list[TlsweepError] = []
 

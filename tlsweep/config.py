@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -36,6 +36,12 @@ def _cut_text(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         rule = "the value is a cut point: its name, its index, a fraction, all or none"
         raise PydanticCustomError("cut_text", rule)
+    return value
+
+
+def _folder(value: Any) -> Any:
+    if isinstance(value, str) and "?" in value:  # it would end the path in a database's URL
+        raise PydanticCustomError("folder", "the value is a folder without ? in its path")
     return value
 
 
@@ -249,7 +255,7 @@ class Settings(_Section):
     sweep: SweepSettings
     record: Annotated[MlflowRecord | NoRecord, Field(discriminator="name")]
     study: PosixName | None
-    output_dir: str
+    output_dir: Annotated[str, BeforeValidator(_folder)]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     stage: Stage
     trial: TrialIdentity | None
@@ -324,18 +330,21 @@ def to_yaml(settings: Settings) -> str:
     return re.sub(r"(://[^:/@\s]*:)[^@\s]+@", r"\1***@", text)
 
 
-_VARIANTS = {"glyphs", "torchvision", "digits", "image_folder", "mlflow", "none", "constant"}
-_VARIANTS |= {"mnist", "fashion_mnist", "cifar10", "cifar100", "two_phase", "gradual"}
+_UNIONS = {
+    group: {
+        tag
+        for variant in get_args(field.annotation)
+        for tag in get_args(variant.model_fields["name"].annotation)
+    }
+    for group, field in Settings.model_fields.items()
+    if field.discriminator
+}
 
 
 def _fault(entry: dict[str, Any], plain: dict[Any, Any]) -> Fault:
     # pydantic puts the chosen variant of a union into the path ("source.glyphs.cache_dir")
     loc = list(entry["loc"])
-    if (
-        len(loc) > 1
-        and loc[0] in ("source", "target", "schedule", "record")
-        and loc[1] in _VARIANTS
-    ):
+    if len(loc) > 1 and loc[1] in _UNIONS.get(str(loc[0]), ()):
         del loc[1]
     key = ".".join(str(part) for part in loc)
     value, kind, context = entry["input"], entry["type"], entry.get("ctx", {})

@@ -12,7 +12,7 @@ import numpy as np
 from tlsweep.config import ConfirmSettings, Settings
 from tlsweep.errors import TlsweepError
 from tlsweep.question import Question
-from tlsweep.study.ledger import Item, Ledger, Trial
+from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure
 from tlsweep.verdict import Confirmed
 
 Identity = tuple[int, int, int, bool]
@@ -153,6 +153,27 @@ def evidence(
         if identity(trial.user_attrs["facts"]) not in seen
     ]
     return replicated, others
+
+
+def shortfalls(plans: Sequence[Plan], confirmed: Ledger, settings: Settings) -> list[str]:
+    """What was to be confirmed and was not, in a sentence each: it weakens the verdict."""
+    finished = {t.user_attrs.get("key") for t in confirmed.completed()}
+    reasons = {t.user_attrs.get("key"): reason_of_failure(t) for t in confirmed.ended()}
+    said = []
+    for plan in plans:
+        items = replicates([plan], settings)
+        failed = [item for item in items if item.key not in finished]
+        if failed:
+            what = " and ".join(plan.controls).replace("_", " ") or " ".join(plan.overrides)
+            why = sorted({reasons.get(item.key) or "not run" for item in failed})
+            said.append(
+                f"{what}: {len(failed)} of {len(items)} replicates failed: {'; '.join(why)}"
+            )
+    measured = {name for plan in plans for name in plan.controls}
+    for name in settings.sweep.confirm.controls:
+        if name not in measured:
+            said.append(f"{name.replace('_', ' ')}: the search finished no plan to compare it with")
+    return said
 
 
 def _hits(folder: Path, trial: Trial) -> dict[str, Any]:

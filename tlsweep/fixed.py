@@ -19,7 +19,7 @@ def grids(
     found = []
     for entry in entries:
         parsed = space.parse([f"{key}={value}" for key, value in entry.items()], bench.parser())
-        found.append(space.grid(parsed, lambda: question.cuts.names))
+        found.append(space.grid(parsed, lambda rest: question.cuts.names))
     return found
 
 

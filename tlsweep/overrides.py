@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,20 @@ def refuse_unknown(arguments: Sequence[str], conf: Path) -> None:
     GlobalHydra.instance().clear()
     if faults:
         raise Refusal(*faults)
+
+
+def as_meant(argument: str) -> str:
+    """The argument as Hydra needs it written.
+
+    An option of a sampler or pruner that conf/ does not give is added without Hydra's ``+``, and
+    a leading ``~`` of output_dir, which the shell leaves alone, is the user's home.
+    """
+    key, equals, value = argument.partition("=")
+    if equals and key.startswith(("sweep.sampler.", "sweep.pruner.")):
+        return f"++{argument}"
+    if key == "output_dir":
+        return f"{key}={os.path.expanduser(value)}"  # noqa: PTH111 - Path drops what Hydra reads
+    return argument
 
 
 def compose_config(arguments: Sequence[str], conf: Path) -> Any:

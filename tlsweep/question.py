@@ -41,18 +41,7 @@ class Question:
 
         Raises Refusal for unknown cut points and for points out of order.
         """
-        faults: list[Refusal] = []
-        index: dict[str, int] = {}
-        for name in ("freeze", "keep", "regrow"):
-            try:
-                cut = self.cuts.resolve(getattr(settings, name), where=f"plan.{name}")
-                index[name] = cut.index
-            except Refusal as refusal:
-                faults.append(refusal)
-        if faults:
-            raise together(*faults)
-        random = settings.weights == "random"
-        return TransferPlan(**index, n_blocks=self.cuts.n_blocks, random_weights=random)
+        return _plan(settings, self.cuts)
 
     def network(self, plan: TransferPlan, train: TrainSettings, seed: int) -> PlanNetwork:
         """The network of a plan: kept blocks with their weights, fresh ones drawn from ``seed``."""
@@ -116,14 +105,37 @@ def _open(_key: str, hidden: _Hidden) -> Question:
     _try(faults, lambda: _check_source(settings))
     target = _try(faults, lambda: _open_target(settings, progress))
     partition = None if target is None else _try(faults, lambda: _partition(settings, target))
-    if target is None or partition is None or faults:
+    found = _try(faults, lambda: _cuts(settings))
+    if found is not None:
+        _try(faults, lambda: _plan(settings.plan, found[0]))
+    if target is None or partition is None or found is None or faults:
         raise together(*faults)
-    source = _open_source(settings, progress)
-    from tlsweep.cut import cut_points, prefix_costs
+    return Question(_open_source(settings, progress), *found, target, partition)
 
-    model, example = source.model(), source.example()
+
+def _plan(settings: PlanSettings, cuts: CutPoints) -> TransferPlan:
+    faults: list[Refusal] = []
+    index: dict[str, int] = {}
+    for name in ("freeze", "keep", "regrow"):
+        try:
+            index[name] = cuts.resolve(getattr(settings, name), where=f"plan.{name}").index
+        except Refusal as refusal:
+            faults.append(refusal)
+    if faults:
+        raise together(*faults)
+    random = settings.weights == "random"
+    return TransferPlan(**index, n_blocks=cuts.n_blocks, random_weights=random)
+
+
+def _cuts(settings: Settings) -> tuple[CutPoints, tuple[PrefixCost, ...]]:
+    """Cut points and costs: questions about the architecture, which need no weights."""
+    from tlsweep.cut import cut_points, prefix_costs
+    from tlsweep.source import open_architecture
+
+    options = settings.source.model_dump(exclude={"name"})
+    model, example = open_architecture(settings.source.name, **options)
     cuts = cut_points(model, example)
-    return Question(source, cuts, tuple(prefix_costs(model, cuts, example)), target, partition)
+    return cuts, tuple(prefix_costs(model, cuts, example))
 
 
 def _try(faults: list[Refusal], action: Callable[[], T]) -> T | None:

@@ -62,11 +62,12 @@ class Session:
     def ledger(self, name: str, facts: dict[str, Any]) -> Ledger:
         """The ledger of one of this sweep's studies. Raises Refusal if it has other facts."""
         options = self.bench.options
+        choice.pruner(options.pruner)  # refused here, not in the first trial
         ledger = Ledger(
             storage=self.storage,
             name=name,
             sampler=choice.sampler(options.sampler, options.seed),
-            pruner=choice.pruner(options.pruner),
+            pruner=options.pruner,
             facts=facts,
         ).open(resume=options.resume)
         # a taken-up study goes on with other random numbers than those it began with

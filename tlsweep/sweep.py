@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override
 
 from tlsweep import config, fixed, screen
 from tlsweep.check import check_combinations, check_keys, check_space, refuse_ddp
-from tlsweep.confirm import candidates, evidence, replicates
+from tlsweep.confirm import candidates, evidence, replicates, shortfalls
 from tlsweep.errors import TlsweepError
 from tlsweep.question import open_question
 from tlsweep.report import table, write_report
@@ -133,6 +133,7 @@ def _conclude(s: Session, searched: Ledger, confirmed: Ledger) -> Verdict:
         n_trials=len(searched.counted()),
         # a study that was taken up has been at it longer than this session
         seconds=round(max(time.monotonic() - s.began, spent), 1),
+        shortfalls=shortfalls(plans, confirmed, s.settings),
     )
 
 
@@ -147,7 +148,11 @@ def _why_nothing(ledger: Ledger) -> str:
 
 # ---------------------------------------------------------------------- a grid
 def _run_grid(s: Session, listed: Sequence[Override]) -> list[Trial]:
-    combinations = space.grid(listed, lambda: s.question.cuts.names)
+    def cut_names(rest: Sequence[str]) -> Sequence[str]:
+        # a grid over sources: each has cut points of its own
+        return open_question(config.read(s.bench.compose([*s.plain, *rest]))).cuts.names
+
+    combinations = space.grid(listed, cut_names)
     check_combinations(s.bench, s.plain, combinations)
     items = [Item.of(overrides) for overrides in combinations]
     # one study a command line: another one is another grid

@@ -83,7 +83,7 @@ def run(settings: Settings) -> TrialResult:
     except TrialFailure as failure:
         run_record.end("failed", {}, str(failure))
         if handle is not None:
-            handle.fail(str(failure))
+            handle.fail(str(failure), again=False)  # the same numbers would fail the same way
         raise
     except (KeyboardInterrupt, SystemExit) as stop:
         # Lightning turns Ctrl-C into SystemExit(1), and ignores further ones from then on
@@ -275,13 +275,9 @@ def _commit() -> str:
 def _handle(settings: Settings) -> TrialHandle | None:
     if settings.trial is None:
         return None
-    from tlsweep.study.choice import pruner
     from tlsweep.study.handle import TrialHandle
 
-    name = settings.sweep.pruner if settings.stage == Stage.SEARCH else {"name": "none"}
-    return TrialHandle(
-        settings.trial.storage, settings.trial.study, settings.trial.number, pruner(name)
-    )
+    return TrialHandle(settings.trial.storage, settings.trial.study, settings.trial.number)
 
 
 def _open_record(settings: Settings) -> Record:

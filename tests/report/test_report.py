@@ -32,6 +32,12 @@ def written(verdict: Verdict, look: str = "mlflow ui") -> str:
     return page(verdict, LIGHT, DARK, "study: <i>\n", look)
 
 
+def on_terminal(verdict: Verdict, *files: Path) -> str:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(table.verdict_lines(verdict, files, "mlflow ui"))
+    return " ".join(console.export_text().replace("│", " ").split())
+
+
 class Loads(HTMLParser):
     """Everything that a browser would fetch."""
 
@@ -89,6 +95,16 @@ def test_every_number_of_the_verdict_is_on_the_page(small_verdict: Verdict) -> N
 def test_without_a_record_the_page_names_none(small_verdict: Verdict) -> None:
     assert "MLflow" in written(small_verdict)
     assert "MLflow" not in written(small_verdict, look="")
+
+
+def test_what_was_not_measured_as_asked_is_said_on_the_page_and_the_terminal(
+    small_verdict: Verdict,
+) -> None:
+    lacking = replace(small_verdict, shortfalls=["finetune: 1 of 3 replicates failed: OSError"])
+    for text in (written(lacking), on_terminal(lacking)):
+        assert "finetune: 1 of 3 replicates failed: OSError" in text
+    for text in (written(small_verdict), on_terminal(small_verdict)):
+        assert "not measured" not in text.lower()
 
 
 def test_the_files_are_written_whole_and_agree(small_verdict: Verdict, tmp_path: Path) -> None:
@@ -185,12 +201,10 @@ def test_a_verdict_with_a_single_point_and_no_controls_can_be_drawn(
 def test_the_terminal_shows_the_sentence_the_overrides_and_the_files(
     small_verdict: Verdict, tmp_path: Path
 ) -> None:
-    console = Console(width=120, record=True, file=io.StringIO())
     overrides = ["plan=last_layers", "plan.freeze=block2", "train.lr=0.003"]
     recommended = replace(small_verdict.recommended, overrides=overrides)
     shown = replace(small_verdict, recommended=recommended)
-    console.print(table.verdict_lines(shown, [tmp_path / "report.html"], "mlflow ui"))
-    text = " ".join(console.export_text().replace("│", " ").split())
+    text = on_terminal(shown, tmp_path / "report.html")
     assert small_verdict.sentence in text
     assert " ".join(overrides) in text
     assert (

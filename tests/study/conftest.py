@@ -44,13 +44,17 @@ def open_ledger(url: str) -> Callable[..., Ledger]:
     """The study "s" of this test's database, opened as a new session would."""
 
     def open_it(
-        facts: Mapping[str, Any] | None = None, *, resume: bool = True, seed: int = 0
+        facts: Mapping[str, Any] | None = None,
+        *,
+        resume: bool = True,
+        seed: int = 0,
+        pruner: Mapping[str, Any] | None = None,
     ) -> Ledger:
         return Ledger(
             storage=url,
             name="s",
             sampler=choice.sampler({"name": "random"}, seed),
-            pruner=choice.pruner({"name": "none"}),
+            pruner=pruner or {"name": "none"},
             facts=facts or {"question": 1},
         ).open(resume=resume)
 

@@ -26,19 +26,17 @@ def main(url: str) -> None:
     """Search until eight trials are counted."""
     choice.silence_experimental()
     space = build(parse(SPACE, OverridesParser.create()), list)
-    pruner = choice.pruner({"name": "none"})
     ledger = Ledger(
         storage=url,
         name="s",
         sampler=choice.sampler({"name": "random"}, time.time_ns() % 10_000),
-        pruner=pruner,
         facts={"space": space.fingerprint()},
     ).open(resume=True)
     finished = Path(url.removeprefix("sqlite:///")).parent / "FINISHED"
 
     def launch(jobs: Sequence[Job]) -> list[Ended]:
         for job in jobs:
-            handle = TrialHandle(url, "s", job.number, pruner)
+            handle = TrialHandle(url, "s", job.number)
             handle.begin()
             for epoch in range(1, 4):
                 time.sleep(0.08)

@@ -8,7 +8,6 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tlsweep.study import choice
 from tlsweep.study.handle import TrialHandle, this_process
 from tlsweep.study.ledger import Ledger, reason_of_failure
 
@@ -21,9 +20,8 @@ def ledger(open_ledger: Open) -> Ledger:
     return open_ledger()
 
 
-def handle_of(ledger: Ledger, pruner: dict[str, object] | None = None) -> TrialHandle:
-    number = ledger.study.ask().number
-    return TrialHandle(ledger.storage, "s", number, choice.pruner(pruner or {"name": "none"}))
+def handle_of(ledger: Ledger) -> TrialHandle:
+    return TrialHandle(ledger.storage, "s", ledger.study.ask().number)
 
 
 def stored(ledger: Ledger, handle: TrialHandle) -> optuna.trial.FrozenTrial:
@@ -41,9 +39,11 @@ def test_what_is_noted_and_reported_stands_in_the_study(ledger: Ledger) -> None:
     assert trial.state == TrialState.RUNNING
 
 
-def test_the_pruner_that_the_job_brings_decides(ledger: Ledger) -> None:
-    assert handle_of(ledger, PRUNER).report(1, 0.4) is True
-    assert handle_of(ledger, PRUNER).report(1, 0.6) is False
+def test_the_pruner_of_the_study_decides(open_ledger: Open) -> None:
+    assert handle_of(open_ledger()).report(1, 0.4) is False
+    ledger = open_ledger(pruner=PRUNER)
+    assert handle_of(ledger).report(1, 0.4) is True
+    assert handle_of(ledger).report(1, 0.6) is False
 
 
 def test_a_trial_ends_finished_with_its_score_or_pruned(ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 from tlsweep.errors import Refusal
-from tlsweep.study.handle import lives, this_process
+from tlsweep.study.handle import TrialHandle, lives, this_process
 from tlsweep.study.ledger import Ended, Item, Job, Ledger, TooManyFailures, reason_of_failure
 from tlsweep.study.space import Space
 
@@ -142,19 +142,44 @@ def test_a_list_runs_each_item_once_whatever_the_session(open_ledger: Open, jobs
     assert first.overrides + second.overrides == [i.overrides for i in items]
 
 
-def test_a_failed_item_is_not_run_again_and_does_not_stop_the_list(
+def test_a_failed_item_does_not_stop_the_list_and_the_next_session_runs_it_again(
     open_ledger: Open, jobs: Any
 ) -> None:
+    broken = {("seed=1",)}
+
     def act(overrides: Sequence[str]) -> float:
-        if overrides == ("seed=1",):
-            raise RuntimeError("broken")
+        if overrides in broken:
+            raise RuntimeError("the disk is full")
         return 0.5
 
     items = [Item.of((f"seed={i}",)) for i in range(3)]
-    launch = jobs(act)
-    open_ledger().run_list(items, launch, n_jobs=1)
-    open_ledger().run_list(items, launch, n_jobs=1)
-    assert launch.overrides == [i.overrides for i in items]
+    first, second, third = jobs(act), jobs(act), jobs(act)
+    open_ledger().run_list(items, first, n_jobs=1)
+    assert first.overrides == [i.overrides for i in items]
+    broken.clear()
+    ledger = open_ledger()
+    ledger.run_list(items, second, n_jobs=1)
+    assert second.overrides == [("seed=1",)]
+    assert sorted(t.user_attrs["key"] for t in ledger.ended()) == [i.key for i in items]
+    open_ledger().run_list(items, third, n_jobs=1)
+    assert third.overrides == []
+
+
+def test_an_item_that_would_fail_the_same_way_is_not_run_again(
+    open_ledger: Open, jobs: Any
+) -> None:
+    ledger = open_ledger()
+
+    def diverge(batch: Sequence[Job]) -> list[Ended]:
+        for job in batch:
+            TrialHandle(ledger.storage, "s", job.number).fail("the loss is NaN", again=False)
+        return [Ended(error=RuntimeError("the loss is NaN")) for _ in batch]
+
+    items = [Item.of(("train.lr=100",))]
+    ledger.run_list(items, diverge, n_jobs=1)
+    later = jobs()
+    open_ledger().run_list(items, later, n_jobs=1)
+    assert later.overrides == []
 
 
 # ------------------------------------------------------------------ cut short
@@ -256,8 +281,8 @@ def test_reclaim_waits_for_a_trial_whose_process_still_runs(
     ledger = open_ledger()
     job = ledger._ask(space("x=interval(0,1)"))
     code = (
-        "import sys, time; from tlsweep.study import choice, handle;"
-        "h = handle.TrialHandle(sys.argv[1], 's', 0, choice.pruner({'name': 'none'}));"
+        "import sys, time; from tlsweep.study import handle;"
+        "h = handle.TrialHandle(sys.argv[1], 's', 0);"
         "h.begin(); print('begun', flush=True); time.sleep(1.5); h.finish(0.7, pruned=False)"
     )
     worker = subprocess.Popen(

@@ -51,6 +51,8 @@ def verdict_lines(verdict: Verdict, files: Sequence[Path], look: str) -> Rendera
     )
     for name, control in verdict.controls.items():
         rows.add_row(name.replace("_", " "), with_interval(control["score"], control["interval"]))
+    for shortfall in verdict.shortfalls:
+        rows.add_row("not measured", Text(shortfall))
     page = next((f for f in files if f.suffix == ".html"), None)
     after = Text(f"\n{verdict.n_trials} trials searched, {verdict.seconds:.0f} s")
     if page is not None:

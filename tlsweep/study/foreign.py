@@ -36,7 +36,7 @@ def _latest(overrides: Sequence[Override]) -> list[Override]:
 
 
 def _grid(bench: Bench, overrides: Sequence[Override]) -> list[list[JobReturn]]:
-    jobs, size = space.grid(overrides, cut_names=list), bench.options.n_jobs
+    jobs, size = space.grid(overrides, cut_names=lambda rest: []), bench.options.n_jobs
     batches = []
     for start in range(0, len(jobs), size):
         batch = bench.launch(jobs[start : start + size])
@@ -51,11 +51,12 @@ def _search(bench: Bench, overrides: Sequence[Override]) -> list[list[JobReturn]
     choice.silence_experimental()
     where = space.build(overrides, cut_names=list)
     sign = 1.0 if options.direction == "maximize" else -1.0
+    choice.pruner(options.pruner, where="hydra.sweeper.pruner")
     ledger = Ledger(
         storage=options.storage or default_url(bench.folder()),
         name=options.study_name or "study",
         sampler=choice.sampler(options.sampler, options.seed, where="hydra.sweeper.sampler"),
-        pruner=choice.pruner(options.pruner, where="hydra.sweeper.pruner"),
+        pruner=options.pruner,
         facts={"space": where.fingerprint(), "direction": options.direction},
     ).open(resume=options.resume)
     batches: list[list[JobReturn]] = []

@@ -14,22 +14,19 @@ from typing import Any
 
 import optuna
 import psutil
-from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
+from tlsweep.study.choice import pruner
 from tlsweep.study.storage import open_storage
 
 
 class TrialHandle:
-    """One running trial of a study in storage.
+    """One running trial of a study in storage."""
 
-    The pruner is passed in because a study in storage forgets it.
-    """
-
-    def __init__(self, storage: str, study: str, number: int, pruner: BasePruner) -> None:
-        self.study = optuna.load_study(
-            study_name=study, storage=open_storage(storage), pruner=pruner
-        )
+    def __init__(self, storage: str, study: str, number: int) -> None:
+        self.study = optuna.load_study(study_name=study, storage=open_storage(storage))
+        # a study in storage forgets its pruner; its ledger has kept the pruner's settings
+        self.study.pruner = pruner(self.study.user_attrs.get("pruner", {"name": "none"}))
         trial_id = self.study._storage.get_trial_id_from_study_id_trial_number(
             self.study._study_id, number
         )
@@ -59,10 +56,14 @@ class TrialHandle:
         else:
             self.study.tell(self.trial.number, score, skip_if_finished=True)
 
-    def fail(self, reason: str) -> None:
-        """Tell the study that the trial failed, and why."""
+    def fail(self, reason: str, *, again: bool = True) -> None:
+        """Tell the study that the trial failed, and why.
+
+        again: whether it may succeed once something outside it has been mended.
+        """
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # the first end holds
             self.trial.set_user_attr("reason", reason)
+            self.trial.set_user_attr("again", again)
         self.study.tell(self.trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
@@ -70,6 +69,7 @@ OnTrial = Callable[[FrozenTrial], None]
 class Ledger:
     """The ledger of the study ``name`` in the database at ``storage``.
 
+    pruner: its settings (``sweep.pruner``); kept with the study, where each trial's job reads them;
     facts: what has to be the same whenever the study is taken up (search space, data, training);
     they are kept with the study and compared. Raises Refusal, in ``open``, if they differ.
     """
@@ -77,7 +77,7 @@ class Ledger:
     storage: str
     name: str
     sampler: BaseSampler
-    pruner: BasePruner
+    pruner: Mapping[str, Any] = field(default_factory=lambda: {"name": "none"})
     facts: Mapping[str, Any] = field(default_factory=dict)
     on_trial: OnTrial = lambda trial: None
     study: optuna.Study = field(init=False)
@@ -99,7 +99,6 @@ class Ledger:
             study_name=self.name,
             storage=storage,
             sampler=self.sampler,
-            pruner=self.pruner,
             direction="maximize",
             load_if_exists=True,
         )
@@ -109,6 +108,7 @@ class Ledger:
             self.study.set_user_attr("facts", facts)
         elif kept != facts:
             raise Refusal(*_differences(self.name, kept, facts))
+        self.remember("pruner", dict(self.pruner))
         return self
 
     def remember(self, name: str, value: Any) -> None:
@@ -129,9 +129,14 @@ class Ledger:
         return self.trials(TrialState.COMPLETE)
 
     def ended(self) -> list[FrozenTrial]:
-        """The trials that ended in any way, those that were cut short and run again excepted."""
-        ended = self.trials(*COUNTED, TrialState.FAIL)
-        return [t for t in ended if "cut_short" not in t.user_attrs]
+        """The trials that ended in any way, but for those that were run again."""
+        last = {key: t.number for t in self.trials() if (key := t.user_attrs.get("key"))}
+        return [
+            t
+            for t in self.trials(*COUNTED, TrialState.FAIL)
+            if "cut_short" not in t.user_attrs
+            and last.get(t.user_attrs.get("key"), t.number) == t.number
+        ]
 
     def counted(self) -> list[FrozenTrial]:
         """The trials that the budget counts: finished and pruned ones."""
@@ -197,7 +202,8 @@ class Ledger:
 
     # ------------------------------------------------------------------ within
     def _enqueue(self, items: Sequence[Item]) -> None:
-        known = {trial.user_attrs.get("key") for trial in self.trials()}
+        # one that failed is run again, once a session: the user may have mended what made it fail
+        known = {t.user_attrs.get("key") for t in self.trials() if not _may_succeed(t)}
         for item in items:
             if item.key not in known:
                 attributes = {"key": item.key, "overrides": list(item.overrides)}
@@ -269,6 +275,11 @@ class Ledger:
 
     def _attribute(self, trial: FrozenTrial, name: str, value: Any) -> None:
         self.study._storage.set_trial_user_attr(trial._trial_id, name, value)
+
+
+def _may_succeed(trial: FrozenTrial) -> bool:
+    failed = trial.state == TrialState.FAIL
+    return failed and "cut_short" not in trial.user_attrs and trial.user_attrs.get("again", True)
 
 
 def _differences(name: str, kept: Mapping[str, Any], now: Mapping[str, Any]) -> list[Fault]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -24,6 +25,7 @@ from tlsweep.errors import Fault, Refusal
 
 CUT_KEYS = ("plan.freeze", "plan.keep", "plan.regrow")
 Names = Callable[[], Sequence[str]]
+NamesFor = Callable[[Sequence[str]], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -88,33 +90,55 @@ def build(overrides: Sequence[Override], cut_names: Names) -> Space:
     return Space(searched, tuple(fixed))
 
 
-def grid(overrides: Sequence[Override], cut_names: Names) -> list[list[str]]:
+def grid(overrides: Sequence[Override], cut_names: NamesFor) -> list[list[str]]:
     """Every combination of the listed values, as Hydra's basic sweeper orders them.
 
+    cut_names: called where a key of a plan ranges over ``glob(...)`` with the rest of the
+    combination, which may say whose cut points are meant.
     Raises Refusal for an interval, which has no list of values.
     """
-    lists = []
-    for override in overrides:
-        key = override.get_key_element()
-        if not override.is_sweep_override():
-            lists.append([f"{key}={override.get_value_element_as_str()}"])
-        elif isinstance(override.value(), IntervalSweep):
-            raise Refusal(
-                Fault(
-                    override.input_line or key,
-                    "a grid needs lists; an interval has no list of values",
-                    f"name a sampler beside it: sweep=tpe {override.input_line}",
-                )
+    # glob() stands for itself until the rest of its combination is known
+    lists: list[Sequence[str | Override]] = [
+        [o] if _asks_source(o) else _listed(o) for o in overrides
+    ]
+    combinations = []
+    for combination in itertools.product(*lists):
+        rest = [o for o in combination if isinstance(o, str)]
+        spelt = [
+            [o] if isinstance(o, str) else _written(o, values(o, partial(cut_names, rest)))
+            for o in combination
+        ]
+        combinations += [list(written) for written in itertools.product(*spelt)]
+    return combinations
+
+
+def _asks_source(override: Override) -> bool:
+    return isinstance(override.value(), Glob) and override.key_or_group in CUT_KEYS
+
+
+def _listed(override: Override) -> list[str]:
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if isinstance(override.value(), IntervalSweep):
+        raise Refusal(
+            Fault(
+                override.input_line or key,
+                "a grid needs lists; an interval has no list of values",
+                f"name a sampler beside it: sweep=tpe {override.input_line}",
             )
-        else:
-            lists.append([f"{key}={value}" for value in values(override, cut_names)])
-    return [list(combination) for combination in itertools.product(*lists)]
+        )
+    return _written(override, override.sweep_string_iterator())
+
+
+def _written(override: Override, listed: Iterable[str]) -> list[str]:
+    return [f"{override.get_key_element()}={value}" for value in listed]
 
 
 def values(override: Override, cut_names: Names) -> Iterator[str]:
     """The listed values of a discrete sweep, as texts."""
     value: Any = override.value()
-    if isinstance(value, Glob) and override.key_or_group in CUT_KEYS:
+    if _asks_source(override):
         names = [name for name in cut_names() if _matches(value, name)]
         if not names:
             raise Refusal(

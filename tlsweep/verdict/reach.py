@@ -88,6 +88,7 @@ class Verdict:
     replicates: int
     report_images: int
     select_images: int
+    shortfalls: list[str]  # what was to be measured and was not, and why
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -106,6 +107,7 @@ def reach(
     confidence: float,
     n_trials: int,
     seconds: float,
+    shortfalls: Sequence[str] = (),
 ) -> Verdict:
     """The verdict of a study.
 
@@ -145,6 +147,7 @@ def reach(
         replicates=len(chosen.report_hits),
         report_images=chosen.report_hits.shape[1],
         select_images=chosen.select_hits.shape[1],
+        shortfalls=list(shortfalls),
     )
 
 
