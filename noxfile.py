@@ -58,8 +58,10 @@ def imports(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests but the zoo's."""
-    os.environ.setdefault("OMP_NUM_THREADS", "2")
-    _run(session, "pytest", "-m", "not zoo", *session.posargs)
+    # side by side, one thread each: many tests wait for a process to start
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    workers = ["-n", "auto", "--maxprocesses", "8", "--dist", "worksteal"]
+    _run(session, "pytest", "-m", "not zoo", *workers, *session.posargs)
 
 
 @nox.session
