@@ -1,0 +1,137 @@
+"""Many heads at once end where one at a time ends, and where scikit-learn ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression, Ridge
+from torch import Tensor
+from torch.nn import functional
+
+from tlsweep.survey.lbfgs import minimise
+from tlsweep.survey.logistic import GAP, fit_logistic
+from tlsweep.survey.ridge import fit_ridge, one_hot
+
+PENALTIES = [1e-4, 1e-3, 1e-2, 1e-1]
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Tensor, Tensor]:
+    """Standardised pixels [1797, 64] and classes."""
+    x, y = load_digits(return_X_y=True)
+    z = torch.from_numpy(x).float()
+    return (z - z.mean(0)) / z.std(0).clamp_min(0.5), torch.from_numpy(y)
+
+
+def wide(n: int, d: int) -> tuple[Tensor, Tensor]:
+    """More features than examples, three classes, some features constant or repeated."""
+    generator = torch.Generator().manual_seed(n + d)
+    y = torch.arange(n) % 3
+    z = torch.randn(n, d, generator=generator) + 0.7 * functional.one_hot(y, d)
+    z[:, -1], z[:, -2] = 0, z[:, 0]
+    return z, y
+
+
+def objective(z: Tensor, y: Tensor, weight: Tensor, bias: Tensor, penalty: float) -> float:
+    loss = functional.cross_entropy(z.double() @ weight.double() + bias.double(), y)
+    return float(loss + penalty / 2 * weight.double().square().sum())
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("shape", ["tall", "wide"])
+def test_each_head_reaches_scikit_learns_optimum(
+    digits: tuple[Tensor, Tensor], shape: str, penalty: float
+) -> None:
+    z, y = (digits[0][:400], digits[1][:400]) if shape == "tall" else wide(60, 200)
+    k = int(y.max()) + 1
+    heads = fit_logistic(z, y, k, PENALTIES)
+    i = PENALTIES.index(penalty)
+    theirs = LogisticRegression(C=1 / (len(z) * penalty), max_iter=10_000, tol=1e-8)
+    theirs.fit(z.double().numpy(), y.numpy())
+    best = objective(
+        z, y, torch.from_numpy(theirs.coef_.T), torch.from_numpy(theirs.intercept_), penalty
+    )
+    ours = objective(z, y, heads.weight[i], heads.bias[i], penalty)
+    assert heads.converged[i]
+    assert -1e-6 < ours - best < GAP + 1e-6
+
+
+def test_heads_that_share_their_evaluations_equal_heads_alone(
+    digits: tuple[Tensor, Tensor],
+) -> None:
+    z, y = digits[0][:300], digits[1][:300]
+    subsets = torch.ones(2, 300)
+    subsets[1, 100:] = 0
+    together = fit_logistic(z, y, 10, PENALTIES, subsets, gap=1e-7)
+    for i, penalty in enumerate(PENALTIES):
+        for s in range(2):
+            rows = subsets[s] > 0
+            alone = fit_logistic(z[rows], y[rows], 10, [penalty], gap=1e-7)
+            shared = together.weight[2 * i + s], together.bias[2 * i + s]
+            a = objective(z[rows], y[rows], *shared, penalty)
+            b = objective(z[rows], y[rows], alone.weight[0], alone.bias[0], penalty)
+            assert a == pytest.approx(b, abs=1e-6)
+
+
+def test_the_size_of_a_chunk_changes_nothing(
+    digits: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    z, y = digits[0][:300], digits[1][:300]
+    whole = fit_logistic(z, y, 10, PENALTIES)
+    monkeypatch.setattr("tlsweep.survey.logistic.CELLS", 40 * 37)
+    chunked = fit_logistic(z, y, 10, PENALTIES)
+    assert torch.allclose(whole.logits(z).softmax(2), chunked.logits(z).softmax(2), atol=1e-3)
+    assert torch.equal(whole.predictions(z), whole.logits(z).argmax(2))
+
+
+@pytest.mark.parametrize(("penalties", "weights"), [([0.0], None), ([1.0], torch.zeros(1, 60))])
+def test_what_has_no_optimum_is_refused(penalties: list[float], weights: Tensor | None) -> None:
+    z, y = wide(60, 20)
+    with pytest.raises(ValueError, match="above 0"):
+        fit_logistic(z, y, 3, penalties, weights)
+
+
+def test_lbfgs_finds_the_minima_of_quadratics_of_any_condition() -> None:
+    scales = torch.logspace(0, 4, 12).double().repeat(5, 1) * torch.arange(1, 6)[:, None]
+    centres = torch.randn(5, 12, generator=torch.Generator().manual_seed(0)).double()
+
+    def quadratics(which: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        off = points - centres[which]
+        return (scales[which] * off.square()).sum(1) / 2, scales[which] * off
+
+    start = torch.zeros(5, 12).double()
+    found = minimise(
+        quadratics, start, torch.ones(5, 12).double(), tolerance_h=torch.full((5,), 1e-6)
+    )
+    assert found.converged.all()
+    assert torch.allclose(found.points, centres, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", ["tall", "wide"])
+def test_the_ridge_path_equals_scikit_learns_ridge(
+    digits: tuple[Tensor, Tensor], shape: str
+) -> None:
+    z, y = (digits[0][:300], digits[1][:300]) if shape == "tall" else wide(60, 200)
+    t = one_hot(y, int(y.max()) + 1)
+    path = fit_ridge(z, t, PENALTIES)
+    for i, penalty in enumerate(PENALTIES):
+        theirs = Ridge(alpha=len(z) * penalty).fit(z.double().numpy(), t.double().numpy())
+        predicted = torch.from_numpy(theirs.predict(z.double().numpy())).float()
+        assert torch.allclose(path.heads.logits(z)[i], predicted, atol=1e-4)
+
+
+@pytest.mark.parametrize("numeric", [True, False])
+def test_leave_one_out_equals_fitting_without_each_example(numeric: bool) -> None:
+    z, y = wide(24, 10)
+    t = z[:, :1] ** 2 + y[:, None] if numeric else one_hot(y, 3)
+    path = fit_ridge(z, t, PENALTIES)
+    for i in range(24):
+        rest = np.delete(np.arange(24), i)
+        for h, penalty in enumerate(PENALTIES):
+            # the penalty of the mean over 23 examples that adds the same to their sum
+            alone = fit_ridge(z[rest], t[rest], [penalty * 24 / 23])
+            assert torch.allclose(
+                alone.heads.logits(z[i : i + 1])[0, 0], path.left_out[h, i], atol=1e-4
+            )

@@ -1,0 +1,40 @@
+"""One pass over all cut points gives what each cut point's own prefix gives, bit for bit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+
+from tlsweep.cut import cut_points, section
+from tlsweep.survey.taps import Taps
+from tlsweep.train.head import INPUT_GRID, pool
+
+# in-place statements, concatenation, squeeze-and-excitation, tokens, shifted windows
+MODELS = ["resnet18", "densenet121", "mobilenet_v3_small", "vit_b_32", "swin_t", "squeezenet1_1"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_tap_equals_its_own_prefix_bit_for_bit(name: str) -> None:
+    size = 224 if name.startswith("vit") else 96
+    model = torchvision.models.get_model(name, weights=None).eval()
+    x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    cuts = cut_points(model, x)
+    taps = Taps(model, cuts, tuple(range(len(cuts))), grid=2)
+    found = taps(x)
+    assert len(found) == len(cuts)
+    for cut, tapped in zip(cuts, found, strict=True):
+        with torch.no_grad():
+            alone = section(model, cuts, 0, cut.index)(x)
+        grid = INPUT_GRID if cut.index == 0 else 2
+        assert torch.equal(pool(alone, cut.channel_dim, grid), tapped), cut.name
+
+
+def test_some_taps_are_those_of_all_and_nothing_above_them_runs() -> None:
+    model = torchvision.models.resnet18(weights=None).eval()
+    x = torch.rand(2, 3, 64, 64)
+    cuts = cut_points(model, x)
+    every = Taps(model, cuts, tuple(range(len(cuts))), grid=1)(x)
+    model.layer4.register_forward_hook(lambda *_: pytest.fail("layer4 ran"))
+    some = Taps(model, cuts, (1, 3), grid=1)(x)
+    assert [torch.equal(a, every[i]) for a, i in zip(some, (1, 3), strict=True)] == [True, True]

@@ -1,0 +1,41 @@
+"""All cut points in one forward pass, each pooled as its head would pool it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tlsweep.cut import CutPoints, section
+from tlsweep.train.head import INPUT_GRID, pool
+
+
+class Taps(nn.Module):
+    """A source's blocks in a row, with the pooled tensor taken off at some of its cut points.
+
+    One pass in place of one for each cut point: a block's output is the next one's input. Blocks
+    above the highest tap are not run. Evaluates: no graph, BatchNorm and dropout in eval mode.
+
+    model: in eval mode; indices: of the cut points, ascending; grid: of the head (``train.pool``).
+    """
+
+    def __init__(
+        self, model: nn.Module, cuts: CutPoints, indices: tuple[int, ...], grid: int
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            section(model, cuts, i, i + 1) for i in range(max(indices, default=0))
+        )
+        self.wanted = frozenset(indices)
+        self.channel_dims = [cut.channel_dim for cut in cuts]
+        self.grids = [INPUT_GRID, *[grid] * cuts.n_blocks]
+        self.eval()
+
+    @torch.no_grad()
+    def forward(self, x_bchw: Tensor) -> list[Tensor]:
+        """[batch, channels, height, width] images to [batch, features] for each tap."""
+        taken, z = [], x_bchw
+        for i in range(len(self.blocks) + 1):
+            z = z if i == 0 else self.blocks[i - 1](z)
+            if i in self.wanted:
+                taken.append(pool(z, self.channel_dims[i], self.grids[i]))
+        return taken
