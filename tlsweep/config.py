@@ -48,6 +48,7 @@ def _folder(value: Any) -> Any:
 Positive = Annotated[int, Field(ge=1), BeforeValidator(_not_a_switch)]
 Share = Annotated[float, Field(gt=0, lt=1), BeforeValidator(_not_a_switch)]
 Rate = Annotated[float, Field(gt=0, le=1), BeforeValidator(_not_a_switch)]
+Penalty = Annotated[float, Field(gt=0, le=1e6), BeforeValidator(_not_a_switch)]
 PosixName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 CutText = Annotated[int | float | str, BeforeValidator(_cut_text)]
 
@@ -173,6 +174,8 @@ class TrainSettings(_Section):
     lr_schedule: Literal["cosine", "constant"]
     head: Literal["linear", "mlp"]
     pool: Annotated[int, Field(ge=1, le=16)]
+    probe: Literal["logistic", "ridge"]
+    probe_penalty: Penalty
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: Positive
@@ -189,6 +192,7 @@ class TrainSettings(_Section):
         return self
 
 
+SweepStage = Literal["survey", "search", "confirm"]
 Control = Literal["scratch", "random_features", "feature_extractor", "finetune"]
 
 
@@ -201,6 +205,15 @@ class ConfirmSettings(_Section):
     controls: tuple[Control, ...]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
     rule: Literal["smallest_not_worse", "one_standard_error", "best"]
+
+
+class SurveySettings(_Section):
+    """sweep.survey: what is asked of every cut point in one pass."""
+
+    penalties: Annotated[tuple[Penalty, ...], Field(min_length=1)]
+    fit_shares: tuple[Share, ...]
+    seeds: Positive
+    random: bool
 
 
 class SweepSettings(_Section):
@@ -216,6 +229,9 @@ class SweepSettings(_Section):
     pruner: dict[str, Any]
     params: dict[str, str]
     fixed: tuple[dict[str, Any], ...]
+    stages: Annotated[tuple[SweepStage, ...], Field(min_length=1)]
+    survey: SurveySettings
+    explore: Annotated[float, Field(gt=0, le=1), BeforeValidator(_not_a_switch)]
     confirm: ConfirmSettings
 
 

@@ -43,8 +43,15 @@ class Question:
         """
         return _plan(settings, self.cuts)
 
-    def network(self, plan: TransferPlan, train: TrainSettings, seed: int) -> PlanNetwork:
-        """The network of a plan: kept blocks with their weights, fresh ones drawn from ``seed``."""
+    def network(
+        self, plan: TransferPlan, train: TrainSettings, seed: int, below: int = 0
+    ) -> PlanNetwork:
+        """The network of a plan: kept blocks with their weights, fresh ones drawn from ``seed``.
+
+        below: blocks to leave out at the bottom, for inputs that have gone through them.
+        """
+        import torch
+
         from tlsweep.cut import section
         from tlsweep.train.network import PlanNetwork
 
@@ -52,9 +59,10 @@ class Question:
         fresh = self.source.fresh(seed) if plan.regrow > plan.keep else kept
         blocks = [
             section(kept if i < plan.keep else fresh, self.cuts, i, i + 1)
-            for i in range(plan.regrow)
+            for i in range(below, plan.regrow)
         ]
-        return PlanNetwork(blocks, self.head(plan, train, seed))
+        network = PlanNetwork(blocks, self.head(plan, train, seed), below)
+        return network.to(memory_format=torch.channels_last)
 
     def head(self, plan: TransferPlan, train: TrainSettings, seed: int) -> Head:
         """The head of a plan, its weights drawn from ``seed``."""

@@ -19,6 +19,7 @@ from tlsweep import __version__, screen
 from tlsweep.config import PhasedSchedule, Settings, to_yaml
 from tlsweep.errors import Fault, Refusal, TrialFailure
 from tlsweep.plan import TransferPlan
+from tlsweep.probe import fit_probe, is_probe
 from tlsweep.question import Question, open_question
 from tlsweep.terms import Split, Stage
 
@@ -108,11 +109,16 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
 
     question = open_question(settings)
     plan = question.plan(settings.plan)
+    splits = [Split.SELECT, *([Split.REPORT] if settings.stage == Stage.CONFIRM else [])]
+    if is_probe(plan, settings.train):
+        metrics, predictions = fit_probe(question, plan, settings, splits)
+        return Trained((metrics,), False, predictions)
+    schedule = freeze_schedule(settings, plan)
     network = question.network(plan, settings.train, settings.seed)
     select = question.images(Split.SELECT)
     fitted = fit(
         network,
-        freeze_schedule(settings, plan),
+        schedule,
         (question.images(Split.FIT), select),
         settings.train,
         keep=0 if plan.random_weights else plan.keep,
@@ -120,18 +126,16 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
         on_epoch=on_epoch,
         checkpoint=_checkpoint(settings),
     )
-    predictions: dict[Split, Any] = {}
+    predictions = {}
     if not fitted.stopped and rank_of(settings.train) == 0:
-        splits = {Split.SELECT: select}
-        if settings.stage == Stage.CONFIRM:
-            splits[Split.REPORT] = question.images(Split.REPORT)
-        for split, images in splits.items():
+        for split in splits:
+            images = question.images(split)
             predictions[split] = predict(network, images, settings.train).argmax(1)
     return Trained(fitted.history, fitted.stopped, predictions)
 
 
 def _train(settings: Settings, question: Question, on_epoch: OnEpoch) -> Trained:
-    if settings.train.devices == 1:
+    if settings.train.devices == 1 or is_probe(question.plan(settings.plan), settings.train):
         return train_plan(settings, on_epoch)
     from tlsweep.train.group import run_in_group
 
@@ -200,6 +204,7 @@ def describe(question: Question, plan: TransferPlan, settings: Settings) -> dict
         "flops": question.costs[plan.regrow].flops,  # of a forward pass, an image, without head
         "lr": settings.train.lr,
         "lr_ratio": settings.train.lr_ratio,
+        "probe_penalty": settings.train.probe_penalty,
         "seed": settings.seed,
     }
 

@@ -57,10 +57,11 @@ def fit_logistic(
     """
     if weights_sn is None:
         weights_sn = torch.ones(1, len(z_nd), device=z_nd.device)
+    weights_sn = weights_sn.to(z_nd.dtype)
     if min(penalties) <= 0 or bool((weights_sn.sum(1) <= 0).any()):
         raise ValueError(f"penalties {list(penalties)} are above 0, and each weighting counts one")
     z_nr, basis_dr = _rotated(z_nd)
-    shares_sn = (weights_sn / weights_sn.sum(1, keepdim=True)).to(z_nd.dtype)
+    shares_sn = weights_sn / weights_sn.sum(1, keepdim=True)
     problem = _Problem(
         z_nr, y_n, n_classes, shares_sn.repeat(len(penalties), 1),
         torch.tensor(penalties, device=z_nd.device, dtype=z_nd.dtype)
@@ -76,6 +77,19 @@ def fit_logistic(
     solution = found.points.view(-1, problem.r + 1, n_classes)
     weight = torch.einsum("dr,hrk->hdk", basis_dr, solution[:, :-1])
     return Heads(weight, solution[:, -1], found.converged)
+
+
+def together(groups: Sequence[Heads]) -> Heads:
+    """Heads of s groups, each ordered by penalty, as one: by penalty, then by group."""
+
+    def interleaved(parts: Sequence[Tensor]) -> Tensor:
+        return torch.stack(list(parts), 1).flatten(0, 1)
+
+    return Heads(
+        interleaved([g.weight for g in groups]),
+        interleaved([g.bias for g in groups]),
+        interleaved([g.converged for g in groups]),
+    )
 
 
 def _rotated(z_nd: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from tlsweep.cut import CutPoints, section
 from tlsweep.train.head import INPUT_GRID, pool
+from tlsweep.train.network import channels_last
 
 
 class Taps(nn.Module):
@@ -28,12 +29,12 @@ class Taps(nn.Module):
         self.wanted = frozenset(indices)
         self.channel_dims = [cut.channel_dim for cut in cuts]
         self.grids = [INPUT_GRID, *[grid] * cuts.n_blocks]
-        self.eval()
+        self.eval().to(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def forward(self, x_bchw: Tensor) -> list[Tensor]:
         """[batch, channels, height, width] images to [batch, features] for each tap."""
-        taken, z = [], x_bchw
+        taken, z = [], channels_last(x_bchw)
         for i in range(len(self.blocks) + 1):
             z = z if i == 0 else self.blocks[i - 1](z)
             if i in self.wanted:

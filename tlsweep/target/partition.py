@@ -232,6 +232,17 @@ def _draw_fit(queues: list[Indices], fit_size: int | None, seed: int) -> Indices
     return np.concatenate([queue[:k] for queue, k in zip(queues, take, strict=True)])
 
 
+def subset(labels: ArrayLike, size: int, seed: int) -> Indices:
+    """A stratified draw of ``size`` of the images: sorted places in ``labels``.
+
+    Growing ``size`` only adds images. Raises Refusal for a size smaller than the classes.
+    """
+    y = np.asarray(labels, dtype=np.int64)
+    order = np.random.default_rng([seed, 2]).permutation(len(y))
+    drawn: Indices = np.sort(_draw_fit(_by_class(order, y[order]), size, seed))
+    return drawn
+
+
 def nested_shares(counts: Indices, size: int, rng: np.random.Generator) -> Indices:
     """Share ``size`` among classes so that a bigger size never takes an image away from a class.
 

@@ -7,7 +7,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,10 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset
 
 from tlsweep.config import TrainSettings
 from tlsweep.train.freeze import FreezeCallback
-from tlsweep.train.head import pool
 from tlsweep.train.module import OnEpoch, PlanModule
 from tlsweep.train.network import PlanNetwork
 from tlsweep.train.sampling import EpochSampler, ShareSampler
@@ -83,14 +82,9 @@ def fit(
     """
     rank, world = rank_of(train), train.devices
     network.freeze(schedule.freezes[0])
-    if schedule.freezes == (len(network.blocks),):
-        # only the head trains: what the blocks give it is the same in every epoch
-        fit_images, select_images = (pooled_features(network, part, train) for part in data)
-        trained, schedule = PlanNetwork([], network.head), FreezeSchedule((0,))
-    else:
-        trained, (fit_images, select_images) = network, data
-    module = PlanModule(trained, train, keep=keep, n_classes=_n_classes(network), seed=seed)
-    module.on_epoch, module.skipped = on_epoch, len(network.blocks) - len(trained.blocks)
+    fit_images, select_images = data
+    module = PlanModule(network, train, keep=keep, n_classes=_n_classes(network), seed=seed)
+    module.on_epoch = on_epoch
     callbacks: list[pl.Callback] = [FreezeCallback(schedule)]
     if checkpoint is not None:
         callbacks.append(_LastCheckpoint(checkpoint))
@@ -114,7 +108,7 @@ def fit(
         _loader(fit_images, EpochSampler(n_fit, seed=seed, rank=rank, world=world), train),
         _loader(select_images, ShareSampler(len(select_images), rank=rank, world=world), train),  # type: ignore[arg-type]
     )
-    trained.calibrate((x for x, _ in _plain_loader(fit_images, train)), seed)
+    network.calibrate((x for x, _ in in_batches(fit_images, train)), seed)
     resume = checkpoint if train.resume and checkpoint is not None and checkpoint.exists() else None
     with warnings.catch_warnings():
         for message in _EXPECTED:
@@ -123,29 +117,13 @@ def fit(
     return Fitted(tuple(module.history), module.stopped)
 
 
-@torch.no_grad()
-def pooled_features(network: PlanNetwork, images: Images, train: TrainSettings) -> Images:
-    """What the head makes of ``images``, [images, features], by blocks that are all frozen.
-
-    Computed once, in eval mode. Equal to computing it anew in every epoch, but for the rounding of
-    convolutions, whose order of summation may depend on the batch.
-    """
-    network.eval().to(device := _device(train))
-    head = network.head
-    parts = [
-        (pool(network.activations(x_bchw.to(device)), head.channel_dim, head.grid).cpu(), y_b)
-        for x_bchw, y_b in _plain_loader(images, train)
-    ]
-    z_bd, y_b = (torch.cat(column) for column in zip(*parts, strict=True))
-    return cast("Images", TensorDataset(z_bd, y_b))
-
-
 def rank_of(train: TrainSettings) -> int:
     """This process's rank in its group; 0 for one device, whatever the environment says."""
     return int(os.environ.get("RANK", "0")) if train.devices > 1 else 0
 
 
-def _device(train: TrainSettings) -> torch.device:
+def device_of(train: TrainSettings) -> torch.device:
+    """Where this process computes."""
     cuda = torch.cuda.is_available() and train.accelerator != "cpu"
     return torch.device("cuda" if cuda else "cpu")
 
@@ -153,11 +131,11 @@ def _device(train: TrainSettings) -> torch.device:
 @torch.no_grad()
 def predict(network: PlanNetwork, images: Images, train: TrainSettings) -> npt.NDArray[np.float32]:
     """Class probabilities [images, classes] in eval mode, in the order of ``images``."""
-    device = _device(train)
+    device = device_of(train)
     network.eval().to(device)
     parts = [
         network(x_bchw.to(device)).float().softmax(1).cpu()
-        for x_bchw, _ in _plain_loader(images, train)
+        for x_bchw, _ in in_batches(images, train)
     ]
     return torch.cat(parts).numpy()
 
@@ -186,5 +164,6 @@ def _loader(images: Images, sampler: Any, train: TrainSettings) -> DataLoader[An
     )
 
 
-def _plain_loader(images: Images, train: TrainSettings) -> DataLoader[Any]:
+def in_batches(images: Images, train: TrainSettings) -> DataLoader[Any]:
+    """The images in their order, each once."""
     return DataLoader(images, batch_size=max(64, train.batch_size), num_workers=train.num_workers)

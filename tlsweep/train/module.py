@@ -61,7 +61,6 @@ class PlanModule(pl.LightningModule):
         self.history: list[dict[str, float]] = []
         self.on_epoch: OnEpoch | None = None
         self.stopped = False
-        self.skipped = 0  # frozen blocks that the data has gone through already
 
     # ------------------------------------------------------------------ optimiser
     def block_parameters(self, block: int) -> list[torch.nn.Parameter]:
@@ -139,7 +138,7 @@ class PlanModule(pl.LightningModule):
             "fit_loss": float(self.fit_loss.compute()),
             "select_loss": float(self.select_loss.compute()),
             "select_accuracy": float(self.select_accuracy.compute()),
-            "frozen_blocks": float(self.skipped + self.network.frozen),
+            "frozen_blocks": float(self.network.below + self.network.frozen),
         }
         for metric in (self.fit_loss, self.select_loss, self.select_accuracy):
             metric.reset()

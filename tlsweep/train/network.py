@@ -15,12 +15,14 @@ class PlanNetwork(nn.Module):
 
     Frozen means: evaluated without a graph (so no backward pass enters them), gradients neither
     kept nor asked for, BatchNorm and dropout in eval mode whatever ``train()`` is told.
+    below: how many frozen blocks of the source its input has gone through already.
     """
 
-    def __init__(self, blocks: Sequence[nn.Module], head: Head) -> None:
+    def __init__(self, blocks: Sequence[nn.Module], head: Head, below: int = 0) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.head = head
+        self.below = below
         self.frozen = 0
 
     def freeze(self, frozen: int) -> None:
@@ -46,7 +48,7 @@ class PlanNetwork(nn.Module):
 
     def activations(self, x_bchw: Tensor) -> Tensor:
         """What reaches the head, [batch, ...]."""
-        z = x_bchw
+        z = channels_last(x_bchw)
         with torch.no_grad():
             for block in self.blocks[: self.frozen]:
                 z = block(z)
@@ -73,3 +75,8 @@ class PlanNetwork(nn.Module):
             self.train()
             self.head.calibrate(self.activations(x_bchw) for x_bchw in images)
         self.train(mode)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """The same numbers, images laid out as convolutions run fastest; other shapes as they are."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x

@@ -1,0 +1,86 @@
+"""Probes: linear heads on frozen blocks, fitted to their optimum. No epochs, no learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tlsweep import inputs
+from tlsweep.config import Settings, TrainSettings
+from tlsweep.plan import TransferPlan
+from tlsweep.question import Question
+from tlsweep.terms import Split
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tlsweep.survey.logistic import Heads
+    from tlsweep.train.head import Head
+
+
+def is_probe(plan: TransferPlan, train: TrainSettings) -> bool:
+    """Whether nothing but a linear head is trained."""
+    return plan.freeze == plan.regrow and train.head == "linear"
+
+
+def fit_probe(
+    question: Question, plan: TransferPlan, settings: Settings, splits: Sequence[Split]
+) -> tuple[dict[str, float], dict[Split, Any]]:
+    """Fit the head of an all-frozen plan.
+
+    Returns the metrics that an epoch of training would give, and for each of ``splits``, the
+    select split among them, the predicted class indices [images].
+    """
+    import torch
+    from torch.nn import functional
+
+    train, seed = settings.train, settings.seed if plan.random_weights else inputs.SOURCE
+    z = {
+        split: inputs.pooled(question, split, train, [plan.regrow], seed)[0]
+        for split in {Split.FIT, *splits}
+    }
+    head = question.head(plan, train, settings.seed)
+    head.calibrate([z[Split.FIT]])
+    y = inputs.labels(question, Split.FIT)
+    heads = fit_heads(standardised(head, z[Split.FIT]), y, question, train, [train.probe_penalty])
+    with torch.no_grad():
+        linear: Any = head.classify
+        linear.weight.copy_(heads.weight[0].T)
+        linear.bias.copy_(heads.bias[0])
+        logits = {split: head(z_nd) for split, z_nd in z.items()}
+    y_select = inputs.labels(question, Split.SELECT)
+    metrics = {
+        "fit_loss": float(functional.cross_entropy(logits[Split.FIT], y)),
+        "select_loss": float(functional.cross_entropy(logits[Split.SELECT], y_select)),
+        "select_accuracy": float((logits[Split.SELECT].argmax(1) == y_select).float().mean()),
+        "frozen_blocks": float(plan.freeze),
+    }
+    return metrics, {split: logits[split].argmax(1).numpy() for split in splits}
+
+
+def standardised(head: Head, z_nd: Tensor) -> Tensor:
+    """Pooled features as the linear layer of ``head`` sees them."""
+    return (z_nd - head.mean) * head.scale
+
+
+def fit_heads(
+    z_nd: Tensor,
+    y_n: Tensor,
+    question: Question,
+    train: TrainSettings,
+    penalties: Sequence[float],
+    subsets_sn: Tensor | None = None,
+) -> Heads:
+    """The heads of ``train.probe``'s kind on standardised features, by penalty, then by subset.
+
+    subsets_sn: bool, s subsets of the n examples; default one of all.
+    """
+    from tlsweep.survey.logistic import fit_logistic, together
+    from tlsweep.survey.ridge import fit_ridge, one_hot
+
+    n_classes = len(question.target.class_names)
+    if train.probe == "logistic":
+        return fit_logistic(z_nd, y_n, n_classes, penalties, subsets_sn)
+    rows = [slice(None)] if subsets_sn is None else list(subsets_sn)
+    paths = [fit_ridge(z_nd[r], one_hot(y_n[r], n_classes), penalties).heads for r in rows]
+    return together(paths)
