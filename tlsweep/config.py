@@ -193,6 +193,7 @@ class TrainSettings(_Section):
 
 
 SweepStage = Literal["survey", "search", "confirm"]
+_STAGES = (("survey", "search", "confirm"), ("survey",), ("search", "confirm"))
 Control = Literal["scratch", "random_features", "feature_extractor", "finetune"]
 
 
@@ -233,6 +234,13 @@ class SweepSettings(_Section):
     survey: SurveySettings
     explore: Annotated[float, Field(gt=0, le=1), BeforeValidator(_not_a_switch)]
     confirm: ConfirmSettings
+
+    @model_validator(mode="after")
+    def _stages_in_a_row(self) -> SweepSettings:
+        if self.stages not in _STAGES:
+            known = " or ".join(f"[{', '.join(stages)}]" for stages in _STAGES)
+            raise ValueError(f"sweep.stages is {known}")
+        return self
 
 
 class MlflowRecord(_Section):
@@ -417,6 +425,7 @@ def _unknown_choice(key: str, entry: dict[str, Any]) -> Fault:
 def _mend_of(key: str) -> str:
     return {
         "train": "train.devices=2 train.strategy=ddp train.batch_size=32",
+        "sweep": "sweep.stages=[survey,search,confirm]",
     }.get(key, f"correct {key}")
 
 

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tlsweep import inputs, probe
+from tlsweep import config, inputs, probe
 from tlsweep.config import Settings
+from tlsweep.fixed import inherited
 from tlsweep.plan import TransferPlan
 from tlsweep.question import Question
+from tlsweep.session import Session
+from tlsweep.source.cache import write_whole
+from tlsweep.study.ledger import Item, Ledger
+from tlsweep.study.space import Space
 from tlsweep.survey.rows import Findings, Row
-from tlsweep.terms import Split
+from tlsweep.terms import Split, Stage
+from tlsweep.trial import known_result
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+SURVEY_FILE = "survey.json"
+KEEP, TUNED = "plan.keep", "truncate_tuned"
 Hits = dict[tuple[str, int], Any]  # (weights, cut index) to which select images are right
 
 
@@ -43,11 +53,12 @@ def survey(
     rows: list[Row] = []
     hits: Hits = {}
     transfer: list[dict[str, Any]] = []
-    seeds = [inputs.SOURCE, settings.seed] if settings.sweep.survey.random else [inputs.SOURCE]
-    total = len(seeds) * (len(question.cuts) + 1)
-    for seed in seeds:
-        weights = "source" if seed is inputs.SOURCE else "random"
-        say(len(hits) + len(hits) // len(indices), total, f"survey: {weights} features")
+    passes: dict[str, int | None] = {"source": inputs.SOURCE}
+    if settings.sweep.survey.random:
+        passes["random"] = settings.seed
+    total = len(passes) * len(indices)
+    for weights, seed in passes.items():
+        say(len(hits), total, f"survey: one pass, {weights} weights")
         z_fit, z_select = (
             inputs.pooled(question, split, settings.train, list(indices), seed)
             for split in (Split.FIT, Split.SELECT)
@@ -56,8 +67,8 @@ def survey(
             found, right = _heads(question, settings, draws, index, z_fit[index], z_select[index])
             best = max(range(len(found)), key=lambda i: _merit(found[i], draws))
             hits[weights, index] = right[best]
-            rows += [Row(**{**vars(row), "weights": weights}) for row in found]
-            say(len(hits) + 1 + seeds.index(seed), total, f"survey: heads at {found[0].cut}")
+            rows += [replace(row, weights=weights) for row in found]
+            say(len(hits), total, f"survey: heads at {found[0].cut}")
     return Findings(tuple(rows), tuple(transfer), round(time.monotonic() - began, 3)), hits
 
 
@@ -121,21 +132,63 @@ def _truncated(question: Question, index: int) -> TransferPlan:
     return TransferPlan(index, index, index, n_blocks=question.cuts.n_blocks)
 
 
-def frozen_plans(findings: Findings, question: Question, room: int) -> Sequence[tuple[str, ...]]:
-    """The overrides of the surveyed plans that enter the study as its first trials, best first.
+# ---------------------------------------------------------------------- its place in a sweep
+def enter_survey(s: Session, ledger: Ledger, room: int) -> Findings:
+    """Survey, or take up what an earlier session found, and enter the best plans into the study.
 
-    Each cut point with its best head, as many as there is ``room`` for; the last cut point, which
-    is a control, among them; then random weights where the source's own are best.
+    room: how many of them count as trials.
+    """
+    findings, hits = _found(s)
+    for overrides in _frozen_plans(findings, room):
+        item = Item.of(overrides)
+        if not ledger.knows(item):
+            lines = [*inherited(s.plain, overrides), *overrides, f"stage={Stage.SURVEY}"]
+            settings = config.read(s.bench.compose([*lines, f"study={s.settings.study_name}"]))
+            plan = s.question.plan(settings.plan)
+            right = hits["random" if plan.random_weights else "source", plan.keep]
+            known = known_result(settings, s.question, s.record, s.parent_run, right)
+            ledger.add_finished(item, *known)
+    return findings
+
+
+def _found(s: Session) -> tuple[Findings, Hits]:
+    """What the survey finds. The features are in the store: asking again costs no pass."""
+    findings, hits = survey(s.question, s.settings, s.shown.step)
+    write_whole(s.folder / SURVEY_FILE, (json.dumps(findings.as_json(), indent=1) + "\n").encode())
+    return findings, hits
+
+
+def guide(s: Session, ledger: Ledger, findings: Findings, where: Space, free: bool) -> Space:
+    """Let the survey's ranking say where tuned plans are looked for.
+
+    The search keeps the ``sweep.explore`` share of the cut points that score best frozen, and the
+    last one, and first tries the two best. free: whether the cut points searched are the config's
+    own; those that a user lists are all searched.
+    """
+    names, ranking = s.question.cuts.names, findings.ranking()
+    most = math.ceil(s.settings.sweep.explore * len(ranking))
+    if ledger.recall("open") is None:  # a search goes on among the cut points it began with
+        ledger.remember("open", [names[i] for i in {*ranking[:most], s.question.cuts.n_blocks}])
+    if free and set(names) <= set(where.listed(KEEP)):
+        where = where.narrowed(KEEP, ledger.recall("open"))
+    best = [names[i] for i in ranking if i > 0 and names[i] in where.listed(KEEP)]
+    tuned = {"plan": TUNED} if TUNED in where.listed("plan") else {}
+    ledger.hint([{KEEP: name, **tuned} for name in best[:2]])
+    return where
+
+
+def _frozen_plans(findings: Findings, room: int) -> list[tuple[str, ...]]:
+    """The overrides of the surveyed plans that enter the study, best first.
+
+    Random weights where the source's own are best, the last cut point, which is a control, and
+    the others with their best heads as far as there is room.
     """
     best, order = findings.best(), findings.ranking()
-    last = question.cuts.n_blocks
-    kept = order if len(order) <= room else [last, *(i for i in order if i != last)][:room]
-    plans = [_overrides("truncate", best[i]) for i in sorted(kept, key=order.index)]
+    last, random = max(order), findings.best("random")
     above_input = [i for i in order if i > 0]
-    random = findings.best("random")
-    if random and above_input:
-        plans.append(_overrides("random_features", random[above_input[0]]))
-    return plans
+    plans = [_overrides("random_features", random[above_input[0]])] if random else []
+    wanted = list(dict.fromkeys([order[0], last, *order]))[: max(1, room - len(plans))]
+    return [*(_overrides("truncate", best[i]) for i in order if i in wanted), *plans]
 
 
 def _overrides(plan: str, row: Row) -> tuple[str, ...]:

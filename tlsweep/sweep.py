@@ -23,6 +23,8 @@ from tlsweep.study import choice, space
 from tlsweep.study.bench import Bench
 from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure
 from tlsweep.study.space import Space
+from tlsweep.survey.rows import Findings
+from tlsweep.surveyor import SURVEY_FILE, enter_survey, guide
 from tlsweep.terms import Stage
 from tlsweep.verdict import Verdict, reach
 
@@ -54,12 +56,17 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Any:
 
 
 # ---------------------------------------------------------------------- the whole sweep
-def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
+def _answer(s: Session, listed: Sequence[Override]) -> Verdict | Findings:
     where, first = _what_to_try(s, listed)
-    name = s.settings.study_name
+    name, stages = s.settings.study_name, s.settings.sweep.stages
     searched = s.ledger(name, {"space": where.fingerprint(), **s.facts()})
     confirmed = s.ledger(f"{name}.confirm", s.facts())
     with s.recorded(searched, confirmed):
+        if "survey" in stages:
+            findings = enter_survey(s, searched, room=_room(s, first))
+            if "search" not in stages:
+                return _show(s, findings)
+            where = guide(s, searched, findings, where, free=not listed)
         _search(s, searched, where, first)
         _confirm(s, searched, confirmed)
         verdict = _conclude(s, searched, confirmed)
@@ -90,6 +97,19 @@ def _what_to_try(s: Session, listed: Sequence[Override]) -> tuple[Space, list[It
         )
     check_space(s.bench, s.question, s.plain, where, [item.overrides for item in first])
     return where, first
+
+
+def _room(s: Session, first: Sequence[Item]) -> int:
+    """How many of the survey's plans count as trials: what the fixed ones leave of two thirds."""
+    n_trials = int(s.bench.options.n_trials)
+    return min(max(2, int(fixed.SHARE * n_trials) - len(first)), n_trials - len(first) - 1)
+
+
+def _show(s: Session, findings: Findings) -> Findings:
+    s.record.end_sweep(s.parent_run, "finished", {})
+    s.shown.clear()
+    screen.console.print(table.survey_table(findings, s.folder / SURVEY_FILE))
+    return findings
 
 
 def _search(s: Session, ledger: Ledger, where: Space, first: Sequence[Item]) -> None:

@@ -28,6 +28,7 @@ class Stage(StrEnum):
 
     SINGLE = "single"  # python -m tlsweep
     GRID = "grid"  # lists on the command line
+    SURVEY = "survey"  # found in the one pass over all cut points
     SEARCH = "search"  # asked for by the study's sampler
     CONFIRM = "confirm"  # a replicate, scored on the report split
 

@@ -337,39 +337,66 @@ def _close(
     run_record: TrialRun,
     seconds: float,
 ) -> TrialResult:
-    import numpy as np
-
     labels = question.target.labels
     correct = {
-        split: predicted == labels[question.partition[split]]
+        str(split): predicted == labels[question.partition[split]]
         for split, predicted in trained.predictions.items()
     }
-    scores = {str(split): float(np.mean(hits)) for split, hits in correct.items()}
-    summary = {f"{split}_score": score for split, score in scores.items()}
-    summary |= {
-        "seconds": seconds,
-        "kept_parameters": float(facts["kept_parameters"]),
-        "trained_parameters": float(facts["trained_parameters"]),
-        "flops": float(facts["flops"]),
-    }
+    scores = _scores(correct)
     if handle is not None and correct:
-        file = save_hits(settings, handle.trial.number, {str(s): h for s, h in correct.items()})
+        name = f"{handle.study.study_name}-{handle.trial.number:05d}"
+        file = save_hits(settings, name, correct)
         handle.note({"hits": file.name, "scores": scores})
-    run_record.end("pruned" if trained.stopped else "finished", summary)
+    run_record.end("pruned" if trained.stopped else "finished", _summary(scores, facts, seconds))
     if handle is not None:
         handle.note({"seconds": seconds})
         handle.finish(scores.get(Split.SELECT, 0.0), pruned=trained.stopped)
     return TrialResult(scores, trained.stopped, {**facts, "history": list(trained.history)})
 
 
-def save_hits(settings: Settings, number: int, hits: dict[str, Any]) -> Path:
+def _scores(correct: dict[str, Any]) -> dict[str, float]:
+    import numpy as np
+
+    return {split: float(np.mean(hits)) for split, hits in correct.items()}
+
+
+def _summary(scores: dict[str, float], facts: dict[str, Any], seconds: float) -> dict[str, float]:
+    return {
+        **{f"{split}_score": score for split, score in scores.items()},
+        "seconds": seconds,
+        "kept_parameters": float(facts["kept_parameters"]),
+        "trained_parameters": float(facts["trained_parameters"]),
+        "flops": float(facts["flops"]),
+    }
+
+
+def known_result(
+    settings: Settings, question: Question, record: Record, parent_run: str | None, correct: Any
+) -> tuple[float, dict[str, Any]]:
+    """Record a trial that was not run, since a survey has its result.
+
+    correct: which select images are right, bool [images]. Returns the score and what a trial that
+    ran would have noted in the study.
+    """
+    facts = describe(question, question.plan(settings.plan), settings)
+    hits = {str(Split.SELECT): correct}
+    scores, name = _scores(hits), trial_name(settings, facts)
+    tags = _tags(settings, question)
+    run_record = record.start_trial(parent_run, name, _params(settings, facts), tags)
+    run_record.end("finished", _summary(scores, facts, 0.0))
+    kind = "random" if facts["random_weights"] else "source"
+    file = save_hits(settings, f"{settings.study_name}-survey-{kind}-{facts['keep']:03d}", hits)
+    noted = {"facts": facts, "run_id": run_record.run_id, "hits": file.name, "scores": scores}
+    return scores[str(Split.SELECT)], {**noted, "seconds": 0.0}
+
+
+def save_hits(settings: Settings, name: str, hits: dict[str, Any]) -> Path:
     """Write which images of each split were classified rightly, whole or not at all."""
     import numpy as np
 
-    assert settings.trial is not None
     folder = study_folder(settings) / "hits"
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{settings.trial.study}-{number:05d}.npz"
+    file = folder / f"{name}.npz"
     part = file.with_suffix(".part")
     with part.open("wb") as stream:
         np.savez_compressed(stream, **hits)

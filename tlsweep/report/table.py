@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tlsweep.survey.rows import Findings
 from tlsweep.verdict import Verdict, accuracy_interval
 
 
@@ -79,6 +80,22 @@ def grid_table(trials: Sequence[TrialLike], hits: Path) -> RenderableType:
             row += ["failed", str(facts.get("reason", ""))[:60], ""]
         table.add_row(*row)
     return table
+
+
+def survey_table(findings: Findings, file: Path) -> RenderableType:
+    """The best head of every cut point, frozen, on the select split."""
+    best, random = findings.best(), findings.best("random")
+    title = "frozen blocks, accuracy on the select split"
+    shown = Table(title=title, title_justify="left")
+    for name in ("index", "keep", "accuracy", "penalty", "random weights"):
+        shown.add_column(name, justify="left" if name == "keep" else "right")
+    top = findings.ranking()[0]
+    for index, row in sorted(best.items()):
+        other = percent(random[index].score) if index in random else ""
+        score = percent(row.score) + (" *" if index == top else "  ")
+        shown.add_row(str(index), row.cut, score, f"{row.regularisation:g}", other)
+    after = Text(f"* best. One pass and {len(findings.rows)} heads, {findings.seconds:.1f} s")
+    return Group(shown, after, Text(f"rows     {_short(file)}"))
 
 
 def cuts_table(title: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:

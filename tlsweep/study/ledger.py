@@ -200,6 +200,34 @@ class Ledger:
         """Ask this sampler from now on."""
         self.study.sampler = sampler
 
+    def add_finished(self, item: Item, score: float, attributes: Mapping[str, Any]) -> None:
+        """Enter a trial that has its result already, whole or not at all.
+
+        attributes: facts to keep with it (JSON values).
+        """
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.COMPLETE,
+                value=score,
+                user_attrs={"key": item.key, "overrides": list(item.overrides), **attributes},
+            )
+        )
+
+    def knows(self, item: Item) -> bool:
+        """Whether the study has that trial, in whatever state."""
+        return any(trial.user_attrs.get("key") == item.key for trial in self.trials())
+
+    def hint(self, params: Sequence[Mapping[str, Any]]) -> None:
+        """Let the sampler's next trials have these values; what a hint leaves out it draws.
+
+        Once a study, whatever the session.
+        """
+        if self.recall("hinted"):
+            return
+        self.remember("hinted", True)
+        for values in params:
+            self.study.enqueue_trial(dict(values))
+
     # ------------------------------------------------------------------ within
     def _enqueue(self, items: Sequence[Item]) -> None:
         # one that failed is run again, once a session: the user may have mended what made it fail

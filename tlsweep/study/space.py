@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -38,6 +38,18 @@ class Space:
     def fingerprint(self) -> dict[str, str]:
         """The space as text that two sessions can compare."""
         return {key: distribution_to_json(d) for key, d in sorted(self.searched.items())}
+
+    def narrowed(self, key: str, choices: Sequence[str]) -> Space:
+        """The space with only these of a key's listed values, in the order they had."""
+        d = self.searched[key]
+        assert isinstance(d, CategoricalDistribution)
+        kept = CategoricalDistribution([value for value in d.choices if value in choices])
+        return replace(self, searched={**self.searched, key: kept})
+
+    def listed(self, key: str) -> Sequence[Any]:
+        """The listed values of a key; none where it has a range, or is not searched."""
+        d = self.searched.get(key)
+        return d.choices if isinstance(d, CategoricalDistribution) else ()
 
     def samples(self) -> list[str]:
         """An override for every listed value, and for the lower end of every range."""
