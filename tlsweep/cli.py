@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlsweep import __version__
-from tlsweep.errors import Fault, Refusal, TlsweepError
+from tlsweep.errors import Fault, Refusal, TlsweepError, nearest, unknown_name
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -30,6 +31,9 @@ tlsweep: how much of a pre-trained model should I keep for my task?
   python -m tlsweep cuts source=torchvision source.model=resnet50
                                           where that model can be cut, and what each prefix costs
                                           (format=json for JSON, level=fine for every place)
+  python -m tlsweep cache                 the stored activations; action=verify compares them with
+                                          their checksums, action=prune budget_gb=5 evicts the
+                                          least recently used, action=clear all (format=json)
 
 Groups (conf/GROUP/NAME.yaml; choose with GROUP=NAME):
   source      glyphs, torchvision         the model that the weights come from
@@ -39,6 +43,7 @@ Groups (conf/GROUP/NAME.yaml; choose with GROUP=NAME):
   schedule    constant, two_phase, gradual
   train       default                     epochs, rates, batch, devices
   sweep       tpe, random                 search space, budget, replicates
+  features    default                     activations kept on disk: budget, folder
   record      mlflow, none
   experiment  quickstart                  a whole question
 
@@ -60,6 +65,7 @@ version. HYDRA_FULL_ERROR=1 shows where an error came from.
 """
 
 
+SUB_COMMANDS = ("cuts", "cache")  # each is tlsweep/NAME_command.py
 NO_SPACE = "Finished trials are kept; free some space and give the same command again."
 
 
@@ -80,17 +86,15 @@ def main() -> None:
 
 
 def _command(arguments: list[str]) -> None:
-    if arguments and arguments[0] == "cuts":
-        from tlsweep.cuts_command import run
-
-        run(arguments[1:], conf_folder())
-        return
-    if arguments and arguments[0].isidentifier():
-        from tlsweep.errors import unknown_name
-
-        fault = unknown_name("sub-command", "sub-command", arguments[0], ["cuts"])
-        raise Refusal(Fault(f"sub-command {arguments[0]}", fault.rule, "python -m tlsweep cuts"))
-    _hydra(arguments)
+    name = arguments[0] if arguments else ""
+    if name in SUB_COMMANDS:
+        importlib.import_module(f"tlsweep.{name}_command").run(arguments[1:], conf_folder())
+    elif name.isidentifier():
+        fault = unknown_name("sub-command", "sub-command", name, SUB_COMMANDS)
+        near = nearest(name, SUB_COMMANDS) or SUB_COMMANDS[0]
+        raise Refusal(Fault(f"sub-command {name}", fault.rule, f"python -m tlsweep {near}"))
+    else:
+        _hydra(arguments)
 
 
 def _hydra(arguments: list[str]) -> None:
@@ -146,6 +150,7 @@ def _print_trial(settings: Settings, result: TrialResult) -> None:
         f"  accuracy  {100 * result.scores['select']:.1f} %  on the select split\n"
         f"  loss      {last['fit_loss']:.4f} fit, {last['select_loss']:.4f} select,"
         f" after {len(facts['history'])} epochs\n"
+        f"  trained   {facts['start']}\n"
         "  The report split stays unread: a sweep (-m) reads it once, for its verdict."
     )
 

@@ -41,16 +41,16 @@ def candidates(
 ) -> list[Plan]:
     """The plans to confirm, given the finished trials of the search.
 
-    The ``top`` best on the select split; with ``curve``, the frozen plan of every cut point; and
-    the controls, each at the best setting that the search found for it. One plan each.
+    With ``curve``, the frozen plan of every cut point; the ``top`` best of the others on the select
+    split; and the controls, each at the best setting that the search found for it. One plan each.
     """
     ranked = sorted(trials, key=lambda t: -(t.value or 0.0))
     best: dict[Identity, Trial] = {}
     for trial in ranked:
         best.setdefault(identity(trial.user_attrs["facts"]), trial)
-    chosen = list(best.values())[: settings.top]
-    if settings.curve:
-        chosen += [t for t in best.values() if _on_frozen_curve(t.user_attrs["facts"])]
+    curve = [t for t in best.values() if _on_frozen_curve(t.user_attrs["facts"])]
+    curve = curve if settings.curve else []
+    chosen = [*[t for t in best.values() if t not in curve][: settings.top], *curve]
     plans = {identity(t.user_attrs["facts"]): _plan(t) for t in chosen}
     for name in settings.controls:
         plan = _control(name, best, question)
@@ -87,7 +87,7 @@ def _control(name: str, best: dict[Identity, Trial], question: Question) -> Plan
     facts = {
         **any_facts, "plan": name, "freeze": freeze, "keep": keep, "regrow": regrow,
         "random_weights": random, "keep_name": names[keep], "freeze_name": names[freeze],
-        "regrow_name": names[regrow],
+        "regrow_name": names[regrow], "deterministic": False,
     }  # fmt: skip
     return Plan(facts, (f"plan={name}",))
 
@@ -103,16 +103,31 @@ def _random_features(best: dict[Identity, Trial]) -> Plan | None:
         return None
     twin = max(frozen, key=lambda t: t.value or 0.0)
     kept = twin.user_attrs["facts"]
+    surveyed = best.get((*identity(kept)[:3], True))
+    if surveyed is not None:  # with the best head for random weights
+        return replace(_plan(surveyed), candidate=False)
     rest = [o for o in twin.user_attrs["overrides"] if not o.startswith(("plan=", "plan."))]
     overrides = ["plan=random_features", f"plan.keep={kept['keep_name']}", *rest]
-    facts = {**kept, "plan": "random_features", "random_weights": True, "kept_fraction": 0.0}
+    facts = {**kept, "plan": "random_features", "random_weights": True}
+    facts |= {"kept_fraction": 0.0, "deterministic": False}
     return Plan(facts, tuple(overrides), candidate=False)
 
 
 def replicates(plans: Iterable[Plan], settings: Settings) -> list[Item]:
-    """One item a plan and seed. The search's own seed is not used again: it chose the plans."""
-    seeds = range(settings.seed + 1, settings.seed + 1 + settings.sweep.confirm.seeds)
-    return [Item.of((*plan.overrides, f"seed={seed}")) for plan in plans for seed in seeds]
+    """One item a plan and seed. The search's own seed is not used again: it chose the plans.
+
+    A plan that no seed changes is trained once.
+    """
+    first = settings.seed + 1
+    return [
+        Item.of((*plan.overrides, f"seed={seed}"))
+        for plan in plans
+        for seed in range(first, first + _trainings(plan, settings))
+    ]
+
+
+def _trainings(plan: Plan, settings: Settings) -> int:
+    return 1 if plan.facts.get("deterministic") else settings.sweep.confirm.seeds
 
 
 def evidence(
@@ -124,13 +139,14 @@ def evidence(
 ) -> tuple[list[Confirmed], list[Confirmed]]:
     """The confirmed plans with their hits, and the plans that were only searched.
 
-    folder: where trials keep their hits. A plan all of whose replicates failed is left out.
+    folder: where trials keep their hits. A plan is left out if its replicates failed, or all but
+    one did: one shows nothing of how much seeds vary.
     """
     finished = {t.user_attrs.get("key"): t for t in confirmed.completed()}
     replicated = []
     for plan in plans:
         runs = [finished[i.key] for i in replicates([plan], settings) if i.key in finished]
-        if runs:
+        if len(runs) >= min(2, _trainings(plan, settings)):
             hits = [_hits(folder, run) for run in runs]
             replicated.append(
                 Confirmed(

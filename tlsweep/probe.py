@@ -35,8 +35,11 @@ def fit_probe(
     from torch.nn import functional
 
     train, seed = settings.train, settings.seed if plan.random_weights else inputs.SOURCE
+    # in a sweep every other cut point will be asked for, too: one pass for all of them
+    alone = settings.trial is None or plan.random_weights or not settings.features.budget_gb
+    indices = [plan.regrow] if alone else range(len(question.cuts))
     z = {
-        split: inputs.pooled(question, split, train, [plan.regrow], seed)[0]
+        split: inputs.pooled(question, split, settings, indices, seed)[0 if alone else plan.regrow]
         for split in {Split.FIT, *splits}
     }
     head = question.head(plan, train, settings.seed)

@@ -50,8 +50,6 @@ class Question:
 
         below: blocks to leave out at the bottom, for inputs that have gone through them.
         """
-        import torch
-
         from tlsweep.cut import section
         from tlsweep.train.network import PlanNetwork
 
@@ -61,21 +59,25 @@ class Question:
             section(kept if i < plan.keep else fresh, self.cuts, i, i + 1)
             for i in range(below, plan.regrow)
         ]
-        network = PlanNetwork(blocks, self.head(plan, train, seed), below)
-        return network.to(memory_format=torch.channels_last)
+        return PlanNetwork(blocks, self.head(plan, train, seed), below)
 
     def head(self, plan: TransferPlan, train: TrainSettings, seed: int) -> Head:
         """The head of a plan, its weights drawn from ``seed``."""
         import torch
 
-        from tlsweep.train.head import INPUT_GRID, Head
+        from tlsweep.train.head import Head
 
-        top = self.cuts[plan.regrow]
-        grid = INPUT_GRID if plan.regrow == 0 else train.pool
+        top, grid = self.cuts[plan.regrow], self.grid(plan.regrow, train)
         n_classes = len(self.target.class_names)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             return Head(top.shape, top.channel_dim, n_classes, grid=grid, kind=train.head)
+
+    def grid(self, index: int, train: TrainSettings) -> int:
+        """Rows and columns that a head averages the feature maps of a cut point to."""
+        from tlsweep.train.head import INPUT_GRID
+
+        return INPUT_GRID if index == 0 else train.pool
 
     def images(self, split: Split) -> Any:
         """The images of one split, as the source wants to see them."""

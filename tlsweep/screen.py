@@ -72,6 +72,11 @@ class Screen:
         self.stage_task = self.trial_task = None
 
 
+def say(text: str) -> None:
+    """A line above the bars of the command that runs in this process, or without them."""
+    (console.print if _current is None else _current.say)(text)
+
+
 _current: Screen | None = None
 
 

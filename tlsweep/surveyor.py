@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from tlsweep import config, inputs, probe
 from tlsweep.config import Settings
+from tlsweep.files import write_whole
 from tlsweep.fixed import inherited
 from tlsweep.plan import TransferPlan
 from tlsweep.question import Question
 from tlsweep.session import Session
-from tlsweep.source.cache import write_whole
 from tlsweep.study.ledger import Item, Ledger
 from tlsweep.study.space import Space
 from tlsweep.survey.rows import Findings, Row
@@ -60,7 +60,7 @@ def survey(
     for weights, seed in passes.items():
         say(len(hits), total, f"survey: one pass, {weights} weights")
         z_fit, z_select = (
-            inputs.pooled(question, split, settings.train, list(indices), seed)
+            inputs.pooled(question, split, settings, list(indices), seed)
             for split in (Split.FIT, Split.SELECT)
         )
         for index in indices:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tlsweep import __version__, screen
 from tlsweep.config import PhasedSchedule, Settings, to_yaml
 from tlsweep.errors import Fault, Refusal, TrialFailure
+from tlsweep.inputs import start_of
 from tlsweep.plan import TransferPlan
 from tlsweep.probe import fit_probe, is_probe
 from tlsweep.question import Question, open_question
@@ -36,11 +37,15 @@ OnEpoch = Callable[[int, dict[str, float]], bool]
 
 @dataclass(frozen=True)
 class Trained:
-    """What training one plan gave. predictions: split to predicted class indices [images]."""
+    """What training one plan gave.
+
+    predictions: split to predicted class indices [images]; start: what it was trained on, and why.
+    """
 
     history: tuple[dict[str, float], ...]
     stopped: bool
     predictions: dict[Split, npt.NDArray[np.int64]]
+    start: str = "from pooled features of frozen blocks"
 
 
 @dataclass(frozen=True)
@@ -114,14 +119,14 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
         metrics, predictions = fit_probe(question, plan, settings, splits)
         return Trained((metrics,), False, predictions)
     schedule = freeze_schedule(settings, plan)
-    network = question.network(plan, settings.train, settings.seed)
-    select = question.images(Split.SELECT)
+    start = start_of(question, plan, settings, schedule.freezes[-1], [Split.FIT, *splits])
+    network = question.network(plan, settings.train, settings.seed, start.index)
     fitted = fit(
         network,
-        schedule,
-        (question.images(Split.FIT), select),
+        schedule.above(start.index),
+        (start.data[Split.FIT], start.data[Split.SELECT]),
         settings.train,
-        keep=0 if plan.random_weights else plan.keep,
+        keep=0 if plan.random_weights else plan.keep - start.index,
         seed=settings.seed,
         on_epoch=on_epoch,
         checkpoint=_checkpoint(settings),
@@ -129,9 +134,8 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
     predictions = {}
     if not fitted.stopped and rank_of(settings.train) == 0:
         for split in splits:
-            images = question.images(split)
-            predictions[split] = predict(network, images, settings.train).argmax(1)
-    return Trained(fitted.history, fitted.stopped, predictions)
+            predictions[split] = predict(network, start.data[split], settings.train).argmax(1)
+    return Trained(fitted.history, fitted.stopped, predictions, start.why)
 
 
 def _train(settings: Settings, question: Question, on_epoch: OnEpoch) -> Trained:
@@ -186,7 +190,7 @@ def study_folder(settings: Settings) -> Path:
 def describe(question: Question, plan: TransferPlan, settings: Settings) -> dict[str, Any]:
     """What a trial is and costs, as JSON values: its plan in indices and names, FLOPs, rates."""
     names = [cut.name for cut in question.cuts]
-    kept_cost = question.costs[plan.keep]
+    kept_cost, probe = question.costs[plan.keep], is_probe(plan, settings.train)
     return {
         "plan": settings.plan.name,
         "freeze": plan.freeze,
@@ -195,6 +199,7 @@ def describe(question: Question, plan: TransferPlan, settings: Settings) -> dict
         "n_blocks": plan.n_blocks,
         "random_weights": plan.random_weights,
         "state": str(plan.trained_state),
+        "deterministic": probe and not plan.random_weights,
         "freeze_name": names[plan.freeze],
         "keep_name": names[plan.keep],
         "regrow_name": names[plan.regrow],
@@ -204,7 +209,7 @@ def describe(question: Question, plan: TransferPlan, settings: Settings) -> dict
         "flops": question.costs[plan.regrow].flops,  # of a forward pass, an image, without head
         "lr": settings.train.lr,
         "lr_ratio": settings.train.lr_ratio,
-        "probe_penalty": settings.train.probe_penalty,
+        "probe_penalty": settings.train.probe_penalty if probe else None,
         "seed": settings.seed,
     }
 
@@ -349,9 +354,11 @@ def _close(
         handle.note({"hits": file.name, "scores": scores})
     run_record.end("pruned" if trained.stopped else "finished", _summary(scores, facts, seconds))
     if handle is not None:
-        handle.note({"seconds": seconds})
+        handle.note({"seconds": seconds, "start": trained.start})
         handle.finish(scores.get(Split.SELECT, 0.0), pruned=trained.stopped)
-    return TrialResult(scores, trained.stopped, {**facts, "history": list(trained.history)})
+    return TrialResult(
+        scores, trained.stopped, {**facts, "history": list(trained.history), "start": trained.start}
+    )
 
 
 def _scores(correct: dict[str, Any]) -> dict[str, float]:

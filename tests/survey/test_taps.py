@@ -20,7 +20,7 @@ def test_every_tap_equals_its_own_prefix_bit_for_bit(name: str) -> None:
     model = torchvision.models.get_model(name, weights=None).eval()
     x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     cuts = cut_points(model, x)
-    taps = Taps(model, cuts, tuple(range(len(cuts))), grid=2)
+    taps = Taps(model, cuts, range(len(cuts)), [INPUT_GRID, *[2] * cuts.n_blocks])
     found = taps(x)
     assert len(found) == len(cuts)
     for cut, tapped in zip(cuts, found, strict=True):
@@ -34,7 +34,7 @@ def test_some_taps_are_those_of_all_and_nothing_above_them_runs() -> None:
     model = torchvision.models.resnet18(weights=None).eval()
     x = torch.rand(2, 3, 64, 64)
     cuts = cut_points(model, x)
-    every = Taps(model, cuts, tuple(range(len(cuts))), grid=1)(x)
+    every = Taps(model, cuts, range(len(cuts)), [1] * len(cuts))(x)
     model.layer4.register_forward_hook(lambda *_: pytest.fail("layer4 ran"))
-    some = Taps(model, cuts, (1, 3), grid=1)(x)
+    some = Taps(model, cuts, (1, 3), (1, 1))(x)
     assert [torch.equal(a, every[i]) for a, i in zip(some, (1, 3), strict=True)] == [True, True]

@@ -22,6 +22,8 @@ def settings(**changes: object) -> TrainSettings:
         "lr_schedule": "cosine",
         "head": "linear",
         "pool": 2,
+        "probe": "logistic",
+        "probe_penalty": 0.01,
         "precision": "32-true",
         "accelerator": "cpu",
         "devices": 1,

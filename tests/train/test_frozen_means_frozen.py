@@ -11,12 +11,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import TensorDataset
 
 from tlsweep.plan import TransferPlan
-from tlsweep.train import fit as fit_room
 from tlsweep.train.fit import fit
-from tlsweep.train.head import pool
 from tlsweep.train.network import PlanNetwork
 from tlsweep.train.schedule import Ending, constant, two_phase
 
@@ -100,31 +98,25 @@ def test_thawed_blocks_change_only_after_their_phase_begins(images: TensorDatase
     assert not any(torch.equal(seen[1][n], seen[2][n]) for n in names)
 
 
-def test_a_head_on_stored_features_ends_as_one_on_recomputed_features(
-    images: TensorDataset, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("below", [1, 2, 3])
+def test_training_on_what_frozen_blocks_give_ends_as_training_through_them(
+    images: TensorDataset, below: int
 ) -> None:
     """The tolerance is that of the rounding in convolutions over other batches."""
-    plan = TransferPlan(3, 3, 3, 3)
-    stored, recomputed = network(), network()
-    first = fit(stored, constant(plan), (images, images), settings(), keep=3, seed=0)
-    monkeypatch.setattr(fit_room, "pooled_features", lambda net, part, train: Through(net, part))
-    second = fit(recomputed, constant(plan), (images, images), settings(), keep=3, seed=0)
+    through, above = network(), network()
+    x, y = images.tensors
+    with torch.no_grad():
+        through.eval()
+        z = x
+        for block in through.blocks[:below]:
+            z = block(z)
+    through.train()
+    above = PlanNetwork(list(above.blocks[below:]), above.head, below)
+    plan, shifted = TransferPlan(below, 3, 3, 3), TransferPlan(0, 3 - below, 3 - below, 3 - below)
+    first = fit(through, constant(plan), (images, images), settings(), keep=3, seed=0)
+    stored = (TensorDataset(z, y), TensorDataset(z, y))
+    second = fit(above, constant(shifted), stored, settings(), keep=3 - below, seed=0)
     for ours, theirs in zip(first.history, second.history, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
-    assert torch.allclose(stored.head.classify.weight, recomputed.head.classify.weight, atol=1e-5)
-
-
-class Through(Dataset[tuple[torch.Tensor, int]]):
-    """Computes the features of an image each time it is read."""
-
-    def __init__(self, net: PlanNetwork, part: TensorDataset) -> None:
-        self.net, self.part, self.reads = net.eval(), part, 0
-
-    def __len__(self) -> int:
-        return len(self.part)
-
-    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
-        x, y = self.part[i]
-        with torch.no_grad():
-            z = pool(self.net.activations(x[None]), 1, self.net.head.grid)[0]
-        return z, y
+    weights = through.head.classify.weight, above.head.classify.weight
+    assert torch.allclose(*weights, atol=1e-5)

@@ -107,7 +107,7 @@ def _dress(axes: Any, verdict: Verdict, palette: Palette) -> None:
     break_ = ":\n" if len(verdict.study) > 45 else ": "  # else it runs out of the picture
     axes.set_title(
         f"{verdict.study}{break_}{verdict.report_images} report images,"
-        f" {verdict.replicates} replicates, bars are {percent} intervals",
+        f" bars are {percent} intervals",
         color=palette.ink, fontsize=10.5 * min(1, 75 / len(verdict.study)), loc="left",
     )  # fmt: skip
     axes.tick_params(colors=palette.ink, labelsize=9)

@@ -117,6 +117,17 @@ def cuts_table(title: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     return table
 
 
+def cache_table(rows: Sequence[Mapping[str, Any]], after: str) -> RenderableType:
+    """The entries of the activation store, and lines that sum them up."""
+    table = Table(title="stored activations", title_justify="left")
+    columns = ("entry", "source", "cut point", "target", "rows", "size", "last used")
+    for name in columns:
+        table.add_column(name, justify="right" if name in ("rows", "size") else "left")
+    for row in rows:
+        table.add_row(*(Text(str(row[name])) for name in columns))
+    return Group(table, Text(after))
+
+
 def _short(path: Path) -> str:
     try:
         return str(path.relative_to(Path.cwd()))

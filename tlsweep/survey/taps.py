@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from tlsweep.cut import CutPoints, section
-from tlsweep.train.head import INPUT_GRID, pool
+from tlsweep.train.head import pool
 from tlsweep.train.network import channels_last
 
 
@@ -16,27 +18,36 @@ class Taps(nn.Module):
     One pass in place of one for each cut point: a block's output is the next one's input. Blocks
     above the highest tap are not run. Evaluates: no graph, BatchNorm and dropout in eval mode.
 
-    model: in eval mode; indices: of the cut points, ascending; grid: of the head (``train.pool``).
+    model: in eval mode; indices: of the cut points, ascending; grids: of each one's head, None to
+    take the tensors off whole.
     """
 
     def __init__(
-        self, model: nn.Module, cuts: CutPoints, indices: tuple[int, ...], grid: int
+        self,
+        model: nn.Module,
+        cuts: CutPoints,
+        indices: Sequence[int],
+        grids: Sequence[int] | None,
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
             section(model, cuts, i, i + 1) for i in range(max(indices, default=0))
         )
-        self.wanted = frozenset(indices)
-        self.channel_dims = [cut.channel_dim for cut in cuts]
-        self.grids = [INPUT_GRID, *[grid] * cuts.n_blocks]
+        self.channel_dims = {i: cuts[i].channel_dim for i in indices}
+        self.grids = None if grids is None else dict(zip(indices, grids, strict=True))
         self.eval().to(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def forward(self, x_bchw: Tensor) -> list[Tensor]:
-        """[batch, channels, height, width] images to [batch, features] for each tap."""
+        """[batch, channels, height, width] images to [batch, features] (or whole) for each tap."""
         taken, z = [], channels_last(x_bchw)
         for i in range(len(self.blocks) + 1):
             z = z if i == 0 else self.blocks[i - 1](z)
-            if i in self.wanted:
-                taken.append(pool(z, self.channel_dims[i], self.grids[i]))
+            if i in self.channel_dims:
+                taken.append(self._taken(z, i))
         return taken
+
+    def _taken(self, z: Tensor, index: int) -> Tensor:
+        if self.grids is None:
+            return z
+        return pool(z, self.channel_dims[index], self.grids[index])

@@ -14,17 +14,14 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from tlsweep.config import TrainSettings
 from tlsweep.train.freeze import FreezeCallback
+from tlsweep.train.loading import Images, in_batches, loader
 from tlsweep.train.module import OnEpoch, PlanModule
 from tlsweep.train.network import PlanNetwork
 from tlsweep.train.sampling import EpochSampler, ShareSampler
 from tlsweep.train.schedule import FreezeSchedule
-
-Images = Dataset[tuple[Tensor, int]]
 
 # Lightning announces devices, tips and "max_epochs reached" for every Trainer: sixty times a sweep
 for _name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
@@ -105,8 +102,8 @@ def fit(
     )
     n_fit = len(fit_images)  # type: ignore[arg-type]
     loaders = (
-        _loader(fit_images, EpochSampler(n_fit, seed=seed, rank=rank, world=world), train),
-        _loader(select_images, ShareSampler(len(select_images), rank=rank, world=world), train),  # type: ignore[arg-type]
+        loader(fit_images, EpochSampler(n_fit, seed=seed, rank=rank, world=world), train),
+        loader(select_images, ShareSampler(len(select_images), rank=rank, world=world), train),  # type: ignore[arg-type]
     )
     network.calibrate((x for x, _ in in_batches(fit_images, train)), seed)
     resume = checkpoint if train.resume and checkpoint is not None and checkpoint.exists() else None
@@ -150,20 +147,3 @@ def _strategy(train: TrainSettings, schedule: FreezeSchedule) -> Any:
         return "auto"
     # blocks that a later phase thaws take no part in the first phases' backward passes
     return DDPStrategy(find_unused_parameters=len(schedule.freezes) > 1)
-
-
-def _loader(images: Images, sampler: Any, train: TrainSettings) -> DataLoader[Any]:
-    return DataLoader(
-        images,
-        batch_size=train.batch_size // train.devices,
-        sampler=sampler,
-        num_workers=train.num_workers,
-        persistent_workers=train.num_workers > 0,
-        # its own: else every new iterator draws from the generator that dropout draws from
-        generator=torch.Generator(),
-    )
-
-
-def in_batches(images: Images, train: TrainSettings) -> DataLoader[Any]:
-    """The images in their order, each once."""
-    return DataLoader(images, batch_size=max(64, train.batch_size), num_workers=train.num_workers)

@@ -24,6 +24,9 @@ class PlanNetwork(nn.Module):
         self.head = head
         self.below = below
         self.frozen = 0
+        # of weights too: a convolution writes channels last if either is so, and dropout's random
+        # numbers fall on elements in the order of memory
+        self.to(memory_format=torch.channels_last)
 
     def freeze(self, frozen: int) -> None:
         """Freeze the first ``frozen`` blocks and thaw the others."""

@@ -5,7 +5,8 @@ same images. Both are samples, crossed with each other: another seed would have 
 row, another draw of images other columns. An interval that looks only at the seeds, or only at
 the images, is too narrow. The variance of the grand mean of such a table is the one of a two-way
 random-effects layout (Searle, Casella and McCulloch 1992, ch. 4); few replicates make it
-uncertain, so its degrees of freedom are Satterthwaite's (1946).
+uncertain, so its degrees of freedom are Satterthwaite's (1946). A table of one row stands for a
+plan that no seed changes: its seeds have no variance.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def differences_from(
     for table in floats:
         d = first.mean(0) - table.mean(0)
         of_images = max(float(d.var(ddof=1)) / images if images > 1 else 0.0, (0.5 / images) ** 2)
-        share = 1 / len(first) + 1 / len(table)
+        share = _share(first, table)
         variance, df = _with_seeds(of_images, max(images, 2), of_rows, of_chance, share, freedom)
         half = float(stats.t.ppf((1 + confidence) / 2, df)) * math.sqrt(variance)
         mean = float(d.mean())
@@ -131,11 +132,17 @@ def _variance_of_unpaired(
     if images == 1:
         return 0.0, 1.0
     of_images = float((first.mean(0) - second.mean(0)).var(ddof=1)) / images
-    freedom = len(first) + len(second) - 2
+    freedom = max(1, len(first) + len(second) - 2)
     sums = zip(_row_sums(first), _row_sums(second), strict=True)
     of_rows, of_chance = (sum(both) / freedom for both in sums)
-    share = 1 / len(first) + 1 / len(second)
+    share = _share(first, second)
     return _with_seeds(of_images, images, of_rows, of_chance, share, freedom)
+
+
+def _share(*tables: npt.NDArray[np.float64]) -> float:
+    """How much of a replicate's variance is left in the difference of two grand means."""
+    # a table of one row is of a plan that no seed changes
+    return sum(1 / len(table) for table in tables if len(table) > 1)
 
 
 def _row_sums(table: npt.NDArray[np.float64]) -> tuple[float, float]:

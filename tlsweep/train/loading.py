@@ -1,0 +1,68 @@
+"""How images, or what frozen blocks made of them, come in batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from tlsweep.config import TrainSettings
+
+Images = Dataset[tuple[Tensor, int]]
+
+
+class Rows(Images):
+    """Stored activations [n, ...] with their labels [n], a batch read at one go."""
+
+    def __init__(self, z: Tensor, y_n: Tensor) -> None:
+        self.z, self.y = z, y_n
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        return self.z[i], int(self.y[i])
+
+    def __getitems__(self, places: list[int]) -> tuple[Tensor, Tensor]:
+        """The batch itself: items that are stacked again would be copied twice."""
+        chosen = torch.tensor(places)
+        return self.z[chosen], self.y[chosen]
+
+
+def loader(images: Images, sampler: Any, train: TrainSettings) -> DataLoader[Any]:
+    """A device's batches in the order of ``sampler``."""
+    return DataLoader(
+        images,
+        batch_size=train.batch_size // train.devices,
+        sampler=sampler,
+        num_workers=_workers(images, train),
+        persistent_workers=_workers(images, train) > 0,
+        # its own: else every new iterator draws from the generator that dropout draws from
+        generator=torch.Generator(),
+        collate_fn=_collate(images),
+    )
+
+
+def in_batches(images: Images, train: TrainSettings) -> DataLoader[Any]:
+    """The images in their order, each once."""
+    return DataLoader(
+        images,
+        batch_size=max(64, train.batch_size),
+        num_workers=_workers(images, train),
+        collate_fn=_collate(images),
+    )
+
+
+def _workers(images: Images, train: TrainSettings) -> int:
+    # rows are read from memory: handing them from process to process would take longer
+    return 0 if isinstance(images, Rows) else train.num_workers
+
+
+def _collate(images: Images) -> Any:
+    return _as_it_is if isinstance(images, Rows) else None
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
