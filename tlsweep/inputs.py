@@ -67,6 +67,40 @@ def activations(
     return None if found is None else found[0]
 
 
+def source_probabilities(question: Question, z_nd: Tensor) -> Tensor | None:
+    """What the source's own classifier makes of features at the last cut point: [n, classes].
+
+    None for a source whose last cut point is not pooled: z_nd does not hold all that it reads.
+    """
+    import torch
+
+    from tlsweep.cut import section
+
+    last = question.cuts[-1]
+    if len(last.shape) != 1:
+        return None
+    classifier = section(question.source.model(), question.cuts, last, None)
+    with torch.no_grad():
+        probabilities: Tensor = classifier(z_nd).softmax(1)
+    return probabilities
+
+
+def source_features(question: Question, settings: Settings, n: int) -> list[Tensor] | None:
+    """Pooled activations of ``n`` of the source's own images at every cut point; None without."""
+    import torch
+
+    from tlsweep.survey.taps import Taps
+
+    x_bchw = question.source.sample(n, settings.seed)
+    if x_bchw is None:
+        return None
+    indices = range(len(question.cuts))
+    grids = [question.grid(i, settings.train) for i in indices]
+    taps = Taps(question.source.model(), question.cuts, indices, grids)
+    parts = [taps(part) for part in torch.split(x_bchw, 64)]
+    return [torch.cat(column) for column in zip(*parts, strict=True)]
+
+
 def labels(question: Question, split: Split) -> Tensor:
     """The class indices of a split's images: int64 [images]."""
     import torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from tlsweep.session import Session
 from tlsweep.study.ledger import Item, Ledger
 from tlsweep.study.space import Space
 from tlsweep.survey.rows import Findings, Row
+from tlsweep.survey.transfer import transfer_scores
 from tlsweep.terms import Split, Stage
 from tlsweep.trial import known_result
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SURVEY_FILE = "survey.json"
+SAMPLED = 500  # of the source's own images, for Frechet distances
 KEEP, TUNED = "plan.keep", "truncate_tuned"
 Hits = dict[tuple[str, int], Any]  # (weights, cut index) to which select images are right
 
@@ -69,6 +71,8 @@ def survey(
             hits[weights, index] = right[best]
             rows += [replace(row, weights=weights) for row in found]
             say(len(hits), total, f"survey: heads at {found[0].cut}")
+        if seed is inputs.SOURCE:
+            transfer = _transfer(question, settings, z_fit)
     return Findings(tuple(rows), tuple(transfer), round(time.monotonic() - began, 3)), hits
 
 
@@ -126,6 +130,13 @@ def _heads(
         for (penalty, s), right in zip(places, right_hn, strict=True)
     ]
     return rows, [right.numpy() for right in right_hn]
+
+
+def _transfer(question: Question, settings: Settings, z_fit: Sequence[Tensor]) -> list[Any]:
+    y, n_classes = inputs.labels(question, Split.FIT), len(question.target.class_names)
+    spoken = inputs.source_probabilities(question, z_fit[-1])
+    sampled = inputs.source_features(question, settings, SAMPLED)
+    return transfer_scores(question.cuts.names, z_fit, y, n_classes, spoken, sampled)
 
 
 def _truncated(question: Question, index: int) -> TransferPlan:

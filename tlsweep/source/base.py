@@ -71,6 +71,10 @@ class Source(ABC):
         with private_rng(seed):
             return self._build().eval()
 
+    def sample(self, n: int, seed: int) -> Tensor | None:
+        """``n`` images like those it was trained on: normalised [n, C, H, W]; None if none."""
+        return None
+
     def example(self) -> Tensor:
         """Zeros of the shape a batch of two images has: float32 [2, C, H, W]."""
         import torch

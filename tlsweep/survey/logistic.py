@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,8 @@ from torch.nn import functional
 
 from tlsweep.survey.lbfgs import minimise
 
-GAP = 1e-5  # nats that a fitted head's objective may lie above its minimum
+GAP = 1e-4  # nats that a fitted head's objective may lie above its minimum
+SMALL = 30_000_000  # multiplications of one evaluation that one thread does in milliseconds
 CELLS = 8_000_000  # numbers that the logits of one chunk may have: memory does not grow with n
 
 
@@ -71,12 +73,27 @@ def fit_logistic(
     # a function whose curvature is at least the penalty lies |gradient|^2 / (2 * penalty) above
     # its minimum at most
     tolerance = (2 * gap * problem.penalty).sqrt()
-    found = minimise(
-        problem, start.to(z_nd.device), problem.preconditioner(), tolerance_h=tolerance
-    )
+    with _few_threads(z_nr.numel() * start.shape[0] * n_classes):
+        found = minimise(
+            problem, start.to(z_nd.device), problem.preconditioner(), tolerance_h=tolerance
+        )
     solution = found.points.view(-1, problem.r + 1, n_classes)
     weight = torch.einsum("dr,hrk->hdk", basis_dr, solution[:, :-1])
     return Heads(weight, solution[:, -1], found.converged)
+
+
+@contextmanager
+def _few_threads(products: int) -> Iterator[None]:
+    """One thread where an evaluation is so short that threads would wait longer than compute.
+
+    Beside another busy process they were seen to make a survey four times as long.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if products < SMALL else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def together(groups: Sequence[Heads]) -> Heads:

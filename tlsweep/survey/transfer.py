@@ -1,0 +1,59 @@
+"""The transferability scores of every cut point, from features that are there already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from tlsweep.survey.scores import (
+    Spectrum,
+    frechet_distance,
+    leep,
+    log_me,
+    shrunk_h_score,
+    unbiased_linear_cka,
+)
+
+LEAST = 4  # rows that all scores can be told from
+
+
+def transfer_scores(
+    names: Sequence[str],
+    features: Sequence[Tensor],
+    y_n: Tensor,
+    n_classes: int,
+    source_probabilities_nk: Tensor | None,
+    source_features: Sequence[Tensor] | None,
+) -> list[dict[str, Any]]:
+    """For each cut point, from the input up: its name, index and scores; None for one not known.
+
+    features: [n, d] of the fit split at each cut point; source_probabilities_nk: what the source's
+    own classifier says of the same images, which gives the last cut point its LEEP;
+    source_features: [m, d] of the source's own images, which give the Frechet distances.
+    ``cka_below``: unbiased linear CKA with the cut point below. No scores where the split has
+    fewer than four images.
+    """
+    if len(y_n) < LEAST:
+        return []
+    found: list[dict[str, Any]] = []
+    below: Spectrum | None = None
+    for index, (name, z_nd) in enumerate(zip(names, features, strict=True)):
+        spectrum = Spectrum.of(z_nd)
+        own = source_features[index] if source_features is not None else None
+        found.append(
+            {
+                "cut": name,
+                "index": index,
+                "log_me": log_me(spectrum, y_n, n_classes),
+                "h_score": shrunk_h_score(spectrum, y_n),
+                "cka_below": None if below is None else unbiased_linear_cka(below, spectrum),
+                "leep": None,
+                "frechet": None if own is None else frechet_distance(own, z_nd),
+            }
+        )
+        below = spectrum
+    if source_probabilities_nk is not None:
+        found[-1]["leep"] = leep(source_probabilities_nk, y_n)
+    return found
