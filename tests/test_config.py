@@ -14,7 +14,17 @@ from tlsweep.config import Settings, read, to_yaml
 from tlsweep.errors import Fault, Refusal
 
 CONF = (Path(__file__).parent / ".." / "conf").resolve()
-GROUPS = ("source", "target", "plan", "schedule", "train", "sweep", "record", "experiment")
+GROUPS = (
+    "source",
+    "target",
+    "plan",
+    "schedule",
+    "train",
+    "sweep",
+    "features",
+    "record",
+    "experiment",
+)
 OPTIONS = [(g, f.stem) for g in GROUPS for f in sorted((CONF / g).glob("*.yaml"))]
 
 
@@ -42,7 +52,7 @@ def test_every_group_of_conf_is_tested_here() -> None:
 def test_every_option_of_conf_passes_the_schema(group: str, option: str) -> None:
     extra = ["target.root=/photos"] if option == "image_folder" else []
     found = settings(f"{group}={option}", *extra)
-    if group not in ("train", "sweep", "experiment"):
+    if group not in ("train", "sweep", "features", "experiment"):
         assert getattr(found, group).name == option
 
 
@@ -291,7 +301,12 @@ def test_a_study_without_a_name_is_called_after_source_and_target() -> None:
 
 def test_what_changes_only_how_a_trial_runs_is_no_part_of_the_question() -> None:
     base = settings().question()
-    changed = ("train.num_workers=3", "train.accelerator=cpu", "source.cache_dir=x")
+    changed = (
+        "train.num_workers=3",
+        "train.accelerator=cpu",
+        "source.cache_dir=x",
+        "features.budget_gb=0",
+    )
     assert base == settings(*changed, "output_dir=/elsewhere", "sweep.n_trials=3").question()
     assert base != settings("train.epochs=3").question()
     assert base != settings("target.split_seed=3").question()

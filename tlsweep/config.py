@@ -257,6 +257,13 @@ class NoRecord(_Section):
     name: Literal["none"]
 
 
+class FeaturesSettings(_Section):
+    """conf/features/*.yaml."""
+
+    budget_gb: Annotated[float, Field(ge=0), BeforeValidator(_not_a_switch)]
+    cache_dir: str | None
+
+
 class TrialIdentity(_Section):
     """Which trial of which study a job is."""
 
@@ -277,6 +284,7 @@ class Settings(_Section):
     schedule: Annotated[ConstantSchedule | PhasedSchedule, Field(discriminator="name")]
     train: TrainSettings
     sweep: SweepSettings
+    features: FeaturesSettings
     record: Annotated[MlflowRecord | NoRecord, Field(discriminator="name")]
     study: PosixName | None
     output_dir: Annotated[str, BeforeValidator(_folder)]

@@ -35,7 +35,17 @@ def test_help_answers_in_under_a_second(tlsweep: Run) -> None:
     done = tlsweep("--help")
     assert done.returncode == 0
     assert time.monotonic() - began < 1.0
-    for word in ("source", "target", "plan", "schedule", "train", "sweep", "record", "experiment"):
+    for word in (
+        "source",
+        "target",
+        "plan",
+        "schedule",
+        "train",
+        "sweep",
+        "features",
+        "record",
+        "experiment",
+    ):
         assert f"  {word} " in done.stdout
 
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlsweep.files import cache_folder, make_folder, write_whole
 from tlsweep.source.base import Progress, Source
-from tlsweep.source.cache import cache_folder, make_folder, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,6 +45,16 @@ class GlyphSource(Source):
         self.accuracy = pretrained.accuracy
         self.seconds = pretrained.seconds
 
+    def sample(self, n: int, seed: int) -> Tensor:
+        """``n`` renderings of random letters: normalised float32 [n, 1, 32, 32]."""
+        import torch
+
+        from tlsweep.source.glyph_images import draw_sheets, render
+        from tlsweep.source.glyph_pretraining import Recipe
+
+        generator = torch.Generator().manual_seed(seed)
+        return render(draw_sheets(), n, Recipe().warp, generator)[0]
+
     def _build(self) -> nn.Module:
         from tlsweep.source.glyph_images import LETTERS
         from tlsweep.source.glyph_network import GlyphNetwork
@@ -73,7 +83,7 @@ def open(  # noqa: A001  (always called as glyphs.open)
 ) -> GlyphSource:
     """The glyph source from the cache; pre-trained first if the cache has none made this way.
 
-    cache_dir: default as cache.cache_folder; recipe: how to pre-train, default Recipe(). Two
+    cache_dir: default as files.cache_folder; recipe: how to pre-train, default Recipe(). Two
     processes that open it at the same moment train once: the second waits for the first. Raises
     Refusal where the cache cannot be written to.
     """

@@ -1,0 +1,107 @@
+"""What a trial trains on changes how long it takes, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tlsweep import inputs
+from tlsweep.config import Settings
+from tlsweep.cut import section
+from tlsweep.question import open_question
+from tlsweep.terms import Split
+from tlsweep.train.head import pool
+from tlsweep.train.loading import in_batches
+from tlsweep.train.network import channels_last
+from tlsweep.trial import train_plan
+
+Make = Callable[..., Settings]
+PLANS = {
+    "suffix tuned": ("plan=last_layers", "plan.freeze=3"),
+    "suffix fresh": ("plan=transfer", "plan.keep=4"),
+    "thawed by and by": ("plan=last_layers", "plan.freeze=2", "schedule=gradual"),
+    "mlp on frozen blocks": ("plan=truncate", "plan.keep=4", "train.head=mlp"),
+    "random below": ("plan=transfer", "plan.keep=2", "plan.weights=random"),
+}
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=list(PLANS))
+def test_a_trial_ends_the_same_with_the_store_and_without(
+    settings: Make, plan: tuple[str, ...]
+) -> None:
+    """The tolerance is that of the rounding in convolutions over other batches."""
+    stored = train_plan(settings(*plan), None)
+    again = train_plan(settings(*plan), None)
+    computed = train_plan(settings(*plan, "features.budget_gb=0"), None)
+    assert again.history == stored.history
+    for ours, theirs in zip(stored.history, computed.history, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
+    assert np.array_equal(stored.predictions[Split.SELECT], computed.predictions[Split.SELECT])
+
+
+@pytest.mark.parametrize("split", [Split.FIT, Split.SELECT])
+def test_stored_features_equal_each_cut_points_own_prefix_bit_for_bit(
+    settings: Make, split: Split
+) -> None:
+    asked = settings()
+    question = open_question(asked)
+    indices = range(len(question.cuts))
+    model = question.source.model().to(memory_format=torch.channels_last)
+    for index, z_nd in zip(indices, inputs.pooled(question, split, asked, indices), strict=True):
+        prefix, cut = section(model, question.cuts, 0, index), question.cuts[index]
+        with torch.no_grad():
+            alone = [
+                pool(prefix(channels_last(x)), cut.channel_dim, question.grid(index, asked.train))
+                for x, _ in in_batches(question.images(split), asked.train)
+            ]
+        assert torch.equal(torch.cat(alone), z_nd), cut.name
+
+
+def test_another_target_source_or_rule_is_never_answered_from_the_store(settings: Make) -> None:
+    def digest(*overrides: str, index: int = 3, seed: int | None = None) -> str:
+        asked = settings(*overrides)
+        spec = inputs._spec(open_question(asked), Split.FIT, asked, index, seed, pooling=True)
+        return spec.key.digest
+
+    same = digest()
+    assert same == digest("train.lr=0.5", "seed=4", "study=other")
+    others = [
+        digest("target.fit_size=61"),
+        digest("target.split_seed=1"),
+        digest("source.image_size=40"),
+        digest("train.pool=1"),
+        digest("train.precision=bf16-mixed"),
+        digest(index=2),
+        digest(seed=0),
+        digest(seed=1),
+    ]
+    assert len({same, *others}) == 1 + len(others)
+
+
+def test_a_full_budget_leaves_a_trial_to_its_images(settings: Make) -> None:
+    asked = settings("plan=last_layers", "plan.freeze=3", "features.budget_gb=0.00001")
+    question = open_question(asked)
+    start = inputs.start_of(
+        question, question.plan(asked.plan), asked, 3, [Split.FIT, Split.SELECT]
+    )
+    assert start.index == 0
+    assert "not worth" in start.why or "could not" in start.why
+
+
+def test_a_damaged_entry_is_computed_again(
+    settings: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = settings()
+    question = open_question(asked)
+    before = [z.clone() for z in inputs.pooled(question, Split.FIT, asked, [2])]
+    (data,) = tmp_path.rglob("data.bin")
+    content = bytearray(data.read_bytes())
+    content[100] ^= 1
+    data.write_bytes(content)
+    after = inputs.pooled(question, Split.FIT, asked, [2])
+    assert torch.equal(before[0], after[0])
+    assert "damaged" in capsys.readouterr().out

@@ -1,0 +1,122 @@
+"""A survey finds at once what each frozen plan finds alone, and its findings guide the search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tlsweep import surveyor
+from tlsweep.config import Settings
+from tlsweep.probe import fit_probe
+from tlsweep.question import open_question
+from tlsweep.survey.rows import Findings, Row
+from tlsweep.terms import Split
+
+Make = Callable[..., Settings]
+
+
+def silent(done: int, total: int, text: str) -> None:
+    assert 0 <= done <= total, text
+
+
+def found(settings: Settings) -> tuple[Findings, surveyor.Hits]:
+    return surveyor.survey(open_question(settings), settings, silent)
+
+
+def test_there_is_a_row_for_every_head(settings: Make) -> None:
+    asked = settings("sweep.survey.fit_shares=[0.5]", "sweep.survey.seeds=2")
+    findings, hits = found(asked)
+    cuts = len(open_question(asked).cuts)
+    assert len(findings.rows) == cuts * 4 * (1 + 2) * 2  # penalties, subsets, source and random
+    assert {row.fit_size for row in findings.rows} == {60, 30}
+    assert {(row.fit_size, row.seed) for row in findings.rows} == {(60, 0), (30, 0), (30, 1)}
+    assert set(hits) == {(w, i) for w in ("source", "random") for i in range(cuts)}
+    for weights in ("source", "random"):
+        for index, row in findings.best(weights).items():
+            assert row.score == pytest.approx(float(np.mean(hits[weights, index])))
+
+
+@pytest.mark.parametrize("probe", ["logistic", "ridge"])
+def test_the_best_head_of_a_cut_point_scores_as_its_plan_alone(settings: Make, probe: str) -> None:
+    findings, hits = found(settings(f"train.probe={probe}"))
+    for index in (0, 2, max(findings.best())):
+        for weights, plan in (("source", "truncate"), ("random", "random_features")):
+            row = findings.best(weights)[index]
+            alone = settings(
+                f"plan={plan}", f"plan.keep={index}", f"train.probe={probe}",
+                f"train.probe_penalty={row.regularisation}",
+            )  # fmt: skip
+            question = open_question(alone)
+            plan_ = question.plan(alone.plan)
+            metrics, predicted = fit_probe(question, plan_, alone, [Split.SELECT])
+            right = predicted[Split.SELECT] == question.target.labels[question.partition.select]
+            # heads that are fitted together stop elsewhere within the same distance of the optimum
+            assert np.mean(right != hits[weights, index]) <= 0.01
+            assert metrics["select_accuracy"] == pytest.approx(row.score, abs=0.01)
+
+
+def test_transferability_scores_stand_beside_every_cut_point(settings: Make) -> None:
+    findings, _ = found(settings("sweep.survey.random=false"))
+    assert [t["index"] for t in findings.transfer] == sorted(findings.best())
+    assert all(isinstance(t["log_me"], float) for t in findings.transfer)
+    assert findings.transfer[0]["cka_below"] is None
+    assert findings.transfer[-1]["leep"] < 0  # the source has a classifier
+    assert findings.transfer[-1]["frechet"] is None  # and no images of its own at hand
+
+
+def test_a_second_survey_passes_no_image_through_the_source(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = found(settings())
+    monkeypatch.setattr("tlsweep.inputs._pass", lambda *_, **__: pytest.fail("computed again"))
+    second, _ = found(settings())
+    assert second.rows == first.rows
+
+
+def test_without_a_store_the_survey_finds_the_same(settings: Make, tmp_path: Path) -> None:
+    stored, _ = found(settings())
+    assert list(tmp_path.rglob("data.bin"))
+    computed, _ = found(settings("features.budget_gb=0"))
+    assert computed.rows == stored.rows
+
+
+# ------------------------------------------------------------------ what counts as a trial
+ROW = Row("block", 0, "source", "logistic", 0.01, 60, 0, 0.0)
+
+
+def findings_of(scores: list[float]) -> Findings:
+    rows = [replace(ROW, cut=f"c{i}", index=i, score=score) for i, score in enumerate(scores)]
+    random = [replace(row, weights="random", score=0.1) for row in rows]
+    return Findings((*rows, *random), (), 1.0)
+
+
+def test_all_cut_points_enter_where_there_is_room_best_first() -> None:
+    plans = surveyor._frozen_plans(findings_of([0.5, 0.9, 0.7]), room=10)
+    assert [plan[1] for plan in plans] == [
+        "plan.keep=c1", "plan.keep=c2", "plan.keep=c0", "plan.keep=c1",
+    ]  # fmt: skip
+    assert plans[-1][0] == "plan=random_features"
+
+
+@pytest.mark.parametrize("room", [2, 3, 4])
+def test_where_room_is_short_the_best_and_the_last_enter(room: int) -> None:
+    plans = surveyor._frozen_plans(findings_of([0.5, 0.9, 0.7, 0.8, 0.3]), room)
+    assert len(plans) == room
+    kept = [plan[1] for plan in plans if plan[0] == "plan=truncate"]
+    assert kept[0] == "plan.keep=c1"
+    assert room == 2 or "plan.keep=c4" in kept
+
+
+def test_of_equal_heads_the_most_penalised_and_of_equal_cut_points_the_lowest_leads() -> None:
+    rows = [
+        replace(ROW, cut=f"c{i}", index=i, score=0.5, regularisation=penalty)
+        for i in range(2)
+        for penalty in (1e-3, 1e-1, 1e-2)
+    ]
+    findings = Findings(tuple(rows), (), 1.0)
+    assert findings.ranking() == [0, 1]
+    assert {row.regularisation for row in findings.best().values()} == {1e-1}
