@@ -111,7 +111,7 @@ def _print(store: Store, done: dict[str, Any], form: str) -> None:
         *_done_lines(done),
         f"folder {store.folder}",
     ]
-    screen.console.print(cache_table([_row(entry) for entry in entries], "\n".join(lines)))
+    screen.console.print(cache_table(_rows(entries), "\n".join(lines)))
 
 
 def _done_lines(done: dict[str, Any]) -> list[str]:
@@ -141,19 +141,35 @@ def _facts(entry: Kept) -> dict[str, Any]:
     }
 
 
-def _row(entry: Kept) -> dict[str, Any]:
+def _rows(entries: Sequence[Kept]) -> list[dict[str, str]]:
+    """A line for all that one source made of one split, the most recently used first."""
+    groups: dict[tuple[str, ...], list[Kept]] = {}
+    for entry in entries:
+        groups.setdefault(_origin(entry), []).append(entry)
+    return [
+        {
+            "source": source,
+            "target": target,
+            "images": images,
+            "cut points": _span([e.meta.key.fields["cut"] for e in group if e.meta]),
+            "size": size_text(sum(e.nbytes for e in group)),
+            "last used": _time(max(e.used for e in group)),
+        }
+        for (source, target, images), group in groups.items()
+    ]
+
+
+def _origin(entry: Kept) -> tuple[str, str, str]:
     meta = entry.meta
-    named = {**meta.key.fields, **meta.about} if meta else {}
-    split = named.get("split", "")
-    return {
-        "entry": entry.digest[:12],
-        "source": str(named.get("source", "damaged"))[:24],
-        "cut point": named.get("cut", ""),
-        "target": str(named.get("target", ""))[:24],
-        "rows": f"{split} {meta.shape[0]:,}".strip() if meta else "",
-        "size": size_text(entry.nbytes),
-        "last used": _time(entry.used),
-    }
+    if meta is None:
+        return "damaged", "", ""
+    named = {**meta.key.fields, **meta.about}
+    images = f"{meta.shape[0]:,} {meta.about.get('split', '')}".strip()
+    return str(named["source"]), str(named["target"]), images
+
+
+def _span(cuts: Sequence[str]) -> str:
+    return cuts[0] if len(cuts) == 1 else str(len(cuts))
 
 
 def _time(seconds: float) -> str:

@@ -169,18 +169,18 @@ def _found(s: Session) -> tuple[Findings, Hits]:
     return findings, hits
 
 
-def guide(s: Session, ledger: Ledger, findings: Findings, where: Space, free: bool) -> Space:
+def guide(s: Session, ledger: Ledger, findings: Findings, where: Space) -> Space:
     """Let the survey's ranking say where tuned plans are looked for.
 
     The search keeps the ``sweep.explore`` share of the cut points that score best frozen, and the
-    last one, and first tries the two best. free: whether the cut points searched are the config's
-    own; those that a user lists are all searched.
+    last one, and first tries the two best. Where sweep.params names some cut points, rather than
+    all, those are all searched.
     """
     names, ranking = s.question.cuts.names, findings.ranking()
     most = math.ceil(s.settings.sweep.explore * len(ranking))
     if ledger.recall("open") is None:  # a search goes on among the cut points it began with
         ledger.remember("open", [names[i] for i in {*ranking[:most], s.question.cuts.n_blocks}])
-    if free and set(names) <= set(where.listed(KEEP)):
+    if set(names) <= set(where.listed(KEEP)):
         where = where.narrowed(KEEP, ledger.recall("open"))
     best = [names[i] for i in ranking if i > 0 and names[i] in where.listed(KEEP)]
     tuned = {"plan": TUNED} if TUNED in where.listed("plan") else {}
@@ -198,9 +198,11 @@ def _frozen_plans(findings: Findings, room: int) -> list[tuple[str, ...]]:
     last, random = max(order), findings.best("random")
     above_input = [i for i in order if i > 0]
     plans = [_overrides("random_features", random[above_input[0]])] if random else []
-    wanted = list(dict.fromkeys([order[0], last, *order]))[: max(1, room - len(plans))]
+    plans = plans[: max(0, room - 1)]
+    wanted = list(dict.fromkeys([order[0], last, *order]))[: room - len(plans)]
     return [*(_overrides("truncate", best[i]) for i in order if i in wanted), *plans]
 
 
 def _overrides(plan: str, row: Row) -> tuple[str, ...]:
-    return f"plan={plan}", f"plan.keep={row.cut}", f"train.probe_penalty={row.regularisation}"
+    penalty = f"train.probe_penalty={row.regularisation}"
+    return f"plan={plan}", f"plan.keep={row.cut}", "train.head=linear", penalty

@@ -62,11 +62,12 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict | Findings:
     searched = s.ledger(name, {"space": where.fingerprint(), **s.facts()})
     confirmed = s.ledger(f"{name}.confirm", s.facts())
     with s.recorded(searched, confirmed):
-        if "survey" in stages:
+        # lists on the command line are the whole search space: nothing is tried beside them
+        if "survey" in stages and not (listed and "search" in stages):
             findings = enter_survey(s, searched, room=_room(s, first))
             if "search" not in stages:
                 return _show(s, findings)
-            where = guide(s, searched, findings, where, free=not listed)
+            where = guide(s, searched, findings, where)
         _search(s, searched, where, first)
         _confirm(s, searched, confirmed)
         verdict = _conclude(s, searched, confirmed)

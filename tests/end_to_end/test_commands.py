@@ -63,7 +63,7 @@ def test_two_devices_leave_one_run_with_the_scores_of_one_device(
     tlsweep: Run, tmp_path: Path
 ) -> None:
     """A frozen source: its BatchNorm is in eval mode, so halving the batch changes no number."""
-    common = ("plan=truncate", "plan.keep=block3", "train.epochs=3", "record.experiment=tlsweep")
+    common = ("plan=truncate", "plan.keep=block3", "train.head=mlp", "train.epochs=3")
     alone = tlsweep(*common)
     both = tlsweep(*common, "train.devices=2", "train.strategy=ddp", "train.accelerator=cpu")
     assert alone.returncode == both.returncode == 0, both.stderr
@@ -118,7 +118,7 @@ def test_a_grid_may_list_what_a_source_or_target_cannot_do_without(
 
 
 def test_a_run_resumes_from_its_own_checkpoint_and_no_other(tlsweep: Run, tmp_path: Path) -> None:
-    common = ("plan=truncate", "plan.keep=block3", "train.epochs=2", "train.resume=true")
+    common = ("plan=truncate_tuned", "plan.keep=block3", "train.epochs=2", "train.resume=true")
     for seed in ("seed=0", "seed=1"):
         assert tlsweep(*common, seed).returncode == 0
     first, second = histories(tmp_path / "outputs")

@@ -26,10 +26,10 @@ def test_ants_and_bees_get_a_verdict_from_an_imagenet_checkpoint(
     root = next(p.parent for p in (tmp_path / "hymenoptera").rglob("train"))
     done = tlsweep(
         "-m", "study=ants_and_bees", "source=torchvision", "source.model=mobilenet_v2",
-        f"source.checkpoint={WEIGHTS}", "source.image_size=96", "target=image_folder",
-        f"target.root={root}", "train.epochs=2", "train.lr=1e-3", "sweep.n_trials=4",
-        "sweep.fixed=[{plan: truncate, plan.keep: '0.25,1.0'}]", "sweep.confirm.top=2",
-        "sweep.confirm.seeds=2", "sweep.confirm.curve=false",
+        f"source.checkpoint={WEIGHTS}", "source.image_size=128", "target=image_folder",
+        f"target.root={root}", "train.epochs=1", "train.lr=1e-3", "sweep.n_trials=6",
+        "sweep.fixed=[]", "sweep.confirm.top=2", "sweep.confirm.seeds=2",
+        "sweep.confirm.curve=false",
         "sweep.confirm.controls=[feature_extractor,random_features]",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -18,6 +18,7 @@ from mlflow.tracking import MlflowClient
 from short_sweep import SHORT, Run
 
 STUDY = "glyphs_to_digits"
+ENDS = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
 
 
 def trials(output: Path, study: str = STUDY) -> list[optuna.trial.FrozenTrial]:
@@ -26,8 +27,7 @@ def trials(output: Path, study: str = STUDY) -> list[optuna.trial.FrozenTrial]:
 
 
 def counted(output: Path) -> list[optuna.trial.FrozenTrial]:
-    ends = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    return [t for t in trials(output) if t.state in ends]
+    return [t for t in trials(output) if t.state in ENDS]
 
 
 def runs(output: Path) -> list[Any]:
@@ -191,7 +191,7 @@ def test_a_sweep_killed_again_and_again_ends_with_its_trials_each_once(
     assert max(Counter(retried).values(), default=1) == 1
     by_number = {t.number: t for t in trials(output)}
     for trial in by_number.values():
-        if "retry_of" in trial.user_attrs:
+        if "retry_of" in trial.user_attrs and trial.state in ENDS:
             assert trial.params == by_number[trial.user_attrs["retry_of"]].params
     children = [r for r in runs(output) if "mlflow.parentRunId" in r.data.tags]
     assert not [r for r in children if r.info.status == "RUNNING"]
@@ -241,4 +241,38 @@ def test_ctrl_c_keeps_finished_trials_and_marks_the_open_one(
     assert [t.user_attrs["reason"] for t in trials(output) if "reason" in t.user_attrs] == [
         "interrupted"
     ]
-    assert {r.info.status for r in runs(output)} == {"KILLED"}
+    trained = [r for r in runs(output) if r.data.params["stage"] != "survey"]
+    assert {r.info.status for r in trained} == {"KILLED"}
+
+
+# ---------------------------------------------------------------------- the survey
+def test_a_survey_alone_answers_every_cut_point_and_trains_nothing(
+    tlsweep: Run, tmp_path: Path
+) -> None:
+    done = tlsweep("-m", "sweep.stages=[survey]", "target.fit_size=60", "sweep.survey.random=false")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "frozen blocks, accuracy on the select split" in done.stdout
+    found = json.loads((tmp_path / "outputs" / STUDY / "survey.json").read_text())
+    assert {row["index"] for row in found["rows"]} == set(range(9))
+    wanted = {"cut", "index", "head", "regularisation", "fit_size", "seed", "score"}
+    assert all(wanted <= set(row) for row in found["rows"])
+    assert all(isinstance(cut["frechet"], float) for cut in found["transfer"])
+    assert not (tmp_path / "outputs" / STUDY / "verdict.json").exists()
+    assert {t.user_attrs["facts"]["state"] for t in trials(tmp_path / "outputs")} == {"frozen"}
+
+
+def test_the_surveys_best_heads_are_trials_and_lead_the_search(finished: tuple[Path, str]) -> None:
+    found = json.loads((finished[0] / STUDY / "survey.json").read_text())
+    scores = {row["cut"]: 0.0 for row in found["rows"]}
+    for row in found["rows"]:
+        if row["weights"] == "source":
+            scores[row["cut"]] = max(scores[row["cut"]], row["score"])
+    entered = [t for t in trials(finished[0]) if t.user_attrs.get("seconds") == 0.0]
+    assert entered
+    for trial in entered:
+        facts = trial.user_attrs["facts"]
+        if not facts["random_weights"]:
+            assert trial.value == scores[facts["keep_name"]]
+    best = max(scores.values())
+    tuned = [t for t in counted(finished[0]) if t.user_attrs["facts"]["plan"] == "truncate_tuned"]
+    assert scores[tuned[0].user_attrs["facts"]["keep_name"]] == best

@@ -58,9 +58,9 @@ def test_entries_are_listed_with_the_last_used_first_and_their_sum(
     lines = cache().splitlines()
     assert lines[0].strip() == "stored activations"
     later, earlier = (line for line in lines if line.startswith("│"))
-    for text in (key("block2").digest[:12], "glyphs", "block2", "digits", "fit 2,000", "31.2 kB"):
+    for text in ("glyphs", "block2", "digits", "2,000 fit", "31.2 kB"):
         assert text in later
-    for text in (key("block1").digest[:12], "5f1d", "block1", "77aa", "50", "2001-09-09"):
+    for text in ("5f1d", "block1", "77aa", "50", "2001-09-09"):
         assert text in earlier
     assert lines[-2].startswith("2 entries, 3")
     assert lines[-2].endswith("; features.budget_gb allows 10.0 GB")

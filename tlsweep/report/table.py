@@ -118,11 +118,12 @@ def cuts_table(title: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def cache_table(rows: Sequence[Mapping[str, Any]], after: str) -> RenderableType:
-    """The entries of the activation store, and lines that sum them up."""
+    """What the activation store holds, and lines that sum it up."""
     table = Table(title="stored activations", title_justify="left")
-    columns = ("entry", "source", "cut point", "target", "rows", "size", "last used")
+    columns = ("source", "target", "images", "cut points", "size", "last used")
     for name in columns:
-        table.add_column(name, justify="right" if name in ("rows", "size") else "left")
+        right = name in ("images", "cut points", "size")
+        table.add_column(name, justify="right" if right else "left")
     for row in rows:
         table.add_row(*(Text(str(row[name])) for name in columns))
     return Group(table, Text(after))
