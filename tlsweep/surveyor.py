@@ -125,7 +125,7 @@ def _heads(
             regularisation=penalty,
             fit_size=draws.sizes[s],
             seed=draws.seeds[s],
-            score=float(right.float().mean()),
+            score=float(right.double().mean()),
         )
         for (penalty, s), right in zip(places, right_hn, strict=True)
     ]
