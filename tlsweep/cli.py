@@ -28,6 +28,8 @@ tlsweep: how much of a pre-trained model should I keep for my task?
                                           train exactly these six (lists are a grid)
   python -m tlsweep -m sweep=tpe plan.keep=2,3,4 'train.lr=interval(1e-4,1e-2)'
                                           the whole sweep, over this search space
+  python -m tlsweep -m 'sweep.stages=[survey]'
+                                          every cut point, frozen, from one pass over the data
   python -m tlsweep cuts source=torchvision source.model=resnet50
                                           where that model can be cut, and what each prefix costs
                                           (format=json for JSON, level=fine for every place)

@@ -31,17 +31,22 @@ def pooled(
     settings: Settings,
     indices: Sequence[int],
     seed: int | None = SOURCE,
+    said: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Tensor]:
     """Pooled activations of a split's images at some cut points: float32 [images, features] each.
 
     One pass over the images for all that is not stored yet. indices: of the cut points, ascending;
-    seed: draws random weights in place of the source's.
+    seed: draws random weights in place of the source's; said: told (images done, all of them).
     """
     import torch
 
     def compute(places: Sequence[int]) -> Iterator[list[Tensor]]:
-        wanted = tuple(indices[place] for place in places)
-        return _pass(question, split, settings.train, wanted, seed, pooling=True)
+        wanted, total = tuple(indices[place] for place in places), len(question.partition[split])
+        done = 0
+        for batch in _pass(question, split, settings.train, wanted, seed, pooling=True):
+            done += len(batch[0])
+            said(done, total)
+            yield batch
 
     specs = [_spec(question, split, settings, index, seed, pooling=True) for index in indices]
     found = _through(store_of(settings.features), specs, compute)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SURVEY_FILE = "survey.json"
 SAMPLED = 500  # of the source's own images, for Frechet distances
 KEEP, TUNED = "plan.keep", "truncate_tuned"
+Say = Callable[[int, int, str], None]
 Hits = dict[tuple[str, int], Any]  # (weights, cut index) to which select images are right
 
 
@@ -41,9 +42,7 @@ class _Draws:
     subsets_sn: Tensor
 
 
-def survey(
-    question: Question, settings: Settings, say: Callable[[int, int, str], None]
-) -> tuple[Findings, Hits]:
+def survey(question: Question, settings: Settings, say: Say) -> tuple[Findings, Hits]:
     """Fit heads on every cut point, all penalties and shares of the fit split at once.
 
     say: told (done, total, what). Returns what was found, and what the best head on the whole fit
@@ -60,9 +59,15 @@ def survey(
         passes["random"] = settings.seed
     total = len(passes) * len(indices)
     for weights, seed in passes.items():
-        say(len(hits), total, f"survey: one pass, {weights} weights")
         z_fit, z_select = (
-            inputs.pooled(question, split, settings, list(indices), seed)
+            inputs.pooled(
+                question,
+                split,
+                settings,
+                indices,
+                seed,
+                _passing(say, f"{weights} weights, {split}"),
+            )
             for split in (Split.FIT, Split.SELECT)
         )
         for index in indices:
@@ -74,6 +79,10 @@ def survey(
         if seed is inputs.SOURCE:
             transfer = _transfer(question, settings, z_fit)
     return Findings(tuple(rows), tuple(transfer), round(time.monotonic() - began, 3)), hits
+
+
+def _passing(say: Say, what: str) -> Callable[[int, int], None]:
+    return lambda done, total: say(done, total, f"survey: one pass, {what} split")
 
 
 def _merit(row: Row, draws: _Draws) -> tuple[bool, float, float]:

@@ -228,8 +228,9 @@ def trial_name(settings: Settings, facts: dict[str, Any]) -> str:
 
 
 def _params(settings: Settings, facts: dict[str, Any]) -> dict[str, str | int | float | bool]:
-    train = settings.train
+    train, penalty = settings.train, facts["probe_penalty"]
     return {
+        **({} if penalty is None else {"probe_penalty": penalty}),
         "source": settings.source.label,
         "target": settings.target.label,
         "plan": facts["plan"],
