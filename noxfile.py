@@ -68,3 +68,10 @@ def tests(session: nox.Session) -> None:
 def zoo(session: nox.Session) -> None:
     """Every cut point of every torchvision classification model (minutes)."""
     _run(session, "pytest", "-m", "zoo", "-s", *session.posargs)  # -s: it prints its count
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Ratios to what people use today, in tables (a quarter of an hour)."""
+    _run(session, "pip", "install", "--quiet", "-e", ".[bench]")
+    session.run(str(PYTHON), "tests/benchmarks", *session.posargs, external=True)

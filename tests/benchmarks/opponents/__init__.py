@@ -1,0 +1,1 @@
+"""What people use today, each as a competent user writes it. One opponent, one file."""

@@ -1,0 +1,32 @@
+"""The sections of the benchmark, on the tasks that they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from effort import Effort
+from frozen_sweep import frozen_sweep
+from memory import memory
+from table import Table
+from tasks import open_tasks
+from tuned_trials import tuned_trials
+
+
+def measure(
+    sections: Sequence[str],
+    names: Sequence[str],
+    real: Path | None,
+    effort: Effort,
+    say: Callable[[str], None],
+) -> list[Table]:
+    """A table a section and task; tuned trials and memory on the first task alone."""
+    tables = []
+    with open_tasks(names, real, effort.fit_size) as tasks:
+        if "frozen" in sections:
+            tables += [frozen_sweep(task, effort, say) for task in tasks]
+        if "tuned" in sections:
+            tables.append(tuned_trials(tasks[0], effort, say))
+        if "memory" in sections:
+            tables.append(memory(tasks[0], effort, say))
+    return tables
