@@ -153,8 +153,8 @@ def _spec(
 ) -> Spec:
     import torch
 
-    from tlsweep.train.fit import device_of
     from tlsweep.train.head import pool
+    from tlsweep.train.loading import device_of
 
     source, target, rows = question.source, question.target, question.partition[split]
     cut, grid = question.cuts[index], question.grid(index, settings.train)
@@ -186,8 +186,7 @@ def _pass(
     pooling: bool,
 ) -> Iterator[list[Tensor]]:
     from tlsweep.survey.taps import Taps
-    from tlsweep.train.fit import device_of
-    from tlsweep.train.loading import in_batches
+    from tlsweep.train.loading import device_of, in_batches
 
     device = device_of(train)
     model: nn.Module = question.source.model() if seed is SOURCE else question.source.fresh(seed)

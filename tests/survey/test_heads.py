@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tlsweep.survey.lbfgs import minimise
-from tlsweep.survey.logistic import GAP, fit_logistic
+from tlsweep.survey.logistic import fit_logistic
 from tlsweep.survey.ridge import fit_ridge, one_hot
 
 PENALTIES = [1e-4, 1e-3, 1e-2, 1e-1]
@@ -55,7 +55,7 @@ def test_each_head_reaches_scikit_learns_optimum(
     )
     ours = objective(z, y, heads.weight[i], heads.bias[i], penalty)
     assert heads.converged[i]
-    assert -1e-6 < ours - best < GAP + 1e-6
+    assert -1e-6 < ours - best < 5e-4  # nats; GAP is an estimate of it
 
 
 def test_heads_that_share_their_evaluations_equal_heads_alone(
@@ -64,15 +64,15 @@ def test_heads_that_share_their_evaluations_equal_heads_alone(
     z, y = digits[0][:300], digits[1][:300]
     subsets = torch.ones(2, 300)
     subsets[1, 100:] = 0
-    together = fit_logistic(z, y, 10, PENALTIES, subsets, gap=1e-7)
+    together = fit_logistic(z, y, 10, PENALTIES, subsets, gap=1e-8)
     for i, penalty in enumerate(PENALTIES):
         for s in range(2):
             rows = subsets[s] > 0
-            alone = fit_logistic(z[rows], y[rows], 10, [penalty], gap=1e-7)
+            alone = fit_logistic(z[rows], y[rows], 10, [penalty], gap=1e-8)
             shared = together.weight[2 * i + s], together.bias[2 * i + s]
             a = objective(z[rows], y[rows], *shared, penalty)
             b = objective(z[rows], y[rows], alone.weight[0], alone.bias[0], penalty)
-            assert a == pytest.approx(b, abs=1e-6)
+            assert a == pytest.approx(b, abs=1e-5)
 
 
 def test_the_size_of_a_chunk_changes_nothing(
@@ -102,9 +102,7 @@ def test_lbfgs_finds_the_minima_of_quadratics_of_any_condition() -> None:
         return (scales[which] * off.square()).sum(1) / 2, scales[which] * off
 
     start = torch.zeros(5, 12).double()
-    found = minimise(
-        quadratics, start, torch.ones(5, 12).double(), tolerance_h=torch.full((5,), 1e-6)
-    )
+    found = minimise(quadratics, start, torch.ones(5, 12).double(), gap=1e-14)
     assert found.converged.all()
     assert torch.allclose(found.points, centres, atol=1e-5)
 

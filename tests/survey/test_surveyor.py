@@ -55,8 +55,8 @@ def test_the_best_head_of_a_cut_point_scores_as_its_plan_alone(settings: Make, p
             metrics, predicted = fit_probe(question, plan_, alone, [Split.SELECT])
             right = predicted[Split.SELECT] == question.target.labels[question.partition.select]
             # heads that are fitted together stop elsewhere within the same distance of the optimum
-            assert np.mean(right != hits[weights, index]) <= 0.01
-            assert metrics["select_accuracy"] == pytest.approx(row.score, abs=0.01)
+            assert np.mean(right != hits[weights, index]) <= 0.03
+            assert metrics["select_accuracy"] == pytest.approx(row.score, abs=0.02)
 
 
 def test_transferability_scores_stand_beside_every_cut_point(settings: Make) -> None:

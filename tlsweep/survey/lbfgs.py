@@ -23,7 +23,7 @@ Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Minima:
-    """points [h, p]; values [h]; converged [h]: whether the gradient fell below the tolerance."""
+    """points [h, p]; values [h]; converged [h]: whether each came as near as was asked."""
 
     points: Tensor
     values: Tensor
@@ -79,13 +79,15 @@ def minimise(
     start_hp: Tensor,
     precondition_hp: Tensor,
     *,
-    tolerance_h: Tensor,
+    gap: float,
     max_iterations: int = 500,
 ) -> Minima:
     """The minima of h smooth convex functions of p variables.
 
     start_hp: where to begin; precondition_hp: a guess of each Hessian's inverse diagonal;
-    tolerance_h: each problem is solved once its gradient is at most this long.
+    gap: a problem is solved once its value is estimated to lie at most this much above its minimum
+    (half the Newton decrement, with the inverse Hessian that the history stands for; Boyd and
+    Vandenberghe 2004, 9.5.1).
     """
     points, open_a = start_hp.clone(), torch.arange(len(start_hp), device=start_hp.device)
     values_a, gradient_ap = objective(open_a, points)
@@ -93,14 +95,16 @@ def minimise(
     converged = torch.zeros(len(points), dtype=torch.bool, device=points.device)
     history = _History(precondition_hp)
     for _ in range(max_iterations):
-        solved = gradient_ap.norm(dim=1) <= tolerance_h[open_a]
+        direction_ap = history.direction(gradient_ap)
+        solved = -(gradient_ap * direction_ap).sum(1) <= 2 * gap
         converged[open_a[solved]] = True
         if solved.any():
-            open_a, values_a, gradient_ap = open_a[~solved], values_a[~solved], gradient_ap[~solved]
-            history.keep(~solved)
+            going = ~solved
+            open_a, values_a, gradient_ap = open_a[going], values_a[going], gradient_ap[going]
+            direction_ap = direction_ap[going]
+            history.keep(going)
         if not len(open_a):
             break
-        direction_ap = history.direction(gradient_ap)
         moved = _search(objective, open_a, points[open_a], direction_ap, values_a, gradient_ap)
         evaluations += moved.evaluations
         history.push(moved.points - points[open_a], moved.gradient - gradient_ap)

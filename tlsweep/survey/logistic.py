@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from tlsweep.survey.lbfgs import minimise
 
-GAP = 1e-4  # nats that a fitted head's objective may lie above its minimum
+GAP = 1e-5  # nats that a fitted head's objective is estimated to lie above its minimum
 SMALL = 30_000_000  # multiplications of one evaluation that one thread does in milliseconds
 CELLS = 8_000_000  # numbers that the logits of one chunk may have: memory does not grow with n
 
@@ -21,7 +21,7 @@ CELLS = 8_000_000  # numbers that the logits of one chunk may have: memory does 
 class Heads:
     """Fitted linear heads: weight [h, d, k] and bias [h, k], for standardised features.
 
-    converged [h]: whether each came within ``GAP`` of its minimum.
+    converged [h]: whether each was estimated within ``GAP`` of its minimum.
     """
 
     weight: Tensor
@@ -70,13 +70,8 @@ def fit_logistic(
         .repeat_interleave(len(shares_sn)),
     )  # fmt: skip
     start = torch.zeros(len(problem.penalty), (problem.r + 1) * n_classes, dtype=z_nd.dtype)
-    # a function whose curvature is at least the penalty lies |gradient|^2 / (2 * penalty) above
-    # its minimum at most
-    tolerance = (2 * gap * problem.penalty).sqrt()
     with _few_threads(z_nr.numel() * start.shape[0] * n_classes):
-        found = minimise(
-            problem, start.to(z_nd.device), problem.preconditioner(), tolerance_h=tolerance
-        )
+        found = minimise(problem, start.to(z_nd.device), problem.preconditioner(), gap=gap)
     solution = found.points.view(-1, problem.r + 1, n_classes)
     weight = torch.einsum("dr,hrk->hdk", basis_dr, solution[:, :-1])
     return Heads(weight, solution[:, -1], found.converged)

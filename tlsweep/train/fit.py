@@ -17,7 +17,7 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from tlsweep.config import TrainSettings
 from tlsweep.train.freeze import FreezeCallback
-from tlsweep.train.loading import Images, in_batches, loader
+from tlsweep.train.loading import Images, device_of, in_batches, loader
 from tlsweep.train.module import OnEpoch, PlanModule
 from tlsweep.train.network import PlanNetwork
 from tlsweep.train.sampling import EpochSampler, ShareSampler
@@ -117,12 +117,6 @@ def fit(
 def rank_of(train: TrainSettings) -> int:
     """This process's rank in its group; 0 for one device, whatever the environment says."""
     return int(os.environ.get("RANK", "0")) if train.devices > 1 else 0
-
-
-def device_of(train: TrainSettings) -> torch.device:
-    """Where this process computes."""
-    cuda = torch.cuda.is_available() and train.accelerator != "cpu"
-    return torch.device("cuda" if cuda else "cpu")
 
 
 @torch.no_grad()

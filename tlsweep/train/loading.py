@@ -31,6 +31,12 @@ class Rows(Images):
         return self.z[chosen], self.y[chosen]
 
 
+def device_of(train: TrainSettings) -> torch.device:
+    """Where this process computes."""
+    cuda = torch.cuda.is_available() and train.accelerator != "cpu"
+    return torch.device("cuda" if cuda else "cpu")
+
+
 def loader(images: Images, sampler: Any, train: TrainSettings) -> DataLoader[Any]:
     """A device's batches in the order of ``sampler``."""
     return DataLoader(
