@@ -50,6 +50,10 @@ def verdict_lines(verdict: Verdict, files: Sequence[Path], look: str) -> Rendera
         "kept of the source",
         f"{r.keep} of {r.n_blocks} blocks, {r.kept_parameters:,} parameters",
     )
+    best = verdict.best
+    if best["overrides"] != r.overrides:
+        score = with_interval(best["score"], best["interval"])
+        rows.add_row("best on select", f"{score}  {_plan_words(best['overrides'])}")
     for name, control in verdict.controls.items():
         rows.add_row(name.replace("_", " "), with_interval(control["score"], control["interval"]))
     for shortfall in verdict.shortfalls:
@@ -62,6 +66,10 @@ def verdict_lines(verdict: Verdict, files: Sequence[Path], look: str) -> Rendera
         after.append(f"\nmlflow   {look}")
     title = f"verdict: {verdict.study}"
     return Group(Panel(Group(Text(verdict.sentence + "\n"), rows), title=title), after)
+
+
+def _plan_words(overrides: Sequence[str]) -> str:
+    return " ".join(o for o in overrides if o.startswith(("plan=", "plan.")))
 
 
 def grid_table(trials: Sequence[TrialLike], hits: Path) -> RenderableType:

@@ -90,6 +90,7 @@ class Verdict:
     report_images: int
     select_images: int
     shortfalls: list[str]  # what was to be measured and was not, and why
+    best: dict[str, Any]  # the plan that did best on the select split, whatever it keeps
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -149,7 +150,23 @@ def reach(
         report_images=chosen.report_hits.shape[1],
         select_images=chosen.select_hits.shape[1],
         shortfalls=list(shortfalls),
+        best=_best(confirmed, confidence),
     )
+
+
+def _best(confirmed: Sequence[Confirmed], confidence: float) -> dict[str, Any]:
+    best = max(
+        (c for c in confirmed if c.candidate and c.report_hits is not None),
+        key=lambda c: float(c.select_hits.mean()),
+    )
+    assert best.report_hits is not None
+    own = accuracy_interval(best.report_hits, confidence)
+    return {
+        "overrides": list(best.overrides),
+        "keep_name": best.facts["keep_name"],
+        "score": own.score,
+        "interval": own.as_list(),
+    }
 
 
 def _best_rival(
