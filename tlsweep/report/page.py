@@ -6,7 +6,7 @@ import base64
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tlsweep.report.table import percent, with_interval
+from tlsweep.report.table import percent, plan_words, with_interval
 from tlsweep.verdict import Verdict
 
 
@@ -24,6 +24,7 @@ def page(verdict: Verdict, light: bytes, dark: bytes, config_yaml: str, look: st
         verdict=verdict,
         recommended=verdict.recommended,
         with_interval=with_interval,
+        plan_words=plan_words,
         light=base64.b64encode(light).decode(),
         dark=base64.b64encode(dark).decode(),
         config=config_yaml,

@@ -53,7 +53,7 @@ def verdict_lines(verdict: Verdict, files: Sequence[Path], look: str) -> Rendera
     best = verdict.best
     if best["overrides"] != r.overrides:
         score = with_interval(best["score"], best["interval"])
-        rows.add_row("best on select", f"{score}  {_plan_words(best['overrides'])}")
+        rows.add_row("best on select", f"{score}  {plan_words(best['overrides'])}")
     for name, control in verdict.controls.items():
         rows.add_row(name.replace("_", " "), with_interval(control["score"], control["interval"]))
     for shortfall in verdict.shortfalls:
@@ -68,7 +68,8 @@ def verdict_lines(verdict: Verdict, files: Sequence[Path], look: str) -> Rendera
     return Group(Panel(Group(Text(verdict.sentence + "\n"), rows), title=title), after)
 
 
-def _plan_words(overrides: Sequence[str]) -> str:
+def plan_words(overrides: Sequence[str]) -> str:
+    """Of a plan's overrides those that name it: ``plan=truncate plan.keep=block3``."""
     return " ".join(o for o in overrides if o.startswith(("plan=", "plan.")))
 
 
