@@ -121,7 +121,7 @@ class ImageFolderTarget(_Target):
 
     name: Literal["image_folder"]
     root: str
-    ram_gb: Annotated[float, Field(ge=0)]
+    ram_gb: Annotated[float, Field(gt=0)]
 
     @property
     def label(self) -> str:

@@ -55,7 +55,7 @@ def test_each_head_reaches_scikit_learns_optimum(
     )
     ours = objective(z, y, heads.weight[i], heads.bias[i], penalty)
     assert heads.converged[i]
-    assert -1e-6 < ours - best < 5e-4  # nats; GAP is an estimate of it
+    assert -1e-6 < ours - best < 1e-4  # nats; GAP is an estimate of it
 
 
 def test_heads_that_share_their_evaluations_equal_heads_alone(
@@ -79,9 +79,9 @@ def test_the_size_of_a_chunk_changes_nothing(
     digits: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     z, y = digits[0][:300], digits[1][:300]
-    whole = fit_logistic(z, y, 10, PENALTIES)
+    whole = fit_logistic(z, y, 10, PENALTIES[2:])
     monkeypatch.setattr("tlsweep.survey.logistic.CELLS", 40 * 37)
-    chunked = fit_logistic(z, y, 10, PENALTIES)
+    chunked = fit_logistic(z, y, 10, PENALTIES[2:])
     assert torch.allclose(whole.logits(z).softmax(2), chunked.logits(z).softmax(2), atol=1e-3)
     assert torch.equal(whole.predictions(z), whole.logits(z).argmax(2))
 

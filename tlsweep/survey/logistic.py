@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from tlsweep.survey.lbfgs import minimise
 
-GAP = 1e-5  # nats that a fitted head's objective is estimated to lie above its minimum
+GAP = 1e-6  # nats that a fitted head's objective is estimated to lie above its minimum
 SMALL = 30_000_000  # multiplications of one evaluation that one thread does in milliseconds
 CELLS = 8_000_000  # numbers that the logits of one chunk may have: memory does not grow with n
 
