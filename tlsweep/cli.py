@@ -26,8 +26,8 @@ tlsweep: how much of a pre-trained model should I keep for my task?
   python -m tlsweep                       train one plan once and print its scores
   python -m tlsweep -m plan.keep=2,3,4 seed=1,2
                                           train exactly these six (lists are a grid)
-  python -m tlsweep -m sweep=tpe plan.keep=2,3,4 'train.lr=interval(1e-4,1e-2)'
-                                          the whole sweep, over this search space
+  python -m tlsweep -m study=three sweep=tpe plan.keep=2,3,4 'train.lr=interval(1e-4,1e-2)'
+                                          search and verdict, over this search space
   python -m tlsweep -m 'sweep.stages=[survey]'
                                           every cut point, frozen, from one pass over the data
   python -m tlsweep cuts source=torchvision source.model=resnet50
@@ -35,7 +35,8 @@ tlsweep: how much of a pre-trained model should I keep for my task?
                                           (format=json for JSON, level=fine for every place)
   python -m tlsweep cache                 the stored activations; action=verify compares them with
                                           their checksums, action=prune budget_gb=5 evicts the
-                                          least recently used, action=clear all (format=json)
+                                          least recently used, action=clear every one;
+                                          format=json for JSON
 
 Groups (conf/GROUP/NAME.yaml; choose with GROUP=NAME):
   source      glyphs, torchvision         the model that the weights come from
@@ -145,13 +146,15 @@ def _print_trial(settings: Settings, result: TrialResult) -> None:
     from tlsweep import screen
 
     facts, last = result.facts, result.facts["history"][-1]
+    probe = facts["probe_penalty"] is not None
+    ended = "head at its optimum" if probe else f"after {len(facts['history'])} epochs"
     screen.console.print(
         f"{settings.study_name}  plan={facts['plan']}: blocks 0 to {facts['freeze']}"
         f" frozen, to {facts['keep']} kept ({facts['keep_name']}), to {facts['regrow']} in use,"
         f" of {facts['n_blocks']}\n"
         f"  accuracy  {100 * result.scores['select']:.1f} %  on the select split\n"
         f"  loss      {last['fit_loss']:.4f} fit, {last['select_loss']:.4f} select,"
-        f" after {len(facts['history'])} epochs\n"
+        f" {ended}\n"
         f"  trained   {facts['start']}\n"
         "  The report split stays unread: a sweep (-m) reads it once, for its verdict."
     )

@@ -126,11 +126,15 @@ def _open(_key: str, hidden: _Hidden) -> Question:
 def _plan(settings: PlanSettings, cuts: CutPoints) -> TransferPlan:
     faults: list[Refusal] = []
     index: dict[str, int] = {}
-    for name in ("freeze", "keep", "regrow"):
+    refused = set()  # plan.freeze and plan.regrow often follow plan.keep: said once
+    for name in ("keep", "freeze", "regrow"):
+        written = getattr(settings, name)
         try:
-            index[name] = cuts.resolve(getattr(settings, name), where=f"plan.{name}").index
+            index[name] = cuts.resolve(written, where=f"plan.{name}").index
         except Refusal as refusal:
-            faults.append(refusal)
+            if written not in refused:
+                faults.append(refusal)
+            refused.add(written)
     if faults:
         raise together(*faults)
     random = settings.weights == "random"
