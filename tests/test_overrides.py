@@ -106,7 +106,7 @@ def test_unknown_keys_are_told_beside_unknown_options() -> None:
         ["trial={study: s, storage: x, number: 1}"],
         ["sweep.fixed=[]", "sweep.confirm.controls=[scratch]"],
         ["sweep.confirm={top: 2}"],
-        ["study=null", "source.cache_dir=/tmp/x"],
+        ["study=null", "source.cache_dir=elsewhere"],
         ["target=image_folder", "target.root=/photos"],
     ],
 )

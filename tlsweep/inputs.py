@@ -272,4 +272,5 @@ def boundary(question: Question, settings: Settings, frozen: int) -> tuple[int, 
             share = question.costs[index].flops / max(1, question.costs[frozen].flops)
             name, size = question.cuts[index].name, size_text(sizes[index])
             return index, f"from {name}, {share:.0%} of the frozen blocks' work stored in {size}"
-    return 0, f"{size_text(sizes[frozen])} at {question.cuts[frozen].name} are not worth storing"
+    size, name = size_text(sizes[frozen]), question.cuts[frozen].name
+    return 0, f"{size} at {name} are not stored: no gain, or no room"

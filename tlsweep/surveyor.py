@@ -18,7 +18,7 @@ from tlsweep.question import Question
 from tlsweep.session import Session
 from tlsweep.study.ledger import Item, Ledger
 from tlsweep.study.space import Space
-from tlsweep.survey.rows import Findings, Row
+from tlsweep.survey.rows import Findings, Row, merit
 from tlsweep.survey.transfer import transfer_scores
 from tlsweep.terms import Split, Stage
 from tlsweep.trial import known_result
@@ -72,8 +72,8 @@ def survey(question: Question, settings: Settings, say: Say) -> tuple[Findings, 
         )
         for index in indices:
             found, right = _heads(question, settings, draws, index, z_fit[index], z_select[index])
-            best = max(range(len(found)), key=lambda i: _merit(found[i], draws))
-            hits[weights, index] = right[best]
+            whole = range(0, len(found), len(draws.sizes))  # of each penalty the first subset: all
+            hits[weights, index] = right[max(whole, key=lambda i: merit(found[i]))]
             rows += [replace(row, weights=weights) for row in found]
             say(len(hits), total, f"survey: heads at {found[0].cut}")
         if seed is inputs.SOURCE:
@@ -83,10 +83,6 @@ def survey(question: Question, settings: Settings, say: Say) -> tuple[Findings, 
 
 def _passing(say: Say, what: str) -> Callable[[int, int], None]:
     return lambda done, total: say(done, total, f"survey: one pass, {what} split")
-
-
-def _merit(row: Row, draws: _Draws) -> tuple[bool, float, float]:
-    return row.fit_size == draws.sizes[0], row.score, row.regularisation
 
 
 def _draws(question: Question, settings: Settings) -> _Draws:
@@ -154,11 +150,13 @@ def _truncated(question: Question, index: int) -> TransferPlan:
 
 # ---------------------------------------------------------------------- its place in a sweep
 def enter_survey(s: Session, ledger: Ledger, room: int) -> Findings:
-    """Survey, or take up what an earlier session found, and enter the best plans into the study.
+    """Survey, write survey.json, and enter the best plans into the study, once.
 
-    room: how many of them count as trials.
+    room: how many of them count as trials. A session that goes on asks again: the features are in
+    the store, so that costs no pass.
     """
-    findings, hits = _found(s)
+    findings, hits = survey(s.question, s.settings, s.shown.step)
+    write_whole(s.folder / SURVEY_FILE, (json.dumps(findings.as_json(), indent=1) + "\n").encode())
     for overrides in _frozen_plans(findings, room):
         item = Item.of(overrides)
         if not ledger.knows(item):
@@ -169,13 +167,6 @@ def enter_survey(s: Session, ledger: Ledger, room: int) -> Findings:
             known = known_result(settings, s.question, s.record, s.parent_run, right)
             ledger.add_finished(item, *known)
     return findings
-
-
-def _found(s: Session) -> tuple[Findings, Hits]:
-    """What the survey finds. The features are in the store: asking again costs no pass."""
-    findings, hits = survey(s.question, s.settings, s.shown.step)
-    write_whole(s.folder / SURVEY_FILE, (json.dumps(findings.as_json(), indent=1) + "\n").encode())
-    return findings, hits
 
 
 def guide(s: Session, ledger: Ledger, findings: Findings, where: Space) -> Space:

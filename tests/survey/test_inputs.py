@@ -89,7 +89,7 @@ def test_a_full_budget_leaves_a_trial_to_its_images(settings: Make) -> None:
         question, question.plan(asked.plan), asked, 3, [Split.FIT, Split.SELECT]
     )
     assert start.index == 0
-    assert "not worth" in start.why or "could not" in start.why
+    assert "no room" in start.why or "could not" in start.why
 
 
 def test_a_damaged_entry_is_computed_again(

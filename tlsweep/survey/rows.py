@@ -13,8 +13,7 @@ class Row:
 
     cut, index: of the cut point; weights: ``source`` or ``random``; head: ``logistic`` or
     ``ridge``; regularisation: its ``train.probe_penalty``; fit_size: images that it was fitted to;
-    seed: which draw of them, 0 where it is all; score: accuracy on the select split; left_out:
-    exact leave-one-out accuracy on the fit split, of ridge.
+    seed: which draw of them, 0 where it is all; score: accuracy on the select split.
     """
 
     cut: str
@@ -25,7 +24,6 @@ class Row:
     fit_size: int
     seed: int
     score: float
-    left_out: float | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Findings:
         """For each cut point the best head on the whole fit split; of equals the most penalised."""
         whole = max(row.fit_size for row in self.rows)
         mine = (r for r in self.rows if r.weights == weights and r.fit_size == whole)
-        return {index: max(rows, key=_merit) for index, rows in _by_cut(mine).items()}
+        return {index: max(rows, key=merit) for index, rows in _by_cut(mine).items()}
 
     def ranking(self) -> list[int]:
         """Indices of the cut points, best first; of equals the lower one."""
@@ -56,7 +54,8 @@ class Findings:
         return sorted(best, key=lambda index: (-best[index].score, index))
 
 
-def _merit(row: Row) -> tuple[float, float]:
+def merit(row: Row) -> tuple[float, float]:
+    """What makes one head better than another on as many images: of equals the most penalised."""
     return row.score, row.regularisation
 
 
