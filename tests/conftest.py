@@ -1,8 +1,56 @@
-"""Shared by all tests."""
+"""Shared by all tests: a real source with random weights, a real target, and settings for both."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tlsweep.config import Settings
 
 # before torch is imported: threads that spin starve each other when other processes compute
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+CONF = (Path(__file__).parents[1] / "conf").resolve()
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a small convolutional network; nobody trained them."""
+    import torch
+    import torchvision
+
+    file = tmp_path_factory.mktemp("weights") / "shufflenet.pt"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        torch.save(torchvision.models.shufflenet_v2_x0_5(weights=None).state_dict(), file)
+    return file
+
+
+@pytest.fixture
+def settings(checkpoint: Path, tmp_path: Path) -> Callable[..., Settings]:
+    """Settings of a question about that source and scikit-learn's digits, at 32 pixels."""
+    from hydra import compose, initialize_config_dir
+
+    from tlsweep.config import read
+
+    source = (
+        "source=torchvision",
+        "source.model=shufflenet_v2_x0_5",
+        f"source.checkpoint={checkpoint}",
+        "source.image_size=32",
+        "target.fit_size=60",
+        "train.epochs=2",
+        f"features.cache_dir={tmp_path}",
+        f"output_dir={tmp_path}",
+    )
+
+    def make(*overrides: str) -> Settings:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return read(compose("config", overrides=[*source, *overrides]))
+
+    return make

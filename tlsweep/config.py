@@ -174,6 +174,10 @@ class TrainSettings(_Section):
     lr_schedule: Literal["cosine", "constant"]
     head: Literal["linear", "mlp"]
     pool: Annotated[int, Field(ge=1, le=16)]
+    augment: Literal["none", "views", "live"]
+    views: Positive
+    crop: Rate
+    flip: bool
     probe: Literal["logistic", "ridge"]
     probe_penalty: Penalty
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]

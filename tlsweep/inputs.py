@@ -6,21 +6,22 @@ They are kept in the activation store; where it has no room for them, they are c
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlsweep import screen
 from tlsweep.config import FeaturesSettings, Settings, TrainSettings
-from tlsweep.features import Key, NotStored, Spec, Store, open_store, rows_digest, size_text
-from tlsweep.plan import TransferPlan
+from tlsweep.features import Key, NotStored, Spec, Store, open_store, rows_digest
 from tlsweep.question import Question
 from tlsweep.terms import Split
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from tlsweep.target import Augmentation
+
 SOURCE = None  # in place of a seed: the source's own weights
+PLAIN = 0  # in place of the number of a view: the images as they are
 Compute = Callable[[Sequence[int]], Iterator[list["Tensor"]]]
 """Places among the wanted entries, to batches of their rows."""
 
@@ -32,23 +33,25 @@ def pooled(
     indices: Sequence[int],
     seed: int | None = SOURCE,
     said: Callable[[int, int], None] = lambda done, total: None,
+    view: int = PLAIN,
 ) -> list[Tensor]:
     """Pooled activations of a split's images at some cut points: float32 [images, features] each.
 
     One pass over the images for all that is not stored yet. indices: of the cut points, ascending;
-    seed: draws random weights in place of the source's; said: told (images done, all of them).
+    seed: draws random weights in place of the source's; said: told (images done, all of them);
+    view: which augmented view of each image.
     """
     import torch
 
     def compute(places: Sequence[int]) -> Iterator[list[Tensor]]:
         wanted, total = tuple(indices[place] for place in places), len(question.partition[split])
         done = 0
-        for batch in _pass(question, split, settings.train, wanted, seed, pooling=True):
+        for batch in _pass(question, split, settings, wanted, seed, view, pooling=True):
             done += len(batch[0])
             said(done, total)
             yield batch
 
-    specs = [_spec(question, split, settings, index, seed, pooling=True) for index in indices]
+    specs = [_spec(question, split, settings, i, seed, view, pooling=True) for i in indices]
     found = _through(store_of(settings.features), specs, compute)
     if found is None:
         parts = list(compute(range(len(indices))))
@@ -56,8 +59,34 @@ def pooled(
     return found
 
 
+def fitted(
+    question: Question,
+    settings: Settings,
+    indices: Sequence[int],
+    seed: int | None = SOURCE,
+    said: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[list[Tensor], Tensor]:
+    """What heads are fitted to: pooled activations of the fit split, of every stored view of it.
+
+    Returns float32 [views * images, features] for each cut point, view by view, and the labels.
+    """
+    import torch
+
+    views = views_of(settings.train)
+    found = [pooled(question, Split.FIT, settings, indices, seed, said, view) for view in views]
+    y = labels(question, Split.FIT)
+    if len(views) == 1:  # no copy of what is mapped from a file
+        return found[0], y
+    return [torch.cat(column) for column in zip(*found, strict=True)], y.repeat(len(views))
+
+
 def activations(
-    question: Question, split: Split, settings: Settings, index: int, seed: int | None = SOURCE
+    question: Question,
+    split: Split,
+    settings: Settings,
+    index: int,
+    seed: int | None = SOURCE,
+    view: int = PLAIN,
 ) -> Tensor | None:
     """Whole activations of a split's images at a cut point: float32 [images, ...].
 
@@ -65,11 +94,37 @@ def activations(
     """
 
     def compute(places: Sequence[int]) -> Iterator[list[Tensor]]:
-        return _pass(question, split, settings.train, (index,), seed, pooling=False)
+        return _pass(question, split, settings, (index,), seed, view, pooling=False)
 
-    spec = _spec(question, split, settings, index, seed, pooling=False)
+    spec = _spec(question, split, settings, index, seed, view, pooling=False)
     found = _through(store_of(settings.features), [spec], compute)
     return None if found is None else found[0]
+
+
+def views_of(train: TrainSettings) -> tuple[int, ...]:
+    """The views of the fit split that are stored; augmentation that is always new has none."""
+    return tuple(range(1, train.views + 1)) if train.augment == "views" else (PLAIN,)
+
+
+def view_of(train: TrainSettings, epoch: int) -> int:
+    """The view of the fit split that an epoch trains on; 0 is the first epoch."""
+    if train.augment == "none":
+        return PLAIN
+    return 1 + (epoch % train.views if train.augment == "views" else epoch)
+
+
+def drawn(settings: Settings, view: int) -> Augmentation | None:
+    """How a view is made of the images; None for the images as they are.
+
+    Stored views are the same for all seeds, else each would need a store of its own.
+    """
+    from tlsweep.target import Augmentation
+
+    train = settings.train
+    if view == PLAIN:
+        return None
+    draw = (view,) if train.augment == "views" else (view, settings.seed)
+    return Augmentation(train.crop, train.flip, draw)
 
 
 def source_probabilities(question: Question, z_nd: Tensor) -> Tensor | None:
@@ -148,6 +203,7 @@ def _spec(
     settings: Settings,
     index: int,
     seed: int | None,
+    view: int,
     *,
     pooling: bool,
 ) -> Spec:
@@ -166,7 +222,7 @@ def _spec(
         rows=rows_digest(rows),
         dtype=torch.float32,
         pooling=grid if pooling else "none",
-        view=0,
+        view=drawn(settings, view),
         precision=settings.train.precision,
         device=device_of(settings.train).type,
     )
@@ -179,20 +235,22 @@ def _spec(
 def _pass(
     question: Question,
     split: Split,
-    train: TrainSettings,
+    settings: Settings,
     indices: tuple[int, ...],
     seed: int | None,
+    view: int,
     *,
     pooling: bool,
 ) -> Iterator[list[Tensor]]:
     from tlsweep.survey.taps import Taps
     from tlsweep.train.loading import device_of, in_batches
 
+    train = settings.train
     device = device_of(train)
     model: nn.Module = question.source.model() if seed is SOURCE else question.source.fresh(seed)
     grids = [question.grid(i, train) for i in indices] if pooling else None
     taps = Taps(model, question.cuts, indices, grids).to(device)
-    images: Any = question.images(split)
+    images: Any = question.images(split, drawn(settings, view))
     for x_bchw, _ in in_batches(images, train):
         with autocast(train, device):
             taken = taps(x_bchw.to(device))
@@ -205,72 +263,3 @@ def autocast(train: TrainSettings, device: Any) -> Any:
 
     kind = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(train.precision)
     return torch.autocast(device.type, kind, enabled=kind is not None)
-
-
-# ---------------------------------------------------------------------- where a trial starts
-@dataclass(frozen=True)
-class Start:
-    """Where a trial's data enters its plan. index: cut point, 0 for images; why: for people."""
-
-    index: int
-    why: str
-    data: Mapping[Split, Any]  # datasets of (input, label)
-
-
-def start_of(
-    question: Question, plan: TransferPlan, settings: Settings, frozen: int, splits: Sequence[Split]
-) -> Start:
-    """What a trial of ``plan`` trains on: the highest activations that are worth storing.
-
-    frozen: blocks that stay frozen to the end of training.
-    """
-    seed = settings.seed if plan.random_weights else SOURCE
-    if frozen == plan.regrow:
-        stored = {s: pooled(question, s, settings, [frozen], seed)[0] for s in splits}
-        return Start(frozen, "only a head trains: from pooled features", _rows(question, stored))
-    index, why = boundary(question, settings, frozen)
-    if index:
-        wanted = {s: activations(question, s, settings, index, seed) for s in splits}
-        kept = {s: z for s, z in wanted.items() if z is not None}
-        if len(kept) == len(splits):
-            return Start(index, why, _rows(question, kept))
-        why = "the activations could not be stored: trained from images"
-    return Start(0, why, {split: question.images(split) for split in splits})
-
-
-def _rows(question: Question, stored: Mapping[Split, Tensor]) -> dict[Split, Any]:
-    from tlsweep.train.loading import Rows
-
-    return {split: Rows(z, labels(question, split)) for split, z in stored.items()}
-
-
-COMPUTED_PER_SECOND = 3e10  # FLOPs of a forward pass on two cores, to weigh against reading
-READ_PER_SECOND = 1e9  # bytes, of a file that is in memory already
-
-
-def boundary(question: Question, settings: Settings, frozen: int) -> tuple[int, str]:
-    """The cut point whose stored activations a trial starts from, and why; 0: from images.
-
-    frozen: blocks that are frozen throughout. Storing at the freeze boundary saves the whole
-    prefix; at an earlier, smaller cut point part of it for less space. Of those that the budget
-    and the disk allow, the one that saves most time in an epoch.
-    """
-    if frozen == 0:
-        return 0, "nothing stays frozen: trained from images"
-    n = len(question.partition.fit) + len(question.partition.select)
-    store = store_of(settings.features)
-
-    def saved(index: int) -> float:
-        cost = question.costs[index]
-        computed, read = cost.flops * n / COMPUTED_PER_SECOND, cost.activation_bytes * n
-        return computed - read / READ_PER_SECOND
-
-    sizes = {i: question.costs[i].activation_bytes * n for i in range(1, frozen + 1)}
-    ranked = sorted(sizes, key=lambda i: (-saved(i), i))
-    for index in ranked:
-        if saved(index) > 0 and store.room(sizes[index]).fits:
-            share = question.costs[index].flops / max(1, question.costs[frozen].flops)
-            name, size = question.cuts[index].name, size_text(sizes[index])
-            return index, f"from {name}, {share:.0%} of the frozen blocks' work stored in {size}"
-    size, name = size_text(sizes[frozen]), question.cuts[frozen].name
-    return 0, f"{size} at {name} are not stored: no gain, or no room"

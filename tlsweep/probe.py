@@ -26,7 +26,7 @@ def is_probe(plan: TransferPlan, train: TrainSettings) -> bool:
 def fit_probe(
     question: Question, plan: TransferPlan, settings: Settings, splits: Sequence[Split]
 ) -> tuple[dict[str, float], dict[Split, Any]]:
-    """Fit the head of an all-frozen plan.
+    """Fit the head of an all-frozen plan, to the images as they are or to all views of them.
 
     Returns the metrics that an epoch of training would give, and for each of ``splits``, the
     select split among them, the predicted class indices [images].
@@ -38,22 +38,22 @@ def fit_probe(
     # in a sweep every other cut point will be asked for, too: one pass for all of them
     alone = settings.trial is None or plan.random_weights or not settings.features.budget_gb
     indices = [plan.regrow] if alone else range(len(question.cuts))
-    z = {
-        split: inputs.pooled(question, split, settings, indices, seed)[0 if alone else plan.regrow]
-        for split in {Split.FIT, *splits}
-    }
+    mine = 0 if alone else plan.regrow
+    found, y = inputs.fitted(question, settings, indices, seed)
+    z_fit = found[mine]
+    z = {s: inputs.pooled(question, s, settings, indices, seed)[mine] for s in splits}
     head = question.head(plan, train, settings.seed)
-    head.calibrate([z[Split.FIT]])
-    y = inputs.labels(question, Split.FIT)
-    heads = fit_heads(standardised(head, z[Split.FIT]), y, question, train, [train.probe_penalty])
+    head.calibrate([z_fit])
+    heads = fit_heads(standardised(head, z_fit), y, question, train, [train.probe_penalty])
     with torch.no_grad():
         linear: Any = head.classify
         linear.weight.copy_(heads.weight[0].T)
         linear.bias.copy_(heads.bias[0])
+        fit_logits = head(z_fit)
         logits = {split: head(z_nd) for split, z_nd in z.items()}
     y_select = inputs.labels(question, Split.SELECT)
     metrics = {
-        "fit_loss": float(functional.cross_entropy(logits[Split.FIT], y)),
+        "fit_loss": float(functional.cross_entropy(fit_logits, y)),
         "select_loss": float(functional.cross_entropy(logits[Split.SELECT], y_select)),
         "select_accuracy": float((logits[Split.SELECT].argmax(1) == y_select).float().mean()),
         "frozen_blocks": float(plan.freeze),

@@ -18,7 +18,7 @@ from tlsweep.terms import Split
 if TYPE_CHECKING:
     from tlsweep.cut import CutPoints, PrefixCost
     from tlsweep.source import Source
-    from tlsweep.target import Partition, Target
+    from tlsweep.target import Augmentation, Partition, Target
     from tlsweep.train.head import Head
     from tlsweep.train.network import PlanNetwork
 
@@ -43,13 +43,8 @@ class Question:
         """
         return _plan(settings, self.cuts)
 
-    def network(
-        self, plan: TransferPlan, train: TrainSettings, seed: int, below: int = 0
-    ) -> PlanNetwork:
-        """The network of a plan: kept blocks with their weights, fresh ones drawn from ``seed``.
-
-        below: blocks to leave out at the bottom, for inputs that have gone through them.
-        """
+    def network(self, plan: TransferPlan, train: TrainSettings, seed: int) -> PlanNetwork:
+        """The network of a plan: kept blocks with their weights, fresh ones drawn from ``seed``."""
         from tlsweep.cut import section
         from tlsweep.train.network import PlanNetwork
 
@@ -57,9 +52,9 @@ class Question:
         fresh = self.source.fresh(seed) if plan.regrow > plan.keep else kept
         blocks = [
             section(kept if i < plan.keep else fresh, self.cuts, i, i + 1)
-            for i in range(below, plan.regrow)
+            for i in range(plan.regrow)
         ]
-        return PlanNetwork(blocks, self.head(plan, train, seed), below)
+        return PlanNetwork(blocks, self.head(plan, train, seed))
 
     def head(self, plan: TransferPlan, train: TrainSettings, seed: int) -> Head:
         """The head of a plan, its weights drawn from ``seed``."""
@@ -79,9 +74,9 @@ class Question:
 
         return INPUT_GRID if index == 0 else train.pool
 
-    def images(self, split: Split) -> Any:
-        """The images of one split, as the source wants to see them."""
-        return self.target.dataset(self.partition[split], self.source.image)
+    def images(self, split: Split, augmentation: Augmentation | None = None) -> Any:
+        """The images of one split, or a view of each, as the source wants to see them."""
+        return self.target.dataset(self.partition[split], self.source.image, augmentation)
 
 
 def open_question(settings: Settings, progress: Progress | None = None) -> Question:

@@ -35,7 +35,10 @@ Hits = dict[tuple[str, int], Any]  # (weights, cut index) to which select images
 
 @dataclass(frozen=True)
 class _Draws:
-    """Subsets of the fit split. sizes, seeds: of each; subsets_sn: bool; the first one is all."""
+    """Subsets of the fit split. sizes: in images; seeds: of each; subsets_sn: bool, n views of images.
+
+    The first one is all.
+    """
 
     sizes: tuple[int, ...]
     seeds: tuple[int, ...]
@@ -59,25 +62,18 @@ def survey(question: Question, settings: Settings, say: Say) -> tuple[Findings, 
         passes["random"] = settings.seed
     total = len(passes) * len(indices)
     for weights, seed in passes.items():
-        z_fit, z_select = (
-            inputs.pooled(
-                question,
-                split,
-                settings,
-                indices,
-                seed,
-                _passing(say, f"{weights} weights, {split}"),
-            )
-            for split in (Split.FIT, Split.SELECT)
-        )
+        said = [_passing(say, f"{weights} weights, {s}") for s in (Split.FIT, Split.SELECT)]
+        z_fit, y_fit = inputs.fitted(question, settings, indices, seed, said[0])
+        z_select = inputs.pooled(question, Split.SELECT, settings, indices, seed, said[1])
         for index in indices:
-            found, right = _heads(question, settings, draws, index, z_fit[index], z_select[index])
+            z = z_fit[index], z_select[index]
+            found, right = _heads(question, settings, draws, index, y_fit, *z)
             whole = range(0, len(found), len(draws.sizes))  # of each penalty the first subset: all
             hits[weights, index] = right[max(whole, key=lambda i: merit(found[i]))]
             rows += [replace(row, weights=weights) for row in found]
             say(len(hits), total, f"survey: heads at {found[0].cut}")
         if seed is inputs.SOURCE:
-            transfer = _transfer(question, settings, z_fit)
+            transfer = _transfer(question, settings, z_fit, y_fit)
     return Findings(tuple(rows), tuple(transfer), round(time.monotonic() - began, 3)), hits
 
 
@@ -101,7 +97,9 @@ def _draws(question: Question, settings: Settings) -> _Draws:
             sizes.append(size)
             seeds.append(seed)
             subsets.append(drawn)
-    return _Draws(tuple(sizes), tuple(seeds), torch.stack(subsets))
+    # all views of an image are drawn with it
+    views = len(inputs.views_of(settings.train))
+    return _Draws(tuple(sizes), tuple(seeds), torch.stack(subsets).repeat(1, views))
 
 
 def _heads(
@@ -109,6 +107,7 @@ def _heads(
     settings: Settings,
     draws: _Draws,
     index: int,
+    y_fit: Tensor,
     z_fit: Tensor,
     z_select: Tensor,
 ) -> tuple[list[Row], list[Any]]:
@@ -116,7 +115,7 @@ def _heads(
     train, penalties = settings.train, settings.sweep.survey.penalties
     head = question.head(_truncated(question, index), train, settings.seed)
     head.calibrate([z_fit])
-    y_fit, y_select = (inputs.labels(question, split) for split in (Split.FIT, Split.SELECT))
+    y_select = inputs.labels(question, Split.SELECT)
     standard = probe.standardised(head, z_fit)
     heads = probe.fit_heads(standard, y_fit, question, train, penalties, draws.subsets_sn)
     right_hn = heads.predictions(probe.standardised(head, z_select)) == y_select
@@ -137,11 +136,13 @@ def _heads(
     return rows, [right.numpy() for right in right_hn]
 
 
-def _transfer(question: Question, settings: Settings, z_fit: Sequence[Tensor]) -> list[Any]:
-    y, n_classes = inputs.labels(question, Split.FIT), len(question.target.class_names)
+def _transfer(
+    question: Question, settings: Settings, z_fit: Sequence[Tensor], y_fit: Tensor
+) -> list[Any]:
+    n_classes = len(question.target.class_names)
     spoken = inputs.source_probabilities(question, z_fit[-1])
     sampled = inputs.source_features(question, settings, SAMPLED)
-    return transfer_scores(question.cuts.names, z_fit, y, n_classes, spoken, sampled)
+    return transfer_scores(question.cuts.names, z_fit, y_fit, n_classes, spoken, sampled)
 
 
 def _truncated(question: Question, index: int) -> TransferPlan:

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlsweep import __version__, screen
-from tlsweep.config import PhasedSchedule, Settings, to_yaml
+from tlsweep.config import PhasedSchedule, Settings, TrainSettings, to_yaml
 from tlsweep.errors import Fault, Refusal, TrialFailure
-from tlsweep.inputs import start_of
 from tlsweep.plan import TransferPlan
 from tlsweep.probe import fit_probe, is_probe
 from tlsweep.question import Question, open_question
+from tlsweep.first_phase import FirstPhase
+from tlsweep.start import Starts
 from tlsweep.terms import Split, Stage
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tlsweep.record import Record, TrialRun
+    from tlsweep.record.base import Status
     from tlsweep.study.handle import TrialHandle
     from tlsweep.train.schedule import FreezeSchedule
 
@@ -87,17 +89,17 @@ def run(settings: Settings) -> TrialResult:
     try:
         trained = _train(settings, question, _watch(settings, facts, handle, run_record))
     except TrialFailure as failure:
-        run_record.end("failed", {}, str(failure))
+        run_record.end("failed", {}, reason=str(failure))
         if handle is not None:
             handle.fail(str(failure), again=False)  # the same numbers would fail the same way
         raise
     except (KeyboardInterrupt, SystemExit) as stop:
         # Lightning turns Ctrl-C into SystemExit(1), and ignores further ones from then on
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        run_record.end("killed", {}, "interrupted")
+        run_record.end("killed", {}, reason="interrupted")
         raise KeyboardInterrupt from stop
     except BaseException as error:
-        run_record.end("failed", {}, f"{type(error).__name__}: {error}")
+        run_record.end("failed", {}, reason=f"{type(error).__name__}: {error}")
         if handle is not None:
             handle.fail(f"{type(error).__name__}: {error}")
         raise
@@ -119,23 +121,27 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
         metrics, predictions = fit_probe(question, plan, settings, splits)
         return Trained((metrics,), False, predictions)
     schedule = freeze_schedule(settings, plan)
-    start = start_of(question, plan, settings, schedule.freezes[-1], [Split.FIT, *splits])
-    network = question.network(plan, settings.train, settings.seed, start.index)
+    starts = Starts(question, plan, settings, schedule)
+    first_phase = FirstPhase(question, plan, settings)
+    network = question.network(plan, settings.train, settings.seed)
     fitted = fit(
         network,
-        schedule.above(start.index),
-        (start.data[Split.FIT], start.data[Split.SELECT]),
+        schedule,
+        starts,
         settings.train,
-        keep=0 if plan.random_weights else plan.keep - start.index,
+        keep=0 if plan.random_weights else plan.keep,
         seed=settings.seed,
         on_epoch=on_epoch,
         checkpoint=_checkpoint(settings),
+        shelf=first_phase,
     )
     predictions = {}
     if not fitted.stopped and rank_of(settings.train) == 0:
         for split in splits:
-            predictions[split] = predict(network, start.data[split], settings.train).argmax(1)
-    return Trained(fitted.history, fitted.stopped, predictions, start.why)
+            network.entry, data = starts.scored(network.frozen, split)
+            predictions[split] = predict(network, data, settings.train).argmax(1)
+    taken = "first phase as another trial trained it; then " if first_phase.taken else ""
+    return Trained(fitted.history, fitted.stopped, predictions, taken + starts.why)
 
 
 def _train(settings: Settings, question: Question, on_epoch: OnEpoch) -> Trained:
@@ -210,8 +216,22 @@ def describe(question: Question, plan: TransferPlan, settings: Settings) -> dict
         "lr": settings.train.lr,
         "lr_ratio": settings.train.lr_ratio,
         "probe_penalty": settings.train.probe_penalty if probe else None,
+        "augmentation": augmentation(settings.train, probe),
         "seed": settings.seed,
     }
+
+
+def augmentation(train: TrainSettings, probe: bool) -> str:
+    """In words, what views of the fit images a plan is trained on."""
+    if train.augment == "none":
+        return "none"
+    if probe and train.augment == "live":  # it has no epochs
+        return "none: a head on frozen blocks is fitted to the images as they are"
+    crops = f"crops of {train.crop:.0%} of the area or more" if train.crop < 1 else "no crops"
+    how = f"({crops}, {'half of them mirrored' if train.flip else 'not mirrored'})"
+    if train.augment == "live":
+        return f"a new view of each image in every epoch {how}"
+    return f"{train.views} stored views of each image, {'all' if probe else 'one an epoch'} {how}"
 
 
 def trained_parameters(question: Question, plan: TransferPlan, settings: Settings) -> int:
@@ -245,6 +265,7 @@ def _params(settings: Settings, facts: dict[str, Any]) -> dict[str, str | int | 
         "lr_ratio": train.lr_ratio,
         "epochs": train.epochs,
         "batch_size": train.batch_size,
+        "augment": train.augment,
         "seed": settings.seed,
         "stage": settings.stage,
     }
@@ -353,7 +374,11 @@ def _close(
         name = f"{handle.study.study_name}-{handle.trial.number:05d}"
         file = save_hits(settings, name, correct)
         handle.note({"hits": file.name, "scores": scores})
-    run_record.end("pruned" if trained.stopped else "finished", _summary(scores, facts, seconds))
+    if facts["probe_penalty"] is not None:  # it has one state, and no epochs that were told of
+        run_record.log_epoch(1, trained.history[-1])
+    status: Status = "pruned" if trained.stopped else "finished"
+    tags = {"tlsweep.start": trained.start}
+    run_record.end(status, _summary(scores, facts, seconds), tags=tags)
     if handle is not None:
         handle.note({"seconds": seconds, "start": trained.start})
         handle.finish(scores.get(Split.SELECT, 0.0), pruned=trained.stopped)

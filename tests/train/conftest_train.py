@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.utils.data import Dataset
 
 from tlsweep.config import TrainSettings
+from tlsweep.train.feed import Fed, Feed
 from tlsweep.train.head import Head
 from tlsweep.train.network import PlanNetwork
 
@@ -22,6 +24,10 @@ def settings(**changes: object) -> TrainSettings:
         "lr_schedule": "cosine",
         "head": "linear",
         "pool": 2,
+        "augment": "none",
+        "views": 4,
+        "crop": 0.7,
+        "flip": False,
         "probe": "logistic",
         "probe_penalty": 0.01,
         "precision": "32-true",
@@ -44,3 +50,9 @@ def network(seed: int = 0, dropout: float = 0.2) -> PlanNetwork:
         for i, o in ((1, 4), (4, 6), (6, 6))
     ]
     return PlanNetwork(blocks, Head((6, 8, 8), 1, 3, grid=2, kind="linear"))
+
+
+def feed(images: Dataset, entry: int = 0) -> Feed:
+    """The same images to train on and to be scored on, in every epoch."""
+    fed = Fed(images, images, entry)
+    return lambda frozen, epoch: fed

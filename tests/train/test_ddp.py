@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest_train import network, settings
+from conftest_train import feed, network, settings
 from torch.utils.data import TensorDataset
 
 from tlsweep.errors import TrialFailure
@@ -40,7 +40,7 @@ def train_gradually(devices: int, tell: Callable[[Any], None]) -> dict[str, Any]
     fitted = fit(
         net,
         gradual(TransferPlan(0, 3, 3, 3), Ending("epochs", 1)),
-        (images, images),
+        feed(images),
         settings(devices=devices, strategy=strategy, optimizer="sgd", lr=1e-3),
         keep=3,
         seed=0,

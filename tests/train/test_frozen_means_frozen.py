@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from conftest_train import network, settings
+from conftest_train import feed, network, settings
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -15,7 +15,6 @@ from torch.utils.data import TensorDataset
 
 from tlsweep.plan import TransferPlan
 from tlsweep.train.fit import fit
-from tlsweep.train.network import PlanNetwork
 from tlsweep.train.schedule import Ending, constant, two_phase
 
 
@@ -27,7 +26,7 @@ def test_no_tensor_of_a_frozen_block_changes_and_all_others_do(
     net = network()
     before = copy.deepcopy(net.state_dict())
     plan = TransferPlan(frozen, 3, 3, 3)
-    fit(net, constant(plan), (images, images), settings(optimizer=optimizer), keep=3, seed=0)
+    fit(net, constant(plan), feed(images), settings(optimizer=optimizer), keep=3, seed=0)
     for name, value in net.state_dict().items():
         part = name.split(".")
         is_frozen = part[0] == "blocks" and int(part[1]) < frozen
@@ -92,30 +91,26 @@ def test_thawed_blocks_change_only_after_their_phase_begins(images: TensorDatase
         return False
 
     schedule = two_phase(plan, Ending("epochs", 2))
-    fit(net, schedule, (images, images), settings(), keep=2, seed=0, on_epoch=watch)
+    fit(net, schedule, feed(images), settings(), keep=2, seed=0, on_epoch=watch)
     names = [name for name in seen[0] if "num_batches" not in name]
     assert all(torch.equal(seen[0][n], seen[1][n]) for n in names)
     assert not any(torch.equal(seen[1][n], seen[2][n]) for n in names)
 
 
-@pytest.mark.parametrize("below", [1, 2, 3])
+@pytest.mark.parametrize("entry", [1, 2, 3])
 def test_training_on_what_frozen_blocks_give_ends_as_training_through_them(
-    images: TensorDataset, below: int
+    images: TensorDataset, entry: int
 ) -> None:
     """The tolerance is that of the rounding in convolutions over other batches."""
     through, above = network(), network()
-    x, y = images.tensors
+    z, y = images.tensors
     with torch.no_grad():
-        through.eval()
-        z = x
-        for block in through.blocks[:below]:
+        for block in through.eval().blocks[:entry]:
             z = block(z)
-    through.train()
-    above = PlanNetwork(list(above.blocks[below:]), above.head, below)
-    plan, shifted = TransferPlan(below, 3, 3, 3), TransferPlan(0, 3 - below, 3 - below, 3 - below)
-    first = fit(through, constant(plan), (images, images), settings(), keep=3, seed=0)
-    stored = (TensorDataset(z, y), TensorDataset(z, y))
-    second = fit(above, constant(shifted), stored, settings(), keep=3 - below, seed=0)
+    schedule = constant(TransferPlan(entry, 3, 3, 3))
+    first = fit(through.train(), schedule, feed(images), settings(), keep=3, seed=0)
+    stored = feed(TensorDataset(z, y), entry)
+    second = fit(above, schedule, stored, settings(), keep=3, seed=0)
     for ours, theirs in zip(first.history, second.history, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
     weights = through.head.classify.weight, above.head.classify.weight

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from conftest_train import network, settings
+from conftest_train import feed, network, settings
 from pytorch_lightning.callbacks import BackboneFinetuning, BaseFinetuning
 from torch.utils.data import TensorDataset
 
@@ -44,7 +44,7 @@ def watched(images: TensorDataset, monkeypatch: pytest.MonkeyPatch) -> Watch:
     )
     schedule = gradual(TransferPlan(0, 3, 3, 3), Ending("epochs", 1))
     train = settings(block_decay=0.5)
-    fit_room.fit(network(), schedule, (images, images), train, keep=3, seed=0)
+    fit_room.fit(network(), schedule, feed(images), train, keep=3, seed=0)
     return watch
 
 
@@ -103,7 +103,7 @@ def test_we_train_thawed_parameters_that_are_equal_by_value(images: TensorDatase
             block[0].bias.zero_()
     before = {n: p.clone() for n, p in net.named_parameters()}
     schedule = gradual(TransferPlan(0, 3, 3, 3), Ending("epochs", 1))
-    fit_room.fit(net, schedule, (images, images), settings(), keep=3, seed=0)
+    fit_room.fit(net, schedule, feed(images), settings(), keep=3, seed=0)
     unchanged = [n for n, p in net.named_parameters() if torch.equal(p, before[n])]
     assert unchanged == []
 

@@ -21,8 +21,15 @@ class TrialRun(abc.ABC):
         """Metrics of one epoch (1 is the first)."""
 
     @abc.abstractmethod
-    def end(self, status: Status, summary: Mapping[str, float], reason: str = "") -> None:
-        """Final metrics and how the trial ended. Nothing may be logged after it."""
+    def end(
+        self,
+        status: Status,
+        summary: Mapping[str, float],
+        *,
+        reason: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Final metrics, how the trial ended, and tags that only its end can tell. The last call."""
 
 
 class Record(abc.ABC):
@@ -59,7 +66,14 @@ class _NoTrialRun(TrialRun):
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         pass
 
-    def end(self, status: Status, summary: Mapping[str, float], reason: str = "") -> None:
+    def end(
+        self,
+        status: Status,
+        summary: Mapping[str, float],
+        *,
+        reason: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         pass
 
 

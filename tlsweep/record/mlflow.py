@@ -102,14 +102,21 @@ class MlflowTrialRun(TrialRun):
         if time.monotonic() - self.sent > FLUSH_SECONDS:
             self._flush()
 
-    def end(self, status: Status, summary: Mapping[str, float], reason: str = "") -> None:
+    def end(
+        self,
+        status: Status,
+        summary: Mapping[str, float],
+        *,
+        reason: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         """Send what is left and close the run."""
         now = int(time.time() * 1000)
         self.waiting += [Metric(name, value, now, 0) for name, value in summary.items()]
-        tags = [RunTag("tlsweep.status", status)]
+        ending = {"tlsweep.status": status, **(tags or {})}
         if reason:
-            tags.append(RunTag("tlsweep.reason", reason[:4000]))
-        self._flush(tags)
+            ending["tlsweep.reason"] = reason[:4000]
+        self._flush([RunTag(key, value) for key, value in ending.items()])
         if self.run_id is not None:
             self.careful(self.client.set_terminated, self.run_id, _MLFLOW_STATUS[status])
 

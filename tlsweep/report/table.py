@@ -50,6 +50,8 @@ def verdict_lines(verdict: Verdict, files: Sequence[Path], look: str) -> Rendera
         "kept of the source",
         f"{r.keep} of {r.n_blocks} blocks, {r.kept_parameters:,} parameters",
     )
+    if r.augmentation != "none":
+        rows.add_row("augmentation", Text(r.augmentation))
     best = verdict.best
     if best["overrides"] != r.overrides:
         score = with_interval(best["score"], best["interval"])

@@ -18,6 +18,7 @@ from tlsweep.terms import ImageSpec, Split
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from tlsweep.target.augment import Augmentation
     from tlsweep.target.dataset import TargetDataset
 
 Progress = Callable[[int, int, str], None]
@@ -54,10 +55,12 @@ class Target(ABC):
     def pixels(self, indices: NDArray[np.int64], image: ImageSpec) -> Tensor:
         """Images brought to the channels and the size of ``image``: uint8 [k, C, size, size]."""
 
-    def dataset(self, indices: ArrayLike, image: ImageSpec) -> TargetDataset:
+    def dataset(
+        self, indices: ArrayLike, image: ImageSpec, augmentation: Augmentation | None = None
+    ) -> TargetDataset:
         """The images at ``indices``, in that order, preprocessed as ``image`` says.
 
-        They are decoded now and kept, once for every dataset of the same ``image``, if they fit
+        augmentation: the view of each that is asked for, None for the image as it is. They are decoded now and kept, once for every dataset of the same ``image``, if they fit
         into ``ram_gb``; else each time they are read. Raises IndexError for an index that is not
         there.
         """
@@ -68,4 +71,4 @@ class Target(ABC):
             raise IndexError(f"indices {ids.min()}..{ids.max()} of {len(self.labels)} images")
         store = self._stores.setdefault(image, PixelStore(len(self.labels), image, self.ram_gb))
         kept = store.fill(ids, lambda new: self.pixels(new, image))
-        return TargetDataset(self, ids, image, store if kept else None)
+        return TargetDataset(self, ids, image, store if kept else None, augmentation)

@@ -14,13 +14,15 @@ from tlsweep.target.pixels import PixelStore
 from tlsweep.terms import ImageSpec
 
 if TYPE_CHECKING:
+    from tlsweep.target.augment import Augmentation
     from tlsweep.target.base import Target
 
 
 class TargetDataset(Dataset["tuple[Tensor, int]"]):
     """A map-style dataset for torch's DataLoader: items are (x_chw, label), normalised float32.
 
-    in_memory: whether the images are decoded already, and ``tensors`` costs no decoding.
+    in_memory: whether the images are decoded already, and ``tensors`` costs no decoding;
+    augmentation: what random view of each image an item is, None for the image as it is.
     """
 
     def __init__(
@@ -29,9 +31,11 @@ class TargetDataset(Dataset["tuple[Tensor, int]"]):
         indices: NDArray[np.int64],
         image: ImageSpec,
         store: PixelStore | None,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.indices = indices
         self.image = image
+        self.augmentation = augmentation
         self._target = target
         self._store = store
 
@@ -66,6 +70,8 @@ class TargetDataset(Dataset["tuple[Tensor, int]"]):
             u8_bchw = self._store.read(ids)
         else:
             u8_bchw = self._target.pixels(ids, self.image)
+        if self.augmentation is not None:
+            u8_bchw = self.augmentation(u8_bchw, ids)
         return normalise(u8_bchw, self.image), torch.from_numpy(self._target.labels[ids])
 
     def tensors(self) -> tuple[Tensor, Tensor]:

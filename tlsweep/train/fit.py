@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import warnings
@@ -17,10 +18,11 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from tlsweep.config import TrainSettings
 from tlsweep.train.freeze import FreezeCallback
-from tlsweep.train.loading import Images, device_of, in_batches, loader
+from tlsweep.train.feed import Feed, FeedModule
+from tlsweep.train.loading import Images, device_of, in_batches
 from tlsweep.train.module import OnEpoch, PlanModule
 from tlsweep.train.network import PlanNetwork
-from tlsweep.train.sampling import EpochSampler, ShareSampler
+from tlsweep.train.stage import KeepStage, Shelf
 from tlsweep.train.schedule import FreezeSchedule
 
 # Lightning announces devices, tips and "max_epochs reached" for every Trainer: sixty times a sweep
@@ -62,37 +64,61 @@ class _LastCheckpoint(pl.Callback):
 def fit(
     network: PlanNetwork,
     schedule: FreezeSchedule,
-    data: tuple[Images, Images],
+    feed: Feed,
     train: TrainSettings,
     *,
     keep: int,
     seed: int,
     on_epoch: OnEpoch | None = None,
     checkpoint: Path | None = None,
+    shelf: Shelf | None = None,
 ) -> Fitted:
     """Train ``network`` in place.
 
-    data: the fit and the select images, as (x [channels, height, width], label); keep: blocks
-    before this one are the source's (lower rate); on_epoch: told each epoch's metrics, True stops;
-    checkpoint: where the state is kept after every epoch, and where ``train.resume`` goes on from.
+    feed: the data of each epoch; keep: blocks before this one are the source's (lower rate);
+    on_epoch: told each epoch's metrics, True stops; checkpoint: where the state is kept after every
+    epoch, and where ``train.resume`` goes on from; shelf: where the state after the schedule's
+    first phase is kept, and taken from in place of training that phase again.
     Raises TrialFailure if the loss is not finite.
     """
-    rank, world = rank_of(train), train.devices
     network.freeze(schedule.freezes[0])
-    fit_images, select_images = data
+    data = FeedModule(feed, network, train, seed, rank_of(train))
     module = PlanModule(network, train, keep=keep, n_classes=_n_classes(network), seed=seed)
     module.on_epoch = on_epoch
-    callbacks: list[pl.Callback] = [FreezeCallback(schedule)]
+    freezing = FreezeCallback(schedule)
+    callbacks: list[pl.Callback] = [freezing]
     if checkpoint is not None:
         callbacks.append(_LastCheckpoint(checkpoint))
-    trainer = pl.Trainer(
+    resumed = train.resume and checkpoint is not None and checkpoint.exists()
+    with contextlib.ExitStack() as stack:
+        begin: Path | None = checkpoint if resumed else None
+        if shelf is not None and not resumed and len(schedule.freezes) > 1:
+            begin = stack.enter_context(shelf.found())
+            if begin is None:
+                callbacks.append(KeepStage(freezing.clock, shelf))
+        if begin is None:
+            fit_images = data.open(epoch=0).fit
+            network.calibrate((x for x, _ in in_batches(fit_images, train)), seed)
+        trainer = _trainer(train, schedule, callbacks)
+        stack.enter_context(warnings.catch_warnings())
+        for message in _EXPECTED:
+            warnings.filterwarnings("ignore", message=message)
+        trainer.fit(module, datamodule=data, ckpt_path=begin, weights_only=True)
+    return Fitted(tuple(module.history), module.stopped)
+
+
+def _trainer(
+    train: TrainSettings, schedule: FreezeSchedule, callbacks: list[pl.Callback]
+) -> pl.Trainer:
+    return pl.Trainer(
         max_epochs=train.epochs,
         accelerator=train.accelerator,
-        devices=world,
+        devices=train.devices,
         strategy=_strategy(train, schedule),
         precision=train.precision,
         callbacks=callbacks,
         deterministic="warn" if torch.cuda.is_available() else True,
+        reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         logger=False,
@@ -100,18 +126,6 @@ def fit(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    n_fit = len(fit_images)  # type: ignore[arg-type]
-    loaders = (
-        loader(fit_images, EpochSampler(n_fit, seed=seed, rank=rank, world=world), train),
-        loader(select_images, ShareSampler(len(select_images), rank=rank, world=world), train),  # type: ignore[arg-type]
-    )
-    network.calibrate((x for x, _ in in_batches(fit_images, train)), seed)
-    resume = checkpoint if train.resume and checkpoint is not None and checkpoint.exists() else None
-    with warnings.catch_warnings():
-        for message in _EXPECTED:
-            warnings.filterwarnings("ignore", message=message)
-        trainer.fit(module, *loaders, ckpt_path=resume, weights_only=True)
-    return Fitted(tuple(module.history), module.stopped)
 
 
 def rank_of(train: TrainSettings) -> int:

@@ -61,6 +61,7 @@ class PlanModule(pl.LightningModule):
         self.history: list[dict[str, float]] = []
         self.on_epoch: OnEpoch | None = None
         self.stopped = False
+        self.untrained = len(network.blocks)  # how many blocks no epoch has trained so far
 
     # ------------------------------------------------------------------ optimiser
     def block_parameters(self, block: int) -> list[torch.nn.Parameter]:
@@ -92,6 +93,7 @@ class PlanModule(pl.LightningModule):
             optimizer = torch.optim.AdamW(groups, **options)
         else:
             optimizer = torch.optim.SGD(groups, momentum=0.9, **options)
+        optimizer.register_load_state_dict_pre_hook(_by_group)
         total = max(1, int(self.trainer.estimated_stepping_batches))
         factor = _cosine(total) if self.settings.lr_schedule == "cosine" else _flat
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
@@ -107,9 +109,32 @@ class PlanModule(pl.LightningModule):
             new = [p for p in self.block_parameters(block) if id(p) not in held]
             optimizer.param_groups[block]["params"].extend(new)
 
+    # ------------------------------------------------------------------ checkpoints
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the history; leave out blocks not trained yet, which are as they were at first."""
+        checkpoint["history"] = self.history
+        untrained = tuple(f"network.blocks.{i}." for i in range(self.untrained))
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith(untrained)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from another run's state, or this one's own, with its history."""
+        self.history = list(checkpoint["history"])
+        checkpoint["state_dict"] = {**self.state_dict(), **checkpoint["state_dict"]}
+
+    def on_train_start(self) -> None:
+        """Where a run goes on: learn at this plan's own rates, and tell what was trained before."""
+        scheduler: Any = self.lr_schedulers()
+        scheduler.base_lrs = [group["initial_lr"] for group in scheduler.optimizer.param_groups]
+        for group, factor in zip(scheduler.optimizer.param_groups, scheduler.lr_lambdas, strict=True):
+            group["lr"] = group["initial_lr"] * factor(scheduler.last_epoch)
+        for epoch, metrics in enumerate(self.history):
+            self._tell(epoch, metrics)
+
     # ------------------------------------------------------------------ steps
     def on_train_epoch_start(self) -> None:
         """Draw the epoch's random numbers from (seed, epoch, rank) alone, so that a resume does."""
+        self.untrained = min(self.untrained, self.network.frozen)
         torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) * 1_009 + self.global_rank)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -138,26 +163,40 @@ class PlanModule(pl.LightningModule):
             "fit_loss": float(self.fit_loss.compute()),
             "select_loss": float(self.select_loss.compute()),
             "select_accuracy": float(self.select_accuracy.compute()),
-            "frozen_blocks": float(self.network.below + self.network.frozen),
+            "frozen_blocks": float(self.network.frozen),
         }
         for metric in (self.fit_loss, self.select_loss, self.select_accuracy):
             metric.reset()
         self.history.append(metrics)
+        self._tell(self.current_epoch, metrics)
+
+    def _tell(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Report an epoch, and stop where that is the answer."""
         stop = False
         if self.on_epoch is not None and self.trainer.is_global_zero:
-            stop = self.on_epoch(self.current_epoch, metrics)
+            stop = self.on_epoch(epoch, metrics)
         # every rank stops in the same epoch, or the others wait for ever
         if self.trainer.strategy.broadcast(stop):
             self.stopped = True
             self.trainer.should_stop = True
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the history with the weights."""
-        checkpoint["history"] = self.history
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the history of the interrupted run."""
-        self.history = list(checkpoint["history"])
+def _by_group(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
+    """A saved state for an optimiser whose groups hold more, or learn at other rates.
+
+    Torch numbers parameters through all groups: a block that is thawed here, and was frozen there,
+    would shift those above it.
+    """
+    numbers = {group["name"]: group["params"] for group in saved["param_groups"]}
+    groups, state, n = [], {}, 0
+    for group in optimizer.param_groups:
+        own = range(n, n + len(group["params"]))
+        n += len(own)
+        for new, old in zip(own, numbers.get(group["name"], ()), strict=False):
+            if old in saved["state"]:
+                state[new] = saved["state"][old]
+        groups.append({**group, "params": list(own)})
+    return {"state": state, "param_groups": groups}
 
 
 def _flat(step: int) -> float:

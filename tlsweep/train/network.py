@@ -15,15 +15,14 @@ class PlanNetwork(nn.Module):
 
     Frozen means: evaluated without a graph (so no backward pass enters them), gradients neither
     kept nor asked for, BatchNorm and dropout in eval mode whatever ``train()`` is told.
-    below: how many frozen blocks of the source its input has gone through already.
+    entry: the cut point that inputs come from, 0 for images, at most ``frozen``; set as they change.
     """
 
-    def __init__(self, blocks: Sequence[nn.Module], head: Head, below: int = 0) -> None:
+    def __init__(self, blocks: Sequence[nn.Module], head: Head) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.head = head
-        self.below = below
-        self.frozen = 0
+        self.frozen = self.entry = 0
         # of weights too: a convolution writes channels last if either is so, and dropout's random
         # numbers fall on elements in the order of memory
         self.to(memory_format=torch.channels_last)
@@ -49,24 +48,24 @@ class PlanNetwork(nn.Module):
             block.eval()
         return self
 
-    def activations(self, x_bchw: Tensor) -> Tensor:
-        """What reaches the head, [batch, ...]."""
-        z = channels_last(x_bchw)
+    def activations(self, z: Tensor) -> Tensor:
+        """What reaches the head, [batch, ...], of inputs at the cut point ``entry``."""
+        z = channels_last(z)
         with torch.no_grad():
-            for block in self.blocks[: self.frozen]:
+            for block in self.blocks[self.entry : self.frozen]:
                 z = block(z)
         for block in self.blocks[self.frozen :]:
             z = block(z)
         return z
 
-    def forward(self, x_bchw: Tensor) -> Tensor:
-        """[batch, channels, height, width] images to [batch, classes] logits."""
-        logits: Tensor = self.head(self.activations(x_bchw))
+    def forward(self, z: Tensor) -> Tensor:
+        """[batch, ...] inputs at the cut point ``entry`` to [batch, classes] logits."""
+        logits: Tensor = self.head(self.activations(z))
         return logits
 
     @torch.no_grad()
-    def calibrate(self, images: Iterable[Tensor], seed: int) -> None:
-        """Measure the head's standardisation on batches of images, as training will see them.
+    def calibrate(self, inputs: Iterable[Tensor], seed: int) -> None:
+        """Measure the head's standardisation on batches of inputs, as training will see them.
 
         That is in training mode: a fresh BatchNorm scales by the batch there and by nothing in
         eval mode, so its eval activations would tell the head the wrong scale. Leaves the global
@@ -76,7 +75,7 @@ class PlanNetwork(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.train()
-            self.head.calibrate(self.activations(x_bchw) for x_bchw in images)
+            self.head.calibrate(self.activations(z) for z in inputs)
         self.train(mode)
 
 

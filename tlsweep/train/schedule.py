@@ -6,7 +6,7 @@ Pure: loads neither torch nor Lightning.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from tlsweep.plan import TransferPlan
@@ -40,10 +40,6 @@ class FreezeSchedule:
         falling = all(a > b for a, b in zip(self.freezes, self.freezes[1:], strict=False))
         if not self.freezes or not falling:
             raise ValueError(f"phases thaw, so freeze falls from phase to phase: {self.freezes}")
-
-    def above(self, below: int) -> FreezeSchedule:
-        """The same schedule for a network that begins ``below`` blocks further up."""
-        return replace(self, freezes=tuple(freeze - below for freeze in self.freezes))
 
 
 def constant(plan: TransferPlan) -> FreezeSchedule:

@@ -54,6 +54,7 @@ class Recommended:
     lr_ratio: float
     state: str
     overrides: list[str]  # what to write on the command line for just this plan
+    augmentation: str = "none"  # which views of the fit images it was trained on
     probe_penalty: float | None = None  # of a linear head on frozen blocks; None for other plans
 
 

@@ -23,7 +23,8 @@ Make = Callable[..., Settings]
 PLANS = {
     "suffix tuned": ("plan=last_layers", "plan.freeze=3"),
     "suffix fresh": ("plan=transfer", "plan.keep=4"),
-    "thawed by and by": ("plan=last_layers", "plan.freeze=2", "schedule=gradual"),
+    "thawed by and by": ("plan=last_layers", "plan.freeze=5", "schedule=gradual"),
+    "in two phases": ("plan=truncate_tuned", "plan.keep=4", "schedule=two_phase"),
     "mlp on frozen blocks": ("plan=truncate", "plan.keep=4", "train.head=mlp"),
     "random below": ("plan=transfer", "plan.keep=2", "plan.weights=random"),
 }
@@ -62,9 +63,13 @@ def test_stored_features_equal_each_cut_points_own_prefix_bit_for_bit(
 
 
 def test_another_target_source_or_rule_is_never_answered_from_the_store(settings: Make) -> None:
-    def digest(*overrides: str, index: int = 3, seed: int | None = None) -> str:
+    def digest(
+        *overrides: str, index: int = 3, seed: int | None = None, view: int = inputs.PLAIN
+    ) -> str:
         asked = settings(*overrides)
-        spec = inputs._spec(open_question(asked), Split.FIT, asked, index, seed, pooling=True)
+        spec = inputs._spec(
+            open_question(asked), Split.FIT, asked, index, seed, view, pooling=True
+        )
         return spec.key.digest
 
     same = digest()
@@ -78,18 +83,12 @@ def test_another_target_source_or_rule_is_never_answered_from_the_store(settings
         digest(index=2),
         digest(seed=0),
         digest(seed=1),
+        digest("train.augment=views", view=1),
+        digest("train.augment=views", view=2),
+        digest("train.augment=views", "train.crop=0.5", view=1),
+        digest("train.augment=views", "train.flip=true", view=1),
     ]
     assert len({same, *others}) == 1 + len(others)
-
-
-def test_a_full_budget_leaves_a_trial_to_its_images(settings: Make) -> None:
-    asked = settings("plan=last_layers", "plan.freeze=3", "features.budget_gb=0.00001")
-    question = open_question(asked)
-    start = inputs.start_of(
-        question, question.plan(asked.plan), asked, 3, [Split.FIT, Split.SELECT]
-    )
-    assert start.index == 0
-    assert "no room" in start.why or "could not" in start.why
 
 
 def test_a_damaged_entry_is_computed_again(

@@ -1,0 +1,108 @@
+"""The first phase of two trials, where it is the same, is trained once and changes no result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tlsweep.config import Settings
+from tlsweep.first_phase import FirstPhase
+from tlsweep.question import open_question
+from tlsweep.terms import Split
+from tlsweep.trial import Trained, train_plan
+
+Make = Callable[..., Settings]
+TWO_PHASES = ("plan=transfer_tuned", "plan.keep=4", "schedule=two_phase")
+TWO_PHASES += ("schedule.epochs=2", "train.epochs=5")
+
+OF_LATER_PHASES = ("train.lr_ratio", "train.block_decay", "plan.freeze", "schedule=")
+
+
+def epochs_of(asked: Settings) -> tuple[Trained, list[int]]:
+    told: list[int] = []
+
+    def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
+        told.append(epoch)
+        return False
+
+    return train_plan(asked, on_epoch), told
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        ("train.lr_ratio=0.5",),
+        ("train.block_decay=0.7",),
+        ("plan.freeze=2",),
+        ("schedule=gradual",),
+        ("train.optimizer=sgd", "train.lr_ratio=0.5"),
+        ("train.augment=views", "train.views=2", "train.lr_ratio=0.5"),
+        ("train.lr_schedule=constant", "train.lr_ratio=0.5"),
+    ],
+    ids=" ".join,
+)
+def test_a_shared_first_phase_ends_as_one_trained_again(settings: Make, own: tuple[str, ...]) -> None:
+    kept = [o for o in own if not o.startswith(OF_LATER_PHASES)]
+    here = (*TWO_PHASES, *own)
+    alone, _ = epochs_of(settings(*here, "features.budget_gb=0"))
+    other, _ = epochs_of(settings(*TWO_PHASES, *kept))
+    shared, told = epochs_of(settings(*here))
+    assert shared.start.startswith("first phase as another trial trained it")
+    assert told == list(range(len(alone.history)))  # the record and the pruner hear of all epochs
+    assert shared.history[:2] == other.history[:2]
+    assert shared.history != other.history
+    for ours, theirs in zip(shared.history, alone.history, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)  # stored activations, as in test_inputs
+    assert np.array_equal(shared.predictions[Split.SELECT], alone.predictions[Split.SELECT])
+
+
+def test_a_trial_that_takes_the_phase_is_bit_for_bit_the_one_that_trained_it(settings: Make) -> None:
+    asked = settings(*TWO_PHASES)
+    first, again = train_plan(asked, None), train_plan(asked, None)
+    assert "another trial" in again.start
+    assert "another trial" not in first.start
+    assert again.history == first.history
+    assert np.array_equal(again.predictions[Split.SELECT], first.predictions[Split.SELECT])
+
+
+def test_a_phase_that_differs_in_anything_is_not_taken(settings: Make) -> None:
+    def digest(*overrides: str) -> str:
+        asked = settings(*TWO_PHASES, *overrides)
+        question = open_question(asked)
+        return FirstPhase(question, question.plan(asked.plan), asked).key.digest
+
+    same = digest()
+    for nothing in ("train.lr_ratio=0.3", "train.probe_penalty=1", "plan.freeze=3", "study=b"):
+        assert digest(nothing) == same, nothing
+    changes = [
+        "plan.keep=3", "plan.regrow=5", "plan.weights=random", "seed=1", "train.lr=0.02",
+        "train.epochs=7", "train.lr_schedule=constant", "train.batch_size=16", "train.head=mlp", "train.weight_decay=0.2",
+        "train.optimizer=sgd", "train.pool=1", "train.augment=live", "train.augment=views",
+        "schedule.epochs=3", "schedule.until=plateau", "target.fit_size=61", "target.split_seed=1",
+        "source.image_size=40", "train.precision=bf16-mixed",
+    ]  # fmt: skip
+    found = {digest(change) for change in changes}
+    assert same not in found
+    assert len(found) == len(changes)
+
+
+def test_a_phase_that_no_other_follows_is_not_kept(settings: Make) -> None:
+    asked = settings(*TWO_PHASES, "schedule.epochs=5")
+    assert "another trial" not in train_plan(asked, None).start
+    assert "another trial" not in train_plan(asked, None).start
+
+
+def test_a_trial_that_is_stopped_in_its_first_phase_leaves_none(settings: Make) -> None:
+    asked = settings(*TWO_PHASES)
+    train_plan(asked, lambda epoch, metrics: True)
+    assert "another trial" not in train_plan(asked, None).start
+
+
+def test_a_stop_that_the_shared_phase_would_have_met_stops_before_training(settings: Make) -> None:
+    asked = settings(*TWO_PHASES)
+    train_plan(asked, None)
+    stopped = train_plan(asked, lambda epoch, metrics: epoch == 1)
+    assert stopped.stopped
+    assert len(stopped.history) == 2

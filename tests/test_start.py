@@ -1,0 +1,73 @@
+"""A trial starts from the highest activations worth storing, goes down as it thaws, and says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tlsweep.config import Settings
+from tlsweep.question import open_question
+from tlsweep.start import Starts
+from tlsweep.trial import freeze_schedule, train_plan
+
+Make = Callable[..., Settings]
+
+
+def starts(asked: Settings) -> Starts:
+    question = open_question(asked)
+    plan = question.plan(asked.plan)
+    return Starts(question, plan, asked, freeze_schedule(asked, plan))
+
+
+def test_it_goes_down_to_the_store_of_each_phase_and_to_images_at_last(settings: Make) -> None:
+    asked = settings("plan=truncate_tuned", "plan.keep=4", "schedule=gradual", "train.epochs=6")
+    asked = asked.model_copy(update={"stage": "search"})
+    feed = starts(asked)
+    entries = [feed(frozen, epoch).entry for epoch, frozen in enumerate((4, 3, 2, 1, 0, 0))]
+    assert entries[0] == 4  # only a head trains: pooled
+    assert entries[-2:] == [0, 0]
+    assert all(entry <= frozen for entry, frozen in zip(entries, (4, 3, 2, 1, 0, 0), strict=True))
+    assert entries[1] > 0
+    assert feed.why.startswith("only a head trains: from pooled features; then from ")
+    assert feed.why.endswith("nothing is frozen: from images")
+
+
+def test_what_one_trial_alone_reads_once_is_not_stored(settings: Make, tmp_path: Path) -> None:
+    asked = settings("plan=last_layers", "plan.freeze=0", "schedule=gradual")
+    feed = starts(asked)
+    top = feed.plan.keep
+    assert feed(top - 1, 1).entry == 0
+    assert "reads nothing twice" in feed.why
+
+
+def test_a_trial_says_where_each_of_its_phases_started(settings: Make) -> None:
+    asked = settings("plan=last_layers", "plan.freeze=2", "schedule=two_phase", "train.epochs=5")
+    assert "; then from " in train_plan(asked, None).start
+
+
+def test_a_full_budget_leaves_a_trial_to_its_images(settings: Make) -> None:
+    feed = starts(settings("plan=last_layers", "plan.freeze=3", "features.budget_gb=0.00001"))
+    assert feed(3, 0).entry == 0
+    assert "no room" in feed.why or "could not" in feed.why
+
+
+@pytest.mark.parametrize("plan", [("plan=last_layers", "plan.freeze=3"), ("plan=finetune",)])
+def test_live_augmentation_starts_from_images(settings: Make, plan: tuple[str, ...]) -> None:
+    feed = starts(settings(*plan, "train.augment=live"))
+    frozen = feed.schedule.freezes[0]
+    first, second = feed(frozen, 0), feed(frozen, 1)
+    assert first.entry == second.entry == 0
+    assert not first.fit[0][0].equal(second.fit[0][0])
+    assert first.select[0][0].equal(second.select[0][0])
+
+
+def test_stored_views_come_round_in_turn(settings: Make) -> None:
+    asked = settings("plan=last_layers", "plan.freeze=3", "train.augment=views", "train.views=2")
+    feed = starts(asked)
+    shown = [feed(3, epoch).fit[0][0].clone() for epoch in range(4)]
+    assert feed.entry(3) > 0
+    assert shown[0].equal(shown[2])
+    assert shown[1].equal(shown[3])
+    assert not shown[0].equal(shown[1])

@@ -1,0 +1,107 @@
+"""The first phase of a freeze schedule, trained once for all trials in which it is the same.
+
+It is kept in the activation store, under a key of all that it depends on: source and cut point,
+head, data, seed, and the settings that act while no kept block is trained.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tlsweep import inputs
+from tlsweep.config import PhasedSchedule, Settings
+from tlsweep.features import Key, NotStored, Spec, rows_digest
+from tlsweep.plan import TransferPlan
+from tlsweep.question import Question
+from tlsweep.terms import Split
+
+_FILE = "first-phase.ckpt"
+# how and where, or of layers that the phase does not train
+_WITHOUT_EFFECT = (
+    "accelerator", "num_workers", "resume", "probe", "probe_penalty", "lr_ratio", "block_decay",
+)  # fmt: skip
+
+
+class FirstPhase:
+    """A shelf (``train/stage.py``) for the first phase of one trial. taken: whether it was there."""
+
+    def __init__(self, question: Question, plan: TransferPlan, settings: Settings) -> None:
+        self.question, self.plan, self.settings = question, plan, settings
+        self.store = inputs.store_of(settings.features)
+        self.taken = False
+
+    @contextmanager
+    def found(self) -> Iterator[Path | None]:
+        """The checkpoint as a file, for as long as the block lasts; None where there is none."""
+        stored = self.store.find(self.key)
+        if stored is None:
+            yield None
+            return
+        self.taken = True
+        with tempfile.TemporaryDirectory(prefix="tlsweep-stage-") as folder:
+            file = Path(folder) / _FILE
+            file.write_bytes(stored.tensor().numpy().tobytes())
+            yield file
+
+    def keep(self, file: Path) -> None:
+        """Store a checkpoint, unless another trial has just done so, or there is no room."""
+        import torch
+
+        content = torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8)[None]
+        spec = Spec(self.key, tuple(content.shape), torch.uint8, self._about)
+        with suppress(NotStored), self.store.writing([spec]) as writers:
+            for writer in writers.values():
+                writer.append(content)
+
+    @property
+    def key(self) -> Key:
+        """What the checkpoint is kept under."""
+        import torch
+
+        from tlsweep.train.loading import device_of
+
+        question, plan, settings = self.question, self.plan, self.settings
+        train, source = settings.train, question.source
+        return Key.of(
+            source=f"{source.fingerprint} random" if plan.random_weights else source.fingerprint,
+            cut=question.cuts[plan.keep].name,
+            image=source.image,
+            target=question.target.fingerprint,
+            rows=[rows_digest(question.partition[s]) for s in (Split.FIT, Split.SELECT)],
+            dtype=torch.uint8,
+            pooling=question.grid(plan.regrow, train),
+            view=[inputs.drawn(settings, inputs.view_of(train, 0)), inputs.views_of(train)],
+            holds="first phase",
+            regrow=question.cuts[plan.regrow].name,
+            seed=settings.seed,
+            train=self._acting,
+            phase=self._phase,
+            device=device_of(train).type,
+        )
+
+    @property
+    def _acting(self) -> dict[str, Any]:
+        """The training settings that change what the first phase ends with."""
+        train = self.settings.train
+        without = [*_WITHOUT_EFFECT]
+        if train.augment != "views":
+            without.append("views")
+        if train.augment == "none":
+            without += ["crop", "flip"]
+        return train.model_dump(mode="json", exclude=set(without))
+
+    @property
+    def _phase(self) -> dict[str, Any] | None:
+        schedule = self.settings.schedule
+        if not isinstance(schedule, PhasedSchedule):
+            return None
+        return schedule.model_dump(mode="json", exclude={"name"})
+
+    @property
+    def _about(self) -> dict[str, str]:
+        names = {"source": self.question.source.name, "target": self.question.target.name}
+        return {**names, "split": "first phase"}

@@ -1,0 +1,127 @@
+"""Where a trial's data enters its plan, phase by phase: images, or activations that are stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tlsweep import inputs
+from tlsweep.config import Settings
+from tlsweep.features import size_text
+from tlsweep.plan import TransferPlan
+from tlsweep.question import Question
+from tlsweep.terms import Split, Stage
+
+if TYPE_CHECKING:
+    from tlsweep.train.feed import Fed
+    from tlsweep.train.schedule import FreezeSchedule
+
+# To weigh computing against reading, on two cores: FLOPs of a forward pass a second, and bytes a
+# second of a file that is in memory already. Not timed anew: a choice that hung on the load of the
+# machine would change the last digits of a trial that is run again.
+COMPUTED_PER_SECOND = 3e10
+READ_PER_SECOND = 1e9
+
+
+class Starts:
+    """A feed (``train/feed.py``): the highest activations worth storing below what is frozen.
+
+    As a schedule thaws, it goes down to the store of the next boundary, or to images. Nothing is
+    computed before it is asked for. why: what was chosen, for people.
+    """
+
+    def __init__(
+        self, question: Question, plan: TransferPlan, settings: Settings, schedule: FreezeSchedule
+    ) -> None:
+        self.question, self.plan, self.settings = question, plan, settings
+        self.schedule = schedule
+        self.seed = settings.seed if plan.random_weights else inputs.SOURCE
+        self._chosen: dict[int, tuple[int, str]] = {}
+        self._open: tuple[tuple[int, int], Fed] | None = None
+
+    def __call__(self, frozen: int, epoch: int) -> Fed:
+        """The fit and select splits where the blocks before ``frozen`` are frozen."""
+        from tlsweep.train.feed import Fed
+
+        view = inputs.view_of(self.settings.train, epoch)
+        if self._open is None or self._open[0] != (frozen, view):
+            fit, select = self.split(frozen, Split.FIT, view), self.split(frozen, Split.SELECT)
+            if fit is None or select is None:
+                self._chosen[frozen] = 0, "the activations could not be stored: from images"
+                return self(frozen, epoch)
+            self._open = (frozen, view), Fed(fit, select, self.entry(frozen))
+        return self._open[1]
+
+    def entry(self, frozen: int) -> int:
+        """The cut point that the data comes from where the blocks before ``frozen`` are frozen."""
+        if frozen not in self._chosen:
+            self._chosen[frozen] = self._choose(frozen)
+        return self._chosen[frozen][0]
+
+    @property
+    def why(self) -> str:
+        """What the data was taken from, phase by phase, and why."""
+        return "; then ".join(dict.fromkeys(why for _, why in self._chosen.values()))
+
+    # ------------------------------------------------------------------ data
+    def scored(self, frozen: int, split: Split) -> tuple[int, Any]:
+        """The cut point that the data of one split comes from, and the data."""
+        found = self.split(frozen, split)
+        if found is None:
+            return 0, self.question.images(split)
+        return self.entry(frozen), found
+
+    def split(self, frozen: int, split: Split, view: int = inputs.PLAIN) -> Any:
+        """The data of one split; None where it was to be stored and could not be."""
+        from tlsweep.train.loading import Rows
+
+        question, settings, entry = self.question, self.settings, self.entry(frozen)
+        if frozen == self.plan.regrow and settings.train.augment != "live":
+            (z,) = inputs.pooled(question, split, settings, [entry], self.seed, view=view)
+            return Rows(z, inputs.labels(question, split))
+        if entry == 0:
+            return question.images(split, inputs.drawn(settings, view))
+        stored = inputs.activations(question, split, settings, entry, self.seed, view=view)
+        return None if stored is None else Rows(stored, inputs.labels(question, split))
+
+    # ------------------------------------------------------------------ planning
+    def _choose(self, frozen: int) -> tuple[int, str]:
+        if self.settings.train.augment == "live":
+            return 0, "augmented anew in every epoch: from images"
+        if frozen == self.plan.regrow:
+            return frozen, "only a head trains: from pooled features"
+        if frozen == 0:
+            return 0, "nothing is frozen: from images"
+        return self._boundary(frozen if self._read_again(frozen) else self.schedule.freezes[-1])
+
+    def _read_again(self, frozen: int) -> bool:
+        """Whether what is stored for a phase is read more than once: later, or by other trials."""
+        last = frozen == self.schedule.freezes[-1]
+        return last or self.schedule.ending.epochs > 1 or self.settings.stage != Stage.SINGLE
+
+    def _boundary(self, frozen: int) -> tuple[int, str]:
+        """The cut point up to ``frozen`` whose activations are worth storing most; 0 for none.
+
+        Storing at the freeze boundary saves the whole prefix; at an earlier, smaller cut point part
+        of it, for less space. Of those that the budget and the disk allow, the one that saves most
+        time in an epoch.
+        """
+        if frozen == 0:
+            return 0, "a phase of one epoch reads nothing twice: from images"
+        question, train = self.question, self.settings.train
+        n_fit, n_select = len(question.partition.fit), len(question.partition.select)
+        n_kept = n_fit * len(inputs.views_of(train)) + n_select
+        store = inputs.store_of(self.settings.features)
+        costs = question.costs
+
+        def saved(index: int) -> float:
+            seconds = costs[index].flops / COMPUTED_PER_SECOND
+            return (n_fit + n_select) * (seconds - costs[index].activation_bytes / READ_PER_SECOND)
+
+        sizes = {i: costs[i].activation_bytes * n_kept for i in range(1, frozen + 1)}
+        for index in sorted(sizes, key=lambda i: (-saved(i), i)):
+            if saved(index) > 0 and store.room(sizes[index]).fits:
+                share = costs[index].flops / max(1, costs[frozen].flops)
+                name, size = question.cuts[index].name, size_text(sizes[index])
+                return index, f"from {name}, {share:.0%} of the frozen blocks' work stored in {size}"
+        size, name = size_text(sizes[frozen]), question.cuts[frozen].name
+        return 0, f"{size} at {name} are not stored, no gain or no room: from images"

@@ -1,0 +1,83 @@
+"""The data of each epoch: images, or what frozen blocks made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader
+
+from tlsweep.config import TrainSettings
+from tlsweep.train.loading import Images, loader
+from tlsweep.train.network import PlanNetwork
+from tlsweep.train.sampling import EpochSampler, ShareSampler
+
+
+@dataclass(frozen=True)
+class Fed:
+    """What an epoch trains on and is scored on, as (x [...], label).
+
+    entry: the cut point that x comes from, 0 for images.
+    """
+
+    fit: Images
+    select: Images
+    entry: int = 0
+
+
+Feed = Callable[[int, int], Fed]
+"""(blocks that are frozen, epoch) to the data; the same number of items in every epoch."""
+
+
+class FeedModule(pl.LightningDataModule):
+    """Asks the feed anew before each epoch, and tells the network where its input comes from.
+
+    Lightning asks for both loaders in every epoch (``reload_dataloaders_every_n_epochs=1``); where
+    the feed gives the same data again, they are the same loaders.
+    """
+
+    def __init__(
+        self, feed: Feed, network: PlanNetwork, train: TrainSettings, seed: int, rank: int
+    ) -> None:
+        super().__init__()
+        self.feed, self.network, self.settings = feed, network, train
+        self.seed, self.rank = seed, rank
+        self._fed: Fed | None = None
+        self._loaders: dict[str, DataLoader[Any]] = {}
+
+    def open(self, epoch: int) -> Fed:
+        """The data of an epoch at the network's present freeze point."""
+        fed = self.feed(self.network.frozen, epoch)
+        self.network.entry = fed.entry
+        if self._fed is None or self._fed.fit is not fed.fit:
+            self._loaders.pop("fit", None)
+        if self._fed is None or self._fed.select is not fed.select:
+            self._loaders.pop("select", None)
+        self._fed = fed
+        return fed
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """This device's share of the fit split, in the epoch's order."""
+        images = self.open(self._epoch()).fit
+        sampler = EpochSampler(_size(images), seed=self.seed, rank=self.rank, world=self._world)
+        return self._loaders.setdefault("fit", loader(images, sampler, self.settings))
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """This device's share of the select split."""
+        images = self.open(self._epoch()).select
+        sampler = ShareSampler(_size(images), rank=self.rank, world=self._world)
+        return self._loaders.setdefault("select", loader(images, sampler, self.settings))
+
+    def _epoch(self) -> int:
+        assert self.trainer is not None
+        return self.trainer.current_epoch
+
+    @property
+    def _world(self) -> int:
+        return self.settings.devices
+
+
+def _size(images: Images) -> int:
+    return len(images)  # type: ignore[arg-type]  # torch's Dataset does not declare it
