@@ -43,7 +43,9 @@ def epochs_of(asked: Settings) -> tuple[Trained, list[int]]:
     ],
     ids=" ".join,
 )
-def test_a_shared_first_phase_ends_as_one_trained_again(settings: Make, own: tuple[str, ...]) -> None:
+def test_a_shared_first_phase_ends_as_one_trained_again(
+    settings: Make, own: tuple[str, ...]
+) -> None:
     kept = [o for o in own if not o.startswith(OF_LATER_PHASES)]
     here = (*TWO_PHASES, *own)
     alone, _ = epochs_of(settings(*here, "features.budget_gb=0"))
@@ -58,7 +60,9 @@ def test_a_shared_first_phase_ends_as_one_trained_again(settings: Make, own: tup
     assert np.array_equal(shared.predictions[Split.SELECT], alone.predictions[Split.SELECT])
 
 
-def test_a_trial_that_takes_the_phase_is_bit_for_bit_the_one_that_trained_it(settings: Make) -> None:
+def test_a_trial_that_takes_the_phase_is_bit_for_bit_the_one_that_trained_it(
+    settings: Make,
+) -> None:
     asked = settings(*TWO_PHASES)
     first, again = train_plan(asked, None), train_plan(asked, None)
     assert "another trial" in again.start

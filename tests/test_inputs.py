@@ -67,9 +67,7 @@ def test_another_target_source_or_rule_is_never_answered_from_the_store(settings
         *overrides: str, index: int = 3, seed: int | None = None, view: int = inputs.PLAIN
     ) -> str:
         asked = settings(*overrides)
-        spec = inputs._spec(
-            open_question(asked), Split.FIT, asked, index, seed, view, pooling=True
-        )
+        spec = inputs._spec(open_question(asked), Split.FIT, asked, index, seed, view, pooling=True)
         return spec.key.digest
 
     same = digest()

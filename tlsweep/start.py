@@ -122,6 +122,9 @@ class Starts:
             if saved(index) > 0 and store.room(sizes[index]).fits:
                 share = costs[index].flops / max(1, costs[frozen].flops)
                 name, size = question.cuts[index].name, size_text(sizes[index])
-                return index, f"from {name}, {share:.0%} of the frozen blocks' work stored in {size}"
+                return (
+                    index,
+                    f"from {name}, {share:.0%} of the frozen blocks' work stored in {size}",
+                )
         size, name = size_text(sizes[frozen]), question.cuts[frozen].name
         return 0, f"{size} at {name} are not stored, no gain or no room: from images"

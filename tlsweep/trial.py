@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 from tlsweep import __version__, screen
 from tlsweep.config import PhasedSchedule, Settings, TrainSettings, to_yaml
 from tlsweep.errors import Fault, Refusal, TrialFailure
+from tlsweep.first_phase import FirstPhase
 from tlsweep.plan import TransferPlan
 from tlsweep.probe import fit_probe, is_probe
 from tlsweep.question import Question, open_question
-from tlsweep.first_phase import FirstPhase
 from tlsweep.start import Starts
 from tlsweep.terms import Split, Stage
 

@@ -17,13 +17,13 @@ import torch
 from pytorch_lightning.strategies import DDPStrategy
 
 from tlsweep.config import TrainSettings
-from tlsweep.train.freeze import FreezeCallback
 from tlsweep.train.feed import Feed, FeedModule
+from tlsweep.train.freeze import FreezeCallback
 from tlsweep.train.loading import Images, device_of, in_batches
 from tlsweep.train.module import OnEpoch, PlanModule
 from tlsweep.train.network import PlanNetwork
-from tlsweep.train.stage import KeepStage, Shelf
 from tlsweep.train.schedule import FreezeSchedule
+from tlsweep.train.stage import KeepStage, Shelf
 
 # Lightning announces devices, tips and "max_epochs reached" for every Trainer: sixty times a sweep
 for _name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):

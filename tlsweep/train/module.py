@@ -126,7 +126,9 @@ class PlanModule(pl.LightningModule):
         """Where a run goes on: learn at this plan's own rates, and tell what was trained before."""
         scheduler: Any = self.lr_schedulers()
         scheduler.base_lrs = [group["initial_lr"] for group in scheduler.optimizer.param_groups]
-        for group, factor in zip(scheduler.optimizer.param_groups, scheduler.lr_lambdas, strict=True):
+        for group, factor in zip(
+            scheduler.optimizer.param_groups, scheduler.lr_lambdas, strict=True
+        ):
             group["lr"] = group["initial_lr"] * factor(scheduler.last_epoch)
         for epoch, metrics in enumerate(self.history):
             self._tell(epoch, metrics)
