@@ -60,7 +60,7 @@ def test_a_shared_first_phase_ends_as_one_trained_again(
     assert np.array_equal(shared.predictions[Split.SELECT], alone.predictions[Split.SELECT])
 
 
-def test_a_trial_that_takes_the_phase_is_bit_for_bit_the_one_that_trained_it(
+def test_who_takes_the_phase_ends_as_who_trained_it(
     settings: Make,
 ) -> None:
     asked = settings(*TWO_PHASES)
@@ -82,7 +82,8 @@ def test_a_phase_that_differs_in_anything_is_not_taken(settings: Make) -> None:
         assert digest(nothing) == same, nothing
     changes = [
         "plan.keep=3", "plan.regrow=5", "plan.weights=random", "seed=1", "train.lr=0.02",
-        "train.epochs=7", "train.lr_schedule=constant", "train.batch_size=16", "train.head=mlp", "train.weight_decay=0.2",
+        "train.epochs=7", "train.lr_schedule=constant", "train.batch_size=16",
+        "train.head=mlp", "train.weight_decay=0.2",
         "train.optimizer=sgd", "train.pool=1", "train.augment=live", "train.augment=views",
         "schedule.epochs=3", "schedule.until=plateau", "target.fit_size=61", "target.split_seed=1",
         "source.image_size=40", "train.precision=bf16-mixed",

@@ -17,7 +17,6 @@ from tlsweep.config import PhasedSchedule, Settings
 from tlsweep.features import Key, NotStored, Spec, rows_digest
 from tlsweep.plan import TransferPlan
 from tlsweep.question import Question
-from tlsweep.terms import Split
 
 _FILE = "first-phase.ckpt"
 # how and where, or of layers that the phase does not train
@@ -27,7 +26,7 @@ _WITHOUT_EFFECT = (
 
 
 class FirstPhase:
-    """A shelf (``train/stage.py``) for the first phase of one trial. taken: whether it was there."""
+    """A shelf (``train/stage.py``) for one trial's first phase. taken: whether it was there."""
 
     def __init__(self, question: Question, plan: TransferPlan, settings: Settings) -> None:
         self.question, self.plan, self.settings = question, plan, settings

@@ -35,9 +35,9 @@ Hits = dict[tuple[str, int], Any]  # (weights, cut index) to which select images
 
 @dataclass(frozen=True)
 class _Draws:
-    """Subsets of the fit split. sizes: in images; seeds: of each; subsets_sn: bool, n views of images.
+    """Subsets of the fit split, the first one all of it.
 
-    The first one is all.
+    sizes: in images; seeds: of each; subsets_sn: bool, n = views * images.
     """
 
     sizes: tuple[int, ...]

@@ -29,7 +29,7 @@ class TrialRun(abc.ABC):
         reason: str = "",
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Final metrics, how the trial ended, and tags that only its end can tell. The last call."""
+        """Final metrics, how the trial ended, and tags known only now. The last call."""
 
 
 class Record(abc.ABC):

@@ -60,9 +60,9 @@ class Target(ABC):
     ) -> TargetDataset:
         """The images at ``indices``, in that order, preprocessed as ``image`` says.
 
-        augmentation: the view of each that is asked for, None for the image as it is. They are decoded now and kept, once for every dataset of the same ``image``, if they fit
-        into ``ram_gb``; else each time they are read. Raises IndexError for an index that is not
-        there.
+        They are decoded now and kept, once for every dataset of the same ``image``, if they fit
+        into ``ram_gb``; else each time they are read. augmentation: the view of each that is asked
+        for, None for the image as it is. Raises IndexError for an index that is not there.
         """
         from tlsweep.target.dataset import TargetDataset
 

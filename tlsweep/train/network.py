@@ -15,7 +15,7 @@ class PlanNetwork(nn.Module):
 
     Frozen means: evaluated without a graph (so no backward pass enters them), gradients neither
     kept nor asked for, BatchNorm and dropout in eval mode whatever ``train()`` is told.
-    entry: the cut point that inputs come from, 0 for images, at most ``frozen``; set as they change.
+    entry: the cut point that inputs come from, 0 for images, at most ``frozen``; set by who feeds.
     """
 
     def __init__(self, blocks: Sequence[nn.Module], head: Head) -> None:

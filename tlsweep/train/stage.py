@@ -13,7 +13,7 @@ from tlsweep.train.schedule import PhaseClock
 
 
 class Shelf(Protocol):
-    """Where the state after one first phase is kept. A file that was made is a Lightning checkpoint."""
+    """Where the state after one first phase is kept, as a Lightning checkpoint."""
 
     def found(self) -> AbstractContextManager[Path | None]:
         """The file, for as long as it is read; None where there is none."""
