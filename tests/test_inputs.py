@@ -89,6 +89,37 @@ def test_another_target_source_or_rule_is_never_answered_from_the_store(settings
     assert len({same, *others}) == 1 + len(others)
 
 
+def test_two_devices_share_a_pass_and_find_the_numbers_of_one(
+    settings: Make, tmp_path: Path
+) -> None:
+    several = ("train.devices=2", "train.strategy=ddp", "train.accelerator=cpu")
+    here, there = f"features.cache_dir={tmp_path}/a", f"features.cache_dir={tmp_path}/b"
+    asked = settings(here), settings(there, *several), settings("features.budget_gb=0", *several)
+    question = open_question(asked[0])
+    indices = range(len(question.cuts))
+    said: list[tuple[int, int]] = []
+    alone, shared, not_stored = (
+        inputs.pooled(question, Split.SELECT, s, indices, said=lambda *n: said.append(n))
+        for s in asked
+    )
+    assert all(map(torch.equal, alone, shared))
+    assert all(map(torch.equal, alone, not_stored))
+    assert len(alone[0]) > 2 * 64  # else one device had all of it
+    assert said[-1][0] == said[-1][1] == len(alone[0])
+
+
+def test_half_precision_keeps_features_to_a_hundredth_of_their_spread(settings: Make) -> None:
+    """The tolerance that bf16 is stated to have."""
+    asked, half = settings(), settings("train.precision=bf16-mixed")
+    question = open_question(asked)
+    indices = range(len(question.cuts))
+    whole = inputs.pooled(question, Split.FIT, asked, indices)
+    rounded = inputs.pooled(question, Split.FIT, half, indices)
+    for a, b in zip(whole, rounded, strict=True):
+        assert b.dtype == torch.float32
+        assert float((a - b).square().mean().sqrt()) < 0.02 * float(a.std())
+
+
 def test_a_damaged_entry_is_computed_again(
     settings: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,15 +14,17 @@ from tlsweep.study.space import Space
 MOST = 6  # faults shown: a screenful
 
 
-def refuse_ddp(settings: config.Settings) -> None:
-    """Raise Refusal for several devices a trial inside a multirun."""
-    if settings.train.strategy == "ddp" or settings.train.devices > 1:
+def refuse_ddp(settings: config.Settings, is_grid: bool) -> None:
+    """Raise Refusal for several devices a trial inside a multirun; a survey alone may have them."""
+    several = settings.train.strategy == "ddp" or settings.train.devices > 1
+    if several and (is_grid or "search" in settings.sweep.stages):
         raise Refusal(
             Fault(
                 f"train.devices={settings.train.devices} train.strategy={settings.train.strategy}"
                 " with -m",
                 "in a sweep each trial trains on one device",
-                "leave both out of the sweep, or train one plan without -m",
+                "leave both out of the sweep, train one plan without -m, or let the devices share"
+                " the survey first: sweep.stages=[survey]",
             )
         )
 

@@ -6,7 +6,8 @@ They are kept in the activation store; where it has no room for them, they are c
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tlsweep import screen
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 
 SOURCE = None  # in place of a seed: the source's own weights
 PLAIN = 0  # in place of the number of a view: the images as they are
-Compute = Callable[[Sequence[int]], Iterator[list["Tensor"]]]
-"""Places among the wanted entries, to batches of their rows."""
+Write = Callable[[list["Tensor"]], None]
+"""Takes the next rows of all wanted entries."""
+Compute = Callable[[Sequence[int], Write], None]
+"""Computes the entries at these places among the wanted ones, and writes them batch by batch."""
 
 
 def pooled(
@@ -43,18 +46,23 @@ def pooled(
     """
     import torch
 
-    def compute(places: Sequence[int]) -> Iterator[list[Tensor]]:
+    def compute(places: Sequence[int], write: Write) -> None:
         wanted, total = tuple(indices[place] for place in places), len(question.partition[split])
         done = 0
-        for batch in _pass(question, split, settings, wanted, seed, view, pooling=True):
+
+        def written(batch: list[Tensor]) -> None:
+            nonlocal done
+            write(batch)
             done += len(batch[0])
             said(done, total)
-            yield batch
+
+        _pass(question, settings, _Asked(split, wanted, seed, view, pooling=True), written)
 
     specs = [_spec(question, split, settings, i, seed, view, pooling=True) for i in indices]
     found = _through(store_of(settings.features), specs, compute)
     if found is None:
-        parts = list(compute(range(len(indices))))
+        parts: list[list[Tensor]] = []
+        compute(range(len(indices)), parts.append)
         found = [torch.cat(column) for column in zip(*parts, strict=True)]
     return found
 
@@ -93,8 +101,8 @@ def activations(
     None where they cannot be stored: they may not fit into memory.
     """
 
-    def compute(places: Sequence[int]) -> Iterator[list[Tensor]]:
-        return _pass(question, split, settings, (index,), seed, view, pooling=False)
+    def compute(places: Sequence[int], write: Write) -> None:
+        _pass(question, settings, _Asked(split, (index,), seed, view, pooling=False), write)
 
     spec = _spec(question, split, settings, index, seed, view, pooling=False)
     found = _through(store_of(settings.features), [spec], compute)
@@ -187,9 +195,13 @@ def _through(store: Store, specs: Sequence[Spec], compute: Compute) -> list[Tens
             with store.writing([specs[i] for i in missing]) as writers:
                 # another process may have written some of them meanwhile
                 places = [i for i in missing if specs[i].key in writers]
-                for batch in compute(places) if places else ():
+
+                def write(batch: list[Tensor]) -> None:
                     for i, z in zip(places, batch, strict=True):
                         writers[specs[i].key].append(z)
+
+                if places:
+                    compute(places, write)
         except NotStored:
             return None
         found = [store.find(spec.key) for spec in specs]
@@ -232,34 +244,65 @@ def _spec(
     return Spec(key, (len(rows), *(shape or cut.shape)), torch.float32, about)
 
 
-def _pass(
-    question: Question,
-    split: Split,
-    settings: Settings,
-    indices: tuple[int, ...],
-    seed: int | None,
-    view: int,
-    *,
-    pooling: bool,
-) -> Iterator[list[Tensor]]:
-    from tlsweep.survey.taps import Taps
-    from tlsweep.train.loading import device_of, in_batches
+@dataclass(frozen=True)
+class _Asked:
+    """What a pass is asked for: which images, and what of them. seed: of random weights."""
 
-    train = settings.train
-    device = device_of(train)
-    model: nn.Module = question.source.model() if seed is SOURCE else question.source.fresh(seed)
-    grids = [question.grid(i, train) for i in indices] if pooling else None
-    taps = Taps(model, question.cuts, indices, grids).to(device)
-    images: Any = question.images(split, drawn(settings, view))
-    for x_bchw, _ in in_batches(images, train):
-        with autocast(train, device):
-            taken = taps(x_bchw.to(device))
-        yield [z.float().cpu() for z in taken]
+    split: Split
+    indices: tuple[int, ...]
+    seed: int | None
+    view: int
+    pooling: bool
 
 
-def autocast(train: TrainSettings, device: Any) -> Any:
-    """The precision of ``train.precision``, as Lightning runs it."""
+def _pass(question: Question, settings: Settings, asked: _Asked, write: Write) -> None:
+    """One pass over the images; with several devices, each of them takes every n-th batch."""
+    from tlsweep.train.group import in_group, run_in_group
+
+    devices = settings.train.devices
+    if devices == 1 or in_group():
+        _share_of_pass(question, settings, asked, lambda _, batch: write(batch))
+        return
     import torch
 
-    kind = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(train.precision)
-    return torch.autocast(device.type, kind, enabled=kind is not None)
+    waiting: dict[int, list[Any]] = {}
+    written = 0
+
+    def hear(message: tuple[int, list[Any]]) -> None:
+        nonlocal written
+        waiting[message[0]] = message[1]
+        while written in waiting:
+            write([torch.from_numpy(z) for z in waiting.pop(written)])
+            written += 1
+
+    run_in_group(devices, _pass_as_member, settings, asked, on_message=hear)
+
+
+def _pass_as_member(settings: Settings, asked: _Asked, tell: Callable[[Any], None]) -> None:
+    from tlsweep.question import open_question
+    from tlsweep.train.trainer import rank_of
+
+    def write(number: int, batch: list[Tensor]) -> None:
+        tell((number, [z.numpy() for z in batch]))
+
+    rank, world = rank_of(settings.train), settings.train.devices
+    _share_of_pass(open_question(settings), settings, asked, write, rank, world)
+
+
+def _share_of_pass(
+    question: Question,
+    settings: Settings,
+    asked: _Asked,
+    write: Callable[[int, list[Tensor]], None],
+    rank: int = 0,
+    world: int = 1,
+) -> None:
+    from tlsweep.survey.one_pass import one_pass
+    from tlsweep.survey.taps import Taps
+
+    source, train = question.source, settings.train
+    model: nn.Module = source.model() if asked.seed is SOURCE else source.fresh(asked.seed)
+    grids = [question.grid(i, train) for i in asked.indices] if asked.pooling else None
+    taps = Taps(model, question.cuts, asked.indices, grids)
+    images: Any = question.images(asked.split, drawn(settings, asked.view))
+    one_pass(taps, images, train, write, rank=rank, world=world)

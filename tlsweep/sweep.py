@@ -44,7 +44,7 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Any:
     # a grid may list sources, or what a target cannot do without: the first ones are opened
     base = space.first_values(listed) if is_grid else []
     settings = config.read(bench.compose([*plain, *base]))
-    refuse_ddp(settings)
+    refuse_ddp(settings, is_grid)
     if not is_grid:
         check_keys([o.key_or_group for o in listed] or bench.options.params)
     with screen.shown() as shown, locked(settings):

@@ -112,7 +112,8 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
 
     Only a trial of the confirm stage reads the report split.
     """
-    from tlsweep.train.fit import fit, predict, rank_of
+    from tlsweep.train.fit import fit, predict
+    from tlsweep.train.trainer import rank_of
 
     question = open_question(settings)
     plan = question.plan(settings.plan)

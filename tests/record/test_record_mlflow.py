@@ -62,13 +62,14 @@ def test_a_run_ends_as_its_trial_did_and_the_tag_tells_pruned_from_finished(
     ledger: MlflowLedger, status: str, shown: str
 ) -> None:
     run = ledger.start_trial(None, "t", {}, {})
-    run.end(status, {}, "why")  # type: ignore[arg-type]
+    run.end(status, {}, reason="why", tags={"tlsweep.start": "from images"})  # type: ignore[arg-type]
     assert run.run_id is not None
     found = ledger.client.get_run(run.run_id)
     assert found.info.status == shown
     assert found.info.end_time is not None
     assert found.data.tags["tlsweep.status"] == status
     assert found.data.tags["tlsweep.reason"] == "why"
+    assert found.data.tags["tlsweep.start"] == "from images"
 
 
 def test_the_run_of_a_lost_trial_is_closed_and_says_why(ledger: MlflowLedger) -> None:

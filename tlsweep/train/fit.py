@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,20 +22,7 @@ from tlsweep.train.module import OnEpoch, PlanModule
 from tlsweep.train.network import PlanNetwork
 from tlsweep.train.schedule import FreezeSchedule
 from tlsweep.train.stage import KeepStage, Shelf
-
-# Lightning announces devices, tips and "max_epochs reached" for every Trainer: sixty times a sweep
-for _name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
-
-_EXPECTED = (
-    # true of small data that is read from memory, and no fault
-    "The '.*_dataloader' does not have many workers",
-    "The number of training batches",
-    # true and meant: frozen blocks stay in eval mode
-    "Found .* module.* in eval mode at the start of training",
-    # Lightning 2.6 against torch 2.15's own pytree
-    r".*isinstance\(treespec, LeafSpec\).* is deprecated",
-)
+from tlsweep.train.trainer import quiet, rank_of, trainer
 
 
 @dataclass(frozen=True)
@@ -99,38 +84,18 @@ def fit(
         if begin is None:
             fit_images = data.open(epoch=0).fit
             network.calibrate((x for x, _ in in_batches(fit_images, train)), seed)
-        trainer = _trainer(train, schedule, callbacks)
-        stack.enter_context(warnings.catch_warnings())
-        for message in _EXPECTED:
-            warnings.filterwarnings("ignore", message=message)
-        trainer.fit(module, datamodule=data, ckpt_path=begin, weights_only=True)
+        runner = trainer(
+            train,
+            train.devices,
+            _strategy(train, schedule),
+            max_epochs=train.epochs,
+            callbacks=callbacks,
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0,
+        )
+        stack.enter_context(quiet())
+        runner.fit(module, datamodule=data, ckpt_path=begin, weights_only=True)
     return Fitted(tuple(module.history), module.stopped)
-
-
-def _trainer(
-    train: TrainSettings, schedule: FreezeSchedule, callbacks: list[pl.Callback]
-) -> pl.Trainer:
-    return pl.Trainer(
-        max_epochs=train.epochs,
-        accelerator=train.accelerator,
-        devices=train.devices,
-        strategy=_strategy(train, schedule),
-        precision=train.precision,
-        callbacks=callbacks,
-        deterministic="warn" if torch.cuda.is_available() else True,
-        reload_dataloaders_every_n_epochs=1,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
-def rank_of(train: TrainSettings) -> int:
-    """This process's rank in its group; 0 for one device, whatever the environment says."""
-    return int(os.environ.get("RANK", "0")) if train.devices > 1 else 0
 
 
 @torch.no_grad()

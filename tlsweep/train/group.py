@@ -23,6 +23,8 @@ from tlsweep.errors import TrialFailure
 
 Tell = Callable[[Any], None]
 Member = Callable[..., Any]
+WAITING = 64  # messages that may wait to be heard: members that compute faster than that wait
+IN_GROUP = "TLSWEEP_GROUP"  # set in every member, so that none of them begins a group of its own
 
 
 def run_in_group(
@@ -30,12 +32,13 @@ def run_in_group(
 ) -> Any:
     """Call ``member(*arguments, tell)`` in ``world`` processes and return what rank 0 returned.
 
-    member: a function that can be imported by name; ``tell(message)`` in rank 0 reaches
-    ``on_message`` here. Raises TrialFailure with the first error of any rank; the others are ended.
+    member: a function that can be imported by name; ``tell(message)`` in any of them reaches
+    ``on_message`` here, in the order of each. Raises TrialFailure with the first error of any
+    rank; the others are ended.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "pytorch_lightning"])
-    messages = context.Queue()
+    messages = context.Queue(maxsize=WAITING)
     with tempfile.TemporaryDirectory(prefix="tlsweep-group-") as folder:
         port = _free_port()
         processes = [
@@ -62,6 +65,7 @@ def _member(
     rank: int, world: int, port: int, folder: str, messages: Any, member: Member, arguments: Any
 ) -> None:
     os.environ.update(
+        **{IN_GROUP: "1"},
         RANK=str(rank),
         LOCAL_RANK=str(rank),
         NODE_RANK="0",
@@ -72,9 +76,8 @@ def _member(
     import torch
 
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
-    tell: Tell = messages.put if rank == 0 else _ignore
     try:
-        value = member(*arguments, tell)
+        value = member(*arguments, messages.put)
     except BaseException as error:
         reason = str(error) if isinstance(error, TrialFailure) else traceback.format_exc(limit=-3)
         _write(Path(folder) / f"error{rank}", reason)
@@ -83,8 +86,9 @@ def _member(
         _write(Path(folder) / "result", value)
 
 
-def _ignore(message: Any) -> None:
-    """Only rank 0 reports."""
+def in_group() -> bool:
+    """Whether this process is a member."""
+    return IN_GROUP in os.environ
 
 
 def _write(path: Path, value: Any) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tlsweep.config import TrainSettings
+from tlsweep.train.sampling import BatchShare
 
 Images = Dataset[tuple[Tensor, int]]
 
@@ -51,11 +52,14 @@ def loader(images: Images, sampler: Any, train: TrainSettings) -> DataLoader[Any
     )
 
 
-def in_batches(images: Images, train: TrainSettings) -> DataLoader[Any]:
-    """The images in their order, each once."""
+def in_batches(
+    images: Images, train: TrainSettings, rank: int = 0, world: int = 1
+) -> DataLoader[Any]:
+    """The images in their order, each once; of several devices each has a share of the batches."""
+    n: int = len(images)  # type: ignore[arg-type]  # torch's Dataset does not declare it
     return DataLoader(
         images,
-        batch_size=max(64, train.batch_size),
+        batch_sampler=BatchShare(n, max(64, train.batch_size), rank=rank, world=world),
         num_workers=_workers(images, train),
         collate_fn=_collate(images),
     )

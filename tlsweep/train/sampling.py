@@ -45,3 +45,17 @@ class ShareSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.indices)
+
+
+class BatchShare(Sampler[list[int]]):
+    """0..n-1 in order in batches of ``size``; of the batches every ``world``-th, from ``rank``."""
+
+    def __init__(self, n: int, size: int, *, rank: int = 0, world: int = 1) -> None:
+        self.n, self.size = n, size
+        self.starts = range(rank * size, n, world * size)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (list(range(i, min(i + self.size, self.n))) for i in self.starts)

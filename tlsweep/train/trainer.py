@@ -1,0 +1,63 @@
+"""Lightning's Trainer as tlsweep uses it: it keeps no files, draws no bars, says nothing expected."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from tlsweep.config import TrainSettings
+
+# Lightning announces devices, tips and "max_epochs reached" for every Trainer: sixty times a sweep
+for _name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+_EXPECTED = (
+    # true of small data that is read from memory, and no fault
+    "The '.*_dataloader' does not have many workers",
+    "The number of training batches",
+    # true and meant: frozen blocks stay in eval mode
+    "Found .* module.* in eval mode at the start of training",
+    # a pass writes what it finds, batch by batch, and its sampler leaves nothing out
+    "predict returned None",
+    "You are using a custom batch sampler `BatchShare` for prediction",
+    # Lightning 2.6 against torch 2.15's own pytree
+    r".*isinstance\(treespec, LeafSpec\).* is deprecated",
+)
+
+
+def trainer(train: TrainSettings, devices: int, strategy: Any, **options: Any) -> pl.Trainer:
+    """A Trainer for ``devices`` of the accelerator and at the precision of ``train``."""
+    return pl.Trainer(
+        accelerator=train.accelerator,
+        devices=devices,
+        strategy=strategy,
+        precision=train.precision,
+        deterministic="warn" if torch.cuda.is_available() else True,
+        use_distributed_sampler=False,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within, Lightning's warnings of what is meant are not shown."""
+    with warnings.catch_warnings():
+        for message in _EXPECTED:
+            warnings.filterwarnings("ignore", message=message)
+        yield
+
+
+def rank_of(train: TrainSettings) -> int:
+    """This process's rank in its group; 0 for one device, whatever the environment says."""
+    return int(os.environ.get("RANK", "0")) if train.devices > 1 else 0
