@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlsweep import surveyor
+from tlsweep import guide, surveyor
 from tlsweep.config import Settings
 from tlsweep.probe import fit_probe
 from tlsweep.question import open_question
@@ -95,7 +95,7 @@ def findings_of(scores: list[float]) -> Findings:
 
 
 def test_all_cut_points_enter_where_there_is_room_best_first() -> None:
-    plans = surveyor._frozen_plans(findings_of([0.5, 0.9, 0.7]), room=10)
+    plans = guide._frozen_plans(findings_of([0.5, 0.9, 0.7]), room=10)
     assert [plan[1] for plan in plans] == [
         "plan.keep=c1", "plan.keep=c2", "plan.keep=c0", "plan.keep=c1",
     ]  # fmt: skip
@@ -104,7 +104,7 @@ def test_all_cut_points_enter_where_there_is_room_best_first() -> None:
 
 @pytest.mark.parametrize("room", [2, 3, 4])
 def test_where_room_is_short_the_best_and_the_last_enter(room: int) -> None:
-    plans = surveyor._frozen_plans(findings_of([0.5, 0.9, 0.7, 0.8, 0.3]), room)
+    plans = guide._frozen_plans(findings_of([0.5, 0.9, 0.7, 0.8, 0.3]), room)
     assert len(plans) == room
     kept = [plan[1] for plan in plans if plan[0] == "plan=truncate"]
     assert kept[0] == "plan.keep=c1"

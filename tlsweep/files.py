@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import uuid
 from pathlib import Path
 
 from tlsweep.errors import Fault, Refusal
@@ -39,10 +40,10 @@ def make_folder(folder: Path) -> Path:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write ``content`` so that a reader sees the old file or the new one, never a part of it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    # not by tempfile, whose files nobody else may read: a study's folder may be a group's
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

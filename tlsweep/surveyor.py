@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tlsweep import config, inputs, probe
+from tlsweep import inputs, probe
 from tlsweep.config import Settings
-from tlsweep.files import write_whole
-from tlsweep.fixed import inherited
 from tlsweep.plan import TransferPlan
 from tlsweep.question import Question
-from tlsweep.session import Session
-from tlsweep.study.ledger import Item, Ledger
-from tlsweep.study.space import Space
 from tlsweep.survey.rows import Findings, Row, merit
 from tlsweep.survey.transfer import transfer_scores
-from tlsweep.terms import Split, Stage
-from tlsweep.trial import known_result
+from tlsweep.terms import Split
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SURVEY_FILE = "survey.json"
 SAMPLED = 500  # of the source's own images, for Frechet distances
-KEEP, TUNED = "plan.keep", "truncate_tuned"
 Say = Callable[[int, int, str], None]
 Hits = dict[tuple[str, int], Any]  # (weights, cut index) to which select images are right
 
@@ -147,63 +137,3 @@ def _transfer(
 
 def _truncated(question: Question, index: int) -> TransferPlan:
     return TransferPlan(index, index, index, n_blocks=question.cuts.n_blocks)
-
-
-# ---------------------------------------------------------------------- its place in a sweep
-def enter_survey(s: Session, ledger: Ledger, room: int) -> Findings:
-    """Survey, write survey.json, and enter the best plans into the study, once.
-
-    room: how many of them count as trials. A session that goes on asks again: the features are in
-    the store, so that costs no pass.
-    """
-    findings, hits = survey(s.question, s.settings, s.shown.step)
-    write_whole(s.folder / SURVEY_FILE, (json.dumps(findings.as_json(), indent=1) + "\n").encode())
-    for overrides in _frozen_plans(findings, room):
-        item = Item.of(overrides)
-        if not ledger.knows(item):
-            lines = [*inherited(s.plain, overrides), *overrides, f"stage={Stage.SURVEY}"]
-            settings = config.read(s.bench.compose([*lines, f"study={s.settings.study_name}"]))
-            plan = s.question.plan(settings.plan)
-            right = hits["random" if plan.random_weights else "source", plan.keep]
-            known = known_result(settings, s.question, s.record, s.parent_run, right)
-            ledger.add_finished(item, *known)
-    return findings
-
-
-def guide(s: Session, ledger: Ledger, findings: Findings, where: Space) -> Space:
-    """Let the survey's ranking say where tuned plans are looked for.
-
-    The search keeps the ``sweep.explore`` share of the cut points that score best frozen, and the
-    last one, and first tries the two best. Where sweep.params names some cut points, rather than
-    all, those are all searched.
-    """
-    names, ranking = s.question.cuts.names, findings.ranking()
-    most = math.ceil(s.settings.sweep.explore * len(ranking))
-    if ledger.recall("open") is None:  # a search goes on among the cut points it began with
-        ledger.remember("open", [names[i] for i in {*ranking[:most], s.question.cuts.n_blocks}])
-    if set(names) <= set(where.listed(KEEP)):
-        where = where.narrowed(KEEP, ledger.recall("open"))
-    best = [names[i] for i in ranking if i > 0 and names[i] in where.listed(KEEP)]
-    tuned = {"plan": TUNED} if TUNED in where.listed("plan") else {}
-    ledger.hint([{KEEP: name, **tuned} for name in best[:2]])
-    return where
-
-
-def _frozen_plans(findings: Findings, room: int) -> list[tuple[str, ...]]:
-    """The overrides of the surveyed plans that enter the study, best first.
-
-    Random weights where the source's own are best, the last cut point, which is a control, and
-    the others with their best heads as far as there is room.
-    """
-    best, order = findings.best(), findings.ranking()
-    last, random = max(order), findings.best("random")
-    above_input = [i for i in order if i > 0]
-    plans = [_overrides("random_features", random[above_input[0]])] if random else []
-    plans = plans[: max(0, room - 1)]
-    wanted = list(dict.fromkeys([order[0], last, *order]))[: room - len(plans)]
-    return [*(_overrides("truncate", best[i]) for i in order if i in wanted), *plans]
-
-
-def _overrides(plan: str, row: Row) -> tuple[str, ...]:
-    penalty = f"train.probe_penalty={row.regularisation}"
-    return f"plan={plan}", f"plan.keep={row.cut}", "train.head=linear", penalty

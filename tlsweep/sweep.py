@@ -16,6 +16,7 @@ from tlsweep import config, fixed, screen
 from tlsweep.check import check_combinations, check_keys, check_space, refuse_ddp
 from tlsweep.confirm import candidates, evidence, replicates, shortfalls
 from tlsweep.errors import TlsweepError
+from tlsweep.guide import SURVEY_FILE, enter_survey, frozen_curve, guide
 from tlsweep.question import open_question
 from tlsweep.report import table, write_report
 from tlsweep.session import Session, locked
@@ -24,9 +25,8 @@ from tlsweep.study.bench import Bench
 from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure
 from tlsweep.study.space import Space
 from tlsweep.survey.rows import Findings
-from tlsweep.surveyor import SURVEY_FILE, enter_survey, guide
 from tlsweep.terms import Stage
-from tlsweep.verdict import Verdict, reach
+from tlsweep.verdict import Confirmed, Verdict, reach
 
 
 def sweep(bench: Bench, arguments: Sequence[str]) -> Any:
@@ -63,14 +63,16 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict | Findings:
     confirmed = s.ledger(f"{name}.confirm", s.facts())
     with s.recorded(searched, confirmed):
         # lists on the command line are the whole search space: nothing is tried beside them
+        frozen: list[Confirmed] = []
         if "survey" in stages and not (listed and "search" in stages):
-            findings = enter_survey(s, searched, room=_room(s, first))
+            surveyed = enter_survey(s, searched, room=_room(s, first))
             if "search" not in stages:
-                return _show(s, findings)
-            where = guide(s, searched, findings, where)
+                return _show(s, surveyed.findings)
+            where = guide(s, searched, surveyed.findings, where)
+            frozen = frozen_curve(s, surveyed)
         _search(s, searched, where, first)
         _confirm(s, searched, confirmed)
-        verdict = _conclude(s, searched, confirmed)
+        verdict = _conclude(s, searched, confirmed, frozen)
         look = s.record.where_to_look()
         files = write_report(s.folder, verdict, s.settings, look)
         s.record.keep_files(s.parent_run, files)
@@ -138,7 +140,9 @@ def _confirm(s: Session, searched: Ledger, ledger: Ledger) -> None:
     ledger.run_list(items, s.launch(ledger, Stage.CONFIRM), n_jobs=s.bench.options.n_jobs)
 
 
-def _conclude(s: Session, searched: Ledger, confirmed: Ledger) -> Verdict:
+def _conclude(
+    s: Session, searched: Ledger, confirmed: Ledger, frozen: Sequence[Confirmed]
+) -> Verdict:
     settings = s.settings.sweep.confirm
     plans = candidates(searched.completed(), settings, s.question)
     replicated, others = evidence(plans, searched, confirmed, s.folder / "hits", s.settings)
@@ -148,7 +152,7 @@ def _conclude(s: Session, searched: Ledger, confirmed: Ledger) -> Verdict:
     return reach(
         s.settings.study_name,
         replicated,
-        others,
+        [*others, *frozen],  # of one cut point the better one is shown
         rule=settings.rule,
         confidence=settings.confidence,
         n_trials=len(searched.counted()),

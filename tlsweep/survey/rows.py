@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,6 +41,12 @@ class Findings:
             "transfer": list(self.transfer),
             "seconds": self.seconds,
         }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Findings:
+        """What ``as_json`` wrote. Raises KeyError or TypeError for anything else."""
+        rows = tuple(Row(**row) for row in content["rows"])
+        return cls(rows, tuple(content["transfer"]), content["seconds"])
 
     def best(self, weights: str = "source") -> dict[int, Row]:
         """For each cut point the best head on the whole fit split; of equals the most penalised."""

@@ -1,4 +1,4 @@
-"""Lightning's Trainer as tlsweep uses it: it keeps no files, draws no bars, says nothing expected."""
+"""Lightning's Trainer as tlsweep uses it: without files and bars, silent on what is meant."""
 
 from __future__ import annotations
 
