@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tlsweep import guide, surveyor
+from tlsweep import surveyor
 from tlsweep.config import Settings
 from tlsweep.probe import fit_probe
 from tlsweep.question import open_question
-from tlsweep.survey.rows import Findings, Row
+from tlsweep.survey.rows import Findings
 from tlsweep.terms import Split
 
 Make = Callable[..., Settings]
@@ -82,41 +81,3 @@ def test_without_a_store_the_survey_finds_the_same(settings: Make, tmp_path: Pat
     assert list(tmp_path.rglob("data.bin"))
     computed, _ = found(settings("features.budget_gb=0"))
     assert computed.rows == stored.rows
-
-
-# ------------------------------------------------------------------ what counts as a trial
-ROW = Row("block", 0, "source", "logistic", 0.01, 60, 0, 0.0)
-
-
-def findings_of(scores: list[float]) -> Findings:
-    rows = [replace(ROW, cut=f"c{i}", index=i, score=score) for i, score in enumerate(scores)]
-    random = [replace(row, weights="random", score=0.1) for row in rows]
-    return Findings((*rows, *random), (), 1.0)
-
-
-def test_all_cut_points_enter_where_there_is_room_best_first() -> None:
-    plans = guide._frozen_plans(findings_of([0.5, 0.9, 0.7]), room=10)
-    assert [plan[1] for plan in plans] == [
-        "plan.keep=c1", "plan.keep=c2", "plan.keep=c0", "plan.keep=c1",
-    ]  # fmt: skip
-    assert plans[-1][0] == "plan=random_features"
-
-
-@pytest.mark.parametrize("room", [2, 3, 4])
-def test_where_room_is_short_the_best_and_the_last_enter(room: int) -> None:
-    plans = guide._frozen_plans(findings_of([0.5, 0.9, 0.7, 0.8, 0.3]), room)
-    assert len(plans) == room
-    kept = [plan[1] for plan in plans if plan[0] == "plan=truncate"]
-    assert kept[0] == "plan.keep=c1"
-    assert room == 2 or "plan.keep=c4" in kept
-
-
-def test_of_equal_heads_the_most_penalised_and_of_equal_cut_points_the_lowest_leads() -> None:
-    rows = [
-        replace(ROW, cut=f"c{i}", index=i, score=0.5, regularisation=penalty)
-        for i in range(2)
-        for penalty in (1e-3, 1e-1, 1e-2)
-    ]
-    findings = Findings(tuple(rows), (), 1.0)
-    assert findings.ranking() == [0, 1]
-    assert {row.regularisation for row in findings.best().values()} == {1e-1}

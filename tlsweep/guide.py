@@ -81,7 +81,7 @@ def _kept(folder: Path, asked: str) -> Surveyed | None:
         content = json.loads((folder / SURVEY_FILE).read_text())
         if content.pop("asked") != asked:
             return None
-        with np.load(_hits_file(folder)) as arrays:
+        with _hits_file(folder).open("rb") as file, np.load(file) as arrays:
             names = {name: name.split() for name in arrays}
             hits = {(weights, int(i)): arrays[name] for name, (weights, i) in names.items()}
         return Surveyed(Findings.from_json(content), hits)

@@ -75,6 +75,20 @@ def test_two_devices_leave_one_run_with_the_scores_of_one_device(
     }  # fmt: skip
 
 
+def test_two_devices_survey_as_one_does(tlsweep: Run, tmp_path: Path) -> None:
+    common = ("-m", "sweep.stages=[survey]", "target.fit_size=60", "sweep.survey.random=false")
+    several = ("train.devices=2", "train.strategy=ddp", "train.accelerator=cpu")
+    rows = []
+    for name, more in (("one", ("train.accelerator=cpu",)), ("two", several)):
+        done = tlsweep(*common, f"study={name}", f"features.cache_dir={tmp_path / name}", *more)
+        assert done.returncode == 0, done.stdout + done.stderr
+        rows.append(json.loads((tmp_path / "outputs" / name / "survey.json").read_text())["rows"])
+    assert rows[0] == rows[1]
+    refused = tlsweep("-m", *several)
+    assert refused.returncode == 2
+    assert "sweep.stages=[survey]" in refused.stdout + refused.stderr
+
+
 def test_lists_alone_train_exactly_their_grid(tlsweep: Run, tmp_path: Path) -> None:
     grid = ("-m", "plan.keep=2,3,4", "seed=1,2", "train.epochs=1")
     done = tlsweep(*grid)
