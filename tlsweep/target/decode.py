@@ -21,13 +21,15 @@ _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 def verify(content: bytes) -> str | None:
     """Decode a file's content once; why it cannot be decoded, or None if it can."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     if not content:
         return "empty file"
     try:
         with Image.open(BytesIO(content)) as image:
             image.load()
+    except UnidentifiedImageError:  # its text names a buffer of ours
+        return "not an image, or of a format that is not known"
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, a decompression
         # bomb's own error and more, by format and by where the damage is.
