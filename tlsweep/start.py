@@ -127,4 +127,6 @@ class Starts:
                     f"from {name}, {share:.0%} of the frozen blocks' work stored in {size}",
                 )
         size, name = size_text(sizes[frozen]), question.cuts[frozen].name
-        return 0, f"{size} at {name} are not stored, no gain or no room: from images"
+        if max(map(saved, sizes)) > 0:
+            return 0, f"no room to store {size} at {name}: from images"
+        return 0, f"to read {size} stored at {name} takes longer than to compute it: from images"

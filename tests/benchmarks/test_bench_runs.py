@@ -20,5 +20,8 @@ def test_a_quick_run_compares_every_contender_on_the_embedded_task() -> None:
     for contender in ("(a)", "(a')", "(b)", "(c)", "(d)", "(e)", "floor", "tlsweep, filled store"):
         assert f"\n| {contender}" in markdown, markdown
     assert "| tuned trial" in markdown
+    assert "| two phases" in markdown
+    assert "first phase as another trial trained it" in markdown
+    assert "| survey, empty store" in markdown
     assert "| memory of a survey" in markdown
     assert "only the embedded task was measured" in markdown
