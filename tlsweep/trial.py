@@ -134,7 +134,8 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
         seed=settings.seed,
         on_epoch=on_epoch,
         checkpoint=_checkpoint(settings),
-        shelf=first_phase,
+        # one device of several could find what another one did not find yet
+        shelf=first_phase if settings.train.devices == 1 else None,
     )
     predictions = {}
     if not fitted.stopped and rank_of(settings.train) == 0:
