@@ -12,21 +12,12 @@ from torch import Tensor, nn
 from tlsweep.cut import groups
 from tlsweep.cut.blocks import whole_blocks
 from tlsweep.cut.channels import at_another_size, channel_dim
-from tlsweep.cut.flow import Flow, find_flow
+from tlsweep.cut.flow import Anatomy, Flow, find_flow
 from tlsweep.cut.observe import Observation
-from tlsweep.cut.program import Program
 from tlsweep.cut.trace import Trace, trace
 from tlsweep.errors import Fault, Refusal, unknown_name
 
 Level = Literal["block", "fine"]
-
-
-@dataclass(frozen=True, eq=False)
-class Anatomy:
-    """What all cut points of one architecture share: its forward pass and what is known of it."""
-
-    program: Program
-    flow: Flow
 
 
 @dataclass(frozen=True)
