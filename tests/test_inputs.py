@@ -56,7 +56,7 @@ def test_stored_features_equal_each_cut_points_own_prefix_bit_for_bit(
         prefix, cut = section(model, question.cuts, 0, index), question.cuts[index]
         with torch.no_grad():
             alone = [
-                pool(prefix(channels_last(x)), cut.channel_dim, question.grid(index, asked.train))
+                pool(prefix(channels_last(x)), question.pooling(index, asked.train))
                 for x, _ in in_batches(question.images(split), asked.train)
             ]
         assert torch.equal(torch.cat(alone), z_nd), cut.name
