@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ import torch
 
 from tlsweep import inputs
 from tlsweep.config import Settings
-from tlsweep.cut import section
-from tlsweep.question import open_question
+from tlsweep.cut import CutPoints, section
+from tlsweep.features import Key
+from tlsweep.first_phase import FirstPhase
+from tlsweep.question import Question, open_question
 from tlsweep.terms import Split
 from tlsweep.train.head import pool
 from tlsweep.train.loading import in_batches
@@ -87,6 +91,23 @@ def test_another_target_source_or_rule_is_never_answered_from_the_store(settings
         digest("train.augment=views", "train.flip=true", view=1),
     ]
     assert len({same, *others}) == 1 + len(others)
+
+
+@pytest.mark.parametrize("changed", [{"tokens": (0,)}, {"channel_dim": 3}])
+def test_a_cut_point_that_is_pooled_in_another_way_has_entries_of_its_own(
+    settings: Make, changed: dict[str, Any]
+) -> None:
+    asked = settings()
+    question = open_question(asked)
+    other = replace(question, cuts=CutPoints([replace(cut, **changed) for cut in question.cuts]))
+
+    def key(asked_of: Question, *, pooling: bool) -> Key:
+        return inputs._spec(asked_of, Split.FIT, asked, 3, None, inputs.PLAIN, pooling=pooling).key
+
+    assert key(question, pooling=True) != key(other, pooling=True)
+    assert key(question, pooling=False) == key(other, pooling=False)  # whole activations
+    plan = question.plan(asked.plan)
+    assert FirstPhase(question, plan, asked).key != FirstPhase(other, plan, asked).key
 
 
 def test_a_damaged_entry_is_computed_again(
