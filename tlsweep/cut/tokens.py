@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +22,8 @@ from tlsweep.cut.observe import undisturbed
 from tlsweep.cut.parts import part
 
 _EXAMPLES = 4
+Between = Callable[[str, str | None], nn.Module]
+"""Names of two values to the part of a model between them; None: to the model's own output."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +57,23 @@ def pooled_tokens(
     """
     if not any(value.n_tokens for value in values):
         return {}
+
+    def between(low: str, high: str | None) -> nn.Module:
+        # a copy, since a module may keep what it is given, in a running mean say
+        return copy.deepcopy(part(model, anatomy, low, high))
+
     try:
         with undisturbed(model):
-            read = _traced_back(model, anatomy, values, like)
+            read = _traced_back(between, values, like)
             some = [v for v in values if v.name in read and len(read[v.name]) < v.n_tokens]
-            uninformed = _uninformed(model, anatomy, some, read, like)
+            uninformed = _uninformed(between, values[0].name, some, read, like)
     except Exception:  # the model's own modules fail, each in its own way: nothing is known then
         return {}
     return {value.name: read[value.name] for value in some[uninformed:]}
 
 
 def _traced_back(
-    model: nn.Module, anatomy: Anatomy, values: Sequence[Value], like: Tensor
+    between: Between, values: Sequence[Value], like: Tensor
 ) -> dict[str, tuple[int, ...]]:
     """What is read of each value, from the last one of tokens down to where none is read.
 
@@ -78,7 +85,7 @@ def _traced_back(
     for value in reversed(values):
         if value.n_tokens:
             if above is None or above.n_tokens != value.n_tokens:
-                tokens = _reads(model, anatomy, value, above, tokens, like)
+                tokens = _reads(between, value, above, tokens, like)
             if not tokens:
                 break
             read[value.name] = tokens
@@ -89,12 +96,7 @@ def _traced_back(
 
 
 def _reads(
-    model: nn.Module,
-    anatomy: Anatomy,
-    value: Value,
-    above: Value | None,
-    tokens: tuple[int, ...],
-    like: Tensor,
+    between: Between, value: Value, above: Value | None, tokens: tuple[int, ...], like: Tensor
 ) -> tuple[int, ...]:
     """The tokens of ``value`` that ``tokens`` of ``above`` are made of; None: the model's output.
 
@@ -103,7 +105,7 @@ def _reads(
     generator = torch.Generator().manual_seed(0)
     z = torch.randn((_EXAMPLES, *value.shape), generator=generator, dtype=like.dtype)
     z = z.to(like.device).requires_grad_()
-    output = _copied_part(model, anatomy, value.name, None if above is None else above.name)(z)
+    output = between(value.name, None if above is None else above.name)(z)
     outputs = [v for v in tree_leaves(output) if isinstance(v, Tensor) and v.requires_grad]
     seeds = [torch.full_like(v, math.nan) for v in outputs]
     if above is not None and above.n_tokens:
@@ -112,30 +114,27 @@ def _reads(
     (gradient,) = torch.autograd.grad(outputs, z, seeds)
     read_nt = (gradient != 0).any(value.channel_dim)
     read_t = read_nt.any(0)
-    if not (read_nt == read_t).all(1).any():
+    if not (read_nt == read_t).all(1).any():  # no example reads all that is read
         return tuple(range(value.n_tokens))
     return tuple(read_t.nonzero().flatten().tolist())
 
 
 @torch.no_grad()
 def _uninformed(
-    model: nn.Module,
-    anatomy: Anatomy,
+    between: Between,
+    below: str,
     values: Sequence[Value],
     read: dict[str, tuple[int, ...]],
     like: Tensor,
 ) -> int:
-    """How many of ``values``, from the input up, come before what is read depends on the input."""
+    """How many of ``values``, from the lowest, come before what is read knows of the input.
+
+    below: name of the input.
+    """
     z = torch.full((1, *like.shape[1:]), math.nan, dtype=like.dtype, device=like.device)
-    below = anatomy.program.input
     for count, value in enumerate(values):
-        z = _copied_part(model, anatomy, below, value.name)(z)
+        z = between(below, value.name)(z)
         if z.movedim(value.token_dim, 0)[list(read[value.name])].isnan().any():
             return count
         below = value.name
     return len(values)
-
-
-def _copied_part(model: nn.Module, anatomy: Anatomy, low: str, high: str | None) -> nn.Module:
-    # copied, since a module may keep what it is given, in a running mean say
-    return copy.deepcopy(part(model, anatomy, low, high))
