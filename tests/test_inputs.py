@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ import torch
 
 from tlsweep import inputs
 from tlsweep.config import Settings
-from tlsweep.cut import section
-from tlsweep.question import open_question
+from tlsweep.cut import CutPoints, section
+from tlsweep.features import Key
+from tlsweep.first_phase import FirstPhase
+from tlsweep.question import Question, open_question
 from tlsweep.terms import Split
 from tlsweep.train.head import pool
 from tlsweep.train.loading import in_batches
@@ -56,7 +60,7 @@ def test_stored_features_equal_each_cut_points_own_prefix_bit_for_bit(
         prefix, cut = section(model, question.cuts, 0, index), question.cuts[index]
         with torch.no_grad():
             alone = [
-                pool(prefix(channels_last(x)), cut.channel_dim, question.grid(index, asked.train))
+                pool(prefix(channels_last(x)), question.pooling(index, asked.train))
                 for x, _ in in_batches(question.images(split), asked.train)
             ]
         assert torch.equal(torch.cat(alone), z_nd), cut.name
@@ -118,6 +122,23 @@ def test_half_precision_keeps_features_to_a_hundredth_of_their_spread(settings: 
     for a, b in zip(whole, rounded, strict=True):
         assert b.dtype == torch.float32
         assert float((a - b).square().mean().sqrt()) < 0.02 * float(a.std())
+
+
+@pytest.mark.parametrize("changed", [{"tokens": (0,)}, {"channel_dim": 3}])
+def test_a_cut_point_that_is_pooled_in_another_way_has_entries_of_its_own(
+    settings: Make, changed: dict[str, Any]
+) -> None:
+    asked = settings()
+    question = open_question(asked)
+    other = replace(question, cuts=CutPoints([replace(cut, **changed) for cut in question.cuts]))
+
+    def key(asked_of: Question, *, pooling: bool) -> Key:
+        return inputs._spec(asked_of, Split.FIT, asked, 3, None, inputs.PLAIN, pooling=pooling).key
+
+    assert key(question, pooling=True) != key(other, pooling=True)
+    assert key(question, pooling=False) == key(other, pooling=False)  # whole activations
+    plan = question.plan(asked.plan)
+    assert FirstPhase(question, plan, asked).key != FirstPhase(other, plan, asked).key
 
 
 def test_a_damaged_entry_is_computed_again(

@@ -73,7 +73,7 @@ class FirstPhase:
             rows=rows_digest(question.partition.fit),
             chosen_on=rows_digest(question.partition.select),
             dtype=torch.uint8,
-            pooling=question.grid(plan.regrow, train),
+            pooling=question.pooling(plan.regrow, train),
             view=[inputs.drawn(settings, inputs.view_of(train, 0)), inputs.views_of(train)],
             holds="first phase",
             regrow=question.cuts[plan.regrow].name,

@@ -163,8 +163,8 @@ def source_features(question: Question, settings: Settings, n: int) -> list[Tens
     if x_bchw is None:
         return None
     indices = range(len(question.cuts))
-    grids = [question.grid(i, settings.train) for i in indices]
-    taps = Taps(question.source.model(), question.cuts, indices, grids)
+    rules = [question.pooling(i, settings.train) for i in indices]
+    taps = Taps(question.source.model(), question.cuts, indices, rules)
     parts = [taps(part) for part in torch.split(x_bchw, 64)]
     return [torch.cat(column) for column in zip(*parts, strict=True)]
 
@@ -225,7 +225,7 @@ def _spec(
     from tlsweep.train.loading import device_of
 
     source, target, rows = question.source, question.target, question.partition[split]
-    cut, grid = question.cuts[index], question.grid(index, settings.train)
+    cut, rule = question.cuts[index], question.pooling(index, settings.train)
     key = Key.of(
         source=source.fingerprint if seed is SOURCE else f"{source.fingerprint} random {seed}",
         cut=cut.name,
@@ -233,12 +233,12 @@ def _spec(
         target=target.fingerprint,
         rows=rows_digest(rows),
         dtype=torch.float32,
-        pooling=grid if pooling else "none",
+        pooling=rule if pooling else "none",
         view=drawn(settings, view),
         precision=settings.train.precision,
         device=device_of(settings.train).type,
     )
-    shape = pool(torch.zeros(1, *cut.shape), cut.channel_dim, grid).shape[1:] if pooling else None
+    shape = pool(torch.zeros(1, *cut.shape), rule).shape[1:] if pooling else None
     weights = source.name if seed is SOURCE else f"{source.name}, random {seed}"
     about = {"source": weights, "target": target.name, "split": str(split)}
     return Spec(key, (len(rows), *(shape or cut.shape)), torch.float32, about)
@@ -302,7 +302,7 @@ def _share_of_pass(
 
     source, train = question.source, settings.train
     model: nn.Module = source.model() if asked.seed is SOURCE else source.fresh(asked.seed)
-    grids = [question.grid(i, train) for i in asked.indices] if asked.pooling else None
-    taps = Taps(model, question.cuts, asked.indices, grids)
+    rules = [question.pooling(i, train) for i in asked.indices] if asked.pooling else None
+    taps = Taps(model, question.cuts, asked.indices, rules)
     images: Any = question.images(asked.split, drawn(settings, asked.view))
     one_pass(taps, images, train, write, rank=rank, world=world)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tlsweep.cut import CutPoints, PrefixCost
     from tlsweep.source import Source
     from tlsweep.target import Augmentation, Partition, Target
-    from tlsweep.train.head import Head
+    from tlsweep.train.head import Head, Pooling
     from tlsweep.train.network import PlanNetwork
 
 T = TypeVar("T")
@@ -62,17 +62,18 @@ class Question:
 
         from tlsweep.train.head import Head
 
-        top, grid = self.cuts[plan.regrow], self.grid(plan.regrow, train)
+        shape, pooling = self.cuts[plan.regrow].shape, self.pooling(plan.regrow, train)
         n_classes = len(self.target.class_names)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            return Head(top.shape, top.channel_dim, n_classes, grid=grid, kind=train.head)
+            return Head(shape, pooling, n_classes, kind=train.head)
 
-    def grid(self, index: int, train: TrainSettings) -> int:
-        """Rows and columns that a head averages the feature maps of a cut point to."""
-        from tlsweep.train.head import INPUT_GRID
+    def pooling(self, index: int, train: TrainSettings) -> Pooling:
+        """How a head pools the activations of a cut point."""
+        from tlsweep.train.head import INPUT_GRID, Pooling
 
-        return INPUT_GRID if index == 0 else train.pool
+        cut, grid = self.cuts[index], INPUT_GRID if index == 0 else train.pool
+        return Pooling(cut.channel_dim, grid, cut.tokens)
 
     def images(self, split: Split, augmentation: Augmentation | None = None) -> Any:
         """The images of one split, or a view of each, as the source wants to see them."""

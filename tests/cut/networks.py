@@ -200,6 +200,126 @@ class MoreArguments(Body):
         return super().forward(x * 2 if twice else x)
 
 
+class Mix(nn.Module):
+    """A block: every token looks at all others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + (x @ x.transpose(1, 2)).softmax(-1) @ self.value(x)
+
+
+class Tokens(nn.Module):
+    """Patches of 4 x 4 pixels, a class token before them, two blocks, the class token pooled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 4, 4, stride=4)
+        self.token = nn.Parameter(torch.ones(1, 1, 4))
+        self.first, self.second = Mix(), Mix()
+        self.head = nn.Linear(4, 5)
+
+    def tokens(self, x: Tensor) -> Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        return self.first(self.with_class_token(x))
+
+    def with_class_token(self, x: Tensor) -> Tensor:
+        return torch.cat([self.token.expand(x.shape[0], -1, -1), x], dim=1)
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return x[:, 0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pooled(self.second(self.tokens(x))))
+
+
+class LateClassToken(Tokens):
+    """Puts the class token in between its blocks."""
+
+    def tokens(self, x: Tensor) -> Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        return self.with_class_token(self.first(x))
+
+
+class MeanOfTokens(Tokens):
+    """Averages all tokens."""
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return x.mean(1)
+
+
+class MaximumOfTokens(Tokens):
+    """Takes the maximum over all tokens, whichever has it."""
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return x.max(1).values
+
+
+class MeanOfPatches(Tokens):
+    """Averages all tokens but the class token."""
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return x[:, 1:].mean(1)
+
+
+class FirstAndLast(Tokens):
+    """Pools two tokens that are far apart."""
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return x[:, 0] + x[:, -1]
+
+
+class ScoresEveryToken(Tokens):
+    """Its classifier, zero at first, scores every token; the class token's scores count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.second(self.tokens(x)))[:, 0]
+
+
+class BranchAtZero(Tokens):
+    """Its blocks add nothing at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.zeros_(self.first.value.weight)
+        nn.init.zeros_(self.second.value.weight)
+
+
+class BackToAMap(Tokens):
+    """Makes a map of its patches again, and takes every other place of it."""
+
+    def pooled(self, x: Tensor) -> Tensor:
+        n, c = x.shape[0], x.shape[2]
+        x = x[:, 1:].transpose(1, 2).reshape(n, c, 4, 3)
+        return F.relu(x)[:, :, ::2].mean([2, 3])
+
+
+class KeepsAMean(Tokens):
+    """Has a block that writes into a buffer whenever it is run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = Remembers()
+
+
+class Remembers(Mix):
+    """Notes the mean of all that it is given, in any mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.add_(x.detach().mean((0, 1)))
+        return super().forward(x)
+
+
 TRAPS = [
     InPlaceStatement,
     InPlaceOnInput,
@@ -213,6 +333,8 @@ TRAPS = [
     Buffers,
     Tied,
     MoreArguments,
+    Tokens,
+    BackToAMap,
     Small,
 ]
 

@@ -8,7 +8,7 @@ import torchvision
 
 from tlsweep.cut import cut_points, section
 from tlsweep.survey.taps import Taps
-from tlsweep.train.head import INPUT_GRID, pool
+from tlsweep.train.head import Pooling, pool
 
 # in-place statements, concatenation, squeeze-and-excitation, tokens, shifted windows
 MODELS = ["resnet18", "densenet121", "mobilenet_v3_small", "vit_b_32", "swin_t", "squeezenet1_1"]
@@ -20,21 +20,21 @@ def test_every_tap_equals_its_own_prefix_bit_for_bit(name: str) -> None:
     model = torchvision.models.get_model(name, weights=None).eval()
     x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     cuts = cut_points(model, x)
-    taps = Taps(model, cuts, range(len(cuts)), [INPUT_GRID, *[2] * cuts.n_blocks])
-    found = taps(x)
+    rules = [Pooling(cut.channel_dim, 2, cut.tokens) for cut in cuts]
+    found = Taps(model, cuts, range(len(cuts)), rules)(x)
     assert len(found) == len(cuts)
-    for cut, tapped in zip(cuts, found, strict=True):
+    for cut, rule, tapped in zip(cuts, rules, found, strict=True):
         with torch.no_grad():
             alone = section(model, cuts, 0, cut.index)(x)
-        grid = INPUT_GRID if cut.index == 0 else 2
-        assert torch.equal(pool(alone, cut.channel_dim, grid), tapped), cut.name
+        assert torch.equal(pool(alone, rule), tapped), cut.name
 
 
 def test_some_taps_are_those_of_all_and_nothing_above_them_runs() -> None:
     model = torchvision.models.resnet18(weights=None).eval()
     x = torch.rand(2, 3, 64, 64)
     cuts = cut_points(model, x)
-    every = Taps(model, cuts, range(len(cuts)), [1] * len(cuts))(x)
+    rules = [Pooling(cut.channel_dim, 1, cut.tokens) for cut in cuts]
+    every = Taps(model, cuts, range(len(cuts)), rules)(x)
     model.layer4.register_forward_hook(lambda *_: pytest.fail("layer4 ran"))
-    some = Taps(model, cuts, (1, 3), (1, 1))(x)
+    some = Taps(model, cuts, (1, 3), (rules[1], rules[3]))(x)
     assert [torch.equal(a, every[i]) for a, i in zip(some, (1, 3), strict=True)] == [True, True]

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from tlsweep.config import TrainSettings
 from tlsweep.train.feed import Fed, Feed
-from tlsweep.train.head import Head
+from tlsweep.train.head import Head, Pooling
 from tlsweep.train.network import PlanNetwork
 
 
@@ -49,7 +49,7 @@ def network(seed: int = 0, dropout: float = 0.2) -> PlanNetwork:
         )
         for i, o in ((1, 4), (4, 6), (6, 6))
     ]
-    return PlanNetwork(blocks, Head((6, 8, 8), 1, 3, grid=2, kind="linear"))
+    return PlanNetwork(blocks, Head((6, 8, 8), Pooling(1, 2), 3, kind="linear"))
 
 
 def feed(images: Dataset, entry: int = 0) -> Feed:

@@ -1,8 +1,9 @@
 """Cut points of a model, the parts between them, and what each prefix costs."""
 
 from tlsweep.cut.cost import PrefixCost, prefix_costs
+from tlsweep.cut.parts import Section
 from tlsweep.cut.points import CutPoint, CutPoints, Level, cut_points
-from tlsweep.cut.split import Section, section, split
+from tlsweep.cut.split import section, split
 from tlsweep.cut.table import rows
 
 __all__ = [

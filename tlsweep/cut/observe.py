@@ -96,7 +96,7 @@ def _observe(
     place = [0]
     counter = FlopCounterMode(display=False) if count else None
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_undisturbed(root))
+        stack.enter_context(undisturbed(root))
         if fake:
             stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         stack.enter_context(_watch_modules(seen.readings, place))
@@ -161,7 +161,7 @@ def _holds_tensor(value: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _undisturbed(root: nn.Module) -> Iterator[None]:
+def undisturbed(root: nn.Module) -> Iterator[None]:
     """Eval mode, with gradients and no fused attention: else its FLOPs could not be counted.
 
     Everything is as before afterwards: modes, switches and random numbers.

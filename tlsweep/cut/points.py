@@ -12,21 +12,13 @@ from torch import Tensor, nn
 from tlsweep.cut import groups
 from tlsweep.cut.blocks import whole_blocks
 from tlsweep.cut.channels import at_another_size, channel_dim
-from tlsweep.cut.flow import Flow, find_flow
+from tlsweep.cut.flow import Anatomy, Flow, find_flow
 from tlsweep.cut.observe import Observation
-from tlsweep.cut.program import Program
+from tlsweep.cut.tokens import Value, pooled_tokens
 from tlsweep.cut.trace import Trace, trace
 from tlsweep.errors import Fault, Refusal, unknown_name
 
 Level = Literal["block", "fine"]
-
-
-@dataclass(frozen=True, eq=False)
-class Anatomy:
-    """What all cut points of one architecture share: its forward pass and what is known of it."""
-
-    program: Program
-    flow: Flow
 
 
 @dataclass(frozen=True)
@@ -36,7 +28,8 @@ class CutPoint:
     index: 0 is the raw input, the last one everything before the classifier; name: path of the
     block that ends there; aliases: other names for it; shape: of the tensor for one example,
     without batch; channel_dim: the dimension that counts channels, with the batch as dimension 0;
-    value: the step of ``anatomy`` that makes the tensor.
+    tokens: where channels and tokens are all there is, which of the tokens the model itself pools
+    (a class token is one), None for all; value: the step of ``anatomy`` that makes the tensor.
     """
 
     index: int
@@ -44,6 +37,7 @@ class CutPoint:
     aliases: tuple[str, ...]
     shape: tuple[int, ...]
     channel_dim: int
+    tokens: tuple[int, ...] | None
     value: str = field(repr=False)
     anatomy: Anatomy = field(repr=False, compare=False)
 
@@ -160,10 +154,11 @@ def _number(text: str | int | float) -> int | float | None:
 def cut_points(model: nn.Module, example: Tensor, *, level: Level = "block") -> CutPoints:
     """Find the cut points of ``model``.
 
-    example: one batch of input, any batch size; only shape, dtype and device are looked at, nothing
-    is computed. level: "block" never cuts inside a block and joins norm, activation and dropout to
-    what they follow; "fine" gives every single tensor that all data flows through, up to the
-    classifier. Leaves ``model`` as it was.
+    example: one batch of input, any batch size; only shape, dtype and device are looked at. Nothing
+    is computed but, for models of tokens, what shows which of them are pooled. level: "block" never
+    cuts inside a block and joins norm, activation and dropout to what they follow; "fine" gives
+    every single tensor that all data flows through, up to the classifier. Leaves ``model`` as it
+    was.
 
     Where a forward with further blocks inside branches on ``training`` (auxiliary heads), the parts
     between cut points take the eval branch in either mode.
@@ -209,24 +204,36 @@ def _points(
     example: Tensor,
     seen: Observation,
 ) -> list[CutPoint]:
+    known = _known_values(anatomy, model, example, seen)
+    tokens = pooled_tokens(model, anatomy, list(known.values()), example)
+    return [
+        CutPoint(
+            index,
+            name,
+            tuple(aliases),
+            known[value].shape,
+            known[value].channel_dim,
+            tokens.get(value),
+            value,
+            anatomy,
+        )
+        for index, (value, (name, *aliases)) in enumerate(zip(values, named, strict=True))
+    ]
+
+
+def _known_values(
+    anatomy: Anatomy, model: nn.Module, example: Tensor, seen: Observation
+) -> dict[str, Value]:
+    """All articulations by name, from the input up."""
     other = at_another_size(anatomy.program, model, example)
     places = {step.name: i for i, step in enumerate(anatomy.program.steps, start=1)}
-    points = []
-    for index, (value, (name, *aliases)) in enumerate(zip(values, named, strict=True)):
-        sight = seen.sights[value]
-        assert sight.shape is not None
-        points.append(
-            CutPoint(
-                index,
-                name,
-                tuple(aliases),
-                sight.shape[1:],
-                channel_dim(value, places.get(value, 0), seen, other),
-                value,
-                anatomy,
-            )
-        )
-    return points
+    known = {}
+    for name in anatomy.flow.articulations:
+        shape = seen.sights[name].shape
+        assert shape is not None
+        dim = channel_dim(name, places.get(name, 0), seen, other)
+        known[name] = Value(name, shape[1:], dim)
+    return known
 
 
 def _untraceable(model: nn.Module, error: Exception) -> Fault:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tlsweep.cut import CutPoints, section
-from tlsweep.train.head import pool
+from tlsweep.train.head import Pooling, pool
 from tlsweep.train.network import channels_last
 
 
@@ -18,7 +18,7 @@ class Taps(nn.Module):
     One pass in place of one for each cut point: a block's output is the next one's input. Blocks
     above the highest tap are not run. Evaluates: no graph, BatchNorm and dropout in eval mode.
 
-    model: in eval mode; indices: of the cut points, ascending; grids: of each one's head, None to
+    model: in eval mode; indices: of the cut points, ascending; rules: of each one's head, None to
     take the tensors off whole.
     """
 
@@ -27,14 +27,14 @@ class Taps(nn.Module):
         model: nn.Module,
         cuts: CutPoints,
         indices: Sequence[int],
-        grids: Sequence[int] | None,
+        rules: Sequence[Pooling] | None,
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
             section(model, cuts, i, i + 1) for i in range(max(indices, default=0))
         )
-        self.channel_dims = {i: cuts[i].channel_dim for i in indices}
-        self.grids = None if grids is None else dict(zip(indices, grids, strict=True))
+        taken = [None] * len(indices) if rules is None else rules
+        self.rules = dict(zip(indices, taken, strict=True))
         self.eval().to(memory_format=torch.channels_last)
 
     @torch.no_grad()
@@ -43,11 +43,7 @@ class Taps(nn.Module):
         taken, z = [], channels_last(x_bchw)
         for i in range(len(self.blocks) + 1):
             z = z if i == 0 else self.blocks[i - 1](z)
-            if i in self.channel_dims:
-                taken.append(self._taken(z, i))
+            if i in self.rules:
+                rule = self.rules[i]
+                taken.append(z if rule is None else pool(z, rule))
         return taken
-
-    def _taken(self, z: Tensor, index: int) -> Tensor:
-        if self.grids is None:
-            return z
-        return pool(z, self.channel_dims[index], self.grids[index])

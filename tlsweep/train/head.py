@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,20 +13,41 @@ INPUT_GRID = 16  # raw pixels are averaged to at most this many rows and columns
 HIDDEN = 128  # width of the mlp head's hidden layer
 
 
-def pool(z: Tensor, channel_dim: int, grid: int) -> Tensor:
-    """Activations of a cut point as one vector an example.
+@dataclass(frozen=True)
+class Pooling:
+    """How the activations of a cut point are made one vector an example.
 
-    z: [batch, ...] with channels at ``channel_dim``. Two spatial dimensions are averaged to at
-    most ``grid`` x ``grid`` cells, any other number of them is averaged whole. Returns
-    [batch, features]; what has that form already is returned as it is.
+    channel_dim: their dimension of channels, batch counted; grid: rows and columns, at most, that
+    maps are averaged to; tokens: which of the tokens are averaged, None for all.
+    """
+
+    channel_dim: int
+    grid: int
+    tokens: tuple[int, ...] | None = None
+
+
+def pool(z: Tensor, rule: Pooling) -> Tensor:
+    """Activations [batch, ...] of a cut point as one vector an example: [batch, features].
+
+    Maps (two dimensions besides batch and channels) are averaged to a grid, tokens (one) to their
+    mean or that of some, anything else to its mean. What is [batch, features] stays as it is.
     """
     if z.ndim == 2:
         return z
-    z = z.movedim(channel_dim, 1)
+    z = z.movedim(rule.channel_dim, 1)
     if z.ndim == 4:
-        rows, columns = min(grid, z.shape[2]), min(grid, z.shape[3])
+        rows, columns = min(rule.grid, z.shape[2]), min(rule.grid, z.shape[3])
         return functional.adaptive_avg_pool2d(z, (rows, columns)).flatten(1)
+    if rule.tokens is not None:
+        return _taken(z, rule.tokens).mean(2)
     return z.flatten(2).mean(2)
+
+
+def _taken(z_bct: Tensor, tokens: tuple[int, ...]) -> Tensor:
+    run = slice(tokens[0], tokens[-1] + 1)
+    # tokens mostly stand in a row, and the backward pass of a slice is the faster one
+    in_a_row = len(tokens) == run.stop - run.start
+    return z_bct[:, :, run] if in_a_row else z_bct[:, :, list(tokens)]
 
 
 class Head(nn.Module):
@@ -36,18 +58,18 @@ class Head(nn.Module):
     activations differ in scale by orders of magnitude. Unlike BatchNorm the scale stays fixed,
     so it does not depend on the batch or on the number of devices.
 
-    shape: of the cut point's activations without the batch; channel_dim: counted with the batch.
+    shape: of the cut point's activations without the batch; pooling: what is made of them.
     """
 
     mean: Tensor
     scale: Tensor
 
     def __init__(
-        self, shape: tuple[int, ...], channel_dim: int, n_classes: int, *, grid: int, kind: str
+        self, shape: tuple[int, ...], pooling: Pooling, n_classes: int, *, kind: str
     ) -> None:
         super().__init__()
-        self.channel_dim, self.grid = channel_dim, grid
-        n_features = pool(torch.zeros(1, *shape), channel_dim, grid).shape[1]
+        self.pooling = pooling
+        n_features = pool(torch.zeros(1, *shape), pooling).shape[1]
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
         self.classify: nn.Module
@@ -60,7 +82,7 @@ class Head(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """[batch, ...] activations to [batch, classes] logits."""
-        z_bd = pool(z, self.channel_dim, self.grid)
+        z_bd = pool(z, self.pooling)
         logits: Tensor = self.classify((z_bd - self.mean) * self.scale)
         return logits
 
@@ -77,7 +99,7 @@ class Head(nn.Module):
         total = torch.zeros(self.mean.shape, dtype=torch.float64)
         squares = torch.zeros_like(total)
         for z in activations:
-            z_bd = pool(z, self.channel_dim, self.grid).cpu().double()
+            z_bd = pool(z, self.pooling).cpu().double()
             count += len(z_bd)
             total += z_bd.sum(0)
             squares += z_bd.square().sum(0)

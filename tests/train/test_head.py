@@ -1,0 +1,51 @@
+"""What a head makes of activations before it classifies them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tlsweep.train.head import Head, Pooling, pool
+
+Z_BTC = torch.rand(3, 7, 5, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("tokens", [(0,), (6,), (1, 2, 3), (0, 1, 5), tuple(range(1, 7))])
+@pytest.mark.parametrize("channel_dim", [1, 2])
+def test_chosen_tokens_are_averaged_and_no_other_gets_a_gradient(
+    tokens: tuple[int, ...], channel_dim: int
+) -> None:
+    z_btc = Z_BTC.clone().requires_grad_()
+    pooled = pool(z_btc.movedim(2, channel_dim), Pooling(channel_dim, 2, tokens))
+    torch.testing.assert_close(pooled, z_btc[:, list(tokens)].mean(1))
+    pooled.sum().backward()
+    assert z_btc.grad is not None
+    read = z_btc.grad.ne(0).all(2).all(0)
+    assert read.nonzero().flatten().tolist() == list(tokens)
+
+
+def test_one_token_is_itself_and_holds_no_memory_of_the_others() -> None:
+    pooled = pool(Z_BTC, Pooling(2, 2, (4,)))
+    assert torch.equal(pooled, Z_BTC[:, 4])
+    assert pooled.untyped_storage().nbytes() == pooled.nbytes
+
+
+def test_no_choice_of_tokens_is_their_mean() -> None:
+    assert torch.equal(pool(Z_BTC, Pooling(2, 2)), Z_BTC.mean(1))
+
+
+def test_maps_are_averaged_to_a_grid_and_vectors_stay_as_they_are() -> None:
+    maps = torch.rand(2, 3, 4, 4)
+    assert pool(maps, Pooling(1, 2)).shape == (2, 12)
+    assert pool(maps, Pooling(1, 16)).shape == (2, 48)
+    assert pool(maps, Pooling(3, 1)).shape == (2, 4)
+    assert torch.equal(pool(maps[:, :, 0, 0], Pooling(1, 2)), maps[:, :, 0, 0])
+
+
+def test_a_head_reads_the_chosen_token_only() -> None:
+    head = Head((7, 5), Pooling(2, 2, (0,)), 3, kind="linear")
+    head.calibrate([Z_BTC])
+    other = Z_BTC.clone()
+    other[:, 1:] += 1
+    assert torch.equal(head(other), head(Z_BTC))
+    assert torch.equal(head.mean, Z_BTC[:, 0].double().mean(0).float())
