@@ -121,11 +121,9 @@ class Starts:
         for index in sorted(sizes, key=lambda i: (-saved(i), i)):
             if saved(index) > 0 and store.room(sizes[index]).fits:
                 share = costs[index].flops / max(1, costs[frozen].flops)
+                part = f", {share:.0%} of the frozen blocks' work" if index < frozen else ""
                 name, size = question.cuts[index].name, size_text(sizes[index])
-                return (
-                    index,
-                    f"from {name}, {share:.0%} of the frozen blocks' work stored in {size}",
-                )
+                return index, f"from {name}, stored in {size}{part}"
         size, name = size_text(sizes[frozen]), question.cuts[frozen].name
         if max(map(saved, sizes)) > 0:
             return 0, f"no room to store {size} at {name}: from images"

@@ -99,7 +99,9 @@ def survey_table(findings: Findings, file: Path) -> RenderableType:
     title = "frozen blocks, accuracy on the select split"
     shown = Table(title=title, title_justify="left")
     for name in ("index", "keep", "accuracy", "penalty", "random weights"):
-        shown.add_column(name, justify="left" if name == "keep" else "right")
+        left = name == "keep"
+        # a long name goes on in the next line: cut off, no two of them could be told apart
+        shown.add_column(name, justify="left" if left else "right", overflow="fold")
     top = findings.ranking()[0]
     for index, row in sorted(best.items()):
         other = percent(random[index].score) if index in random else ""
