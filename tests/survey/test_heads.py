@@ -93,16 +93,44 @@ def test_what_has_no_optimum_is_refused(penalties: list[float], weights: Tensor 
         fit_logistic(z, y, 3, penalties, weights)
 
 
+class Quadratics:
+    """scales / 2 * |point - centre|^2, which the solver knows nothing of but values and slopes."""
+
+    def __init__(self, scales: Tensor, centres: Tensor) -> None:
+        self.scales, self.centres = scales, centres
+        self._to(torch.zeros_like(centres))
+
+    def _to(self, points: Tensor) -> None:
+        self.points, self.gradient = points, self.scales * (points - self.centres)
+        self.values = self._value(points, torch.arange(len(points)))
+
+    def _value(self, points: Tensor, which: Tensor) -> Tensor:
+        return (self.scales[which] * (points - self.centres[which]).square()).sum(1) / 2
+
+    def precondition(self, vectors: Tensor) -> Tensor:
+        return vectors.clone()
+
+    def aim(self, direction: Tensor) -> None:
+        self.direction = direction
+
+    def attempt(self, which: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        direction = self.direction[which]
+        points = self.points[which] + length[:, None] * direction
+        slope = (self.scales[which] * (points - self.centres[which]) * direction).sum(1)
+        return self._value(points, which), slope
+
+    def move(self, length: Tensor) -> None:
+        self._to(self.points + length[:, None] * self.direction)
+
+    def keep(self, still: Tensor) -> None:
+        self.scales, self.centres = self.scales[still], self.centres[still]
+        self._to(self.points[still])
+
+
 def test_lbfgs_finds_the_minima_of_quadratics_of_any_condition() -> None:
     scales = torch.logspace(0, 4, 12).double().repeat(5, 1) * torch.arange(1, 6)[:, None]
     centres = torch.randn(5, 12, generator=torch.Generator().manual_seed(0)).double()
-
-    def quadratics(which: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-        off = points - centres[which]
-        return (scales[which] * off.square()).sum(1) / 2, scales[which] * off
-
-    start = torch.zeros(5, 12).double()
-    found = minimise(quadratics, start, torch.ones(5, 12).double(), gap=1e-14)
+    found = minimise(Quadratics(scales, centres), gap=1e-14)
     assert found.converged.all()
     assert torch.allclose(found.points, centres, atol=1e-5)
 

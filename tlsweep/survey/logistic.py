@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from tlsweep.survey.lbfgs import minimise
 
 GAP = 1e-6  # nats that a fitted head's objective is estimated to lie above its minimum
 SMALL = 30_000_000  # multiplications of one evaluation that one thread does in milliseconds
-CELLS = 8_000_000  # numbers that the logits of one chunk may have: memory does not grow with n
+CELLS = 2_000_000  # logits that are kept at once, unless one head has more: heads take turns
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,19 @@ def fit_logistic(
     weights_sn = weights_sn.to(z_nd.dtype)
     if min(penalties) <= 0 or bool((weights_sn.sum(1) <= 0).any()):
         raise ValueError(f"penalties {list(penalties)} are above 0, and each weighting counts one")
-    z_nr, basis_dr = _rotated(z_nd)
-    shares_sn = weights_sn / weights_sn.sum(1, keepdim=True)
-    problem = _Problem(
-        z_nr, y_n, n_classes, shares_sn.repeat(len(penalties), 1),
-        torch.tensor(penalties, device=z_nd.device, dtype=z_nd.dtype)
-        .repeat_interleave(len(shares_sn)),
-    )  # fmt: skip
-    start = torch.zeros(len(problem.penalty), (problem.r + 1) * n_classes, dtype=z_nd.dtype)
-    with _few_threads(z_nr.numel() * start.shape[0] * n_classes):
-        found = minimise(problem, start.to(z_nd.device), problem.preconditioner(), gap=gap)
-    solution = found.points.view(-1, problem.r + 1, n_classes)
-    weight = torch.einsum("dr,hrk->hdk", basis_dr, solution[:, :-1])
-    return Heads(weight, solution[:, -1], found.converged)
+    shares_hn = (weights_sn / weights_sn.sum(1, keepdim=True)).repeat(len(penalties), 1)
+    penalty_h = torch.tensor(penalties, device=z_nd.device, dtype=z_nd.dtype)
+    penalty_h = penalty_h.repeat_interleave(len(weights_sn))
+    at_once = min(len(penalty_h), max(1, CELLS // (len(z_nd) * n_classes)))
+    with _few_threads(min(z_nd.shape) * len(z_nd) * at_once * n_classes):
+        z_nr, axes = _rotated(z_nd)
+        z_nq = torch.cat([z_nr, torch.ones_like(z_nr[:, :1])], 1)
+        chunks = zip(torch.split(shares_hn, at_once), torch.split(penalty_h, at_once), strict=True)
+        found = [minimise(_Problems(z_nq, y_n, n_classes, *chunk), gap=gap) for chunk in chunks]
+        points_hkq = torch.cat([f.points for f in found]).view(len(penalty_h), n_classes, -1)
+        weight_hdk = axes.weights(points_hkq[..., :-1])
+    converged_h = torch.cat([f.converged for f in found])
+    return Heads(weight_hdk, points_hkq[..., -1], converged_h)
 
 
 @contextmanager
@@ -104,64 +104,122 @@ def together(groups: Sequence[Heads]) -> Heads:
     )
 
 
-def _rotated(z_nd: Tensor) -> tuple[Tensor, Tensor]:
-    """Features in the basis of their principal axes, and that basis [d, r], r = min(n, d).
+@dataclass(frozen=True)
+class _Axes:
+    """Where rotated features [n, r] lie: axes [r, r] in a span [d, r], None for all of space."""
+
+    span: Tensor | None
+    axes: Tensor
+
+    def weights(self, rotated_hkr: Tensor) -> Tensor:
+        """Weights for rotated features as weights for the features they were: [h, d, k]."""
+        weight_hkd = rotated_hkr @ self.axes.T
+        if self.span is not None:
+            weight_hkd = weight_hkd @ self.span.T
+        return weight_hkd.transpose(1, 2)
+
+
+def _rotated(z_nd: Tensor) -> tuple[Tensor, _Axes]:
+    """Features in the basis of their principal axes, r = min(n, d) of them, and the axes.
 
     Exact: a rotation keeps |weight|, and the optimal weight has no part outside the span of the
     examples. There the Hessian is nearly diagonal, and with n < d there is less to compute.
     """
     n, d = z_nd.shape
+    span = None
     if n < d:
-        span_dn = torch.linalg.qr(z_nd.T).Q
-        z_nd = z_nd @ span_dn
-    else:
-        span_dn = torch.eye(d, dtype=z_nd.dtype, device=z_nd.device)
+        span, within = torch.linalg.qr(z_nd.T)
+        z_nd = within.T
     axes = torch.linalg.eigh(z_nd.T @ z_nd).eigenvectors
-    return z_nd @ axes, span_dn @ axes if n < d else axes
+    return z_nd @ axes, _Axes(span, axes)
 
 
-class _Problem:
-    """The objective of all heads: points are [r + 1, k] flattened, the last row the bias."""
+class _Problems:
+    """The objectives of a heads: points are [k, q] flattened, q = r + 1, the last one the bias.
+
+    Logits are kept, and those of the direction: along it they are linear, so that a step length
+    is judged without another product with the features. Examples come last, since sums over
+    classes are fast then.
+    """
 
     def __init__(
-        self, z_nr: Tensor, y_n: Tensor, n_classes: int, shares_hn: Tensor, penalty_h: Tensor
+        self, z_nq: Tensor, y_n: Tensor, n_classes: int, shares_an: Tensor, penalty_a: Tensor
     ) -> None:
-        self.z, self.y, self.k = z_nr, y_n, n_classes
-        self.shares, self.penalty = shares_hn, penalty_h
-        self.r = z_nr.shape[1]
+        self.z, self.squares, self.k = z_nq, z_nq.square(), n_classes
+        (n, q), a = z_nq.shape, len(shares_an)
+        self.y_a1n = y_n.expand(a, 1, n)
+        self.shares_a1n = shares_an[:, None]
+        self.penalty_aq = penalty_a[:, None].repeat(1, q)
+        self.penalty_aq[:, -1] = 0
+        self.points = z_nq.new_zeros(a, n_classes * q)
+        self.logits_akn = z_nq.new_zeros(a, n_classes, n)
+        self.probable_akn = torch.full_like(self.logits_akn, 1 / n_classes)
+        self.held_a = torch.zeros_like(penalty_a, dtype=torch.float64)  # what the penalty takes
+        self.values = torch.full_like(penalty_a, math.log(n_classes), dtype=torch.float64)
+        self.gradient, self.inverse_aq = self._derivatives()
 
-    def preconditioner(self) -> Tensor:
-        """The inverse diagonal of each Hessian where all classes are equally likely."""
-        k = self.k
-        spread_hr = self.shares @ self.z.square()
-        likely = (1 - 1 / k) / k
-        hessian_hr = likely * spread_hr + self.penalty[:, None]
-        bias_h1 = torch.full_like(self.penalty[:, None], likely)
-        return 1 / torch.cat([hessian_hr, bias_h1], 1).repeat_interleave(k, 1)
+    def _derivatives(self) -> tuple[Tensor, Tensor]:
+        """The gradient [a, p], and the inverse diagonal of the Hessian [a, q].
 
-    def __call__(self, which_a: Tensor, points_ap: Tensor) -> tuple[Tensor, Tensor]:
-        """Values [a] and gradients [a, p]."""
-        a, k = len(which_a), self.k
-        weight, bias = points_ap.view(a, -1, k)[:, :-1], points_ap.view(a, -1, k)[:, -1]
-        wide_rak = weight.transpose(0, 1).reshape(self.r, a * k)
-        value = torch.zeros(a, dtype=torch.float64, device=self.z.device)
-        gradient = torch.zeros(self.r, a * k, dtype=self.z.dtype, device=self.z.device)
-        gradient_bias = torch.zeros_like(bias)
-        rows = max(1, CELLS // (a * k))
-        for first in range(0, len(self.z), rows):
-            here = slice(first, first + rows)
-            logits_nak = (self.z[here] @ wide_rak).view(-1, a, k) + bias
-            share_na = self.shares[which_a, here].T
-            log_p = functional.log_softmax(logits_nak, 2)
-            y_na1 = self.y[here, None, None].expand(-1, a, 1)
-            value -= (share_na * log_p.gather(2, y_na1).squeeze(2)).sum(0).double()
-            residual = log_p.exp_().scatter_add_(
-                2, y_na1, -torch.ones_like(y_na1, dtype=log_p.dtype)
-            )
-            residual *= share_na[..., None]
-            gradient += self.z[here].T @ residual.view(-1, a * k)
-            gradient_bias += residual.sum(0)
-        penalty = self.penalty[which_a]
-        value += 0.5 * penalty * weight.square().sum((1, 2)).double()
-        slope = gradient.view(self.r, a, k).transpose(0, 1) + penalty[:, None, None] * weight
-        return value, torch.cat([slope, gradient_bias[:, None]], 1).view(a, -1)
+        Averaged over classes, and exact where all are equally likely. ``probable_akn`` is used up.
+        """
+        a, k, _ = self.probable_akn.shape
+        spread_an = (1 - self.probable_akn.square().sum(1)) / (k - 1) * self.shares_a1n[:, 0]
+        curvature_aq = (spread_an @ self.squares).clamp_min_(1e-8) + self.penalty_aq
+        residual = self.probable_akn.scatter_add_(
+            1, self.y_a1n, -torch.ones_like(self.y_a1n, dtype=self.z.dtype)
+        )
+        residual *= self.shares_a1n
+        gradient = (residual.view(a * k, -1) @ self.z).view(a, k, -1)
+        gradient.addcmul_(self.points.view(a, k, -1), self.penalty_aq[:, None])
+        return gradient.view(a, -1), 1 / curvature_aq
+
+    def _by_class(self, vectors_ap: Tensor) -> Tensor:
+        return vectors_ap.view(len(vectors_ap), self.k, -1)
+
+    def precondition(self, vectors_ap: Tensor) -> Tensor:
+        return (self._by_class(vectors_ap) * self.inverse_aq[:, None]).flatten(1)
+
+    def aim(self, direction_ap: Tensor) -> None:
+        points, direction = self._by_class(self.points), self._by_class(direction_ap)
+        self.direction = direction_ap
+        self.ahead_akn = (direction.flatten(0, 1) @ self.z.T).view_as(self.logits_akn)
+        penalised = direction * self.penalty_aq[:, None]
+        # the penalty is a parabola of the length
+        self.pull_a = (penalised * points).sum((1, 2)).double()
+        self.bend_a = (penalised * direction).sum((1, 2)).double()
+
+    def attempt(self, which_w: Tensor, length_w: Tensor) -> tuple[Tensor, Tensor]:
+        everyone = len(which_w) == len(self.points)
+        w = slice(None) if everyone else which_w
+        ahead, y, shares = self.ahead_akn[w], self.y_a1n[w], self.shares_a1n[w]
+        logits = torch.addcmul(self.logits_akn[w], ahead, length_w.to(ahead.dtype)[:, None, None])
+        top = logits.amax(1, keepdim=True)
+        probable = (logits - top).exp_()
+        total = probable.sum(1, keepdim=True)
+        probable /= total
+        loss = total.log_() + top - logits.gather(1, y)
+        rise = (probable * ahead).sum(1, keepdim=True) - ahead.gather(1, y)
+        value = (shares * loss).sum((1, 2), dtype=torch.float64)
+        slope = (shares * rise).sum((1, 2), dtype=torch.float64)
+        pull, bend = self.pull_a[w], self.bend_a[w] * length_w
+        held = self.held_a[w] + length_w * (pull + 0.5 * bend)
+        value += held
+        if everyone:
+            self.tried = logits, probable, held, value
+        else:
+            for kept, new in zip(self.tried, (logits, probable, held, value), strict=True):
+                kept[w] = new
+        return value, slope + pull + bend
+
+    def move(self, length_a: Tensor) -> None:
+        self.points = torch.addcmul(self.points, self.direction, length_a[:, None])
+        self.logits_akn, self.probable_akn, self.held_a, self.values = self.tried
+        self.gradient, self.inverse_aq = self._derivatives()
+
+    def keep(self, open_a: Tensor) -> None:
+        self.y_a1n, self.shares_a1n = self.y_a1n[: int(open_a.sum())], self.shares_a1n[open_a]
+        self.penalty_aq, self.inverse_aq = self.penalty_aq[open_a], self.inverse_aq[open_a]
+        self.points, self.gradient = self.points[open_a], self.gradient[open_a]
+        self.logits_akn = self.logits_akn[open_a]
+        self.held_a, self.values = self.held_a[open_a], self.values[open_a]
