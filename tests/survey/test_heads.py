@@ -113,7 +113,8 @@ class Quadratics:
     def aim(self, direction: Tensor) -> None:
         self.direction = direction
 
-    def attempt(self, which: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    def attempt(self, some: Tensor | None, length: Tensor) -> tuple[Tensor, Tensor]:
+        which = torch.arange(len(self.points)) if some is None else some
         direction = self.direction[which]
         points = self.points[which] + length[:, None] * direction
         slope = (self.scales[which] * (points - self.centres[which]) * direction).sum(1)

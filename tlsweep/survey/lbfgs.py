@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-MEMORY = 6  # pairs of steps and gradient changes that are kept; the preconditioner knows the rest
+MEMORY = 5  # pairs of steps and gradient changes that are kept; the preconditioner knows the rest
 SUFFICIENT = 1e-4  # Armijo: share of the promised decrease that a step has to bring
 FLAT = 0.5  # share of its first slope that may be left where a line search ends
 TRIES = 20  # of step lengths, before a problem counts as solved to rounding
@@ -37,8 +37,8 @@ class Problems(Protocol):
     def aim(self, direction_ap: Tensor) -> None:
         """Where the next steps go."""
 
-    def attempt(self, which_w: Tensor, length_w: Tensor) -> tuple[Tensor, Tensor]:
-        """Values [w] and slopes [w] of some problems so many times the direction away."""
+    def attempt(self, which_w: Tensor | None, length_w: Tensor) -> tuple[Tensor, Tensor]:
+        """Values [w] and slopes [w] of some problems, or all, so many directions away: float64."""
 
     def move(self, length_a: Tensor) -> None:
         """Take the steps: each problem's last attempt, or none where its length is 0."""
@@ -149,35 +149,63 @@ def _search(problems: Problems, direction_ap: Tensor, slope_a: Tensor) -> Tensor
     """How far to go along each direction: lengths [a], 0 where no step brings less.
 
     Where the slope has lost part of what it was: a step that only brings less teaches too little.
-    Slopes of a convex function only grow: where one is zero is found by the secant, within the
-    lengths that are known to be too short and too long (Nocedal and Wright 2006, 3.5).
     """
     problems.aim(direction_ap)
-    first_a = slope_a.double()
-    start_a = problems.values.clone()
-    rounding_a = 1e-7 * start_a.abs()
-    length_a, chosen_a = torch.ones_like(start_a), torch.zeros_like(start_a)
-    low_a, high_a = torch.zeros_like(start_a), torch.full_like(start_a, math.inf)
-    slope_low_a, slope_high_a = first_a.clone(), torch.zeros_like(start_a)
-    waiting_w = torch.arange(len(start_a), device=start_a.device)
+    first, start = slope_a.double(), problems.values
+    chosen_a, which = torch.ones_like(start), None
+    tried = _Tried.none(first)
     for _ in range(TRIES):
-        w, length = waiting_w, length_a[waiting_w]
-        value, slope = problems.attempt(w, length)
-        less = value <= start_a[w] + SUFFICIENT * length * first_a[w] + rounding_a[w]
-        enough = less & (slope.abs() <= -FLAT * first_a[w])
-        chosen_a[w[enough]] = length[enough]
-        if enough.all():
+        length = tried.length
+        value, slope = problems.attempt(which, length)
+        # to rounding: the last steps change hardly anything
+        less = value <= start + SUFFICIENT * length * first + 1e-7 * start.abs()
+        waiting = ~(less & (slope.abs() <= -FLAT * first))
+        if not waiting.any():
             break
-        w, length, slope, less = (x[~enough] for x in (w, length, slope, less))
-        short = less & (slope < 0)
-        beyond = length + (length - low_a[w]) * slope / (slope_low_a[w] - slope)
-        low_a[w] = torch.where(short, length, low_a[w])
-        slope_low_a[w] = torch.where(short, slope, slope_low_a[w])
-        high_a[w] = torch.where(short, high_a[w], length)
-        slope_high_a[w] = torch.where(short, slope_high_a[w], slope.clamp_min(0))
-        share = -slope_low_a[w] / (slope_high_a[w] - slope_low_a[w])
-        within = low_a[w] + share.clamp(0.1, 0.9) * (high_a[w] - low_a[w])
-        beyond = torch.minimum(torch.maximum(beyond, 1.1 * length), LONGEST * length)
-        length_a[w] = torch.where(high_a[w].isinf(), beyond, within)
-        waiting_w = w
+        tried.learn(slope, short=less & (slope < 0))
+        w = waiting.nonzero().squeeze(1)
+        first, start, tried = first[w], start[w], tried.of(w)
+        which = w if which is None else which[w]
+        chosen_a[which] = tried.length
+    else:
+        chosen_a[which] = 0
     return chosen_a.to(direction_ap.dtype)
+
+
+@dataclass
+class _Tried:
+    """What is known of some searches [w]: the next length to try, and what lengths bound it.
+
+    low, high: the longest that was too short and the shortest that was too long; slope_low,
+    slope_high: there. Slopes of a convex function only grow: where one is zero is found by the
+    secant, within these bounds (Nocedal and Wright 2006, 3.5).
+    """
+
+    length: Tensor
+    low: Tensor
+    high: Tensor
+    slope_low: Tensor
+    slope_high: Tensor
+
+    @staticmethod
+    def none(slope_w: Tensor) -> _Tried:
+        zero = torch.zeros_like(slope_w)
+        return _Tried(zero + 1, zero, zero + math.inf, slope_w, zero)
+
+    def of(self, w: Tensor) -> _Tried:
+        return _Tried(
+            self.length[w], self.low[w], self.high[w], self.slope_low[w], self.slope_high[w]
+        )
+
+    def learn(self, slope_w: Tensor, *, short: Tensor) -> None:
+        """From the slope at ``length``, and whether that was too short."""
+        length = self.length
+        beyond = length + (length - self.low) * slope_w / (self.slope_low - slope_w)
+        beyond = torch.minimum(torch.maximum(beyond, 1.1 * length), LONGEST * length)
+        self.low = torch.where(short, length, self.low)
+        self.slope_low = torch.where(short, slope_w, self.slope_low)
+        self.high = torch.where(short, self.high, length)
+        self.slope_high = torch.where(short, self.slope_high, slope_w.clamp_min(0))
+        share = self.slope_low / (self.slope_low - self.slope_high)
+        within = self.low + share.clamp(0.1, 0.9) * (self.high - self.low)
+        self.length = torch.where(self.high.isinf(), beyond, within)

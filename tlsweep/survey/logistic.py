@@ -139,7 +139,7 @@ class _Problems:
 
     Logits are kept, and those of the direction: along it they are linear, so that a step length
     is judged without another product with the features. Examples come last, since sums over
-    classes are fast then.
+    classes are fast then. Probabilities are kept as exponentials [a, k, n] and their sums [a, n].
     """
 
     def __init__(
@@ -147,32 +147,32 @@ class _Problems:
     ) -> None:
         self.z, self.squares, self.k = z_nq, z_nq.square(), n_classes
         (n, q), a = z_nq.shape, len(shares_an)
-        self.y_a1n = y_n.expand(a, 1, n)
-        self.shares_a1n = shares_an[:, None]
+        self.y_a1n, self.shares_an = y_n.expand(a, 1, n), shares_an
         self.penalty_aq = penalty_a[:, None].repeat(1, q)
         self.penalty_aq[:, -1] = 0
         self.points = z_nq.new_zeros(a, n_classes * q)
         self.logits_akn = z_nq.new_zeros(a, n_classes, n)
-        self.probable_akn = torch.full_like(self.logits_akn, 1 / n_classes)
-        self.held_a = torch.zeros_like(penalty_a, dtype=torch.float64)  # what the penalty takes
-        self.values = torch.full_like(penalty_a, math.log(n_classes), dtype=torch.float64)
-        self.gradient, self.inverse_aq = self._derivatives()
+        # what is a parabola of the length: the penalty, less the mean logit of the right class
+        self.parabola_a = torch.zeros_like(penalty_a, dtype=torch.float64)
+        self.values = self.parabola_a + math.log(n_classes)
+        ones = torch.ones_like(self.logits_akn)
+        self.gradient, self.inverse_aq = self._derivatives(ones, ones.sum(1))
 
-    def _derivatives(self) -> tuple[Tensor, Tensor]:
+    def _derivatives(self, exp_akn: Tensor, sums_an: Tensor) -> tuple[Tensor, Tensor]:
         """The gradient [a, p], and the inverse diagonal of the Hessian [a, q].
 
-        Averaged over classes, and exact where all are equally likely. ``probable_akn`` is used up.
+        The diagonal is averaged over classes, and exact where all are equally likely. Uses up
+        ``exp_akn``.
         """
-        a, k, _ = self.probable_akn.shape
-        spread_an = (1 - self.probable_akn.square().sum(1)) / (k - 1) * self.shares_a1n[:, 0]
-        curvature_aq = (spread_an @ self.squares).clamp_min_(1e-8) + self.penalty_aq
-        residual = self.probable_akn.scatter_add_(
-            1, self.y_a1n, -torch.ones_like(self.y_a1n, dtype=self.z.dtype)
-        )
-        residual *= self.shares_a1n
+        a, k, _ = exp_akn.shape
+        scale_an = self.shares_an / sums_an
+        spread_an = self.shares_an - exp_akn.square().sum(1) * (scale_an / sums_an)
+        curvature_aq = (spread_an @ self.squares / max(1, k - 1)).clamp_min_(1e-8)
+        residual = exp_akn.mul_(scale_an[:, None])
+        residual.scatter_add_(1, self.y_a1n, -self.shares_an[:, None])
         gradient = (residual.view(a * k, -1) @ self.z).view(a, k, -1)
-        gradient.addcmul_(self.points.view(a, k, -1), self.penalty_aq[:, None])
-        return gradient.view(a, -1), 1 / curvature_aq
+        gradient.addcmul_(self._by_class(self.points), self.penalty_aq[:, None])
+        return gradient.view(a, -1), (curvature_aq + self.penalty_aq).reciprocal_()
 
     def _by_class(self, vectors_ap: Tensor) -> Tensor:
         return vectors_ap.view(len(vectors_ap), self.k, -1)
@@ -185,41 +185,39 @@ class _Problems:
         self.direction = direction_ap
         self.ahead_akn = (direction.flatten(0, 1) @ self.z.T).view_as(self.logits_akn)
         penalised = direction * self.penalty_aq[:, None]
-        # the penalty is a parabola of the length
-        self.pull_a = (penalised * points).sum((1, 2)).double()
-        self.bend_a = (penalised * direction).sum((1, 2)).double()
+        right_an = self.ahead_akn.gather(1, self.y_a1n)[:, 0]
+        pull_a = (penalised * points).sum((1, 2), dtype=torch.float64)
+        self.pull_a = pull_a - (self.shares_an * right_an).sum(1, dtype=torch.float64)
+        self.bend_a = (penalised * direction).sum((1, 2), dtype=torch.float64)
 
-    def attempt(self, which_w: Tensor, length_w: Tensor) -> tuple[Tensor, Tensor]:
-        everyone = len(which_w) == len(self.points)
-        w = slice(None) if everyone else which_w
-        ahead, y, shares = self.ahead_akn[w], self.y_a1n[w], self.shares_a1n[w]
+    def attempt(self, which_w: Tensor | None, length_w: Tensor) -> tuple[Tensor, Tensor]:
+        w = slice(None) if which_w is None else which_w
+        ahead, shares = self.ahead_akn[w], self.shares_an[w]
         logits = torch.addcmul(self.logits_akn[w], ahead, length_w.to(ahead.dtype)[:, None, None])
-        top = logits.amax(1, keepdim=True)
-        probable = (logits - top).exp_()
-        total = probable.sum(1, keepdim=True)
-        probable /= total
-        loss = total.log_() + top - logits.gather(1, y)
-        rise = (probable * ahead).sum(1, keepdim=True) - ahead.gather(1, y)
-        value = (shares * loss).sum((1, 2), dtype=torch.float64)
-        slope = (shares * rise).sum((1, 2), dtype=torch.float64)
-        pull, bend = self.pull_a[w], self.bend_a[w] * length_w
-        held = self.held_a[w] + length_w * (pull + 0.5 * bend)
-        value += held
-        if everyone:
-            self.tried = logits, probable, held, value
+        top_w1n = logits.amax(1, keepdim=True)
+        exp = (logits - top_w1n).exp_()
+        sums = exp.sum(1)
+        whole = (shares * (sums.log() + top_w1n[:, 0])).sum(1, dtype=torch.float64)
+        rise = (shares * (exp * ahead).sum(1) / sums).sum(1, dtype=torch.float64)
+        turn = self.bend_a[w] * length_w
+        parabola = self.parabola_a[w] + length_w * (self.pull_a[w] + 0.5 * turn)
+        value = whole + parabola
+        if which_w is None:
+            self.tried = logits, exp, sums, parabola, value
         else:
-            for kept, new in zip(self.tried, (logits, probable, held, value), strict=True):
-                kept[w] = new
-        return value, slope + pull + bend
+            new = logits, exp, sums, parabola, value
+            for kept, part in zip(self.tried, new, strict=True):
+                kept[which_w] = part
+        return value, rise + self.pull_a[w] + turn
 
     def move(self, length_a: Tensor) -> None:
         self.points = torch.addcmul(self.points, self.direction, length_a[:, None])
-        self.logits_akn, self.probable_akn, self.held_a, self.values = self.tried
-        self.gradient, self.inverse_aq = self._derivatives()
+        self.logits_akn, exp, sums, self.parabola_a, self.values = self.tried
+        self.gradient, self.inverse_aq = self._derivatives(exp, sums)
 
     def keep(self, open_a: Tensor) -> None:
-        self.y_a1n, self.shares_a1n = self.y_a1n[: int(open_a.sum())], self.shares_a1n[open_a]
-        self.penalty_aq, self.inverse_aq = self.penalty_aq[open_a], self.inverse_aq[open_a]
+        self.shares_an, self.penalty_aq = self.shares_an[open_a], self.penalty_aq[open_a]
+        self.y_a1n = self.y_a1n[: len(self.shares_an)]
         self.points, self.gradient = self.points[open_a], self.gradient[open_a]
-        self.logits_akn = self.logits_akn[open_a]
-        self.held_a, self.values = self.held_a[open_a], self.values[open_a]
+        self.inverse_aq, self.logits_akn = self.inverse_aq[open_a], self.logits_akn[open_a]
+        self.parabola_a, self.values = self.parabola_a[open_a], self.values[open_a]
