@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tlsweep import surveyor
 from tlsweep.config import Settings
@@ -75,6 +76,38 @@ def test_a_second_survey_passes_no_image_through_the_source(
     monkeypatch.setattr("tlsweep.inputs._pass", lambda *_, **__: pytest.fail("computed again"))
     second, _ = found(settings())
     assert second.rows == first.rows
+
+
+def test_cut_points_of_the_same_features_are_fitted_once_and_reported_twice(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = settings("sweep.survey.random=false")
+    fitted: list[int] = []
+    fit_heads = surveyor.probe.fit_heads
+    monkeypatch.setattr(
+        surveyor.probe, "fit_heads", lambda *job: fitted.append(1) or fit_heads(*job)
+    )
+    findings, hits = found(asked)
+    last = max(findings.best())  # the source's own pooling, of what the block below gives
+    assert len(fitted) == last  # of last + 1 cut points
+    below, above = ([r for r in findings.rows if r.index == i] for i in (last - 1, last))
+    assert [replace(r, cut=above[0].cut, index=last) for r in below] == above
+    assert np.array_equal(hits["source", last - 1], hits["source", last])
+    assert findings.transfer[-1]["cka_below"] == pytest.approx(1)
+
+
+def test_an_error_in_a_worker_ends_the_survey(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = torch.get_num_threads()
+
+    def failing(*_: object) -> None:
+        raise RuntimeError("no heads today")
+
+    monkeypatch.setattr(surveyor.probe, "fit_heads", failing)
+    with pytest.raises(RuntimeError, match="no heads today"):
+        found(settings())
+    assert torch.get_num_threads() == threads
 
 
 def test_without_a_store_the_survey_finds_the_same(settings: Make, tmp_path: Path) -> None:

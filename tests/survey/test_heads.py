@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression, Ridge
 from torch import Tensor
@@ -58,9 +60,11 @@ def test_each_head_reaches_scikit_learns_optimum(
     assert -1e-6 < ours - best < 1e-4  # nats; GAP is an estimate of it
 
 
+@pytest.mark.parametrize("small", [0, 10**12])  # subsets begin where all examples ended, or not
 def test_heads_that_share_their_evaluations_equal_heads_alone(
-    digits: tuple[Tensor, Tensor],
+    digits: tuple[Tensor, Tensor], small: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tlsweep.survey.logistic.SMALL", small)
     z, y = digits[0][:300], digits[1][:300]
     subsets = torch.ones(2, 300)
     subsets[1, 100:] = 0
@@ -73,6 +77,30 @@ def test_heads_that_share_their_evaluations_equal_heads_alone(
             a = objective(z[rows], y[rows], *shared, penalty)
             b = objective(z[rows], y[rows], alone.weight[0], alone.bias[0], penalty)
             assert a == pytest.approx(b, abs=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n=st.integers(12, 60), d=st.integers(2, 80), k=st.integers(2, 5),
+    seed=st.integers(0, 2**16), scale=st.sampled_from([0.1, 1.0, 5.0]), begun=st.booleans(),
+)  # fmt: skip
+def test_no_head_lies_above_its_minimum(
+    n: int, d: int, k: int, seed: int, scale: float, begun: bool
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    z, y = scale * torch.randn(n, d, generator=generator), torch.arange(n) % k
+    subsets = torch.rand(3, n, generator=generator) < 0.8
+    subsets[:, :k] = True
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tlsweep.survey.logistic.SMALL", 0 if begun else 10**12)
+        heads = fit_logistic(z, y, k, PENALTIES, subsets)
+    assert heads.converged.all()
+    for i, penalty in enumerate(PENALTIES):
+        for s, rows in enumerate(subsets):
+            exact = fit_logistic(z[rows].double(), y[rows], k, [penalty], gap=1e-10)
+            best = objective(z[rows], y[rows], exact.weight[0], exact.bias[0], penalty)
+            ours = heads.weight[3 * i + s], heads.bias[3 * i + s]
+            assert -1e-6 < objective(z[rows], y[rows], *ours, penalty) - best < 1e-4
 
 
 def test_the_size_of_a_chunk_changes_nothing(

@@ -62,19 +62,61 @@ def fit_logistic(
     weights_sn = weights_sn.to(z_nd.dtype)
     if min(penalties) <= 0 or bool((weights_sn.sum(1) <= 0).any()):
         raise ValueError(f"penalties {list(penalties)} are above 0, and each weighting counts one")
-    shares_hn = (weights_sn / weights_sn.sum(1, keepdim=True)).repeat(len(penalties), 1)
-    penalty_h = torch.tensor(penalties, device=z_nd.device, dtype=z_nd.dtype)
-    penalty_h = penalty_h.repeat_interleave(len(weights_sn))
-    at_once = min(len(penalty_h), max(1, CELLS // (len(z_nd) * n_classes)))
-    with _few_threads(min(z_nd.shape) * len(z_nd) * at_once * n_classes):
+    shares_sn = weights_sn / weights_sn.sum(1, keepdim=True)
+    penalty_p = torch.tensor(penalties, device=z_nd.device, dtype=z_nd.dtype)
+    products = min(z_nd.shape) * len(z_nd) * len(penalties) * len(shares_sn) * n_classes
+    with _few_threads(products):
         z_nr, axes = _rotated(z_nd)
-        z_nq = torch.cat([z_nr, torch.ones_like(z_nr[:, :1])], 1)
-        chunks = zip(torch.split(shares_hn, at_once), torch.split(penalty_h, at_once), strict=True)
-        found = [minimise(_Problems(z_nq, y_n, n_classes, *chunk), gap=gap) for chunk in chunks]
-        points_hkq = torch.cat([f.points for f in found]).view(len(penalty_h), n_classes, -1)
+        task = _Task(torch.cat([z_nr, torch.ones_like(z_nr[:, :1])], 1), y_n, n_classes, gap)
+        # where steps are short, two rounds of them would take longer than one
+        solve = task.solved if products < SMALL else task.solved_from_the_first
+        points_psx, converged_ps = solve(shares_sn, penalty_p, None)
+        points_hkq = points_psx.view(-1, n_classes, task.z.shape[1])
         weight_hdk = axes.weights(points_hkq[..., :-1])
-    converged_h = torch.cat([f.converged for f in found])
-    return Heads(weight_hdk, points_hkq[..., -1], converged_h)
+    return Heads(weight_hdk, points_hkq[..., -1], converged_ps.flatten())
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What all heads share: rotated features and a column of ones [n, q], classes, and the gap."""
+
+    z: Tensor
+    y: Tensor
+    k: int
+    gap: float
+
+    def solved(
+        self, shares_sn: Tensor, penalty_p: Tensor, start_px: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The minima [p, s, x] and whether each converged [p, s].
+
+        Each search begins at its penalty's start, or at zero.
+        """
+        s = len(shares_sn)
+        found = []
+        which_h = torch.arange(len(penalty_p) * s, device=self.z.device)
+        for which_a in torch.split(which_h, max(1, CELLS // (len(self.z) * self.k))):
+            p, shares_an = which_a // s, shares_sn[which_a % s]
+            problems = _Problems(self.z, self.y, self.k, shares_an, penalty_p[p])
+            if start_px is not None:
+                problems.begin_at(start_px[p])
+            found.append(minimise(problems, gap=self.gap))
+        points_hx = torch.cat([f.points for f in found])
+        converged_h = torch.cat([f.converged for f in found])
+        return points_hx.view(len(penalty_p), s, -1), converged_h.view(-1, s)
+
+    def solved_from_the_first(
+        self, shares_sn: Tensor, penalty_p: Tensor, start_px: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The same; the first weighting's minima are where the others begin.
+
+        Subsets of the same examples end near where all of them do: half of the steps are saved.
+        """
+        first = self.solved(shares_sn[:1], penalty_p, start_px)
+        if len(shares_sn) == 1:
+            return first
+        others = self.solved(shares_sn[1:], penalty_p, first[0][:, 0])
+        return torch.cat([first[0], others[0]], 1), torch.cat([first[1], others[1]], 1)
 
 
 @contextmanager
@@ -157,6 +199,13 @@ class _Problems:
         self.values = self.parabola_a + math.log(n_classes)
         ones = torch.ones_like(self.logits_akn)
         self.gradient, self.inverse_aq = self._derivatives(ones, ones.sum(1))
+
+    def begin_at(self, points_ap: Tensor) -> None:
+        """Go from zero, where all begin, to other points."""
+        whole_a = torch.ones_like(self.values)
+        self.aim(points_ap)
+        self.attempt(None, whole_a)
+        self.move(whole_a.to(points_ap.dtype))
 
     def _derivatives(self, exp_akn: Tensor, sums_an: Tensor) -> tuple[Tensor, Tensor]:
         """The gradient [a, p], and the inverse diagonal of the Hessian [a, q].
