@@ -72,7 +72,7 @@ def survey(question: Question, settings: Settings, say: Say) -> tuple[Findings, 
         said = [_passing(say, f"{weights} weights, {s}") for s in (Split.FIT, Split.SELECT)]
         z_fit, y_fit = inputs.fitted(question, settings, indices, seed, said[0])
         z_select = inputs.pooled(question, Split.SELECT, settings, indices, seed, said[1])
-        with workers() as pool:
+        with workers(_abreast(question, settings, draws, z_fit)) as pool:
             heads = _started(pool, question, settings, draws, y_fit, z_fit, z_select)
             scores = None
             if seed is inputs.SOURCE:
@@ -112,6 +112,15 @@ def _draws(question: Question, settings: Settings) -> _Draws:
     # all views of an image are drawn with it
     views = len(inputs.views_of(settings.train))
     return _Draws(tuple(sizes), tuple(seeds), torch.stack(subsets).repeat(1, views))
+
+
+def _abreast(question: Question, settings: Settings, draws: _Draws, z_fit: Sequence[Tensor]) -> int:
+    """How many cut points are worth fitting at a time."""
+    from tlsweep.survey.logistic import SMALL, evaluation
+
+    heads = len(settings.sweep.survey.penalties) * len(draws.sizes)
+    n_classes = len(question.target.class_names)
+    return 1 if max(evaluation(z, heads, n_classes) for z in z_fit) < SMALL else len(z_fit)
 
 
 def _started(

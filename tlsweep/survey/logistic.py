@@ -64,7 +64,7 @@ def fit_logistic(
         raise ValueError(f"penalties {list(penalties)} are above 0, and each weighting counts one")
     shares_sn = weights_sn / weights_sn.sum(1, keepdim=True)
     penalty_p = torch.tensor(penalties, device=z_nd.device, dtype=z_nd.dtype)
-    products = min(z_nd.shape) * len(z_nd) * len(penalties) * len(shares_sn) * n_classes
+    products = evaluation(z_nd, len(penalties) * len(shares_sn), n_classes)
     with _few_threads(products):
         z_nr, axes = _rotated(z_nd)
         task = _Task(torch.cat([z_nr, torch.ones_like(z_nr[:, :1])], 1), y_n, n_classes, gap)
@@ -117,6 +117,14 @@ class _Task:
             return first
         others = self.solved(shares_sn[1:], penalty_p, first[0][:, 0])
         return torch.cat([first[0], others[0]], 1), torch.cat([first[1], others[1]], 1)
+
+
+def evaluation(z_nd: Tensor, n_heads: int, n_classes: int) -> int:
+    """Multiplications of one evaluation of all heads; below ``SMALL`` threads only get in the way.
+
+    They wait for each other, or for the interpreter, longer than they compute.
+    """
+    return min(z_nd.shape) * len(z_nd) * n_heads * n_classes
 
 
 @contextmanager
