@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from tlsweep import surveyor
+from tlsweep import inputs, surveyor
 from tlsweep.config import Settings
-from tlsweep.probe import fit_probe
+from tlsweep.probe import fit_probe, standardised
 from tlsweep.question import open_question
+from tlsweep.survey.ridge import fit_ridge, one_hot
 from tlsweep.survey.rows import Findings
 from tlsweep.terms import Split
 
@@ -58,6 +61,30 @@ def test_the_best_head_of_a_cut_point_scores_as_its_plan_alone(settings: Make, p
             assert metrics["select_accuracy"] == pytest.approx(row.score, abs=0.02)
 
 
+@pytest.mark.parametrize("probe", ["logistic", "ridge"])
+def test_ridge_tells_what_it_gets_right_of_images_left_out(settings: Make, probe: str) -> None:
+    asked = settings(
+        f"train.probe={probe}", "sweep.survey.random=false", "sweep.survey.fit_shares=[0.5]",
+        "sweep.survey.penalties=[1e-4,1]", "sweep.survey.seeds=1",
+    )  # fmt: skip
+    rows = found(asked)[0].rows
+    if probe == "logistic":
+        assert {row.left_out for row in rows} == {None}
+        return
+    question = open_question(asked)
+    row = next(r for r in rows if r.index == 2 and r.fit_size == 60 and r.regularisation == 1)
+    z, y = inputs.fitted(question, asked, range(len(question.cuts)))
+    head = question.head(surveyor._truncated(question, 2), asked.train, 0)
+    head.calibrate([z[2]])
+    standard, right = standardised(head, z[2]), 0
+    for i in range(60):
+        others = torch.arange(60) != i
+        path = fit_ridge(standard[others], one_hot(y[others], 10), [1.0])
+        right += int(path.heads.predictions(standard[i : i + 1])[0, 0] == y[i])
+    # the penalty counts by example: 59 in place of 60 of them make it a little larger
+    assert row.left_out == pytest.approx(right / 60, abs=1 / 60 + 1e-9)
+
+
 def test_transferability_scores_stand_beside_every_cut_point(settings: Make) -> None:
     findings, _ = found(settings("sweep.survey.random=false"))
     assert [t["index"] for t in findings.transfer] == sorted(findings.best())
@@ -74,6 +101,38 @@ def test_a_second_survey_passes_no_image_through_the_source(
     monkeypatch.setattr("tlsweep.inputs._pass", lambda *_, **__: pytest.fail("computed again"))
     second, _ = found(settings())
     assert second.rows == first.rows
+
+
+def test_cut_points_of_the_same_features_are_fitted_once_and_reported_twice(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = settings("sweep.survey.random=false")
+    fitted: list[int] = []
+    fit_heads = surveyor.probe.fit_heads
+    monkeypatch.setattr(
+        surveyor.probe, "fit_heads", lambda *job: fitted.append(1) or fit_heads(*job)
+    )
+    findings, hits = found(asked)
+    last = max(findings.best())  # the source's own pooling, of what the block below gives
+    assert len(fitted) == last  # of last + 1 cut points
+    below, above = ([r for r in findings.rows if r.index == i] for i in (last - 1, last))
+    assert [replace(r, cut=above[0].cut, index=last) for r in below] == above
+    assert np.array_equal(hits["source", last - 1], hits["source", last])
+    assert findings.transfer[-1]["cka_below"] == pytest.approx(1)
+
+
+def test_an_error_in_a_worker_ends_the_survey(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = torch.get_num_threads()
+
+    def failing(*_: object) -> None:
+        raise RuntimeError("no heads today")
+
+    monkeypatch.setattr(surveyor.probe, "fit_heads", failing)
+    with pytest.raises(RuntimeError, match="no heads today"):
+        found(settings())
+    assert torch.get_num_threads() == threads
 
 
 def test_without_a_store_the_survey_finds_the_same(settings: Make, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tlsweep import inputs
@@ -79,11 +80,17 @@ def fit_heads(
     subsets_sn: bool, s subsets of the n examples; default one of all.
     """
     from tlsweep.survey.logistic import fit_logistic, together
-    from tlsweep.survey.ridge import fit_ridge, one_hot
 
     n_classes = len(question.target.class_names)
     if train.probe == "logistic":
         return fit_logistic(z_nd, y_n, n_classes, penalties, subsets_sn)
     rows = [slice(None)] if subsets_sn is None else list(subsets_sn)
-    paths = [fit_ridge(z_nd[r], one_hot(y_n[r], n_classes), penalties).heads for r in rows]
-    return together(paths)
+    return together([_ridge(z_nd[r], y_n[r], n_classes, penalties) for r in rows])
+
+
+def _ridge(z_nd: Tensor, y_n: Tensor, n_classes: int, penalties: Sequence[float]) -> Heads:
+    from tlsweep.survey.ridge import fit_ridge, one_hot
+
+    path = fit_ridge(z_nd, one_hot(y_n, n_classes), penalties)
+    left_out = (path.left_out.argmax(2) == y_n).double().mean(1)
+    return replace(path.heads, left_out=left_out)

@@ -16,11 +16,16 @@ from tlsweep.survey.transfer import transfer_scores
 from tlsweep.terms import Split
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
     from torch import Tensor
+
+    from tlsweep.train.head import Head
 
 SAMPLED = 500  # of the source's own images, for Frechet distances
 Say = Callable[[int, int, str], None]
 Hits = dict[tuple[str, int], Any]  # (weights, cut index) to which select images are right
+Fitted = tuple[list[Row], list[Any]]  # the rows of a cut point, and their hits
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ def survey(question: Question, settings: Settings, say: Say) -> tuple[Findings, 
     say: told (done, total, what). Returns what was found, and what the best head on the whole fit
     split gets right of the select split: bool [images] for each cut point.
     """
+    from tlsweep.survey.workers import workers
+
     began = time.monotonic()
     indices = range(len(question.cuts))
     draws = _draws(question, settings)
@@ -55,15 +62,20 @@ def survey(question: Question, settings: Settings, say: Say) -> tuple[Findings, 
         said = [_passing(say, f"{weights} weights, {s}") for s in (Split.FIT, Split.SELECT)]
         z_fit, y_fit = inputs.fitted(question, settings, indices, seed, said[0])
         z_select = inputs.pooled(question, Split.SELECT, settings, indices, seed, said[1])
-        for index in indices:
-            z = z_fit[index], z_select[index]
-            found, right = _heads(question, settings, draws, index, y_fit, *z)
-            whole = range(0, len(found), len(draws.sizes))  # of each penalty the first subset: all
-            hits[weights, index] = right[max(whole, key=lambda i: merit(found[i]))]
-            rows += [replace(row, weights=weights) for row in found]
-            say(len(hits), total, f"survey: heads at {found[0].cut}")
-        if seed is inputs.SOURCE:
-            transfer = _transfer(question, settings, z_fit, y_fit)
+        with workers(_abreast(question, settings, draws, z_fit)) as pool:
+            heads = _started(pool, question, settings, draws, y_fit, z_fit, z_select)
+            scores = None
+            if seed is inputs.SOURCE:
+                scores = pool.submit(_transfer, question, settings, z_fit, y_fit)
+            for index in indices:
+                found, right = heads[index].result()
+                found = [replace(row, cut=question.cuts[index].name, index=index) for row in found]
+                whole = range(0, len(found), len(draws.sizes))  # the first subset is all
+                hits[weights, index] = right[max(whole, key=lambda i: merit(found[i]))]
+                rows += [replace(row, weights=weights) for row in found]
+                say(len(hits), total, f"survey: heads at {found[0].cut}")
+            if scores is not None:
+                transfer = scores.result()
     return Findings(tuple(rows), tuple(transfer), round(time.monotonic() - began, 3)), hits
 
 
@@ -92,18 +104,57 @@ def _draws(question: Question, settings: Settings) -> _Draws:
     return _Draws(tuple(sizes), tuple(seeds), torch.stack(subsets).repeat(1, views))
 
 
+def _abreast(question: Question, settings: Settings, draws: _Draws, z_fit: Sequence[Tensor]) -> int:
+    """How many cut points are worth fitting at a time."""
+    from tlsweep.survey.logistic import SMALL, evaluation
+
+    heads = len(settings.sweep.survey.penalties) * len(draws.sizes)
+    n_classes = len(question.target.class_names)
+    return 1 if max(evaluation(z, heads, n_classes) for z in z_fit) < SMALL else len(z_fit)
+
+
+def _started(
+    pool: Executor,
+    question: Question,
+    settings: Settings,
+    draws: _Draws,
+    y_fit: Tensor,
+    z_fit: Sequence[Tensor],
+    z_select: Sequence[Tensor],
+) -> list[Future[Fitted]]:
+    """The heads of each cut point, under way; the widest first, which take longest.
+
+    A source's own pooling often repeats what pooling the block below gives: fitted once.
+    """
+    started: dict[int, Future[Fitted]] = {}
+    twins = {
+        i: i - 1
+        for i in range(1, len(z_fit))
+        if all(z[i].shape == z[i - 1].shape and z[i].equal(z[i - 1]) for z in (z_fit, z_select))
+    }
+    for i in sorted(range(len(z_fit)), key=lambda i: -z_fit[i].shape[1]):
+        if i not in twins:
+            # made here: it draws weights, and workers would disturb each other's generator
+            head = question.head(_truncated(question, i), settings.train, settings.seed)
+            job = question, settings, draws, i, head, y_fit, z_fit[i], z_select[i]
+            started[i] = pool.submit(_heads, *job)
+    for i in sorted(twins):
+        started[i] = started[twins[i]]
+    return [started[i] for i in range(len(z_fit))]
+
+
 def _heads(
     question: Question,
     settings: Settings,
     draws: _Draws,
     index: int,
+    head: Head,
     y_fit: Tensor,
     z_fit: Tensor,
     z_select: Tensor,
-) -> tuple[list[Row], list[Any]]:
+) -> Fitted:
     """The rows of one cut point, and for each which select images are right."""
     train, penalties = settings.train, settings.sweep.survey.penalties
-    head = question.head(_truncated(question, index), train, settings.seed)
     head.calibrate([z_fit])
     y_select = inputs.labels(question, Split.SELECT)
     standard = probe.standardised(head, z_fit)
@@ -120,8 +171,9 @@ def _heads(
             fit_size=draws.sizes[s],
             seed=draws.seeds[s],
             score=float(right.double().mean()),
+            left_out=None if heads.left_out is None else float(heads.left_out[i]),
         )
-        for (penalty, s), right in zip(places, right_hn, strict=True)
+        for i, ((penalty, s), right) in enumerate(zip(places, right_hn, strict=True))
     ]
     return rows, [right.numpy() for right in right_hn]
 

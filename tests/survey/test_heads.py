@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression, Ridge
 from torch import Tensor
@@ -58,9 +60,11 @@ def test_each_head_reaches_scikit_learns_optimum(
     assert -1e-6 < ours - best < 1e-4  # nats; GAP is an estimate of it
 
 
+@pytest.mark.parametrize("small", [0, 10**12])  # subsets begin where all examples ended, or not
 def test_heads_that_share_their_evaluations_equal_heads_alone(
-    digits: tuple[Tensor, Tensor],
+    digits: tuple[Tensor, Tensor], small: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tlsweep.survey.logistic.SMALL", small)
     z, y = digits[0][:300], digits[1][:300]
     subsets = torch.ones(2, 300)
     subsets[1, 100:] = 0
@@ -73,6 +77,30 @@ def test_heads_that_share_their_evaluations_equal_heads_alone(
             a = objective(z[rows], y[rows], *shared, penalty)
             b = objective(z[rows], y[rows], alone.weight[0], alone.bias[0], penalty)
             assert a == pytest.approx(b, abs=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n=st.integers(12, 60), d=st.integers(2, 80), k=st.integers(2, 5),
+    seed=st.integers(0, 2**16), scale=st.sampled_from([0.1, 1.0, 2.0]), begun=st.booleans(),
+)  # fmt: skip
+def test_no_head_lies_above_its_minimum(
+    n: int, d: int, k: int, seed: int, scale: float, begun: bool
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    z, y = scale * torch.randn(n, d, generator=generator), torch.arange(n) % k
+    subsets = torch.rand(3, n, generator=generator) < 0.8
+    subsets[:, :k] = True
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tlsweep.survey.logistic.SMALL", 0 if begun else 10**12)
+        heads = fit_logistic(z, y, k, PENALTIES, subsets)
+    assert heads.converged.all()
+    for i, penalty in enumerate(PENALTIES):
+        for s, rows in enumerate(subsets):
+            exact = fit_logistic(z[rows].double(), y[rows], k, [penalty], gap=1e-10)
+            best = objective(z[rows], y[rows], exact.weight[0], exact.bias[0], penalty)
+            ours = heads.weight[3 * i + s], heads.bias[3 * i + s]
+            assert -1e-6 < objective(z[rows], y[rows], *ours, penalty) - best < 1e-4
 
 
 def test_the_size_of_a_chunk_changes_nothing(
@@ -93,16 +121,45 @@ def test_what_has_no_optimum_is_refused(penalties: list[float], weights: Tensor 
         fit_logistic(z, y, 3, penalties, weights)
 
 
+class Quadratics:
+    """scales / 2 * |point - centre|^2, which the solver knows nothing of but values and slopes."""
+
+    def __init__(self, scales: Tensor, centres: Tensor) -> None:
+        self.scales, self.centres = scales, centres
+        self._to(torch.zeros_like(centres))
+
+    def _to(self, points: Tensor) -> None:
+        self.points, self.gradient = points, self.scales * (points - self.centres)
+        self.values = self._value(points, torch.arange(len(points)))
+
+    def _value(self, points: Tensor, which: Tensor) -> Tensor:
+        return (self.scales[which] * (points - self.centres[which]).square()).sum(1) / 2
+
+    def precondition(self, vectors: Tensor) -> Tensor:
+        return vectors.clone()
+
+    def aim(self, direction: Tensor) -> None:
+        self.direction = direction
+
+    def attempt(self, some: Tensor | None, length: Tensor) -> tuple[Tensor, Tensor]:
+        which = torch.arange(len(self.points)) if some is None else some
+        direction = self.direction[which]
+        points = self.points[which] + length[:, None] * direction
+        slope = (self.scales[which] * (points - self.centres[which]) * direction).sum(1)
+        return self._value(points, which), slope
+
+    def move(self, length: Tensor) -> None:
+        self._to(self.points + length[:, None] * self.direction)
+
+    def keep(self, still: Tensor) -> None:
+        self.scales, self.centres = self.scales[still], self.centres[still]
+        self._to(self.points[still])
+
+
 def test_lbfgs_finds_the_minima_of_quadratics_of_any_condition() -> None:
     scales = torch.logspace(0, 4, 12).double().repeat(5, 1) * torch.arange(1, 6)[:, None]
     centres = torch.randn(5, 12, generator=torch.Generator().manual_seed(0)).double()
-
-    def quadratics(which: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-        off = points - centres[which]
-        return (scales[which] * off.square()).sum(1) / 2, scales[which] * off
-
-    start = torch.zeros(5, 12).double()
-    found = minimise(quadratics, start, torch.ones(5, 12).double(), gap=1e-14)
+    found = minimise(Quadratics(scales, centres), gap=1e-14)
     assert found.converged.all()
     assert torch.allclose(found.points, centres, atol=1e-5)
 

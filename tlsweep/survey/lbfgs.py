@@ -1,4 +1,4 @@
-"""L-BFGS over many independent problems of one shape at once.
+"""L-BFGS over many independent convex problems of one shape at once.
 
 Liu and Nocedal 1989, "On the limited memory BFGS method for large scale optimization". Each
 problem has its own history, step length and end; they share the evaluations, which is what makes
@@ -7,153 +7,205 @@ hundreds of small problems as cheap as one large one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-MEMORY = 8  # pairs of steps and gradient changes that are kept
+MEMORY = 5  # pairs of steps and gradient changes that are kept; the preconditioner knows the rest
 SUFFICIENT = 1e-4  # Armijo: share of the promised decrease that a step has to bring
-HALVINGS = 20  # of a step, before its problem counts as solved to rounding
+FLAT = 0.5  # share of its first slope that may be left where a line search ends
+TRIES = 20  # of step lengths, before a problem counts as solved to rounding
+LONGEST = 4.0  # times its last length that a step may be tried next
 
-Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(which problems [a], their points [a, p]) to (values [a], gradients [a, p])."""
+
+class Problems(Protocol):
+    """Convex functions of p variables, each at a point of its own; a of them are still open.
+
+    points, gradient: [a, p] at the points; values [a], float64.
+    """
+
+    points: Tensor
+    gradient: Tensor
+    values: Tensor
+
+    def precondition(self, vectors_ap: Tensor) -> Tensor:
+        """A guess of each inverse Hessian at the points times the vectors: [a, p]."""
+
+    def aim(self, direction_ap: Tensor) -> None:
+        """Where the next steps go."""
+
+    def attempt(self, which_w: Tensor | None, length_w: Tensor) -> tuple[Tensor, Tensor]:
+        """Values [w] and slopes [w] of some problems, or all, so many directions away: float64."""
+
+    def move(self, length_a: Tensor) -> None:
+        """Take the steps: each problem's last attempt, or none where its length is 0."""
+
+    def keep(self, open_a: Tensor) -> None:
+        """Forget the problems that are not open any more."""
 
 
 @dataclass(frozen=True)
 class Minima:
-    """points [h, p]; values [h]; converged [h]: whether each came as near as was asked."""
+    """points [h, p]; converged [h]: whether each came as near as was asked; iterations: of all."""
 
     points: Tensor
-    values: Tensor
     converged: Tensor
-    evaluations: int
+    iterations: int
 
 
 class _History:
     """The last steps and gradient changes of the problems that are still open."""
 
-    def __init__(self, precondition_hp: Tensor) -> None:
-        self.precondition = precondition_hp
-        self.scale = torch.ones_like(precondition_hp[:, :1])  # what the last pair says of it
+    def __init__(self) -> None:
         self.steps: list[Tensor] = []
         self.changes: list[Tensor] = []
         self.inverse: list[Tensor] = []  # 1 / (step . change), 0 where the pair says nothing
 
     def push(self, step_ap: Tensor, change_ap: Tensor) -> None:
-        curvature = (step_ap * change_ap).sum(1)
-        says = curvature > 1e-10 * (change_ap.square().sum(1) + 1e-30)
+        curvature_a = _dot(step_ap, change_ap)
+        says = curvature_a > 1e-10 * (_dot(change_ap, change_ap) + 1e-30)
         self.steps.append(step_ap)
         self.changes.append(change_ap)
-        self.inverse.append(torch.where(says, 1 / curvature.clamp_min(1e-30), 0.0))
-        expected = (self.precondition * change_ap.square()).sum(1)
-        scale = torch.where(says, curvature / expected.clamp_min(1e-30), self.scale[:, 0])
-        self.scale = scale[:, None]
+        self.inverse.append(torch.where(says, 1 / curvature_a.clamp_min(1e-30), 0.0))
         for kept in (self.steps, self.changes, self.inverse):
             del kept[:-MEMORY]
 
     def keep(self, open_a: Tensor) -> None:
-        """Forget the problems that are solved."""
-        self.precondition, self.scale = self.precondition[open_a], self.scale[open_a]
         for kept in (self.steps, self.changes, self.inverse):
             kept[:] = [rows[open_a] for rows in kept]
 
-    def direction(self, gradient_ap: Tensor) -> Tensor:
-        """The two-loop recursion, started from the preconditioner."""
-        q = gradient_ap.clone()
+    def direction(self, problems: Problems) -> Tensor:
+        """The two-loop recursion, started from the preconditioner in the scale of the last pair."""
+        q = problems.gradient.clone()
         weights = []
         pairs = list(zip(self.steps, self.changes, self.inverse, strict=True))
         for step, change, inverse in reversed(pairs):
-            weight = inverse * (step * q).sum(1)
-            q -= weight[:, None] * change
+            weight = inverse * _dot(step, q)
+            q.addcmul_(change, weight[:, None], value=-1)
             weights.append(weight)
-        q *= self.precondition * self.scale
+        q = problems.precondition(q)
+        if pairs:
+            q *= self._scale(problems)[:, None]
         for (step, change, inverse), weight in zip(pairs, reversed(weights), strict=True):
-            q += (weight - inverse * (change * q).sum(1))[:, None] * step
-        return -q
+            q.addcmul_(step, (weight - inverse * _dot(change, q))[:, None])
+        return q.neg_()
+
+    def _scale(self, problems: Problems) -> Tensor:
+        change, inverse = self.changes[-1], self.inverse[-1]
+        expected_a = _dot(problems.precondition(change), change)
+        return torch.where(inverse > 0, 1 / (inverse * expected_a).clamp_min(1e-30), 1.0)
 
 
-def minimise(
-    objective: Objective,
-    start_hp: Tensor,
-    precondition_hp: Tensor,
-    *,
-    gap: float,
-    max_iterations: int = 500,
-) -> Minima:
-    """The minima of h smooth convex functions of p variables.
+def _dot(a_ap: Tensor, b_ap: Tensor) -> Tensor:
+    return (a_ap * b_ap).sum(1)
 
-    start_hp: where to begin; precondition_hp: a guess of each Hessian's inverse diagonal;
+
+def minimise(problems: Problems, *, gap: float, max_iterations: int = 500) -> Minima:
+    """The minima of all problems, which are used up.
+
     gap: a problem is solved once its value is estimated to lie at most this much above its minimum
     (half the Newton decrement, with the inverse Hessian that the history stands for; Boyd and
     Vandenberghe 2004, 9.5.1).
     """
-    points, open_a = start_hp.clone(), torch.arange(len(start_hp), device=start_hp.device)
-    values_a, gradient_ap = objective(open_a, points)
-    values, evaluations = values_a.clone(), 1
-    converged = torch.zeros(len(points), dtype=torch.bool, device=points.device)
-    history = _History(precondition_hp)
-    for _ in range(max_iterations):
-        direction_ap = history.direction(gradient_ap)
-        solved = -(gradient_ap * direction_ap).sum(1) <= 2 * gap
-        converged[open_a[solved]] = True
-        if solved.any():
-            going = ~solved
-            open_a, values_a, gradient_ap = open_a[going], values_a[going], gradient_ap[going]
-            direction_ap = direction_ap[going]
-            history.keep(going)
-        if not len(open_a):
-            break
-        moved = _search(objective, open_a, points[open_a], direction_ap, values_a, gradient_ap)
-        evaluations += moved.evaluations
-        history.push(moved.points - points[open_a], moved.gradient - gradient_ap)
-        points[open_a], values[open_a] = moved.points, moved.values
-        values_a, gradient_ap = moved.values, moved.gradient
-        if moved.stuck.any():  # no step brings less: solved as far as rounding allows
-            going = ~moved.stuck
-            open_a, values_a, gradient_ap = open_a[going], values_a[going], gradient_ap[going]
-            history.keep(going)
-    return Minima(points, values, converged, evaluations)
+    points_hp = problems.points.clone()
+    open_a = torch.arange(len(points_hp), device=points_hp.device)
+    converged_h = torch.zeros_like(open_a, dtype=torch.bool)
+    history = _History()
+    iterations = 0
+
+    def close(ended_a: Tensor) -> None:
+        nonlocal open_a
+        points_hp[open_a[ended_a]] = problems.points[ended_a]
+        open_a = open_a[~ended_a]
+        problems.keep(~ended_a)
+        history.keep(~ended_a)
+
+    while len(open_a) and iterations < max_iterations:
+        direction_ap = history.direction(problems)
+        slope_a = _dot(direction_ap, problems.gradient)
+        solved_a = -slope_a <= 2 * gap
+        if solved_a.any():
+            converged_h[open_a[solved_a]] = True
+            close(solved_a)
+            direction_ap, slope_a = direction_ap[~solved_a], slope_a[~solved_a]
+            if not len(open_a):
+                break
+        length_a = _search(problems, direction_ap, slope_a)
+        before_ap = problems.gradient
+        problems.move(length_a)
+        iterations += 1
+        history.push(direction_ap.mul_(length_a[:, None]), problems.gradient - before_ap)
+        stuck_a = length_a == 0  # no step brings less: solved as far as rounding allows
+        if stuck_a.any():
+            close(stuck_a)
+    points_hp[open_a] = problems.points
+    return Minima(points_hp, converged_h, iterations)
 
 
-@dataclass(frozen=True)
-class _Moved:
-    points: Tensor
-    values: Tensor
-    gradient: Tensor
-    stuck: Tensor
-    evaluations: int
+def _search(problems: Problems, direction_ap: Tensor, slope_a: Tensor) -> Tensor:
+    """How far to go along each direction: lengths [a], 0 where no step brings less.
 
-
-def _search(
-    objective: Objective,
-    open_a: Tensor,
-    points_ap: Tensor,
-    direction_ap: Tensor,
-    values_a: Tensor,
-    gradient_ap: Tensor,
-) -> _Moved:
-    """Along each direction, the first of the steps 1, 1/2, 1/4 ... that brings enough."""
-    slope = (direction_ap * gradient_ap).sum(1)
-    uphill = slope >= 0  # the history has gone stale: go down the plain gradient
-    direction_ap = torch.where(uphill[:, None], -gradient_ap, direction_ap)
-    slope = torch.where(uphill, -gradient_ap.square().sum(1), slope)
-    length = torch.ones_like(values_a)
-    new_points, new_values, new_gradient = points_ap.clone(), values_a.clone(), gradient_ap.clone()
-    waiting = torch.ones_like(values_a, dtype=torch.bool)
-    evaluations = 0
-    for _ in range(HALVINGS):
-        w = waiting.nonzero().squeeze(1)
-        tried = points_ap[w] + length[w, None].to(points_ap.dtype) * direction_ap[w]
-        value, gradient = objective(open_a[w], tried)
-        evaluations += 1
-        enough = value <= values_a[w] + SUFFICIENT * length[w] * slope[w]
-        hit = w[enough]
-        new_points[hit], new_values[hit] = tried[enough], value[enough]
-        new_gradient[hit] = gradient[enough]
-        waiting[hit] = False
+    Where the slope has lost part of what it was: a step that only brings less teaches too little.
+    """
+    problems.aim(direction_ap)
+    first, start = slope_a.double(), problems.values
+    chosen_a, which = torch.ones_like(start), None
+    tried = _Tried.none(first)
+    for _ in range(TRIES):
+        length = tried.length
+        value, slope = problems.attempt(which, length)
+        # to rounding: the last steps change hardly anything
+        less = value <= start + SUFFICIENT * length * first + 1e-7 * start.abs()
+        waiting = ~(less & (slope.abs() <= -FLAT * first))
         if not waiting.any():
             break
-        length[waiting] *= 0.5
-    return _Moved(new_points, new_values, new_gradient, waiting, evaluations)
+        tried.learn(slope, short=less & (slope < 0))
+        w = waiting.nonzero().squeeze(1)
+        first, start, tried = first[w], start[w], tried.of(w)
+        which = w if which is None else which[w]
+        chosen_a[which] = tried.length
+    else:
+        chosen_a[which] = 0
+    return chosen_a.to(direction_ap.dtype)
+
+
+@dataclass
+class _Tried:
+    """What is known of some searches [w]: the next length to try, and what lengths bound it.
+
+    low, high: the longest that was too short and the shortest that was too long; slope_low,
+    slope_high: there. Slopes of a convex function only grow: where one is zero is found by the
+    secant, within these bounds (Nocedal and Wright 2006, 3.5).
+    """
+
+    length: Tensor
+    low: Tensor
+    high: Tensor
+    slope_low: Tensor
+    slope_high: Tensor
+
+    @staticmethod
+    def none(slope_w: Tensor) -> _Tried:
+        zero = torch.zeros_like(slope_w)
+        return _Tried(zero + 1, zero, zero + math.inf, slope_w, zero)
+
+    def of(self, w: Tensor) -> _Tried:
+        return _Tried(
+            self.length[w], self.low[w], self.high[w], self.slope_low[w], self.slope_high[w]
+        )
+
+    def learn(self, slope_w: Tensor, *, short: Tensor) -> None:
+        """From the slope at ``length``, and whether that was too short."""
+        length = self.length
+        beyond = length + (length - self.low) * slope_w / (self.slope_low - slope_w)
+        beyond = torch.minimum(torch.maximum(beyond, 1.1 * length), LONGEST * length)
+        self.low = torch.where(short, length, self.low)
+        self.slope_low = torch.where(short, slope_w, self.slope_low)
+        self.high = torch.where(short, self.high, length)
+        self.slope_high = torch.where(short, self.slope_high, slope_w.clamp_min(0))
+        share = self.slope_low / (self.slope_low - self.slope_high)
+        within = self.low + share.clamp(0.1, 0.9) * (self.high - self.low)
+        self.length = torch.where(self.high.isinf(), beyond, within)

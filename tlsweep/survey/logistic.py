@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from tlsweep.survey.lbfgs import minimise
 
-GAP = 1e-6  # nats that a fitted head's objective is estimated to lie above its minimum
+GAP = 1e-7  # nats that a fitted head's objective is estimated to lie above its minimum
 SMALL = 30_000_000  # multiplications of one evaluation that one thread does in milliseconds
-CELLS = 8_000_000  # numbers that the logits of one chunk may have: memory does not grow with n
+CELLS = 2_000_000  # logits that are kept at once, unless one head has more: heads take turns
 
 
 @dataclass(frozen=True)
 class Heads:
     """Fitted linear heads: weight [h, d, k] and bias [h, k], for standardised features.
 
-    converged [h]: whether each was estimated within ``GAP`` of its minimum.
+    converged [h]: whether each was estimated within ``GAP`` of its minimum; left_out [h]: share of
+    the examples that each gets right when fitted to all others, None where that is not known.
     """
 
     weight: Tensor
     bias: Tensor
     converged: Tensor
+    left_out: Tensor | None = None
 
     def logits(self, z_nd: Tensor) -> Tensor:
         """[n, d] features to [h, n, k] logits."""
@@ -62,19 +64,69 @@ def fit_logistic(
     weights_sn = weights_sn.to(z_nd.dtype)
     if min(penalties) <= 0 or bool((weights_sn.sum(1) <= 0).any()):
         raise ValueError(f"penalties {list(penalties)} are above 0, and each weighting counts one")
-    z_nr, basis_dr = _rotated(z_nd)
     shares_sn = weights_sn / weights_sn.sum(1, keepdim=True)
-    problem = _Problem(
-        z_nr, y_n, n_classes, shares_sn.repeat(len(penalties), 1),
-        torch.tensor(penalties, device=z_nd.device, dtype=z_nd.dtype)
-        .repeat_interleave(len(shares_sn)),
-    )  # fmt: skip
-    start = torch.zeros(len(problem.penalty), (problem.r + 1) * n_classes, dtype=z_nd.dtype)
-    with _few_threads(z_nr.numel() * start.shape[0] * n_classes):
-        found = minimise(problem, start.to(z_nd.device), problem.preconditioner(), gap=gap)
-    solution = found.points.view(-1, problem.r + 1, n_classes)
-    weight = torch.einsum("dr,hrk->hdk", basis_dr, solution[:, :-1])
-    return Heads(weight, solution[:, -1], found.converged)
+    penalty_p = torch.tensor(penalties, device=z_nd.device, dtype=z_nd.dtype)
+    products = evaluation(z_nd, len(penalties) * len(shares_sn), n_classes)
+    with _few_threads(products):
+        z_nr, axes = _rotated(z_nd)
+        task = _Task(torch.cat([z_nr, torch.ones_like(z_nr[:, :1])], 1), y_n, n_classes, gap)
+        # where steps are short, two rounds of them would take longer than one
+        solve = task.solved if products < SMALL else task.solved_from_the_first
+        points_psx, converged_ps = solve(shares_sn, penalty_p, None)
+        points_hkq = points_psx.view(-1, n_classes, task.z.shape[1])
+        weight_hdk = axes.weights(points_hkq[..., :-1])
+    return Heads(weight_hdk, points_hkq[..., -1], converged_ps.flatten())
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What all heads share: rotated features and a column of ones [n, q], classes, and the gap."""
+
+    z: Tensor
+    y: Tensor
+    k: int
+    gap: float
+
+    def solved(
+        self, shares_sn: Tensor, penalty_p: Tensor, start_px: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The minima [p, s, x] and whether each converged [p, s].
+
+        Each search begins at its penalty's start, or at zero.
+        """
+        s = len(shares_sn)
+        found = []
+        which_h = torch.arange(len(penalty_p) * s, device=self.z.device)
+        for which_a in torch.split(which_h, max(1, CELLS // (len(self.z) * self.k))):
+            p, shares_an = which_a // s, shares_sn[which_a % s]
+            problems = _Problems(self.z, self.y, self.k, shares_an, penalty_p[p])
+            if start_px is not None:
+                problems.begin_at(start_px[p])
+            found.append(minimise(problems, gap=self.gap))
+        points_hx = torch.cat([f.points for f in found])
+        converged_h = torch.cat([f.converged for f in found])
+        return points_hx.view(len(penalty_p), s, -1), converged_h.view(-1, s)
+
+    def solved_from_the_first(
+        self, shares_sn: Tensor, penalty_p: Tensor, start_px: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The same; the first weighting's minima are where the others begin.
+
+        Subsets of the same examples end near where all of them do: half of the steps are saved.
+        """
+        first = self.solved(shares_sn[:1], penalty_p, start_px)
+        if len(shares_sn) == 1:
+            return first
+        others = self.solved(shares_sn[1:], penalty_p, first[0][:, 0])
+        return torch.cat([first[0], others[0]], 1), torch.cat([first[1], others[1]], 1)
+
+
+def evaluation(z_nd: Tensor, n_heads: int, n_classes: int) -> int:
+    """Multiplications of one evaluation of all heads; below ``SMALL`` threads only get in the way.
+
+    They wait for each other, or for the interpreter, longer than they compute.
+    """
+    return min(z_nd.shape) * len(z_nd) * n_heads * n_classes
 
 
 @contextmanager
@@ -97,71 +149,136 @@ def together(groups: Sequence[Heads]) -> Heads:
     def interleaved(parts: Sequence[Tensor]) -> Tensor:
         return torch.stack(list(parts), 1).flatten(0, 1)
 
+    left_out = [g.left_out for g in groups if g.left_out is not None]
     return Heads(
         interleaved([g.weight for g in groups]),
         interleaved([g.bias for g in groups]),
         interleaved([g.converged for g in groups]),
+        interleaved(left_out) if len(left_out) == len(groups) else None,
     )
 
 
-def _rotated(z_nd: Tensor) -> tuple[Tensor, Tensor]:
-    """Features in the basis of their principal axes, and that basis [d, r], r = min(n, d).
+@dataclass(frozen=True)
+class _Axes:
+    """Where rotated features [n, r] lie: axes [r, r] in a span [d, r], None for all of space."""
+
+    span: Tensor | None
+    axes: Tensor
+
+    def weights(self, rotated_hkr: Tensor) -> Tensor:
+        """Weights for rotated features as weights for the features they were: [h, d, k]."""
+        weight_hkd = rotated_hkr @ self.axes.T
+        if self.span is not None:
+            weight_hkd = weight_hkd @ self.span.T
+        return weight_hkd.transpose(1, 2)
+
+
+def _rotated(z_nd: Tensor) -> tuple[Tensor, _Axes]:
+    """Features in the basis of their principal axes, r = min(n, d) of them, and the axes.
 
     Exact: a rotation keeps |weight|, and the optimal weight has no part outside the span of the
     examples. There the Hessian is nearly diagonal, and with n < d there is less to compute.
     """
     n, d = z_nd.shape
+    span = None
     if n < d:
-        span_dn = torch.linalg.qr(z_nd.T).Q
-        z_nd = z_nd @ span_dn
-    else:
-        span_dn = torch.eye(d, dtype=z_nd.dtype, device=z_nd.device)
+        span, within = torch.linalg.qr(z_nd.T)
+        z_nd = within.T
     axes = torch.linalg.eigh(z_nd.T @ z_nd).eigenvectors
-    return z_nd @ axes, span_dn @ axes if n < d else axes
+    return z_nd @ axes, _Axes(span, axes)
 
 
-class _Problem:
-    """The objective of all heads: points are [r + 1, k] flattened, the last row the bias."""
+class _Problems:
+    """The objectives of a heads: points are [k, q] flattened, q = r + 1, the last one the bias.
+
+    Logits are kept, and those of the direction: along it they are linear, so that a step length
+    is judged without another product with the features. Examples come last, since sums over
+    classes are fast then. Probabilities are kept as exponentials [a, k, n] and their sums [a, n].
+    """
 
     def __init__(
-        self, z_nr: Tensor, y_n: Tensor, n_classes: int, shares_hn: Tensor, penalty_h: Tensor
+        self, z_nq: Tensor, y_n: Tensor, n_classes: int, shares_an: Tensor, penalty_a: Tensor
     ) -> None:
-        self.z, self.y, self.k = z_nr, y_n, n_classes
-        self.shares, self.penalty = shares_hn, penalty_h
-        self.r = z_nr.shape[1]
+        self.z, self.squares, self.k = z_nq, z_nq.square(), n_classes
+        (n, q), a = z_nq.shape, len(shares_an)
+        self.y_a1n, self.shares_an = y_n.expand(a, 1, n), shares_an
+        self.penalty_aq = penalty_a[:, None].repeat(1, q)
+        self.penalty_aq[:, -1] = 0
+        self.points = z_nq.new_zeros(a, n_classes * q)
+        self.logits_akn = z_nq.new_zeros(a, n_classes, n)
+        # what is a parabola of the length: the penalty, less the mean logit of the right class
+        self.parabola_a = torch.zeros_like(penalty_a, dtype=torch.float64)
+        self.values = self.parabola_a + math.log(n_classes)
+        ones = torch.ones_like(self.logits_akn)
+        self.gradient, self.inverse_aq = self._derivatives(ones, ones.sum(1))
 
-    def preconditioner(self) -> Tensor:
-        """The inverse diagonal of each Hessian where all classes are equally likely."""
-        k = self.k
-        spread_hr = self.shares @ self.z.square()
-        likely = (1 - 1 / k) / k
-        hessian_hr = likely * spread_hr + self.penalty[:, None]
-        bias_h1 = torch.full_like(self.penalty[:, None], likely)
-        return 1 / torch.cat([hessian_hr, bias_h1], 1).repeat_interleave(k, 1)
+    def begin_at(self, points_ap: Tensor) -> None:
+        """Go from zero, where all begin, to other points."""
+        whole_a = torch.ones_like(self.values)
+        self.aim(points_ap)
+        self.attempt(None, whole_a)
+        self.move(whole_a.to(points_ap.dtype))
 
-    def __call__(self, which_a: Tensor, points_ap: Tensor) -> tuple[Tensor, Tensor]:
-        """Values [a] and gradients [a, p]."""
-        a, k = len(which_a), self.k
-        weight, bias = points_ap.view(a, -1, k)[:, :-1], points_ap.view(a, -1, k)[:, -1]
-        wide_rak = weight.transpose(0, 1).reshape(self.r, a * k)
-        value = torch.zeros(a, dtype=torch.float64, device=self.z.device)
-        gradient = torch.zeros(self.r, a * k, dtype=self.z.dtype, device=self.z.device)
-        gradient_bias = torch.zeros_like(bias)
-        rows = max(1, CELLS // (a * k))
-        for first in range(0, len(self.z), rows):
-            here = slice(first, first + rows)
-            logits_nak = (self.z[here] @ wide_rak).view(-1, a, k) + bias
-            share_na = self.shares[which_a, here].T
-            log_p = functional.log_softmax(logits_nak, 2)
-            y_na1 = self.y[here, None, None].expand(-1, a, 1)
-            value -= (share_na * log_p.gather(2, y_na1).squeeze(2)).sum(0).double()
-            residual = log_p.exp_().scatter_add_(
-                2, y_na1, -torch.ones_like(y_na1, dtype=log_p.dtype)
-            )
-            residual *= share_na[..., None]
-            gradient += self.z[here].T @ residual.view(-1, a * k)
-            gradient_bias += residual.sum(0)
-        penalty = self.penalty[which_a]
-        value += 0.5 * penalty * weight.square().sum((1, 2)).double()
-        slope = gradient.view(self.r, a, k).transpose(0, 1) + penalty[:, None, None] * weight
-        return value, torch.cat([slope, gradient_bias[:, None]], 1).view(a, -1)
+    def _derivatives(self, exp_akn: Tensor, sums_an: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradient [a, p], and the inverse diagonal of the Hessian [a, q].
+
+        The diagonal is averaged over classes, and exact where all are equally likely. Uses up
+        ``exp_akn``.
+        """
+        a, k, _ = exp_akn.shape
+        scale_an = self.shares_an / sums_an
+        spread_an = self.shares_an - exp_akn.square().sum(1) * (scale_an / sums_an)
+        curvature_aq = (spread_an @ self.squares / max(1, k - 1)).clamp_min_(1e-8)
+        residual = exp_akn.mul_(scale_an[:, None])
+        residual.scatter_add_(1, self.y_a1n, -self.shares_an[:, None])
+        gradient = (residual.view(a * k, -1) @ self.z).view(a, k, -1)
+        gradient.addcmul_(self._by_class(self.points), self.penalty_aq[:, None])
+        return gradient.view(a, -1), (curvature_aq + self.penalty_aq).reciprocal_()
+
+    def _by_class(self, vectors_ap: Tensor) -> Tensor:
+        return vectors_ap.view(len(vectors_ap), self.k, -1)
+
+    def precondition(self, vectors_ap: Tensor) -> Tensor:
+        return (self._by_class(vectors_ap) * self.inverse_aq[:, None]).flatten(1)
+
+    def aim(self, direction_ap: Tensor) -> None:
+        points, direction = self._by_class(self.points), self._by_class(direction_ap)
+        self.direction = direction_ap
+        self.ahead_akn = (direction.flatten(0, 1) @ self.z.T).view_as(self.logits_akn)
+        penalised = direction * self.penalty_aq[:, None]
+        right_an = self.ahead_akn.gather(1, self.y_a1n)[:, 0]
+        pull_a = (penalised * points).sum((1, 2), dtype=torch.float64)
+        self.pull_a = pull_a - (self.shares_an * right_an).sum(1, dtype=torch.float64)
+        self.bend_a = (penalised * direction).sum((1, 2), dtype=torch.float64)
+
+    def attempt(self, which_w: Tensor | None, length_w: Tensor) -> tuple[Tensor, Tensor]:
+        w = slice(None) if which_w is None else which_w
+        ahead, shares = self.ahead_akn[w], self.shares_an[w]
+        logits = torch.addcmul(self.logits_akn[w], ahead, length_w.to(ahead.dtype)[:, None, None])
+        top_w1n = logits.amax(1, keepdim=True)
+        exp = (logits - top_w1n).exp_()
+        sums = exp.sum(1)
+        whole = (shares * (sums.log() + top_w1n[:, 0])).sum(1, dtype=torch.float64)
+        rise = (shares * (exp * ahead).sum(1) / sums).sum(1, dtype=torch.float64)
+        turn = self.bend_a[w] * length_w
+        parabola = self.parabola_a[w] + length_w * (self.pull_a[w] + 0.5 * turn)
+        value = whole + parabola
+        if which_w is None:
+            self.tried = logits, exp, sums, parabola, value
+        else:
+            new = logits, exp, sums, parabola, value
+            for kept, part in zip(self.tried, new, strict=True):
+                kept[which_w] = part
+        return value, rise + self.pull_a[w] + turn
+
+    def move(self, length_a: Tensor) -> None:
+        self.points = torch.addcmul(self.points, self.direction, length_a[:, None])
+        self.logits_akn, exp, sums, self.parabola_a, self.values = self.tried
+        self.gradient, self.inverse_aq = self._derivatives(exp, sums)
+
+    def keep(self, open_a: Tensor) -> None:
+        self.shares_an, self.penalty_aq = self.shares_an[open_a], self.penalty_aq[open_a]
+        self.y_a1n = self.y_a1n[: len(self.shares_an)]
+        self.points, self.gradient = self.points[open_a], self.gradient[open_a]
+        self.inverse_aq, self.logits_akn = self.inverse_aq[open_a], self.logits_akn[open_a]
+        self.parabola_a, self.values = self.parabola_a[open_a], self.values[open_a]

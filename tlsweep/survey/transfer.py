@@ -40,7 +40,8 @@ def transfer_scores(
     found: list[dict[str, Any]] = []
     below: Spectrum | None = None
     for index, (name, z_nd) in enumerate(zip(names, features, strict=True)):
-        spectrum = Spectrum.of(z_nd)
+        twin = index > 0 and z_nd.equal(features[index - 1])  # a source's own pooling often is
+        spectrum = below if twin and below is not None else Spectrum.of(z_nd)
         own = source_features[index] if source_features is not None else None
         found.append(
             {
