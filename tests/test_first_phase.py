@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from tlsweep import inputs
 from tlsweep.config import Settings
 from tlsweep.first_phase import FirstPhase
 from tlsweep.question import open_question
@@ -71,6 +72,30 @@ def test_who_takes_the_phase_ends_as_who_trained_it(
     assert np.array_equal(again.predictions[Split.SELECT], first.predictions[Split.SELECT])
 
 
+def test_workers_that_read_ahead_change_nothing(settings: Make) -> None:
+    """A run that goes on begins with the order of its own epoch, however early that is read."""
+    for more in (("train.augment=live",), ()):
+        asked = (*TWO_PHASES, *more, "train.num_workers=2")
+        first, again = train_plan(settings(*asked), None), train_plan(settings(*asked), None)
+        assert "another trial" in again.start
+        assert again.history == first.history
+
+
+def test_only_the_views_that_are_trained_on_are_computed(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = settings(*TWO_PHASES, "plan.freeze=3", "train.augment=views", "train.views=5")
+    train_plan(asked, None)
+    passed = []
+    whole = inputs._pass
+    monkeypatch.setattr(inputs, "_pass", lambda *a: (passed.append(a[2]), whole(*a)))
+    other = settings(
+        *TWO_PHASES, "plan.freeze=2", "train.augment=views", "train.views=5"
+    )  # fmt: skip
+    train_plan(other, None)
+    assert {a.view for a in passed if a.split == Split.FIT} <= {3, 4, 5}
+
+
 def test_a_phase_that_differs_in_anything_is_not_taken(settings: Make) -> None:
     def digest(*overrides: str) -> str:
         asked = settings(*TWO_PHASES, *overrides)
@@ -108,6 +133,16 @@ def test_a_trial_that_is_stopped_in_its_first_phase_leaves_none(settings: Make) 
 def test_a_stop_that_the_shared_phase_would_have_met_stops_before_training(settings: Make) -> None:
     asked = settings(*TWO_PHASES)
     train_plan(asked, None)
-    stopped = train_plan(asked, lambda epoch, metrics: epoch == 1)
-    assert stopped.stopped
-    assert len(stopped.history) == 2
+    for last in (0, 1):
+        told = []
+
+        def stop(
+            epoch: int, metrics: dict[str, float], told: list[int] = told, at: int = last
+        ) -> bool:
+            told.append(epoch)
+            return epoch == at
+
+        stopped = train_plan(asked, stop)
+        assert stopped.stopped
+        assert told == list(range(last + 1))
+        assert len(stopped.history) == last + 1

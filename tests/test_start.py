@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tlsweep import inputs
 from tlsweep.config import Settings
 from tlsweep.question import open_question
 from tlsweep.start import Starts
@@ -47,10 +48,46 @@ def test_a_trial_says_where_each_of_its_phases_started(settings: Make) -> None:
     assert "; then from " in train_plan(asked, None).start
 
 
+def test_a_phase_that_no_epoch_is_left_for_is_not_begun(settings: Make) -> None:
+    asked = settings(
+        "plan=last_layers", "plan.freeze=2", "schedule=two_phase", "schedule.epochs=2",
+        "train.epochs=2",
+    )  # fmt: skip
+    trained = train_plan(asked, None)
+    assert "; then" not in trained.start
+    assert len({epoch["frozen_blocks"] for epoch in trained.history}) == 1
+
+
 def test_a_full_budget_leaves_a_trial_to_its_images(settings: Make) -> None:
     feed = starts(settings("plan=last_layers", "plan.freeze=3", "features.budget_gb=0.00001"))
     assert feed(3, 0).entry == 0
     assert "no room" in feed.why or "could not" in feed.why
+
+
+def test_one_phases_data_makes_room_for_the_next_ones(settings: Make) -> None:
+    plan = ("plan=last_layers", "plan.freeze=2", "schedule=two_phase", "train.epochs=5")
+    question = open_question(settings(*plan))
+    costs, part = question.costs, question.partition
+    wanted = costs[2].activation_bytes * (len(part.fit) + len(part.select))
+    feed = starts(settings(*plan, f"features.budget_gb={1.05 * wanted / 2**30}"))
+    assert feed(feed.plan.keep, 0).entry > 0
+    assert feed(2, 3).entry == 2, feed.why
+
+
+def test_what_is_stored_already_needs_no_more_room(settings: Make) -> None:
+    plan = ("plan=last_layers", "plan.freeze=2")
+    question = open_question(settings(*plan))
+    costs, part = question.costs, question.partition
+    wanted = costs[2].activation_bytes * (len(part.fit) + len(part.select))
+    lines = (*plan, f"features.budget_gb={1.05 * wanted / 2**30}")
+    first, second = starts(settings(*lines)), starts(settings(*lines))
+    assert first(2, 0).entry == second(2, 0).entry == 2
+
+
+def test_a_trial_that_ended_holds_no_room(settings: Make) -> None:
+    asked = settings("plan=last_layers", "plan.freeze=2")
+    train_plan(asked, None)
+    assert not any(entry.in_use for entry in inputs.store_of(asked.features).entries())
 
 
 @pytest.mark.parametrize("plan", [("plan=last_layers", "plan.freeze=3"), ("plan=finetune",)])

@@ -164,12 +164,14 @@ def _origin(entry: Kept) -> tuple[str, str, str]:
     if meta is None:
         return "damaged", "", ""
     named = {**meta.key.fields, **meta.about}
-    images = f"{meta.shape[0]:,} {meta.about.get('split', '')}".strip()
+    split = meta.about.get("split", "")
+    images = split if "holds" in named else f"{meta.shape[0]:,} {split}".strip()
     return str(named["source"]), str(named["target"]), images
 
 
 def _span(cuts: Sequence[str]) -> str:
-    return cuts[0] if len(cuts) == 1 else str(len(cuts))
+    distinct = sorted(set(cuts))  # of one there may be several views
+    return distinct[0] if len(distinct) == 1 else str(len(distinct))
 
 
 def _time(seconds: float) -> str:

@@ -195,6 +195,12 @@ class TrainSettings(_Section):
             raise ValueError("train.batch_size is a multiple of train.devices")
         return self
 
+    @model_validator(mode="after")
+    def _views_differ(self) -> TrainSettings:
+        if self.augment != "none" and self.crop == 1 and not self.flip:
+            raise ValueError("augmentation crops or mirrors")
+        return self
+
 
 SweepStage = Literal["survey", "search", "confirm"]
 _STAGES = (("survey", "search", "confirm"), ("survey",), ("search", "confirm"))
@@ -308,7 +314,10 @@ class Settings(_Section):
             include={"source", "target", "plan", "schedule", "train", "seed"},
         )
         # these say how and where, not what; what is read there has a fingerprint of its own
-        how = ("accelerator", "num_workers", "resume", "cache_dir", "root", "download", "ram_gb")
+        how = (
+            "accelerator", "devices", "strategy", "num_workers", "resume", "cache_dir", "root",
+            "download", "ram_gb",
+        )  # fmt: skip
         for group in ("source", "target", "train"):
             for key in how:
                 fixed[group].pop(key, None)
@@ -391,7 +400,8 @@ def _fault(entry: dict[str, Any], plain: dict[Any, Any]) -> Fault:
     if kind in ("literal_error", "union_tag_invalid", "enum"):
         return _unknown_choice(key, entry)
     if kind == "value_error":
-        return Fault(f"{key}: {context.get('error')}", str(context.get("error")), _mend_of(key))
+        rule = str(context.get("error"))
+        return Fault(f"{key}: {rule}", rule, _MENDS.get(rule, f"correct {key}"))
     rule = (
         entry["msg"]
         .replace("Input should be", "the value is")
@@ -434,11 +444,11 @@ def _unknown_choice(key: str, entry: dict[str, Any]) -> Fault:
     return unknown_name(kind, key, str(given), names)
 
 
-def _mend_of(key: str) -> str:
-    return {
-        "train": "train.devices=2 train.strategy=ddp train.batch_size=32",
-        "sweep": "sweep.stages=[survey,search,confirm]",
-    }.get(key, f"correct {key}")
+_MENDS = {
+    "several devices train one plan with train.strategy=ddp": "train.devices=2 train.strategy=ddp",
+    "train.batch_size is a multiple of train.devices": "train.devices=2 train.batch_size=32",
+    "augmentation crops or mirrors": "train.crop=0.7, or train.flip=true, or train.augment=none",
+}
 
 
 def _nearest_allowed(context: Mapping[str, Any]) -> str | None:

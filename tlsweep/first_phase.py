@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tlsweep.features import Key, NotStored, Spec, rows_digest
 from tlsweep.plan import TransferPlan
 from tlsweep.question import Question
 
+LAYOUT = 1  # raise it when what is trained, or what a checkpoint holds, changes
 _FILE = "first-phase.ckpt"
 # how and where, or of layers that the phase does not train
 _WITHOUT_EFFECT = (
@@ -52,6 +54,8 @@ class FirstPhase:
 
         content = torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8)[None]
         spec = Spec(self.key, tuple(content.shape), torch.uint8, self._about)
+        if not self.store.room(spec.nbytes).fits:
+            return
         with suppress(NotStored), self.store.writing([spec]) as writers:
             for writer in writers.values():
                 writer.append(content)
@@ -75,7 +79,8 @@ class FirstPhase:
             dtype=torch.uint8,
             pooling=question.pooling(plan.regrow, train),
             view=[inputs.drawn(settings, inputs.view_of(train, 0)), inputs.views_of(train)],
-            holds="first phase",
+            holds=f"first phase, layout {LAYOUT}",
+            lightning=metadata.version("pytorch-lightning"),
             regrow=question.cuts[plan.regrow].name,
             seed=settings.seed,
             train=self._acting,

@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from tlsweep import config
+from tlsweep import __version__, config, inputs
 from tlsweep.config import PlanSettings
 from tlsweep.files import write_whole
 from tlsweep.fixed import inherited
@@ -60,15 +60,18 @@ def enter_survey(s: Session, ledger: Ledger, room: int) -> Surveyed:
 
 
 def _asked(s: Session) -> str:
-    """A digest of all that a survey's findings depend on."""
-    what = {**s.facts(), "survey": s.settings.sweep.survey.model_dump(mode="json")}
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    """A digest of all that a survey's findings depend on: features, and the heads on them."""
+    survey, train = s.settings.sweep.survey, s.settings.train
+    seeds = [inputs.SOURCE, *([s.settings.seed] if survey.random else [])]
+    features = [d for seed in seeds for d in inputs.digests(s.question, s.settings, seed)]
+    what = [*features, survey.model_dump_json(), train.probe, __version__]
+    return hashlib.sha256("\n".join(what).encode()).hexdigest()
 
 
 def _keep(folder: Path, asked: str, surveyed: Surveyed) -> None:
     hits = {f"{weights} {index}": right for (weights, index), right in surveyed.hits.items()}
     file = io.BytesIO()
-    np.savez_compressed(file, **hits)
+    np.savez_compressed(file, asked=np.array(asked), **hits)
     _hits_file(folder).parent.mkdir(exist_ok=True)
     write_whole(_hits_file(folder), file.getvalue())
     content = {"asked": asked, **surveyed.findings.as_json()}
@@ -82,7 +85,9 @@ def _kept(folder: Path, asked: str) -> Surveyed | None:
         if content.pop("asked") != asked:
             return None
         with _hits_file(folder).open("rb") as file, np.load(file) as arrays:
-            names = {name: name.split() for name in arrays}
+            if str(arrays["asked"]) != asked:  # two surveys' files, written by turns
+                return None
+            names = {name: name.split() for name in arrays if name != "asked"}
             hits = {(weights, int(i)): arrays[name] for name, (weights, i) in names.items()}
         return Surveyed(Findings.from_json(content), hits)
     except (OSError, ValueError, KeyError, TypeError, BadZipFile):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsweep import screen
 from tlsweep.config import FeaturesSettings, Settings, TrainSettings
+from tlsweep.errors import TrialFailure
 from tlsweep.features import Key, NotStored, Spec, Store, open_store, rows_digest
 from tlsweep.question import Question
 from tlsweep.terms import Split
@@ -86,6 +87,24 @@ def fitted(
     if len(views) == 1:  # no copy of what is mapped from a file
         return found[0], y
     return [torch.cat(column) for column in zip(*found, strict=True)], y.repeat(len(views))
+
+
+def digests(question: Question, settings: Settings, seed: int | None = SOURCE) -> list[str]:
+    """What the pooled activations of the fit and select splits are kept under."""
+    wanted = [(Split.FIT, view) for view in views_of(settings.train)] + [(Split.SELECT, PLAIN)]
+    return [
+        _spec(question, split, settings, index, seed, view, pooling=True).key.digest
+        for split, view in wanted
+        for index in range(len(question.cuts))
+    ]
+
+
+def bytes_to_store(question: Question, settings: Settings, index: int, seed: int | None) -> int:
+    """How many bytes of the fit and select splits' activations are not stored yet."""
+    store = store_of(settings.features)
+    wanted = [(Split.FIT, view) for view in views_of(settings.train)] + [(Split.SELECT, PLAIN)]
+    specs = [_spec(question, s, settings, index, seed, v, pooling=False) for s, v in wanted]
+    return sum(spec.nbytes for spec in specs if not store.holds(spec.key))
 
 
 def activations(
@@ -265,17 +284,21 @@ def _pass(question: Question, settings: Settings, asked: _Asked, write: Write) -
         return
     import torch
 
+    # few: Lightning lets the devices begin together, and their shares are equal
     waiting: dict[int, list[Any]] = {}
-    written = 0
+    written = rows = 0
 
     def hear(message: tuple[int, list[Any]]) -> None:
-        nonlocal written
+        nonlocal written, rows
         waiting[message[0]] = message[1]
         while written in waiting:
-            write([torch.from_numpy(z) for z in waiting.pop(written)])
-            written += 1
+            batch = [torch.from_numpy(z) for z in waiting.pop(written)]
+            write(batch)
+            written, rows = written + 1, rows + len(batch[0])
 
     run_in_group(devices, _pass_as_member, settings, asked, on_message=hear)
+    if rows < len(question.partition[asked.split]):
+        raise TrialFailure(f"a device ended before its share of the images did, after {rows}")
 
 
 def _pass_as_member(settings: Settings, asked: _Asked, tell: Callable[[Any], None]) -> None:

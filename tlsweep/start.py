@@ -12,7 +12,10 @@ from tlsweep.question import Question
 from tlsweep.terms import Split, Stage
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tlsweep.train.feed import Fed
+    from tlsweep.train.loading import Rows
     from tlsweep.train.schedule import FreezeSchedule
 
 # To weigh computing against reading, on two cores: FLOPs of a forward pass a second, and bytes a
@@ -36,20 +39,35 @@ class Starts:
         self.schedule = schedule
         self.seed = settings.seed if plan.random_weights else inputs.SOURCE
         self._chosen: dict[int, tuple[int, str]] = {}
-        self._open: tuple[tuple[int, int], Fed] | None = None
+        self._frozen: int | None = None
+        self._fit: tuple[int, Any] | None = None  # view, and its data
+        self._select: Any = None
+        self._given: list[Rows] = []
 
     def __call__(self, frozen: int, epoch: int) -> Fed:
         """The fit and select splits where the blocks before ``frozen`` are frozen."""
         from tlsweep.train.feed import Fed
 
+        if frozen != self._frozen:  # let go of one phase before room is sought for the next
+            self.close()
+            self._frozen = frozen
         view = inputs.view_of(self.settings.train, epoch)
-        if self._open is None or self._open[0] != (frozen, view):
-            fit, select = self.split(frozen, Split.FIT, view), self.split(frozen, Split.SELECT)
-            if fit is None or select is None:
-                self._chosen[frozen] = 0, "the activations could not be stored: from images"
-                return self(frozen, epoch)
-            self._open = (frozen, view), Fed(fit, select, self.entry(frozen))
-        return self._open[1]
+        if self._select is None:
+            self._select = self.split(frozen, Split.SELECT)
+        if self._fit is None or self._fit[0] != view:
+            self._fit = view, self.split(frozen, Split.FIT, view)
+        if self._fit[1] is None or self._select is None:
+            self._chosen[frozen] = 0, "the activations could not be stored: from images"
+            self.close()
+            return self(frozen, epoch)
+        return Fed(self._fit[1], self._select, self.entry(frozen))
+
+    def close(self) -> None:
+        """Let go of all data: what is in use takes room in the store. It may be asked again."""
+        for rows in self._given:
+            rows.release()
+        self._given.clear()
+        self._frozen = self._fit = self._select = None
 
     def entry(self, frozen: int) -> int:
         """The cut point that the data comes from where the blocks before ``frozen`` are frozen."""
@@ -72,16 +90,20 @@ class Starts:
 
     def split(self, frozen: int, split: Split, view: int = inputs.PLAIN) -> Any:
         """The data of one split; None where it was to be stored and could not be."""
-        from tlsweep.train.loading import Rows
-
         question, settings, entry = self.question, self.settings, self.entry(frozen)
         if frozen == self.plan.regrow and settings.train.augment != "live":
             (z,) = inputs.pooled(question, split, settings, [entry], self.seed, view=view)
-            return Rows(z, inputs.labels(question, split))
+            return self._rows(z, split)
         if entry == 0:
             return question.images(split, inputs.drawn(settings, view))
         stored = inputs.activations(question, split, settings, entry, self.seed, view=view)
-        return None if stored is None else Rows(stored, inputs.labels(question, split))
+        return None if stored is None else self._rows(stored, split)
+
+    def _rows(self, z: Tensor, split: Split) -> Rows:
+        from tlsweep.train.loading import Rows
+
+        self._given.append(Rows(z, inputs.labels(self.question, split)))
+        return self._given[-1]
 
     # ------------------------------------------------------------------ planning
     def _choose(self, frozen: int) -> tuple[int, str]:
@@ -119,7 +141,10 @@ class Starts:
 
         sizes = {i: costs[i].activation_bytes * n_kept for i in range(1, frozen + 1)}
         for index in sorted(sizes, key=lambda i: (-saved(i), i)):
-            if saved(index) > 0 and store.room(sizes[index]).fits:
+            if saved(index) <= 0:
+                break
+            missing = inputs.bytes_to_store(question, self.settings, index, self.seed)
+            if store.room(missing).fits:
                 share = costs[index].flops / max(1, costs[frozen].flops)
                 part = f", {share:.0%} of the frozen blocks' work" if index < frozen else ""
                 name, size = question.cuts[index].name, size_text(sizes[index])

@@ -181,10 +181,11 @@ def _heads(
 def _transfer(
     question: Question, settings: Settings, z_fit: Sequence[Tensor], y_fit: Tensor
 ) -> list[Any]:
-    n_classes = len(question.target.class_names)
-    spoken = inputs.source_probabilities(question, z_fit[-1])
+    n, n_classes = len(question.partition.fit), len(question.target.class_names)
+    first = [z[:n] for z in z_fit]  # views of one image are no independent examples
+    spoken = inputs.source_probabilities(question, first[-1])
     sampled = inputs.source_features(question, settings, SAMPLED)
-    return transfer_scores(question.cuts.names, z_fit, y_fit, n_classes, spoken, sampled)
+    return transfer_scores(question.cuts.names, first, y_fit[:n], n_classes, spoken, sampled)
 
 
 def _truncated(question: Question, index: int) -> TransferPlan:

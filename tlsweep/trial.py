@@ -6,11 +6,11 @@ import functools
 import hashlib
 import json
 import platform
-import signal
 import subprocess
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,11 +93,9 @@ def run(settings: Settings) -> TrialResult:
         if handle is not None:
             handle.fail(str(failure), again=False)  # the same numbers would fail the same way
         raise
-    except (KeyboardInterrupt, SystemExit) as stop:
-        # Lightning turns Ctrl-C into SystemExit(1), and ignores further ones from then on
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    except KeyboardInterrupt:
         run_record.end("killed", {}, reason="interrupted")
-        raise KeyboardInterrupt from stop
+        raise
     except BaseException as error:
         run_record.end("failed", {}, reason=f"{type(error).__name__}: {error}")
         if handle is not None:
@@ -122,26 +120,26 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
         metrics, predictions = fit_probe(question, plan, settings, splits)
         return Trained((metrics,), False, predictions)
     schedule = freeze_schedule(settings, plan)
-    starts = Starts(question, plan, settings, schedule)
-    first_phase = FirstPhase(question, plan, settings)
-    network = question.network(plan, settings.train, settings.seed)
-    fitted = fit(
-        network,
-        schedule,
-        starts,
-        settings.train,
-        keep=0 if plan.random_weights else plan.keep,
-        seed=settings.seed,
-        on_epoch=on_epoch,
-        checkpoint=_checkpoint(settings),
-        # one device of several could find what another one did not find yet
-        shelf=first_phase if settings.train.devices == 1 else None,
-    )
-    predictions = {}
-    if not fitted.stopped and rank_of(settings.train) == 0:
-        for split in splits:
-            network.entry, data = starts.scored(network.frozen, split)
-            predictions[split] = predict(network, data, settings.train).argmax(1)
+    with closing(Starts(question, plan, settings, schedule)) as starts:
+        first_phase = FirstPhase(question, plan, settings)
+        network = question.network(plan, settings.train, settings.seed)
+        fitted = fit(
+            network,
+            schedule,
+            starts,
+            settings.train,
+            keep=0 if plan.random_weights else plan.keep,
+            seed=settings.seed,
+            on_epoch=on_epoch,
+            checkpoint=_checkpoint(settings),
+            # one device of several could find what another one did not find yet
+            shelf=first_phase if settings.train.devices == 1 else None,
+        )
+        predictions = {}
+        if not fitted.stopped and rank_of(settings.train) == 0:
+            for split in splits:
+                network.entry, data = starts.scored(network.frozen, split)
+                predictions[split] = predict(network, data, settings.train).argmax(1)
     taken = "first phase as another trial trained it; then " if first_phase.taken else ""
     return Trained(fitted.history, fitted.stopped, predictions, taken + starts.why)
 

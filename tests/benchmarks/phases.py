@@ -36,7 +36,9 @@ def phases(task: Task, effort: Effort, say: Say) -> Table:
         with tempfile.TemporaryDirectory() as folder:
             kept = f"features.cache_dir={folder}"
             contenders = {
-                "all from images": (*lines, "features.budget_gb=0"),
+                "all from images": (
+                    *lines, "features.budget_gb=0", f"features.cache_dir={folder}/none",
+                ),
                 "first trial: stores what it needs": (*lines, kept),
                 "next trial: first phase and activations found": (
                     *lines, kept, "train.lr_ratio=0.2",

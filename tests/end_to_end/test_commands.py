@@ -84,6 +84,12 @@ def test_two_devices_survey_as_one_does(tlsweep: Run, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         rows.append(json.loads((tmp_path / "outputs" / name / "survey.json").read_text())["rows"])
     assert rows[0] == rows[1]
+    after = tlsweep(
+        "-m", "target.fit_size=60", "sweep.survey.random=false", "study=two", "train.epochs=1",
+        f"features.cache_dir={tmp_path / 'two'}", "train.accelerator=cpu", "sweep.n_trials=6",
+        "sweep.confirm.seeds=2", "sweep.confirm.top=1", "sweep.confirm.controls=[]",
+    )  # fmt: skip
+    assert after.returncode == 0, after.stdout + after.stderr
     refused = tlsweep("-m", *several)
     assert refused.returncode == 2
     assert "sweep.stages=[survey]" in refused.stdout + refused.stderr

@@ -71,14 +71,14 @@ def test_frozen_blocks_are_in_eval_mode_whatever_the_order_of_calls(order: list[
                 assert all(p.requires_grad for p in block.parameters())
 
 
-def test_a_tensor_shared_with_a_trained_block_is_trained() -> None:
+def test_a_tensor_that_a_trained_block_shares_with_a_frozen_one_is_frozen() -> None:
     net = network()
     net.blocks[2][0] = nn.Conv2d(6, 6, 3, padding=1)
     net.blocks[1][0] = nn.Conv2d(4, 6, 3, padding=1)
     net.blocks[2][0].bias = net.blocks[1][0].bias
     net.freeze(2)
-    assert net.blocks[1][0].bias.requires_grad
-    assert not net.blocks[1][0].weight.requires_grad
+    assert not net.blocks[2][0].bias.requires_grad
+    assert net.blocks[2][0].weight.requires_grad
 
 
 def test_thawed_blocks_change_only_after_their_phase_begins(images: TensorDataset) -> None:

@@ -28,13 +28,13 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize(("optimizer", "workers"), [("adamw", 0), ("adamw", 2), ("sgd", 0)])
 def test_resumed_runs_end_with_the_same_weights_and_history(
-    name: str, stop_after: int, optimizer: str, images: TensorDataset, tmp_path: Path
+    name: str, stop_after: int, optimizer: str, workers: int, images: TensorDataset, tmp_path: Path
 ) -> None:
     schedule: FreezeSchedule = SCHEDULES[name]
     straight = network()
-    train = settings(optimizer=optimizer)
+    train = settings(optimizer=optimizer, num_workers=workers)
     whole = fit(straight, schedule, feed(images), train, keep=2, seed=3)
 
     def kill(epoch: int, metrics: dict[str, float]) -> bool:
@@ -50,7 +50,7 @@ def test_resumed_runs_end_with_the_same_weights_and_history(
         )  # fmt: skip
     resumed = network()
     torch.nn.init.ones_(resumed.head.classify.weight)  # what was trained comes from the checkpoint
-    train = settings(optimizer=optimizer, resume=True)
+    train = settings(optimizer=optimizer, num_workers=workers, resume=True)
     rest = fit(resumed, schedule, feed(images), train, keep=2, seed=3, checkpoint=file)
     assert rest.history == whole.history
     for key, value in straight.state_dict().items():

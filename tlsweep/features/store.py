@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tlsweep.features import shelf
-from tlsweep.features.entry import Damaged, Meta, Spec, Stored, check_entry, open_entry
+from tlsweep.features.entry import META, Damaged, Meta, Spec, Stored, check_entry, open_entry
 from tlsweep.features.key import Key
 from tlsweep.features.refused import NotStored, as_not_stored, size_text
 from tlsweep.features.room import Room, measure
@@ -36,6 +36,10 @@ class Store:
         self._said: set[str] = set()
 
     # ------------------------------------------------------------------ reading
+    def holds(self, key: Key) -> bool:
+        """Whether there is an entry of ``key``, as far as can be said without reading it."""
+        return (self.folder / key.digest / META).exists()
+
     def find(self, key: Key) -> Stored | None:
         """The entry of ``key``, or None. Finding it marks it as used.
 

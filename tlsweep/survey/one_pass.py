@@ -11,7 +11,7 @@ from torch import Tensor
 from tlsweep.config import TrainSettings
 from tlsweep.survey.taps import Taps
 from tlsweep.train.loading import Images, in_batches
-from tlsweep.train.trainer import quiet, trainer
+from tlsweep.train.trainer import alone, tamed, trainer
 
 Write = Callable[[int, list[Tensor]], None]
 """(number of a batch, what its taps gave: float32, on the CPU)."""
@@ -43,7 +43,8 @@ def one_pass(
     A batch holds the same images whatever the number of devices, so they find the same numbers.
     """
     # inference tensors could not be trained on
-    runner = trainer(train, world, "ddp" if world > 1 else "auto", inference_mode=False)
-    with quiet():
+    options = {"inference_mode": False}
+    runner = trainer(train, world, "ddp", **options) if world > 1 else alone(train, **options)
+    with tamed():
         loader = in_batches(images, train, rank, world)
         runner.predict(_Pass(taps, write, rank, world), loader, return_predictions=False)

@@ -9,9 +9,8 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from tlsweep.config import TrainSettings
 from tlsweep.train.loading import Images, loader
-from tlsweep.train.network import PlanNetwork
+from tlsweep.train.module import PlanModule
 from tlsweep.train.sampling import EpochSampler, ShareSampler
 
 
@@ -38,18 +37,16 @@ class FeedModule(pl.LightningDataModule):
     the feed gives the same data again, they are the same loaders.
     """
 
-    def __init__(
-        self, feed: Feed, network: PlanNetwork, train: TrainSettings, seed: int, rank: int
-    ) -> None:
+    def __init__(self, feed: Feed, module: PlanModule, rank: int) -> None:
         super().__init__()
-        self.feed, self.network, self.settings = feed, network, train
-        self.seed, self.rank = seed, rank
+        self.feed, self.module, self.network = feed, module, module.network
+        self.settings, self.seed, self.rank = module.settings, module.seed, rank
         self._fed: Fed | None = None
         self._loaders: dict[str, DataLoader[Any]] = {}
 
-    def open(self, epoch: int) -> Fed:
-        """The data of an epoch at the network's present freeze point."""
-        fed = self.feed(self.network.frozen, epoch)
+    def open(self) -> Fed:
+        """The data of the coming epoch at the network's present freeze point."""
+        fed = self.feed(self.network.frozen, self.epoch)
         self.network.entry = fed.entry
         if self._fed is None or self._fed.fit is not fed.fit:
             self._loaders.pop("fit", None)
@@ -60,19 +57,28 @@ class FeedModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """This device's share of the fit split, in the epoch's order."""
-        images = self.open(self._epoch()).fit
-        sampler = EpochSampler(_size(images), seed=self.seed, rank=self.rank, world=self._world)
-        return self._loaders.setdefault("fit", loader(images, sampler, self.settings))
+        images = self.open().fit
+        if "fit" not in self._loaders:
+            sampler = EpochSampler(_size(images), seed=self.seed, rank=self.rank, world=self._world)
+            self._loaders["fit"] = loader(images, sampler, self.settings)
+        found = self._loaders["fit"]
+        assert isinstance(found.sampler, EpochSampler)
+        # Lightning says it too, but where a run goes on, only once workers have begun to read
+        found.sampler.set_epoch(self.epoch)
+        return found
 
     def val_dataloader(self) -> DataLoader[Any]:
         """This device's share of the select split."""
-        images = self.open(self._epoch()).select
-        sampler = ShareSampler(_size(images), rank=self.rank, world=self._world)
-        return self._loaders.setdefault("select", loader(images, sampler, self.settings))
+        images = self.open().select
+        if "select" not in self._loaders:
+            sampler = ShareSampler(_size(images), rank=self.rank, world=self._world)
+            self._loaders["select"] = loader(images, sampler, self.settings)
+        return self._loaders["select"]
 
-    def _epoch(self) -> int:
-        assert self.trainer is not None
-        return self.trainer.current_epoch
+    @property
+    def epoch(self) -> int:
+        """The coming epoch, 0 the first. Lightning's own count lags while a run is taken up."""
+        return len(self.module.history)
 
     @property
     def _world(self) -> int:

@@ -17,12 +17,12 @@ from pytorch_lightning.strategies import DDPStrategy
 from tlsweep.config import TrainSettings
 from tlsweep.train.feed import Feed, FeedModule
 from tlsweep.train.freeze import FreezeCallback
-from tlsweep.train.loading import Images, device_of, in_batches
+from tlsweep.train.loading import Images, in_batches
 from tlsweep.train.module import OnEpoch, PlanModule
 from tlsweep.train.network import PlanNetwork
 from tlsweep.train.schedule import FreezeSchedule
 from tlsweep.train.stage import KeepStage, Shelf
-from tlsweep.train.trainer import quiet, rank_of, trainer
+from tlsweep.train.trainer import alone, rank_of, tamed, trainer
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def fit(
     Raises TrialFailure if the loss is not finite.
     """
     network.freeze(schedule.freezes[0])
-    data = FeedModule(feed, network, train, seed, rank_of(train))
     module = PlanModule(network, train, keep=keep, n_classes=_n_classes(network), seed=seed)
+    data = FeedModule(feed, module, rank_of(train))
     module.on_epoch = on_epoch
     freezing = FreezeCallback(schedule)
     callbacks: list[pl.Callback] = [freezing]
@@ -82,7 +82,7 @@ def fit(
             if begin is None:
                 callbacks.append(KeepStage(freezing.clock, shelf))
         if begin is None:
-            fit_images = data.open(epoch=0).fit
+            fit_images = data.open().fit
             network.calibrate((x for x, _ in in_batches(fit_images, train)), seed)
         runner = trainer(
             train,
@@ -93,21 +93,27 @@ def fit(
             reload_dataloaders_every_n_epochs=1,
             num_sanity_val_steps=0,
         )
-        stack.enter_context(quiet())
+        stack.enter_context(tamed())
         runner.fit(module, datamodule=data, ckpt_path=begin, weights_only=True)
     return Fitted(tuple(module.history), module.stopped)
 
 
-@torch.no_grad()
+class _Predictions(pl.LightningModule):
+    def __init__(self, network: PlanNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def predict_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        """[batch, classes] probabilities."""
+        logits: torch.Tensor = self.network(batch[0])
+        return logits.float().softmax(1).cpu()
+
+
 def predict(network: PlanNetwork, images: Images, train: TrainSettings) -> npt.NDArray[np.float32]:
     """Class probabilities [images, classes] in eval mode, in the order of ``images``."""
-    device = device_of(train)
-    network.eval().to(device)
-    parts = [
-        network(x_bchw.to(device)).float().softmax(1).cpu()
-        for x_bchw, _ in in_batches(images, train)
-    ]
-    return torch.cat(parts).numpy()
+    with tamed():
+        found = alone(train).predict(_Predictions(network), in_batches(images, train))
+    return torch.cat([p for p in found or [] if isinstance(p, torch.Tensor)]).numpy()
 
 
 def _n_classes(network: PlanNetwork) -> int:

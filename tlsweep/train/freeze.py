@@ -91,6 +91,8 @@ class FreezeCallback(pl.Callback):
         hold a clock and an optimiser of different phases.
         """
         assert isinstance(pl_module, PlanModule)
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            return  # no epoch follows that a new phase could be for
         mean = self._norm_sum / max(1, self._steps)
         loss = pl_module.history[-1]["select_loss"]
         if self.clock.tick(self.schedule, loss, mean, self._first):

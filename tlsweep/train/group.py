@@ -107,13 +107,13 @@ def _wait(processes: list[Any], messages: Any, on_message: Callable[[Any], None]
 
 
 def _result(folder: Path, codes: list[int | None]) -> Any:
+    errors = sorted(folder.glob("error*"))
+    if errors:
+        raise TrialFailure(str(pickle.loads(errors[0].read_bytes())))
     # the file was written whole by our own child, so it counts even if the child died at exit
     result = folder / "result"
     if result.exists():
         return pickle.loads(result.read_bytes())
-    errors = sorted(folder.glob("error*"))
-    if errors:
-        raise TrialFailure(str(pickle.loads(errors[0].read_bytes())))
     raise TrialFailure(f"a training process ended without a result (exit codes {codes})")
 
 

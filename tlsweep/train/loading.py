@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from tlsweep.config import TrainSettings
 from tlsweep.train.sampling import BatchShare
 
+PASSED, PASSED_ON_GPU = 64, 128  # images that go through a network at a time, untrained
 Images = Dataset[tuple[Tensor, int]]
 
 
@@ -20,8 +21,12 @@ class Rows(Images):
     def __init__(self, z: Tensor, y_n: Tensor) -> None:
         self.z, self.y = z, y_n
 
+    def release(self) -> None:
+        """Let go of the activations: loaders that hold the rows need not keep a store's entry."""
+        self.z = self.z[:0].clone()
+
     def __len__(self) -> int:
-        return len(self.z)
+        return len(self.y)
 
     def __getitem__(self, i: int) -> tuple[Tensor, int]:
         return self.z[i], int(self.y[i])
@@ -33,9 +38,9 @@ class Rows(Images):
 
 
 def device_of(train: TrainSettings) -> torch.device:
-    """Where this process computes."""
-    cuda = torch.cuda.is_available() and train.accelerator != "cpu"
-    return torch.device("cuda" if cuda else "cpu")
+    """Where this process computes, as Lightning chooses it."""
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return found if found is not None and train.accelerator != "cpu" else torch.device("cpu")
 
 
 def loader(images: Images, sampler: Any, train: TrainSettings) -> DataLoader[Any]:
@@ -57,9 +62,11 @@ def in_batches(
 ) -> DataLoader[Any]:
     """The images in their order, each once; of several devices each has a share of the batches."""
     n: int = len(images)  # type: ignore[arg-type]  # torch's Dataset does not declare it
+    # not train.batch_size: stored activations serve all of them, to the last digit
+    size = PASSED if device_of(train).type == "cpu" else PASSED_ON_GPU
     return DataLoader(
         images,
-        batch_sampler=BatchShare(n, max(64, train.batch_size), rank=rank, world=world),
+        batch_sampler=BatchShare(n, size, rank=rank, world=world),
         num_workers=_workers(images, train),
         collate_fn=_collate(images),
     )

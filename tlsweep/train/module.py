@@ -132,6 +132,9 @@ class PlanModule(pl.LightningModule):
             group["lr"] = group["initial_lr"] * factor(scheduler.last_epoch)
         for epoch, metrics in enumerate(self.history):
             self._tell(epoch, metrics)
+            if self.stopped:
+                del self.history[epoch + 1 :]
+                break
 
     # ------------------------------------------------------------------ steps
     def on_train_epoch_start(self) -> None:

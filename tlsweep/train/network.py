@@ -32,13 +32,12 @@ class PlanNetwork(nn.Module):
         if not 0 <= frozen <= len(self.blocks):
             raise ValueError(f"frozen={frozen} of {len(self.blocks)} blocks")
         self.frozen = frozen
-        # a tensor that a trained block shares with a frozen one is trained
-        trained = {id(p) for block in self.blocks[frozen:] for p in block.parameters()}
-        for block in self.blocks:
-            for parameter in block.parameters():
-                parameter.requires_grad_(id(parameter) in trained)
-                if not parameter.requires_grad:
-                    parameter.grad = None
+        # a tensor that a trained block shares with a frozen one is frozen: else neither were
+        held = {id(p) for block in self.blocks[:frozen] for p in block.parameters()}
+        for parameter in self.blocks.parameters():
+            parameter.requires_grad_(id(parameter) not in held)
+            if not parameter.requires_grad:
+                parameter.grad = None
         self.train(self.training)
 
     def train(self, mode: bool = True) -> PlanNetwork:

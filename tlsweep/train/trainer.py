@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,8 @@ import pytorch_lightning as pl
 import torch
 
 from tlsweep.config import TrainSettings
+from tlsweep.train.group import in_group
+from tlsweep.train.loading import device_of
 
 # Lightning announces devices, tips and "max_epochs reached" for every Trainer: sixty times a sweep
 for _name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
@@ -32,7 +36,15 @@ _EXPECTED = (
 )
 
 
-def trainer(train: TrainSettings, devices: int, strategy: Any, **options: Any) -> pl.Trainer:
+def alone(train: TrainSettings, **options: Any) -> pl.Trainer:
+    """A Trainer for this process by itself; for a member of a group on the member's own device."""
+    own = in_group() and device_of(train).type == "cuda"
+    return trainer(train, [int(os.environ["LOCAL_RANK"])] if own else 1, "auto", **options)
+
+
+def trainer(
+    train: TrainSettings, devices: int | list[int], strategy: Any, **options: Any
+) -> pl.Trainer:
     """A Trainer for ``devices`` of the accelerator and at the precision of ``train``."""
     return pl.Trainer(
         accelerator=train.accelerator,
@@ -50,12 +62,18 @@ def trainer(train: TrainSettings, devices: int, strategy: Any, **options: Any) -
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Within, Lightning's warnings of what is meant are not shown."""
-    with warnings.catch_warnings():
-        for message in _EXPECTED:
-            warnings.filterwarnings("ignore", message=message)
-        yield
+def tamed() -> Iterator[None]:
+    """Within, Lightning does not warn of what is meant, and Ctrl-C raises KeyboardInterrupt."""
+    try:
+        with warnings.catch_warnings():
+            for message in _EXPECTED:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    except SystemExit as stop:
+        # Lightning turns Ctrl-C into SystemExit(1), and ignores further ones from then on
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from stop
 
 
 def rank_of(train: TrainSettings) -> int:

@@ -1,0 +1,45 @@
+"""Lightning behaves as tlsweep's own loops would."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+import torch
+from conftest_train import settings
+from torch.utils.data import TensorDataset
+
+from tlsweep.errors import TrialFailure
+from tlsweep.survey.one_pass import one_pass
+from tlsweep.train.group import run_in_group
+
+
+def test_ctrl_c_in_a_pass_is_a_keyboard_interrupt_and_the_next_one_counts_too() -> None:
+    """Lightning itself ends the process with code 1, and ignores further signals."""
+
+    class Interrupting(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            os.kill(os.getpid(), signal.SIGINT)
+            return [x]
+
+    images = TensorDataset(torch.rand(4, 1, 8, 8), torch.zeros(4))
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            one_pass(Interrupting(), images, settings(), lambda *_: None)  # type: ignore[arg-type]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def fail_late(tell: object) -> str:
+    """Rank 0 ends at once; rank 1 breaks down after it."""
+    import time
+
+    if os.environ["RANK"] == "1":
+        time.sleep(0.5)
+        raise TrialFailure("the other half is lost")
+    return "half"
+
+
+def test_a_rank_that_fails_late_is_not_hidden_by_one_that_ended() -> None:
+    with pytest.raises(TrialFailure, match="the other half is lost"):
+        run_in_group(2, fail_late, on_message=lambda message: None)
