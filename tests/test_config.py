@@ -268,6 +268,14 @@ def test_devices_strategy_and_batch_size_have_to_fit_together(
     assert settings(*mended).train.devices == 2
 
 
+def test_augmentation_that_changes_nothing_is_refused() -> None:
+    (fault,) = faults(["train.augment=views", "train.crop=1"])
+    assert fault.rule == "augmentation crops or mirrors"
+    for mended in ("train.crop=0.7", "train.flip=true", "train.augment=none"):
+        assert mended in fault.mend
+        settings("train.augment=views", "train.crop=1", mended)
+
+
 # ------------------------------------------------------------------ what is read
 @pytest.mark.parametrize(
     "overrides",

@@ -446,7 +446,9 @@ def _unknown_choice(key: str, entry: dict[str, Any]) -> Fault:
 
 _MENDS = {
     "several devices train one plan with train.strategy=ddp": "train.devices=2 train.strategy=ddp",
-    "train.batch_size is a multiple of train.devices": "train.devices=2 train.batch_size=32",
+    "train.batch_size is a multiple of train.devices": (
+        "train.devices=2 train.strategy=ddp train.batch_size=32"
+    ),
     "augmentation crops or mirrors": "train.crop=0.7, or train.flip=true, or train.augment=none",
 }
 

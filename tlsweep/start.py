@@ -42,7 +42,7 @@ class Starts:
         self._frozen: int | None = None
         self._fit: tuple[int, Any] | None = None  # view, and its data
         self._select: Any = None
-        self._given: list[Rows] = []
+        self._given: dict[Split, Rows] = {}  # the last of each
 
     def __call__(self, frozen: int, epoch: int) -> Fed:
         """The fit and select splits where the blocks before ``frozen`` are frozen."""
@@ -64,7 +64,7 @@ class Starts:
 
     def close(self) -> None:
         """Let go of all data: what is in use takes room in the store. It may be asked again."""
-        for rows in self._given:
+        for rows in self._given.values():
             rows.release()
         self._given.clear()
         self._frozen = self._fit = self._select = None
@@ -102,8 +102,10 @@ class Starts:
     def _rows(self, z: Tensor, split: Split) -> Rows:
         from tlsweep.train.loading import Rows
 
-        self._given.append(Rows(z, inputs.labels(self.question, split)))
-        return self._given[-1]
+        if split in self._given:  # another view is not read any more
+            self._given[split].release()
+        self._given[split] = Rows(z, inputs.labels(self.question, split))
+        return self._given[split]
 
     # ------------------------------------------------------------------ planning
     def _choose(self, frozen: int) -> tuple[int, str]:

@@ -76,7 +76,8 @@ def test_two_devices_leave_one_run_with_the_scores_of_one_device(
 
 
 def test_two_devices_survey_as_one_does(tlsweep: Run, tmp_path: Path) -> None:
-    common = ("-m", "sweep.stages=[survey]", "target.fit_size=60", "sweep.survey.random=false")
+    same = ("target.fit_size=60", "sweep.survey.random=false", "train.epochs=1")
+    common = ("-m", "sweep.stages=[survey]", *same)
     several = ("train.devices=2", "train.strategy=ddp", "train.accelerator=cpu")
     rows = []
     for name, more in (("one", ("train.accelerator=cpu",)), ("two", several)):
@@ -85,7 +86,7 @@ def test_two_devices_survey_as_one_does(tlsweep: Run, tmp_path: Path) -> None:
         rows.append(json.loads((tmp_path / "outputs" / name / "survey.json").read_text())["rows"])
     assert rows[0] == rows[1]
     after = tlsweep(
-        "-m", "target.fit_size=60", "sweep.survey.random=false", "study=two", "train.epochs=1",
+        "-m", *same, "study=two",
         f"features.cache_dir={tmp_path / 'two'}", "train.accelerator=cpu", "sweep.n_trials=6",
         "sweep.confirm.seeds=2", "sweep.confirm.top=1", "sweep.confirm.controls=[]",
     )  # fmt: skip

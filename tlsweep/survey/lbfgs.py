@@ -18,6 +18,8 @@ MEMORY = 5  # pairs of steps and gradient changes that are kept; the preconditio
 SUFFICIENT = 1e-4  # Armijo: share of the promised decrease that a step has to bring
 FLAT = 0.5  # share of its first slope that may be left where a line search ends
 TRIES = 20  # of step lengths, before a problem counts as solved to rounding
+ROUNDING = 100  # times the gap that was asked for, where rounding ends a search before it is met
+SECANTS = 4  # tries that are the secant's own
 LONGEST = 4.0  # times its last length that a step may be tried next
 
 
@@ -140,6 +142,7 @@ def minimise(problems: Problems, *, gap: float, max_iterations: int = 500) -> Mi
         history.push(direction_ap.mul_(length_a[:, None]), problems.gradient - before_ap)
         stuck_a = length_a == 0  # no step brings less: solved as far as rounding allows
         if stuck_a.any():
+            converged_h[open_a[stuck_a & (-slope_a <= 2 * ROUNDING * gap)]] = True
             close(stuck_a)
     points_hp[open_a] = problems.points
     return Minima(points_hp, converged_h, iterations)
@@ -154,7 +157,7 @@ def _search(problems: Problems, direction_ap: Tensor, slope_a: Tensor) -> Tensor
     first, start = slope_a.double(), problems.values
     chosen_a, which = torch.ones_like(start), None
     tried = _Tried.none(first)
-    for _ in range(TRIES):
+    for tries in range(TRIES):
         length = tried.length
         value, slope = problems.attempt(which, length)
         # to rounding: the last steps change hardly anything
@@ -162,7 +165,9 @@ def _search(problems: Problems, direction_ap: Tensor, slope_a: Tensor) -> Tensor
         waiting = ~(less & (slope.abs() <= -FLAT * first))
         if not waiting.any():
             break
-        tried.learn(slope, short=less & (slope < 0))
+        # where the secant comes down slowly, from a step far too long, halves do it
+        most = 0.9 if tries < SECANTS else 0.5
+        tried.learn(slope, short=less & (slope < 0), most=most)
         w = waiting.nonzero().squeeze(1)
         first, start, tried = first[w], start[w], tried.of(w)
         which = w if which is None else which[w]
@@ -197,8 +202,11 @@ class _Tried:
             self.length[w], self.low[w], self.high[w], self.slope_low[w], self.slope_high[w]
         )
 
-    def learn(self, slope_w: Tensor, *, short: Tensor) -> None:
-        """From the slope at ``length``, and whether that was too short."""
+    def learn(self, slope_w: Tensor, *, short: Tensor, most: float) -> None:
+        """From the slope at ``length``, and whether that was too short.
+
+        most: share of the way between the bounds that the next length may lie at.
+        """
         length = self.length
         beyond = length + (length - self.low) * slope_w / (self.slope_low - slope_w)
         beyond = torch.minimum(torch.maximum(beyond, 1.1 * length), LONGEST * length)
@@ -207,5 +215,5 @@ class _Tried:
         self.high = torch.where(short, self.high, length)
         self.slope_high = torch.where(short, self.slope_high, slope_w.clamp_min(0))
         share = self.slope_low / (self.slope_low - self.slope_high)
-        within = self.low + share.clamp(0.1, 0.9) * (self.high - self.low)
+        within = self.low + share.clamp(0.1, most) * (self.high - self.low)
         self.length = torch.where(self.high.isinf(), beyond, within)
