@@ -325,3 +325,9 @@ def test_passwords_in_urls_are_not_written_down() -> None:
     written = to_yaml(settings("sweep.storage='postgresql+psycopg://me:s3:cr/et@host/db'"))
     assert "s3:cr/et" not in written
     assert "postgresql+psycopg://me:***@host/db" in written
+
+
+def test_an_entry_of_a_list_is_mended_by_the_whole_list() -> None:
+    (fault,) = faults(["sweep.stages=[surveys]"])
+    assert fault.value == "sweep.stages=surveys"
+    assert fault.mend.startswith("sweep.stages=[survey]")

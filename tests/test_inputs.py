@@ -14,6 +14,7 @@ import torch
 from tlsweep import inputs
 from tlsweep.config import Settings
 from tlsweep.cut import CutPoints, section
+from tlsweep.errors import Refusal
 from tlsweep.features import Key
 from tlsweep.first_phase import FirstPhase
 from tlsweep.question import Question, open_question
@@ -139,6 +140,12 @@ def test_a_cut_point_that_is_pooled_in_another_way_has_entries_of_its_own(
     assert key(question, pooling=False) == key(other, pooling=False)  # whole activations
     plan = question.plan(asked.plan)
     assert FirstPhase(question, plan, asked).key != FirstPhase(other, plan, asked).key
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(settings: Make) -> None:
+    with pytest.raises(Refusal, match="torch finds no GPU here"):
+        open_question(settings("train.accelerator=gpu"))
 
 
 def test_a_damaged_entry_is_computed_again(

@@ -176,7 +176,10 @@ def _guarded(action: Callable[[], Any]) -> int:
     try:
         action()
     except KeyboardInterrupt:
-        _complain("stopped; finished trials are kept, the same command goes on from here")
+        _complain(
+            "stopped; the same command goes on from here, with all finished trials of a sweep;"
+            " for one plan add train.resume=true: its finished epochs are kept"
+        )
         return 130
     except TlsweepError as error:
         if wants_traceback:

@@ -359,7 +359,14 @@ def read(config: DictConfig) -> Settings:
         settings = Settings.model_validate(plain)
     except ValidationError as error:
         # the marker "???" breaks the rule of its field as well; that is said once
-        wrong = [_fault(dict(e), plain) for e in error.errors() if e["input"] != "???"]
+        errors = error.errors()
+        # a list whose entries are refused counts as empty, too
+        broken = {tuple(e["loc"][:-1]) for e in errors}
+        wrong = [
+            _fault(dict(e), plain)
+            for e in errors
+            if e["input"] != "???" and not (e["type"] == "too_short" and e["loc"] in broken)
+        ]
         raise Refusal(*unset, *wrong) from error
     if unset:
         raise Refusal(*unset)
@@ -439,9 +446,13 @@ def _unknown_choice(key: str, entry: dict[str, Any]) -> Fault:
     value = entry["input"]
     given = value.get("name") if isinstance(value, dict) else value
     *above, kind = key.split(".")
-    if kind.isdigit():  # an entry of a list: "controls.0" is a control
-        kind = above[-1].removesuffix("s")
-    return unknown_name(kind, key, str(given), names)
+    if not kind.isdigit():
+        return unknown_name(kind, key, str(given), names)
+    # an entry of a list: "controls.0" is a control, and the list is written whole
+    whole = ".".join(above)
+    fault = unknown_name(above[-1].removesuffix("s"), whole, str(given), names)
+    guess = nearest(str(given), names) or names[0]
+    return Fault(fault.value, fault.rule, f"{whole}=[{guess}], or others of that list")
 
 
 _MENDS = {

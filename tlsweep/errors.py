@@ -43,9 +43,12 @@ class TrialFailure(TlsweepError):  # noqa: N818 - a word of the project
     """One trial cannot go on (a NaN loss, say), the sweep can. The message is what is recorded."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like ``name``, or None when none is near."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+def nearest(name: str, known: Iterable[str], alike: float = 0.5) -> str | None:
+    """The known name most like ``name``, or None when none is near.
+
+    alike: how near that is, 0..1; 0.5 suits the few names of a list that is ours.
+    """
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=alike)
     return matches[0] if matches else None
 
 

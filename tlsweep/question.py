@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tlsweep.config import PlanSettings, Settings, TrainSettings
-from tlsweep.errors import Refusal, together
+from tlsweep.errors import Fault, Refusal, together
 from tlsweep.plan import TransferPlan
 from tlsweep.terms import Split
 
@@ -86,8 +86,20 @@ def open_question(settings: Settings, progress: Progress | None = None) -> Quest
     The same one again for the trials that a process runs one after the other.
     Raises Refusal with the faults of all parts together.
     """
+    _check_device(settings.train)
     text = settings.model_dump_json(include={"source", "target"})
     return _open(text, _Hidden((settings, progress)))
+
+
+def _check_device(train: TrainSettings) -> None:
+    if train.accelerator != "gpu":
+        return
+    import torch
+
+    if not torch.accelerator.is_available():
+        rule = "torch finds the device that is asked for"
+        mend = "train.accelerator=auto, which takes the CPU where there is no GPU"
+        raise Refusal(Fault("train.accelerator=gpu, and torch finds no GPU here", rule, mend))
 
 
 class _Hidden:

@@ -118,6 +118,11 @@ def _show(s: Session, findings: Findings) -> Findings:
 def _search(s: Session, ledger: Ledger, where: Space, first: Sequence[Item]) -> None:
     """Fixed plans, then those that the sampler asks for, one seed each, on the select split."""
     options = s.bench.options
+    if (there := len(ledger.counted())) > options.n_trials:
+        s.shown.say(
+            f"  sweep.n_trials={options.n_trials}, and the study has {there} trials already:"
+            " nothing more is searched"
+        )
     ledger.on_trial = s.follow("search ", options.n_trials, lambda: len(ledger.counted()))
     ledger.search(
         where,

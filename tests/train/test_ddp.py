@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -73,6 +74,12 @@ def fail_in_rank_1(tell: Callable[[Any], None]) -> None:
 def test_a_rank_that_fails_ends_the_group_with_its_reason() -> None:
     with pytest.raises(TrialFailure, match="the loss is nan"):
         run_in_group(2, fail_in_rank_1, on_message=lambda message: None)
+
+
+def test_a_group_that_cannot_start_says_why() -> None:
+    """Not that processes which never started cannot be joined."""
+    with pytest.raises((pickle.PicklingError, AttributeError), match="pickle|local"):
+        run_in_group(2, lambda tell: None, on_message=lambda message: None)
 
 
 @pytest.mark.parametrize(("n", "world"), [(40, 1), (40, 2), (41, 2), (7, 3)])

@@ -200,7 +200,7 @@ def _layout_faults(
 
 def _no_folder(root: Path) -> Fault:
     beside = _sub_folders(root.parent) if root.parent.is_dir() else []
-    guess = nearest(root.name, (folder.name for folder in beside))
+    guess = nearest(root.name, (folder.name for folder in beside), alike=0.75)
     known = ", ".join(folder.name for folder in beside[:_SHOWN])
     rule = "the root is an existing folder" + (f"; beside it: {known}" if known else "")
     mend = f"target.root={root.parent / guess}" if guess else "target.root=FOLDER"

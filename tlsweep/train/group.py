@@ -54,7 +54,8 @@ def run_in_group(
                 process.start()
             _wait(processes, messages, on_message)
         finally:
-            for process in processes:
+            # Ctrl-C may come before all of them, or any, have been started
+            for process in (p for p in processes if p.pid is not None):
                 if process.is_alive():
                     process.terminate()
                 process.join()
