@@ -138,9 +138,9 @@ def test_comments_that_list_choices_list_those_that_are_accepted() -> None:
         (
             "sweep.confirm.controls=[scrath]",
             Fault(
-                "sweep.confirm.controls.0=scrath",
+                "sweep.confirm.controls=scrath",
                 "a control is one of: scratch, random_features, feature_extractor, finetune",
-                "sweep.confirm.controls.0=scratch",
+                "sweep.confirm.controls=[scratch], or others of that list",
             ),
         ),
     ],

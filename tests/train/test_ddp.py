@@ -78,7 +78,7 @@ def test_a_rank_that_fails_ends_the_group_with_its_reason() -> None:
 
 def test_a_group_that_cannot_start_says_why() -> None:
     """Not that processes which never started cannot be joined."""
-    with pytest.raises((pickle.PicklingError, AttributeError), match="pickle|local"):
+    with pytest.raises((pickle.PicklingError, AttributeError), match=r"pickle|local"):
         run_in_group(2, lambda tell: None, on_message=lambda message: None)
 
 
