@@ -101,14 +101,10 @@ class Writer:
             checksums=tuple(self._checksums),
             made=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         )
-        # in this order a loss of power leaves a whole entry or none: data, what says that it is
-        # whole, the names of both, and then the name that makes them an entry
-        os.fsync(self._file.fileno())
+        # Not synced to the disk, which takes longer than many an entry takes to compute: what a
+        # loss of power spoils, the checksums find, and a killed process spoils nothing.
         with (self._folder / META).open("xb") as file:
             file.write(meta.to_json())
-            file.flush()
-            os.fsync(file.fileno())
-        _sync_folder(self._folder)
         self._file.close()
         place = self._store / self.spec.key.digest
         try:
@@ -118,7 +114,6 @@ class Writer:
             # as good as this one
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-        _sync_folder(self._store)
 
     def discard(self) -> None:
         """Remove what is not in its place; nothing happens after ``finish``."""
@@ -133,11 +128,3 @@ def _bytes_of(z: Tensor) -> memoryview:
     # the reinterpretation as bytes serves every dtype, bfloat16 too, which numpy does not have
     flat = z.detach().cpu().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().data
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    # some file systems refuse it; what a loss of power then spoils, the checksums find
-    with suppress(OSError):
-        os.fsync(descriptor)
-    os.close(descriptor)
