@@ -72,6 +72,6 @@ def zoo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Ratios to what people use today, in tables (a quarter of an hour)."""
+    """Ratios to what people use today, in tables (half an hour)."""
     _run(session, "pip", "install", "--quiet", "-e", ".[bench]")
     session.run(str(PYTHON), "tests/benchmarks", *session.posargs, external=True)
