@@ -32,7 +32,7 @@ class KeepStage(pl.Callback):
         """Write the state where this epoch was the phase's last."""
         ended = (self.clock.phase, self.clock.epochs_in_phase) == (1, 0)
         if not ended or trainer.current_epoch + 1 == trainer.max_epochs:
-            return
+            return  # the clock stands still in the last epoch, and nothing is left to go on with
         with tempfile.TemporaryDirectory(prefix="tlsweep-stage-") as folder:
             file = Path(folder) / "stage.ckpt"
             trainer.save_checkpoint(file, weights_only=False)  # all ranks take part
