@@ -45,7 +45,8 @@ def fit_probe(
     z = {s: inputs.pooled(question, s, settings, indices, seed)[mine] for s in splits}
     head = question.head(plan, train, settings.seed)
     head.calibrate([z_fit])
-    heads = fit_heads(standardised(head, z_fit), y, question, train, [train.probe_penalty])
+    sets, penalties = [standardised(head, z_fit)], [train.probe_penalty]
+    (heads,) = fit_heads(sets, y, question, train, penalties)
     with torch.no_grad():
         linear: Any = head.classify
         linear.weight.copy_(heads.weight[0].T)
@@ -68,24 +69,25 @@ def standardised(head: Head, z_nd: Tensor) -> Tensor:
 
 
 def fit_heads(
-    z_nd: Tensor,
+    sets: Sequence[Tensor],
     y_n: Tensor,
     question: Question,
     train: TrainSettings,
     penalties: Sequence[float],
     subsets_sn: Tensor | None = None,
-) -> Heads:
-    """The heads of ``train.probe``'s kind on standardised features, by penalty, then by subset.
+) -> list[Heads]:
+    """For each set of standardised features [n, d] the heads of ``train.probe``'s kind.
 
-    subsets_sn: bool, s subsets of the n examples; default one of all.
+    They are ordered by penalty, then by subset. subsets_sn: bool, s subsets of the n examples;
+    default one of all.
     """
-    from tlsweep.survey.logistic import fit_logistic, together
+    from tlsweep.survey.logistic import fit_side_by_side, together
 
     n_classes = len(question.target.class_names)
     if train.probe == "logistic":
-        return fit_logistic(z_nd, y_n, n_classes, penalties, subsets_sn)
+        return fit_side_by_side(sets, y_n, n_classes, penalties, subsets_sn)
     rows = [slice(None)] if subsets_sn is None else list(subsets_sn)
-    return together([_ridge(z_nd[r], y_n[r], n_classes, penalties) for r in rows])
+    return [together([_ridge(z[r], y_n[r], n_classes, penalties) for r in rows]) for z in sets]
 
 
 def _ridge(z_nd: Tensor, y_n: Tensor, n_classes: int, penalties: Sequence[float]) -> Heads:

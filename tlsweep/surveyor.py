@@ -62,13 +62,14 @@ def survey(question: Question, settings: Settings, say: Say) -> tuple[Findings, 
         said = [_passing(say, f"{weights} weights, {s}") for s in (Split.FIT, Split.SELECT)]
         z_fit, y_fit = inputs.fitted(question, settings, indices, seed, said[0])
         z_select = inputs.pooled(question, Split.SELECT, settings, indices, seed, said[1])
-        with workers(_abreast(question, settings, draws, z_fit)) as pool:
-            heads = _started(pool, question, settings, draws, y_fit, z_fit, z_select)
+        with workers() as pool:
             scores = None
             if seed is inputs.SOURCE:
                 scores = pool.submit(_transfer, question, settings, z_fit, y_fit)
+            heads = _started(pool, question, settings, draws, y_fit, z_fit, z_select)
             for index in indices:
-                found, right = heads[index].result()
+                job, place = heads[index]
+                found, right = job.result()[place]
                 found = [replace(row, cut=question.cuts[index].name, index=index) for row in found]
                 whole = range(0, len(found), len(draws.sizes))  # the first subset is all
                 hits[weights, index] = right[max(whole, key=lambda i: merit(found[i]))]
@@ -104,15 +105,6 @@ def _draws(question: Question, settings: Settings) -> _Draws:
     return _Draws(tuple(sizes), tuple(seeds), torch.stack(subsets).repeat(1, views))
 
 
-def _abreast(question: Question, settings: Settings, draws: _Draws, z_fit: Sequence[Tensor]) -> int:
-    """How many cut points are worth fitting at a time."""
-    from tlsweep.survey.logistic import SMALL, evaluation
-
-    heads = len(settings.sweep.survey.penalties) * len(draws.sizes)
-    n_classes = len(question.target.class_names)
-    return 1 if max(evaluation(z, heads, n_classes) for z in z_fit) < SMALL else len(z_fit)
-
-
 def _started(
     pool: Executor,
     question: Question,
@@ -121,61 +113,83 @@ def _started(
     y_fit: Tensor,
     z_fit: Sequence[Tensor],
     z_select: Sequence[Tensor],
-) -> list[Future[Fitted]]:
-    """The heads of each cut point, under way; the widest first, which take longest.
+) -> list[tuple[Future[list[Fitted]], int]]:
+    """For each cut point the job that fits its heads, under way, and its place in the job.
 
-    A source's own pooling often repeats what pooling the block below gives: fitted once.
+    The widest come first: they take longest.
     """
-    started: dict[int, Future[Fitted]] = {}
-    twins = {
+    from tlsweep.survey.logistic import batches
+
+    twins = _twins(z_fit, z_select)
+    once = [i for i in range(len(z_fit)) if i not in twins]
+    heads = len(settings.sweep.survey.penalties) * len(draws.sizes)
+    n_classes = len(question.target.class_names)
+    started: dict[int, tuple[Future[list[Fitted]], int]] = {}
+    for batch in batches([z_fit[i] for i in once], heads, n_classes):
+        indices = [once[place] for place in batch]
+        # made here: they draw weights, and workers would disturb each other's generator
+        made = [
+            question.head(_truncated(question, i), settings.train, settings.seed) for i in indices
+        ]
+        features = [(head, z_fit[i], z_select[i]) for i, head in zip(indices, made, strict=True)]
+        job = pool.submit(_heads, question, settings, draws, indices, features, y_fit)
+        for place, i in enumerate(indices):
+            started[i] = job, place
+    for i in sorted(twins):
+        started[i] = started[twins[i]]
+    return [started[i] for i in range(len(z_fit))]
+
+
+def _twins(z_fit: Sequence[Tensor], z_select: Sequence[Tensor]) -> dict[int, int]:
+    """Cut points with the features of the one below, and that one; they are fitted once.
+
+    A source's own pooling often repeats what pooling the block below gives.
+    """
+    return {
         i: i - 1
         for i in range(1, len(z_fit))
         if all(z[i].shape == z[i - 1].shape and z[i].equal(z[i - 1]) for z in (z_fit, z_select))
     }
-    for i in sorted(range(len(z_fit)), key=lambda i: -z_fit[i].shape[1]):
-        if i not in twins:
-            # made here: it draws weights, and workers would disturb each other's generator
-            head = question.head(_truncated(question, i), settings.train, settings.seed)
-            job = question, settings, draws, i, head, y_fit, z_fit[i], z_select[i]
-            started[i] = pool.submit(_heads, *job)
-    for i in sorted(twins):
-        started[i] = started[twins[i]]
-    return [started[i] for i in range(len(z_fit))]
 
 
 def _heads(
     question: Question,
     settings: Settings,
     draws: _Draws,
-    index: int,
-    head: Head,
+    indices: Sequence[int],
+    features: Sequence[tuple[Head, Tensor, Tensor]],
     y_fit: Tensor,
-    z_fit: Tensor,
-    z_select: Tensor,
-) -> Fitted:
-    """The rows of one cut point, and for each which select images are right."""
+) -> list[Fitted]:
+    """For each of some cut points its rows, and for each row which select images are right.
+
+    features: of each, the head that standardises, and what is pooled of the fit and select splits.
+    """
     train, penalties = settings.train, settings.sweep.survey.penalties
-    head.calibrate([z_fit])
     y_select = inputs.labels(question, Split.SELECT)
-    standard = probe.standardised(head, z_fit)
-    heads = probe.fit_heads(standard, y_fit, question, train, penalties, draws.subsets_sn)
-    right_hn = heads.predictions(probe.standardised(head, z_select)) == y_select
+    for head, z_fit, _ in features:
+        head.calibrate([z_fit])
+    sets = [probe.standardised(head, z_fit) for head, z_fit, _ in features]
+    fitted = probe.fit_heads(sets, y_fit, question, train, penalties, draws.subsets_sn)
     places = [(p, s) for p in penalties for s in range(len(draws.sizes))]
-    rows = [
-        Row(
-            cut=question.cuts[index].name,
-            index=index,
-            weights="source",
-            head=train.probe,
-            regularisation=penalty,
-            fit_size=draws.sizes[s],
-            seed=draws.seeds[s],
-            score=float(right.double().mean()),
-            left_out=None if heads.left_out is None else float(heads.left_out[i]),
-        )
-        for i, ((penalty, s), right) in enumerate(zip(places, right_hn, strict=True))
-    ]
-    return rows, [right.numpy() for right in right_hn]
+    found = []
+    for index, heads, (head, _, z_select) in zip(indices, fitted, features, strict=True):
+        right_hn = heads.predictions(probe.standardised(head, z_select)) == y_select
+        rows = [
+            Row(
+                cut=question.cuts[index].name,
+                index=index,
+                weights="source",
+                head=train.probe,
+                regularisation=penalty,
+                fit_size=draws.sizes[s],
+                seed=draws.seeds[s],
+                score=float(right.double().mean()),
+                left_out=None if heads.left_out is None else float(heads.left_out[i]),
+            )
+            for i, ((penalty, s), right) in enumerate(zip(places, right_hn, strict=True))
+        ]
+        found.append((rows, [right.numpy() for right in right_hn]))
+    return found
 
 
 def _transfer(

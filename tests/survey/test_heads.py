@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tlsweep.survey.lbfgs import minimise
-from tlsweep.survey.logistic import fit_logistic
+from tlsweep.survey.logistic import batches, fit_logistic, fit_side_by_side
 from tlsweep.survey.ridge import fit_ridge, one_hot
 
 PENALTIES = [1e-4, 1e-3, 1e-2, 1e-1]
@@ -77,6 +77,47 @@ def test_heads_that_share_their_evaluations_equal_heads_alone(
             a = objective(z[rows], y[rows], *shared, penalty)
             b = objective(z[rows], y[rows], alone.weight[0], alone.bias[0], penalty)
             assert a == pytest.approx(b, abs=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    widths=st.lists(st.integers(1, 60), min_size=1, max_size=4), n=st.integers(12, 40),
+    k=st.integers(2, 5), seed=st.integers(0, 2**16), cells=st.sampled_from([50, 500, 10**6]),
+)  # fmt: skip
+def test_heads_of_several_sets_of_features_equal_those_of_each_alone(
+    widths: list[int], n: int, k: int, seed: int, cells: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    sets, y = [torch.randn(n, d, generator=generator) for d in widths], torch.arange(n) % k
+    subsets = torch.rand(2, n, generator=generator) < 0.8
+    subsets[:, :k] = True
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tlsweep.survey.logistic.CELLS", cells)  # heads of one set may be parted
+        beside = fit_side_by_side(sets, y, k, PENALTIES, subsets)
+    for z, found in zip(sets, beside, strict=True):
+        assert found.weight.shape == (2 * len(PENALTIES), z.shape[1], k)
+        assert found.converged.all()
+        alone = fit_logistic(z, y, k, PENALTIES, subsets)
+        for i, penalty in enumerate(PENALTIES):
+            for s, rows in enumerate(subsets):
+                a, b = (
+                    objective(z[rows], y[rows], h.weight[2 * i + s], h.bias[2 * i + s], penalty)
+                    for h in (found, alone)
+                )
+                assert a == pytest.approx(b, abs=1e-4)
+
+
+@given(widths=st.lists(st.integers(1, 3000), min_size=1, max_size=30), n=st.integers(4, 2000))
+def test_batches_hold_every_set_once_and_none_beside_much_wider_ones(
+    widths: list[int], n: int
+) -> None:
+    sets = [torch.empty(n, d, device="meta") for d in widths]
+    found = batches(sets, n_heads=16, n_classes=10)
+    assert sorted(i for batch in found for i in batch) == list(range(len(sets)))
+    for batch in found:
+        ranks = [min(n, widths[i]) for i in batch]
+        assert max(ranks) == ranks[0] <= 2 * min(ranks)
+        assert len(batch) == 1 or ranks[0] * n * 16 * 10 * len(batch) <= 100_000_000
 
 
 @settings(max_examples=25, deadline=None)

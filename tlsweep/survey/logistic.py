@@ -1,4 +1,4 @@
-"""Multinomial logistic regression, many heads on the same features at once, to the optimum."""
+"""Multinomial logistic regression to the optimum: many heads, several sets of features, at once."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from tlsweep.survey.lbfgs import minimise
 
 GAP = 1e-7  # nats that a fitted head's objective is estimated to lie above its minimum
 SMALL = 30_000_000  # multiplications of one evaluation that one thread does in milliseconds
+BATCH = 100_000_000  # multiplications of one evaluation of several sets of features side by side
+WIDER = 2  # times its own width that a set may count as wide beside others
 CELLS = 2_000_000  # logits that are kept at once, unless one head has more: heads take turns
 
 
@@ -59,28 +61,78 @@ def fit_logistic(
 
     Raises ValueError if a penalty is not positive or a weighting is all zeros.
     """
+    return fit_side_by_side([z_nd], y_n, n_classes, penalties, weights_sn, gap=gap)[0]
+
+
+def fit_side_by_side(
+    sets: Sequence[Tensor],
+    y_n: Tensor,
+    n_classes: int,
+    penalties: Sequence[float],
+    weights_sn: Tensor | None = None,
+    *,
+    gap: float = GAP,
+) -> list[Heads]:
+    """``fit_logistic`` of several sets of features of the same examples, each [n, its own d].
+
+    They share every step but the products with the features, as the heads of one set do.
+    """
+    first = sets[0]
     if weights_sn is None:
-        weights_sn = torch.ones(1, len(z_nd), device=z_nd.device)
-    weights_sn = weights_sn.to(z_nd.dtype)
+        weights_sn = torch.ones(1, len(first), device=first.device)
+    weights_sn = weights_sn.to(first.dtype)
     if min(penalties) <= 0 or bool((weights_sn.sum(1) <= 0).any()):
         raise ValueError(f"penalties {list(penalties)} are above 0, and each weighting counts one")
     shares_sn = weights_sn / weights_sn.sum(1, keepdim=True)
-    penalty_p = torch.tensor(penalties, device=z_nd.device, dtype=z_nd.dtype)
-    products = evaluation(z_nd, len(penalties) * len(shares_sn), n_classes)
+    penalty_p = torch.tensor(penalties, device=first.device, dtype=first.dtype)
+    products = sum(evaluation(z, len(penalties) * len(shares_sn), n_classes) for z in sets)
     with _few_threads(products):
-        z_nr, axes = _rotated(z_nd)
-        task = _Task(torch.cat([z_nr, torch.ones_like(z_nr[:, :1])], 1), y_n, n_classes, gap)
+        rotated = [_rotated(z_nd) for z_nd in sets]
+        task = _Task(_side_by_side([z_nr for z_nr, _ in rotated]), y_n, n_classes, gap)
         # where steps are short, two rounds of them would take longer than one
         solve = task.solved if products < SMALL else task.solved_from_the_first
-        points_psx, converged_ps = solve(shares_sn, penalty_p, None)
-        points_hkq = points_psx.view(-1, n_classes, task.z.shape[1])
-        weight_hdk = axes.weights(points_hkq[..., :-1])
-    return Heads(weight_hdk, points_hkq[..., -1], converged_ps.flatten())
+        points_cpsx, converged_cps = solve(shares_sn, penalty_p, None)
+        points_chkq = points_cpsx.view(len(sets), -1, n_classes, task.z.shape[2])
+        return [
+            Heads(axes.weights(points_hkq[..., : z_nr.shape[1]]), points_hkq[..., -1], converged_h)
+            for (z_nr, axes), points_hkq, converged_h in zip(
+                rotated, points_chkq, converged_cps.flatten(1), strict=True
+            )
+        ]
+
+
+def batches(sets: Sequence[Tensor], n_heads: int, n_classes: int) -> list[list[int]]:
+    """Which sets of features are worth fitting side by side, the widest first.
+
+    n_heads: of each set. Narrower ones count as wide as the widest beside them, so that many steps
+    of little are saved, and little is computed in vain.
+    """
+    found: list[list[int]] = []
+    room = 0
+    for i in sorted(range(len(sets)), key=lambda i: -min(sets[i].shape)):
+        if room > 0 and min(sets[i].shape) * WIDER >= min(sets[found[-1][0]].shape):
+            found[-1].append(i)
+        else:
+            found.append([i])
+            products = evaluation(sets[i], n_heads, n_classes)
+            room = min(BATCH // products, CELLS // (len(sets[i]) * n_heads * n_classes))
+        room -= 1
+    return found
+
+
+def _side_by_side(sets: Sequence[Tensor]) -> Tensor:
+    """Sets [n, r] as wide as the widest, with zeros, and a last column of ones: [c, n, q]."""
+    q = max(z_nr.shape[1] for z_nr in sets) + 1
+    z_cnq = sets[0].new_zeros(len(sets), len(sets[0]), q)
+    z_cnq[..., -1] = 1
+    for z_nq, z_nr in zip(z_cnq, sets, strict=True):
+        z_nq[:, : z_nr.shape[1]] = z_nr
+    return z_cnq
 
 
 @dataclass(frozen=True)
 class _Task:
-    """What all heads share: rotated features and a column of ones [n, q], classes, and the gap."""
+    """What all heads share: sets of rotated features and ones [c, n, q], classes, and the gap."""
 
     z: Tensor
     y: Tensor
@@ -88,37 +140,37 @@ class _Task:
     gap: float
 
     def solved(
-        self, shares_sn: Tensor, penalty_p: Tensor, start_px: Tensor | None
+        self, shares_sn: Tensor, penalty_p: Tensor, start_cpx: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """The minima [p, s, x] and whether each converged [p, s].
+        """The minima [c, p, s, x] and whether each converged [c, p, s].
 
-        Each search begins at its penalty's start, or at zero.
+        Each search begins at its set's and penalty's start, or at zero.
         """
-        s = len(shares_sn)
+        shape = len(self.z), len(penalty_p), len(shares_sn)
         found = []
-        which_h = torch.arange(len(penalty_p) * s, device=self.z.device)
-        for which_a in torch.split(which_h, max(1, CELLS // (len(self.z) * self.k))):
-            p, shares_an = which_a // s, shares_sn[which_a % s]
-            problems = _Problems(self.z, self.y, self.k, shares_an, penalty_p[p])
-            if start_px is not None:
-                problems.begin_at(start_px[p])
+        which_h = torch.arange(math.prod(shape), device=self.z.device)
+        for which_a in torch.split(which_h, max(1, CELLS // (len(self.y) * self.k))):
+            c, p, s = torch.unravel_index(which_a, shape)
+            problems = _Problems(self.z, c, self.y, self.k, shares_sn[s], penalty_p[p])
+            if start_cpx is not None:
+                problems.begin_at(start_cpx[c, p])
             found.append(minimise(problems, gap=self.gap))
         points_hx = torch.cat([f.points for f in found])
         converged_h = torch.cat([f.converged for f in found])
-        return points_hx.view(len(penalty_p), s, -1), converged_h.view(-1, s)
+        return points_hx.view(*shape, -1), converged_h.view(shape)
 
     def solved_from_the_first(
-        self, shares_sn: Tensor, penalty_p: Tensor, start_px: Tensor | None
+        self, shares_sn: Tensor, penalty_p: Tensor, start_cpx: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """The same; the first weighting's minima are where the others begin.
 
         Subsets of the same examples end near where all of them do: half of the steps are saved.
         """
-        first = self.solved(shares_sn[:1], penalty_p, start_px)
+        first = self.solved(shares_sn[:1], penalty_p, start_cpx)
         if len(shares_sn) == 1:
             return first
-        others = self.solved(shares_sn[1:], penalty_p, first[0][:, 0])
-        return torch.cat([first[0], others[0]], 1), torch.cat([first[1], others[1]], 1)
+        others = self.solved(shares_sn[1:], penalty_p, first[0][:, :, 0])
+        return torch.cat([first[0], others[0]], 2), torch.cat([first[1], others[1]], 2)
 
 
 def evaluation(z_nd: Tensor, n_heads: int, n_classes: int) -> int:
@@ -189,28 +241,49 @@ def _rotated(z_nd: Tensor) -> tuple[Tensor, _Axes]:
 
 
 class _Problems:
-    """The objectives of a heads: points are [k, q] flattened, q = r + 1, the last one the bias.
+    """The objectives of a heads: points are [k, q] flattened, the last of q being the bias.
 
+    z_cnq: sets of features; set_a: which one is each head's, ascending.
     Logits are kept, and those of the direction: along it they are linear, so that a step length
     is judged without another product with the features. Examples come last, since sums over
     classes are fast then. Probabilities are kept as exponentials [a, k, n] and their sums [a, n].
     """
 
     def __init__(
-        self, z_nq: Tensor, y_n: Tensor, n_classes: int, shares_an: Tensor, penalty_a: Tensor
+        self,
+        z_cnq: Tensor,
+        set_a: Tensor,
+        y_n: Tensor,
+        n_classes: int,
+        shares_an: Tensor,
+        penalty_a: Tensor,
     ) -> None:
-        self.z, self.squares, self.k = z_nq, z_nq.square(), n_classes
-        (n, q), a = z_nq.shape, len(shares_an)
+        self.z, self.transposed, self.squares = z_cnq, z_cnq.mT, z_cnq.square()
+        (_, n, q), a, self.k = z_cnq.shape, len(shares_an), n_classes
+        self._sort(set_a)
         self.y_a1n, self.shares_an = y_n.expand(a, 1, n), shares_an
         self.penalty_aq = penalty_a[:, None].repeat(1, q)
         self.penalty_aq[:, -1] = 0
-        self.points = z_nq.new_zeros(a, n_classes * q)
-        self.logits_akn = z_nq.new_zeros(a, n_classes, n)
+        self.points = z_cnq.new_zeros(a, n_classes * q)
+        self.logits_akn = z_cnq.new_zeros(a, n_classes, n)
         # what is a parabola of the length: the penalty, less the mean logit of the right class
         self.parabola_a = torch.zeros_like(penalty_a, dtype=torch.float64)
         self.values = self.parabola_a + math.log(n_classes)
         ones = torch.ones_like(self.logits_akn)
         self.gradient, self.inverse_aq = self._derivatives(ones, ones.sum(1))
+
+    def _sort(self, set_a: Tensor) -> None:
+        """Which rows are of which set."""
+        self.set_a = set_a
+        ends = torch.bincount(set_a, minlength=len(self.z)).cumsum(0).tolist()
+        self.rows = [slice(*pair) for pair in zip([0, *ends], ends, strict=False)]
+
+    def _times(self, vectors_axi: Tensor, matrices_cij: Tensor) -> Tensor:
+        """Each head's vectors times the matrix of its set: [a, x, j]."""
+        out = vectors_axi.new_empty(*vectors_axi.shape[:2], matrices_cij.shape[2])
+        for rows, matrix_ij in zip(self.rows, matrices_cij, strict=True):
+            torch.mm(vectors_axi[rows].flatten(0, 1), matrix_ij, out=out[rows].flatten(0, 1))
+        return out
 
     def begin_at(self, points_ap: Tensor) -> None:
         """Go from zero, where all begin, to other points."""
@@ -225,15 +298,16 @@ class _Problems:
         The diagonal is averaged over classes, and exact where all are equally likely. Uses up
         ``exp_akn``.
         """
-        a, k, _ = exp_akn.shape
+        k = self.k
         scale_an = self.shares_an / sums_an
         spread_an = self.shares_an - exp_akn.square().sum(1) * (scale_an / sums_an)
-        curvature_aq = (spread_an @ self.squares / max(1, k - 1)).clamp_min_(1e-8)
+        curvature_aq = self._times(spread_an[:, None], self.squares)[:, 0].div_(max(1, k - 1))
+        curvature_aq.clamp_min_(1e-8)
         residual = exp_akn.mul_(scale_an[:, None])
         residual.scatter_add_(1, self.y_a1n, -self.shares_an[:, None])
-        gradient = (residual.view(a * k, -1) @ self.z).view(a, k, -1)
+        gradient = self._times(residual, self.z)
         gradient.addcmul_(self._by_class(self.points), self.penalty_aq[:, None])
-        return gradient.view(a, -1), (curvature_aq + self.penalty_aq).reciprocal_()
+        return gradient.flatten(1), (curvature_aq + self.penalty_aq).reciprocal_()
 
     def _by_class(self, vectors_ap: Tensor) -> Tensor:
         return vectors_ap.view(len(vectors_ap), self.k, -1)
@@ -244,7 +318,7 @@ class _Problems:
     def aim(self, direction_ap: Tensor) -> None:
         points, direction = self._by_class(self.points), self._by_class(direction_ap)
         self.direction = direction_ap
-        self.ahead_akn = (direction.flatten(0, 1) @ self.z.T).view_as(self.logits_akn)
+        self.ahead_akn = self._times(direction, self.transposed)
         penalised = direction * self.penalty_aq[:, None]
         right_an = self.ahead_akn.gather(1, self.y_a1n)[:, 0]
         pull_a = (penalised * points).sum((1, 2), dtype=torch.float64)
@@ -277,6 +351,7 @@ class _Problems:
         self.gradient, self.inverse_aq = self._derivatives(exp, sums)
 
     def keep(self, open_a: Tensor) -> None:
+        self._sort(self.set_a[open_a])
         self.shares_an, self.penalty_aq = self.shares_an[open_a], self.penalty_aq[open_a]
         self.y_a1n = self.y_a1n[: len(self.shares_an)]
         self.points, self.gradient = self.points[open_a], self.gradient[open_a]

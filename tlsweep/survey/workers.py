@@ -10,14 +10,14 @@ import torch
 
 
 @contextmanager
-def workers(most: int) -> Iterator[Executor]:
-    """At most so many workers, and no more than torch has threads, each of which computes alone.
+def workers() -> Iterator[Executor]:
+    """As many workers as torch has threads, each of which computes alone.
 
     Threads that share one small product wait for each other longer than they compute, the more so
     beside another busy process; a worker waits for nobody. An error ends what has not begun.
     """
     threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(min(most, threads), initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
     try:
         yield pool
     finally:
