@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 import pytest
 import torch
@@ -29,6 +30,22 @@ def test_ctrl_c_in_a_pass_is_a_keyboard_interrupt_and_the_next_one_counts_too() 
         with pytest.raises(KeyboardInterrupt):
             one_pass(Interrupting(), images, settings(), lambda *_: None)  # type: ignore[arg-type]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_pass_writes_no_output_twice_and_leaves_torch_as_it_was() -> None:
+    guard: Any = torch.utils.deterministic
+    seen: list[tuple[bool, bool]] = []
+
+    class Looking(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            switches = torch.are_deterministic_algorithms_enabled(), guard.fill_uninitialized_memory
+            seen.append(switches)
+            return [x]
+
+    images = TensorDataset(torch.rand(4, 1, 8, 8), torch.zeros(4))
+    one_pass(Looking(), images, settings(), lambda *_: None)  # type: ignore[arg-type]
+    assert seen == [(True, False)]
+    assert guard.fill_uninitialized_memory
 
 
 def fail_late(tell: object) -> str:

@@ -63,7 +63,13 @@ def trainer(
 
 @contextmanager
 def tamed() -> Iterator[None]:
-    """Within, Lightning does not warn of what is meant, and Ctrl-C raises KeyboardInterrupt."""
+    """Within, Lightning does not warn of what is meant, and Ctrl-C raises KeyboardInterrupt.
+
+    Deterministic algorithms come without their guard against reading memory before it is written,
+    which writes every output twice.
+    """
+    guard: Any = torch.utils.deterministic
+    guarded, guard.fill_uninitialized_memory = guard.fill_uninitialized_memory, False
     try:
         with warnings.catch_warnings():
             for message in _EXPECTED:
@@ -74,6 +80,8 @@ def tamed() -> Iterator[None]:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt from stop
+    finally:
+        guard.fill_uninitialized_memory = guarded
 
 
 def rank_of(train: TrainSettings) -> int:
