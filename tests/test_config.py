@@ -263,7 +263,10 @@ def test_devices_strategy_and_batch_size_have_to_fit_together(
 ) -> None:
     (fault,) = faults(overrides)
     assert fault.rule == text
-    assert fault.value.startswith("train")
+    assert fault.value in (
+        "train.devices=2 train.strategy=auto",
+        "train.batch_size=31 train.devices=2",
+    )
     mended = fault.mend.split()
     assert settings(*mended).train.devices == 2
 
@@ -274,6 +277,14 @@ def test_augmentation_that_changes_nothing_is_refused() -> None:
     for mended in ("train.crop=0.7", "train.flip=true", "train.augment=none"):
         assert mended in fault.mend
         settings("train.augment=views", "train.crop=1", mended)
+
+
+def test_a_schedule_whose_first_phase_takes_all_epochs_is_refused() -> None:
+    (fault,) = faults(["schedule=two_phase", "train.epochs=3"])
+    assert fault.value == "schedule.epochs=3 train.epochs=3"
+    assert fault.rule == "a phase ends before training: schedule.epochs < train.epochs"
+    settings("schedule=two_phase", "train.epochs=4")
+    settings("schedule=two_phase", "train.epochs=3", "schedule.until=plateau")  # may end earlier
 
 
 # ------------------------------------------------------------------ what is read

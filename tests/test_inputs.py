@@ -29,7 +29,12 @@ PLANS = {
     "suffix tuned": ("plan=last_layers", "plan.freeze=3"),
     "suffix fresh": ("plan=transfer", "plan.keep=4"),
     "thawed by and by": ("plan=last_layers", "plan.freeze=5", "schedule=gradual"),
-    "in two phases": ("plan=truncate_tuned", "plan.keep=4", "schedule=two_phase"),
+    "in two phases": (
+        "plan=truncate_tuned",
+        "plan.keep=4",
+        "schedule=two_phase",
+        "schedule.epochs=1",
+    ),
     "mlp on frozen blocks": ("plan=truncate", "plan.keep=4", "train.head=mlp"),
     "random below": ("plan=transfer", "plan.keep=2", "plan.weights=random"),
 }

@@ -48,14 +48,17 @@ def test_a_trial_says_where_each_of_its_phases_started(settings: Make) -> None:
     assert "; then from " in train_plan(asked, None).start
 
 
-def test_a_phase_that_no_epoch_is_left_for_is_not_begun(settings: Make) -> None:
-    asked = settings(
-        "plan=last_layers", "plan.freeze=2", "schedule=two_phase", "schedule.epochs=2",
-        "train.epochs=2",
-    )  # fmt: skip
-    trained = train_plan(asked, None)
-    assert "; then" not in trained.start
-    assert len({epoch["frozen_blocks"] for epoch in trained.history}) == 1
+def test_a_phase_that_no_epoch_is_left_for_is_not_begun_and_the_trial_says_so(
+    settings: Make,
+) -> None:
+    plan = ("plan=truncate_tuned", "plan.keep=3", "schedule=gradual")
+    trained = train_plan(settings(*plan, "train.epochs=2"), None)
+    assert [epoch["frozen_blocks"] for epoch in trained.history] == [3, 2]
+    assert trained.start.count("; then") == 1
+    assert "ended in phase 2 of 4, with 2 blocks still frozen: train.epochs=2" in trained.start
+    whole = train_plan(settings(*plan, "train.epochs=4"), None)
+    assert whole.history[-1]["frozen_blocks"] == 0
+    assert "ended in phase" not in whole.start
 
 
 def test_a_full_budget_leaves_a_trial_to_its_images(settings: Make) -> None:

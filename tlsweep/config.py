@@ -302,6 +302,14 @@ class Settings(_Section):
     stage: Stage
     trial: TrialIdentity | None
 
+    @model_validator(mode="after")
+    def _a_phase_follows(self) -> Settings:
+        schedule, epochs = self.schedule, self.train.epochs
+        phased = schedule if isinstance(schedule, PhasedSchedule) else None
+        if phased and phased.until == "epochs" and phased.epochs >= epochs:
+            raise ValueError("a phase ends before training: schedule.epochs < train.epochs")
+        return self
+
     @property
     def study_name(self) -> str:
         """``study``, or SOURCE_to_TARGET where none was given."""
@@ -408,7 +416,9 @@ def _fault(entry: dict[str, Any], plain: dict[Any, Any]) -> Fault:
         return _unknown_choice(key, entry)
     if kind == "value_error":
         rule = str(context.get("error"))
-        return Fault(f"{key}: {rule}", rule, _MENDS.get(rule, f"correct {key}"))
+        keys, mend = _RULES.get(rule, ((key,), f"correct {key}"))
+        given = dict(flatten(plain))
+        return Fault(" ".join(f"{k}={given[k]}" for k in keys if k in given) or key, rule, mend)
     rule = (
         entry["msg"]
         .replace("Input should be", "the value is")
@@ -455,12 +465,24 @@ def _unknown_choice(key: str, entry: dict[str, Any]) -> Fault:
     return Fault(fault.value, fault.rule, f"{whole}=[{guess}], or others of that list")
 
 
-_MENDS = {
-    "several devices train one plan with train.strategy=ddp": "train.devices=2 train.strategy=ddp",
-    "train.batch_size is a multiple of train.devices": (
-        "train.devices=2 train.strategy=ddp train.batch_size=32"
+# rules of several keys: which ones, and what keeps them
+_RULES = {
+    "several devices train one plan with train.strategy=ddp": (
+        ("train.devices", "train.strategy"),
+        "train.devices=2 train.strategy=ddp",
     ),
-    "augmentation crops or mirrors": "train.crop=0.7, or train.flip=true, or train.augment=none",
+    "train.batch_size is a multiple of train.devices": (
+        ("train.batch_size", "train.devices"),
+        "train.devices=2 train.strategy=ddp train.batch_size=32",
+    ),
+    "augmentation crops or mirrors": (
+        ("train.augment", "train.crop", "train.flip"),
+        "train.crop=0.7, or train.flip=true, or train.augment=none",
+    ),
+    "a phase ends before training: schedule.epochs < train.epochs": (
+        ("schedule.epochs", "train.epochs"),
+        "more train.epochs, fewer schedule.epochs, or schedule=constant",
+    ),
 }
 
 

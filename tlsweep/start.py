@@ -119,8 +119,9 @@ class Starts:
 
     def _read_again(self, frozen: int) -> bool:
         """Whether what is stored for a phase is read more than once: later, or by other trials."""
-        last = frozen == self.schedule.freezes[-1]
-        return last or self.schedule.ending.epochs > 1 or self.settings.stage != Stage.SINGLE
+        last, views = frozen == self.schedule.freezes[-1], inputs.views_of(self.settings.train)
+        more = self.schedule.ending.epochs > len(views)
+        return last or more or self.settings.stage != Stage.SINGLE
 
     def _boundary(self, frozen: int) -> tuple[int, str]:
         """The cut point up to ``frozen`` whose activations are worth storing most; 0 for none.
@@ -130,7 +131,7 @@ class Starts:
         time in an epoch.
         """
         if frozen == 0:
-            return 0, "a phase of one epoch reads nothing twice: from images"
+            return 0, "a phase that short reads nothing twice: from images"
         question, train = self.question, self.settings.train
         n_fit, n_select = len(question.partition.fit), len(question.partition.select)
         n_kept = n_fit * len(inputs.views_of(train)) + n_select

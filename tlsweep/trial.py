@@ -141,7 +141,19 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
                 network.entry, data = starts.scored(network.frozen, split)
                 predictions[split] = predict(network, data, settings.train).argmax(1)
     taken = "first phase as another trial trained it; then " if first_phase.taken else ""
-    return Trained(fitted.history, fitted.stopped, predictions, taken + starts.why)
+    short = "" if fitted.stopped else _unfinished(schedule, network.frozen, settings)
+    return Trained(fitted.history, fitted.stopped, predictions, taken + starts.why + short)
+
+
+def _unfinished(schedule: FreezeSchedule, frozen: int, settings: Settings) -> str:
+    """What to say where training ended before its freeze schedule did."""
+    if frozen == schedule.freezes[-1]:
+        return ""
+    phase = schedule.freezes.index(frozen) + 1
+    return (
+        f"; ended in phase {phase} of {len(schedule.freezes)}, with {frozen} blocks still frozen:"
+        f" train.epochs={settings.train.epochs} is too few for the schedule"
+    )
 
 
 def _train(settings: Settings, question: Question, on_epoch: OnEpoch) -> Trained:

@@ -18,8 +18,14 @@ from tlsweep.config import TrainSettings
 from tlsweep.train.group import in_group
 from tlsweep.train.loading import device_of
 
-# Lightning announces devices, tips and "max_epochs reached" for every Trainer: sixty times a sweep
-for _name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
+# Lightning announces devices, tips, ranks and "max_epochs reached" for every Trainer: sixty times a
+# sweep
+for _name in (
+    "pytorch_lightning.utilities.rank_zero",
+    "pytorch_lightning.accelerators.cuda",
+    "lightning_fabric.utilities.distributed",
+    "lightning_fabric.utilities.rank_zero",
+):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 _EXPECTED = (
