@@ -300,6 +300,23 @@ class BackToAMap(Tokens):
         return F.relu(x)[:, :, ::2].mean([2, 3])
 
 
+class PickyMix(Mix):
+    """Cannot be traced, and takes nothing but numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.isnan().any():
+            raise ValueError("numbers, please")
+        return super().forward(x)
+
+
+class TakesNumbers(Tokens):
+    """Has a block that fails where tokens are looked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = PickyMix()
+
+
 class KeepsAMean(Tokens):
     """Has a block that writes into a buffer whenever it is run."""
 

@@ -101,6 +101,11 @@ def test_without_values_all_tokens_are_averaged() -> None:
     assert {cut.tokens for cut in cut_points(model, example)} == {None}
 
 
+def test_where_the_model_fails_all_tokens_are_averaged_with_a_warning() -> None:
+    with pytest.warns(RuntimeWarning, match=r"heads average all .*numbers, please"):
+        assert set(tokens_of(networks.TakesNumbers()).values()) == {None}
+
+
 def test_the_class_token_pooled_last_is_what_the_model_itself_pools(vit: nn.Module) -> None:
     """Bit for bit: the last layer's cut point lies after the last norm."""
     x = torch.rand(3, 3, 64, 64)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -52,8 +53,8 @@ def pooled_tokens(
 
     values: the articulations, from the input up; like: a batch of input. A class token is left out
     as well where it does not depend on the input yet: before the first attention it is the same for
-    all images. Some blocks are computed on one example; where that fails (on the meta device),
-    nothing is found. Leaves ``model`` and the random numbers as they were.
+    all images. Some blocks are computed on one example; where that fails, nothing is found, with a
+    warning, but on the meta device. Leaves ``model`` and the random numbers as they were.
     """
     if not any(value.n_tokens for value in values):
         return {}
@@ -67,7 +68,11 @@ def pooled_tokens(
             read = _traced_back(between, values, like)
             some = [v for v in values if v.name in read and len(read[v.name]) < v.n_tokens]
             uninformed = _uninformed(between, values[0].name, some, read, like)
-    except Exception:  # the model's own modules fail, each in its own way: nothing is known then
+    except Exception as error:  # the model's own modules fail, each in its own way
+        if like.device.type != "meta":
+            why = f"{type(error).__name__}: {error}"
+            text = f"which tokens the model pools could not be found, so heads average all ({why})"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
         return {}
     return {value.name: read[value.name] for value in some[uninformed:]}
 
