@@ -314,7 +314,7 @@ class TakesNumbers(Tokens):
 
     def __init__(self) -> None:
         super().__init__()
-        self.second = PickyMix()
+        self.first = PickyMix()
 
 
 class KeepsAMean(Tokens):
