@@ -279,14 +279,6 @@ def test_augmentation_that_changes_nothing_is_refused() -> None:
         settings("train.augment=views", "train.crop=1", mended)
 
 
-def test_a_schedule_whose_first_phase_takes_all_epochs_is_refused() -> None:
-    (fault,) = faults(["schedule=two_phase", "train.epochs=3"])
-    assert fault.value == "schedule.epochs=3 train.epochs=3"
-    assert fault.rule == "a phase ends before training: schedule.epochs < train.epochs"
-    settings("schedule=two_phase", "train.epochs=4")
-    settings("schedule=two_phase", "train.epochs=3", "schedule.until=plateau")  # may end earlier
-
-
 # ------------------------------------------------------------------ what is read
 @pytest.mark.parametrize(
     "overrides",

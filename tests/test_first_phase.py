@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -122,6 +124,26 @@ def test_a_phase_that_no_other_follows_is_not_kept(settings: Make) -> None:
     asked = settings(*TWO_PHASES, "schedule.epochs=5")
     assert "another trial" not in train_plan(asked, None).start
     assert "another trial" not in train_plan(asked, None).start
+
+
+def test_a_full_folder_for_temporary_files_costs_the_phase_and_not_the_trial(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    asked = settings(*TWO_PHASES)
+    with monkeypatch.context() as patch:
+        patch.setattr("tlsweep.train.stage.tempfile.mkdtemp", full)
+        with pytest.warns(RuntimeWarning, match="first phase is not kept: .*No space left"):
+            alone = train_plan(asked, None)
+    assert "another trial" not in train_plan(asked, None).start  # now it is kept
+    with monkeypatch.context() as patch:
+        patch.setattr("tlsweep.first_phase.tempfile.mkdtemp", full)
+        with pytest.warns(RuntimeWarning, match="first phase is not kept"):
+            again = train_plan(asked, None)
+    assert "another trial" not in again.start
+    assert again.history == alone.history
 
 
 def test_a_trial_that_is_stopped_in_its_first_phase_leaves_none(settings: Make) -> None:

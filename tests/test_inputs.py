@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -40,18 +39,26 @@ PLANS = {
 }
 
 
+@pytest.mark.parametrize(("precision", "tolerance"), [("32-true", 1e-5), ("bf16-mixed", 0.01)])
 @pytest.mark.parametrize("plan", PLANS.values(), ids=list(PLANS))
 def test_a_trial_ends_the_same_with_the_store_and_without(
-    settings: Make, plan: tuple[str, ...]
+    settings: Make, tmp_path: Path, plan: tuple[str, ...], precision: str, tolerance: float
 ) -> None:
-    """The tolerance is that of the rounding in convolutions over other batches."""
-    stored = train_plan(settings(*plan), None)
-    again = train_plan(settings(*plan), None)
+    """Same batches; prefixes see other ones. Stored ones are of 64 images, and bf16 rounds them.
+
+    precision, tolerance of losses and accuracies: as README states them.
+    """
+    plan = (*plan, f"train.precision={precision}")
     computed = train_plan(settings(*plan, "features.budget_gb=0"), None)
+    assert not list(tmp_path.rglob("data.bin"))
+    stored = train_plan(settings(*plan), None)
+    assert list(tmp_path.rglob("data.bin"))
+    again = train_plan(settings(*plan), None)
     assert again.history == stored.history
     for ours, theirs in zip(stored.history, computed.history, strict=True):
-        assert ours == pytest.approx(theirs, abs=1e-4)
-    assert np.array_equal(stored.predictions[Split.SELECT], computed.predictions[Split.SELECT])
+        assert ours == pytest.approx(theirs, abs=tolerance)
+    same = stored.predictions[Split.SELECT] == computed.predictions[Split.SELECT]
+    assert same.mean() >= 1 - tolerance
 
 
 @pytest.mark.parametrize("split", [Split.FIT, Split.SELECT])
@@ -118,7 +125,7 @@ def test_two_devices_share_a_pass_and_find_the_numbers_of_one(
     assert said[-1][0] == said[-1][1] == len(alone[0])
 
 
-def test_half_precision_keeps_features_to_a_hundredth_of_their_spread(settings: Make) -> None:
+def test_half_precision_keeps_features_to_two_hundredths_of_their_spread(settings: Make) -> None:
     """The tolerance that bf16 is stated to have."""
     asked, half = settings(), settings("train.precision=bf16-mixed")
     question = open_question(asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 
 from tlsweep import inputs
 from tlsweep.config import Settings
+from tlsweep.errors import Refusal
 from tlsweep.question import open_question
 from tlsweep.start import Starts
-from tlsweep.trial import freeze_schedule, train_plan
+from tlsweep.trial import check_schedule, freeze_schedule, train_plan
 
 Make = Callable[..., Settings]
 
@@ -59,6 +61,39 @@ def test_a_phase_that_no_epoch_is_left_for_is_not_begun_and_the_trial_says_so(
     whole = train_plan(settings(*plan, "train.epochs=4"), None)
     assert whole.history[-1]["frozen_blocks"] == 0
     assert "ended in phase" not in whole.start
+
+
+def test_a_schedule_whose_first_phase_takes_all_epochs_is_refused_where_another_would_follow(
+    settings: Make,
+) -> None:
+    def checked(*overrides: str) -> None:
+        asked = settings("schedule=two_phase", *overrides)
+        check_schedule(asked, open_question(asked).plan(asked.plan))
+
+    with pytest.raises(Refusal) as caught:
+        checked("plan=truncate_tuned", "plan.keep=3", "train.epochs=3")
+    (fault,) = caught.value.faults
+    assert fault.value == "schedule=two_phase schedule.epochs=3 train.epochs=3"
+    assert fault.mend == "train.epochs=4 or more, or schedule.epochs=2 or less"
+    checked("plan=truncate_tuned", "plan.keep=3", "train.epochs=4")
+    checked("plan=truncate_tuned", "plan.keep=3", "train.epochs=3", "schedule.until=plateau")
+    checked("plan=truncate", "plan.keep=3", "train.epochs=3")  # nothing thaws
+    checked("plan=scratch", "train.epochs=3")  # nothing is frozen
+
+
+def test_an_earlier_cut_point_is_stored_where_the_boundary_takes_too_much_room(
+    settings: Make,
+) -> None:
+    plan = "plan=last_layers"
+    question = open_question(settings(plan, "plan.freeze=1"))
+    costs, part = question.costs, question.partition
+    size = [cost.activation_bytes for cost in costs]
+    freeze = next(i for i in range(2, len(size) - 1) if size[i] > 1.5 * size[i - 1])
+    n = len(part.fit) + len(part.select)
+    budget = 1.2 * size[freeze - 1] * n / 2**30
+    feed = starts(settings(plan, f"plan.freeze={freeze}", f"features.budget_gb={budget}"))
+    assert feed(freeze, 0).entry == freeze - 1
+    assert re.match(rf"from {question.cuts[freeze - 1].name}, stored .*, \d+% of the f", feed.why)
 
 
 def test_a_full_budget_leaves_a_trial_to_its_images(settings: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -85,6 +86,30 @@ def test_ridge_tells_what_it_gets_right_of_images_left_out(settings: Make, probe
     assert row.left_out == pytest.approx(right / 60, abs=1 / 60 + 1e-9)
 
 
+def test_of_several_views_none_counts_as_left_out(settings: Make) -> None:
+    """The other views of its image stay in: what is told would be no score on unseen images."""
+    views = ("train.augment=views", "train.views=2", "train.probe=ridge")
+    rows = found(settings(*views, "sweep.survey.random=false"))[0].rows
+    assert {row.left_out for row in rows} == {None}
+
+
+def test_a_survey_says_what_it_is_about_to_store_and_heads_draw_no_common_random_numbers(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("tlsweep.inputs.screen.say", said.append)
+    found(settings("sweep.survey.random=false"))
+    assert len(said) == 2
+    assert re.fullmatch(
+        r"  storing \d+\.\d [kM]B: .* on digits, fit split, \d+ cut points", said[0]
+    )
+    random = torch.get_rng_state()
+    for _ in range(4):
+        found(settings("sweep.survey.random=false"))
+        assert torch.equal(random, torch.get_rng_state())
+    assert len(said) == 2  # all of it was there
+
+
 def test_transferability_scores_stand_beside_every_cut_point(settings: Make) -> None:
     findings, _ = found(settings("sweep.survey.random=false"))
     assert [t["index"] for t in findings.transfer] == sorted(findings.best())
@@ -136,7 +161,8 @@ def test_an_error_in_a_worker_ends_the_survey(
 
 
 def test_without_a_store_the_survey_finds_the_same(settings: Make, tmp_path: Path) -> None:
+    computed, _ = found(settings("features.budget_gb=0"))
+    assert not list(tmp_path.rglob("data.bin"))
     stored, _ = found(settings())
     assert list(tmp_path.rglob("data.bin"))
-    computed, _ = found(settings("features.budget_gb=0"))
     assert computed.rows == stored.rows

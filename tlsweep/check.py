@@ -10,6 +10,7 @@ from tlsweep.fixed import inherited
 from tlsweep.question import Question, open_question
 from tlsweep.study.bench import Bench
 from tlsweep.study.space import Space
+from tlsweep.trial import check_schedule
 
 MOST = 6  # faults shown: a screenful
 
@@ -53,7 +54,7 @@ def check_combinations(
     for overrides in combinations:
         try:
             settings = config.read(bench.compose([*plain, *overrides]))
-            open_question(settings).plan(settings.plan)
+            check_schedule(settings, open_question(settings).plan(settings.plan))
         except Refusal as refusal:
             faults.append(refusal)
     _raise_if(faults)
@@ -68,11 +69,16 @@ def check_space(
 ) -> None:
     """Compose each value of a space, and each fixed trial. Raises Refusal with all faults."""
     faults = []
-    samples = [[*plain, *space.fixed, sample] for sample in space.samples()]
+    values = space.samples()
+    samples = [[*plain, *space.fixed, value] for value in values]
+    # where these are searched, one value says nothing of another: a trial tells how far it came
+    searched = any(value.startswith(("schedule", "train.epochs")) for value in values)
     for overrides in [*samples, *([*inherited(plain, named), *named] for named in fixed)]:
         try:
             settings = config.read(bench.compose(overrides))
-            question.plan(settings.plan)
+            plan = question.plan(settings.plan)
+            if not searched:
+                check_schedule(settings, plan)
         except Refusal as refusal:
             faults.append(refusal)
     _raise_if(faults)

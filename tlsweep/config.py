@@ -302,14 +302,6 @@ class Settings(_Section):
     stage: Stage
     trial: TrialIdentity | None
 
-    @model_validator(mode="after")
-    def _a_phase_follows(self) -> Settings:
-        schedule, epochs = self.schedule, self.train.epochs
-        phased = schedule if isinstance(schedule, PhasedSchedule) else None
-        if phased and phased.until == "epochs" and phased.epochs >= epochs:
-            raise ValueError("a phase ends before training: schedule.epochs < train.epochs")
-        return self
-
     @property
     def study_name(self) -> str:
         """``study``, or SOURCE_to_TARGET where none was given."""
@@ -478,10 +470,6 @@ _RULES = {
     "augmentation crops or mirrors": (
         ("train.augment", "train.crop", "train.flip"),
         "train.crop=0.7, or train.flip=true, or train.augment=none",
-    ),
-    "a phase ends before training: schedule.epochs < train.epochs": (
-        ("schedule.epochs", "train.epochs"),
-        "more train.epochs, fewer schedule.epochs, or schedule=constant",
     ),
 }
 

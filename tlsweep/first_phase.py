@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tlsweep import inputs
+from tlsweep import inputs, screen
 from tlsweep.config import PhasedSchedule, Settings
 from tlsweep.features import Key, NotStored, Spec, rows_digest
 from tlsweep.plan import TransferPlan
 from tlsweep.question import Question
 
-LAYOUT = 1  # raise it when what is trained, or what a checkpoint holds, changes
+LAYOUT = 2  # raise it when what is trained, or what a checkpoint holds, changes
 _FILE = "first-phase.ckpt"
 # how and where, or of layers that the phase does not train
 _WITHOUT_EFFECT = (
@@ -42,10 +42,16 @@ class FirstPhase:
         if stored is None:
             yield None
             return
-        self.taken = True
-        with tempfile.TemporaryDirectory(prefix="tlsweep-stage-") as folder:
-            file = Path(folder) / _FILE
-            file.write_bytes(stored.tensor().numpy().tobytes())
+        with ExitStack() as stack:
+            try:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tlsweep-stage-"))
+                file = Path(folder) / _FILE
+                file.write_bytes(stored.tensor().numpy().tobytes())
+            except OSError as error:
+                screen.say(f"a first phase that is stored is trained again: {error}")
+                yield None
+                return
+            self.taken = True
             yield file
 
     def keep(self, file: Path) -> None:

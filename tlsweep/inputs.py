@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tlsweep import screen
 from tlsweep.config import FeaturesSettings, Settings, TrainSettings
 from tlsweep.errors import TrialFailure
-from tlsweep.features import Key, NotStored, Spec, Store, open_store, rows_digest
+from tlsweep.features import Key, NotStored, Spec, Store, open_store, rows_digest, size_text
 from tlsweep.question import Question
 from tlsweep.terms import Split
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tlsweep.target import Augmentation
 
+COMPUTED = 1  # part of the key: raise it when the same settings are to give other numbers
 SOURCE = None  # in place of a seed: the source's own weights
 PLAIN = 0  # in place of the number of a view: the images as they are
 Write = Callable[[list["Tensor"]], None]
@@ -220,12 +221,20 @@ def _through(store: Store, specs: Sequence[Spec], compute: Compute) -> list[Tens
                         writers[specs[i].key].append(z)
 
                 if places:
+                    screen.say(_storing([specs[i] for i in places]))
                     compute(places, write)
         except NotStored:
             return None
         found = [store.find(spec.key) for spec in specs]
     tensors = [entry.tensor() for entry in found if entry is not None]
     return tensors if len(tensors) == len(specs) else None
+
+
+def _storing(specs: Sequence[Spec]) -> str:
+    """What is about to be stored, and how large it is."""
+    about, size = specs[0].about, size_text(sum(spec.nbytes for spec in specs))
+    what = f"  storing {size}: {about['source']} on {about['target']}, {about['split']} split"
+    return what if len(specs) == 1 else f"{what}, {len(specs)} cut points"
 
 
 def _spec(
@@ -256,6 +265,7 @@ def _spec(
         view=drawn(settings, view),
         precision=settings.train.precision,
         device=device_of(settings.train).type,
+        computed=COMPUTED,
     )
     shape = pool(torch.zeros(1, *cut.shape), rule).shape[1:] if pooling else None
     weights = source.name if seed is SOURCE else f"{source.name}, random {seed}"

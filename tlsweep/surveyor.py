@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -62,10 +63,9 @@ def survey(question: Question, settings: Settings, say: Say) -> tuple[Findings, 
         said = [_passing(say, f"{weights} weights, {s}") for s in (Split.FIT, Split.SELECT)]
         z_fit, y_fit = inputs.fitted(question, settings, indices, seed, said[0])
         z_select = inputs.pooled(question, Split.SELECT, settings, indices, seed, said[1])
+        known = _known_of_source(question, settings, z_fit) if seed is inputs.SOURCE else None
         with workers() as pool:
-            scores = None
-            if seed is inputs.SOURCE:
-                scores = pool.submit(_transfer, question, settings, z_fit, y_fit)
+            scores = known and pool.submit(_transfer, question, z_fit, y_fit, *known)
             heads = _started(pool, question, settings, draws, y_fit, z_fit, z_select)
             for index in indices:
                 job, place = heads[index]
@@ -170,7 +170,13 @@ def _heads(
         head.calibrate([z_fit])
     sets = [probe.standardised(head, z_fit) for head, z_fit, _ in features]
     fitted = probe.fit_heads(sets, y_fit, question, train, penalties, draws.subsets_sn)
+    if n_open := sum(int((~heads.converged).sum()) for heads in fitted):
+        names = ", ".join(question.cuts[i].name for i in indices)
+        text = f"{n_open} heads at {names} were given up before they reached their optimum"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
     places = [(p, s) for p in penalties for s in range(len(draws.sizes))]
+    # other views of the image that is left out would stay in
+    alone = len(inputs.views_of(train)) == 1
     found = []
     for index, heads, (head, _, z_select) in zip(indices, fitted, features, strict=True):
         right_hn = heads.predictions(probe.standardised(head, z_select)) == y_select
@@ -184,7 +190,7 @@ def _heads(
                 fit_size=draws.sizes[s],
                 seed=draws.seeds[s],
                 score=float(right.double().mean()),
-                left_out=None if heads.left_out is None else float(heads.left_out[i]),
+                left_out=float(heads.left_out[i]) if heads.left_out is not None and alone else None,
             )
             for i, ((penalty, s), right) in enumerate(zip(places, right_hn, strict=True))
         ]
@@ -192,13 +198,27 @@ def _heads(
     return found
 
 
+def _known_of_source(
+    question: Question, settings: Settings, z_fit: Sequence[Tensor]
+) -> tuple[Tensor | None, list[Tensor] | None]:
+    """What its own classifier says of the fit split, and features of its own images.
+
+    Not for a worker: models are built with random numbers of their own, which all threads share.
+    """
+    n = len(question.partition.fit)
+    spoken = inputs.source_probabilities(question, z_fit[-1][:n])
+    return spoken, inputs.source_features(question, settings, SAMPLED)
+
+
 def _transfer(
-    question: Question, settings: Settings, z_fit: Sequence[Tensor], y_fit: Tensor
+    question: Question,
+    z_fit: Sequence[Tensor],
+    y_fit: Tensor,
+    spoken: Tensor | None,
+    sampled: list[Tensor] | None,
 ) -> list[Any]:
     n, n_classes = len(question.partition.fit), len(question.target.class_names)
     first = [z[:n] for z in z_fit]  # views of one image are no independent examples
-    spoken = inputs.source_probabilities(question, first[-1])
-    sampled = inputs.source_features(question, settings, SAMPLED)
     return transfer_scores(question.cuts.names, first, y_fit[:n], n_classes, spoken, sampled)
 
 

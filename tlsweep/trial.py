@@ -69,9 +69,7 @@ def run(settings: Settings) -> TrialResult:
     if handle is not None:
         handle.begin()
     try:
-        question = open_question(settings)
-        plan = question.plan(settings.plan)
-        record = _open_record(settings)
+        question, plan, record = _opened(settings)
     except Refusal as refusal:
         if handle is not None:
             handle.fail(str(refusal))
@@ -102,6 +100,14 @@ def run(settings: Settings) -> TrialResult:
             handle.fail(f"{type(error).__name__}: {error}")
         raise
     return _close(settings, question, facts, trained, handle, run_record, time.monotonic() - began)
+
+
+def _opened(settings: Settings) -> tuple[Question, TransferPlan, Record]:
+    question = open_question(settings)
+    plan = question.plan(settings.plan)
+    if settings.stage == Stage.SINGLE:  # a sweep has checked its own
+        check_schedule(settings, plan)
+    return question, plan, _open_record(settings)
 
 
 # ---------------------------------------------------------------------- training
@@ -186,6 +192,22 @@ def freeze_schedule(settings: Settings, plan: TransferPlan) -> FreezeSchedule:
         return constant(plan)
     ending = Ending(**schedule.model_dump(exclude={"name"}))
     return (two_phase if schedule.name == "two_phase" else gradual)(plan, ending)
+
+
+def check_schedule(settings: Settings, plan: TransferPlan) -> None:
+    """Raise Refusal where the first phase of a schedule would take all epochs."""
+    schedule, epochs = settings.schedule, settings.train.epochs
+    if not isinstance(schedule, PhasedSchedule) or schedule.until != "epochs":
+        return  # a phase may settle earlier
+    if schedule.epochs >= epochs and len(freeze_schedule(settings, plan).freezes) > 1:
+        mend = f"train.epochs={schedule.epochs + 1} or more"
+        raise Refusal(
+            Fault(
+                f"schedule={schedule.name} schedule.epochs={schedule.epochs} train.epochs={epochs}",
+                "a phase ends before training does",
+                mend if epochs == 1 else f"{mend}, or schedule.epochs={epochs - 1} or less",
+            )
+        )
 
 
 def _checkpoint(settings: Settings) -> Path | None:

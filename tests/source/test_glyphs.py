@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tlsweep.errors import Refusal
-from tlsweep.source import open_source
+from tlsweep.source import check_source, open_source
 from tlsweep.source.glyph_images import FONTS, LETTERS, Warp, draw_sheets, render
 from tlsweep.source.glyph_pretraining import Recipe, pretrain
 
@@ -125,6 +125,15 @@ def test_a_cache_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Refusal, match="TLSWEEP_CACHE=FOLDER"):
         opened(tmp_path / "file")
+
+
+def test_a_cache_that_cannot_be_written_to_is_enough_where_it_has_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = opened(tmp_path)
+    monkeypatch.setattr("tlsweep.source.glyphs.make_folder", lambda _: pytest.fail("written to"))
+    check_source("glyphs", cache_dir=tmp_path, recipe=TINY)
+    assert opened(tmp_path) == (made[0], 0)
 
 
 def test_the_cache_is_where_the_environment_says(

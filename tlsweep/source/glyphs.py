@@ -68,11 +68,13 @@ def check(
     recipe: Recipe | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Raise Refusal if the fonts are not there or the cache cannot be written to."""
+    """Raise Refusal if the fonts are not there, or the cache lacks it and cannot be written to."""
     from tlsweep.source.glyph_images import font_files
+    from tlsweep.source.glyph_pretraining import Recipe
 
     font_files()
-    make_folder(_folder(cache_dir))
+    if _files(cache_dir, recipe or Recipe()).read() is None:
+        make_folder(_folder(cache_dir))
 
 
 def open(  # noqa: A001  (always called as glyphs.open)
@@ -85,26 +87,24 @@ def open(  # noqa: A001  (always called as glyphs.open)
 
     cache_dir: default as files.cache_folder; recipe: how to pre-train, default Recipe(). Two
     processes that open it at the same moment train once: the second waits for the first. Raises
-    Refusal where the cache cannot be written to.
+    Refusal where the cache lacks it and cannot be written to.
     """
     from filelock import FileLock
 
     from tlsweep.source.glyph_pretraining import Recipe, pretrain
 
     recipe = recipe or Recipe()
-    folder = make_folder(_folder(cache_dir))
-    making = _making(recipe)
-    key = hashlib.sha256(json.dumps(making, sort_keys=True).encode()).hexdigest()[:20]
-    files = _Files(folder / f"{key}.safetensors", folder / f"{key}.json")
+    files = _files(cache_dir, recipe)
     kept = files.read()
     if kept is None:
-        with FileLock(folder / f"{key}.lock"):
+        make_folder(_folder(cache_dir))
+        with FileLock(files.record.with_suffix(".lock")):
             # Another process may have made it while this one waited. Only here, under the lock,
             # can damaged files be dropped: outside they may be another process's new ones.
             kept = files.read(drop_damaged=True)
             if kept is None:
                 kept = pretrain(recipe, progress)
-                files.write(kept, making)
+                files.write(kept, _making(recipe))
     return GlyphSource(kept)
 
 
@@ -123,6 +123,12 @@ def architecture(*, cache_dir: str | Path | None = None) -> tuple[nn.Module, Ten
 
 def _folder(cache_dir: str | Path | None) -> Path:
     return cache_folder(cache_dir) / "glyphs"
+
+
+def _files(cache_dir: str | Path | None, recipe: Recipe) -> _Files:
+    text = json.dumps(_making(recipe), sort_keys=True)
+    place = _folder(cache_dir) / hashlib.sha256(text.encode()).hexdigest()[:20]
+    return _Files(place.with_suffix(".safetensors"), place.with_suffix(".json"))
 
 
 def _making(recipe: Recipe) -> dict[str, object]:
@@ -157,7 +163,7 @@ class _Files:
             # The record is written last, so its absence means that nothing was finished.
             record = json.loads(self.record.read_bytes())
             return _parse(record, self.weights.read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             if not self.record.exists():
                 return None
             reason = f"{self.weights.name} is not there"

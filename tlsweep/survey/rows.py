@@ -14,7 +14,8 @@ class Row:
     cut, index: of the cut point; weights: ``source`` or ``random``; head: ``logistic`` or
     ``ridge``; regularisation: its ``train.probe_penalty``; fit_size: images that it was fitted to;
     seed: which draw of them, 0 where it is all; score: accuracy on the select split; left_out: that
-    on the images it was fitted to, each left out in turn (exact; of ridge alone).
+    on the images it was fitted to, each left out in turn (exact; of ridge alone, and where each has
+    one view).
     """
 
     cut: str

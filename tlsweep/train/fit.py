@@ -46,6 +46,19 @@ class _LastCheckpoint(pl.Callback):
             os.replace(part, self.path)  # noqa: PTH105 - the atomic one
 
 
+class _Calibrate(pl.Callback):
+    """Measures the head's standardisation where training will be, and at its precision."""
+
+    def __init__(self, data: FeedModule) -> None:
+        self.data = data
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        images, data = self.data.open().fit, self.data
+        batches = (x.to(pl_module.device) for x, _ in in_batches(images, data.settings))
+        with trainer.precision_plugin.forward_context():
+            data.network.calibrate(batches, data.seed)
+
+
 def fit(
     network: PlanNetwork,
     schedule: FreezeSchedule,
@@ -82,8 +95,7 @@ def fit(
             if begin is None:
                 callbacks.append(KeepStage(freezing.clock, shelf))
         if begin is None:
-            fit_images = data.open().fit
-            network.calibrate((x for x, _ in in_batches(fit_images, train)), seed)
+            callbacks.append(_Calibrate(data))  # after the callback that freezes
         runner = trainer(
             train,
             train.devices,

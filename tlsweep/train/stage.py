@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -23,7 +24,10 @@ class Shelf(Protocol):
 
 
 class KeepStage(pl.Callback):
-    """Keeps the state of a run as its first phase ends. Comes after the callback that thaws."""
+    """Keeps the state of a run on one device as its first phase ends.
+
+    Comes after the callback that thaws.
+    """
 
     def __init__(self, clock: PhaseClock, shelf: Shelf) -> None:
         self.clock, self.shelf = clock, shelf
@@ -33,8 +37,10 @@ class KeepStage(pl.Callback):
         ended = (self.clock.phase, self.clock.epochs_in_phase) == (1, 0)
         if not ended or trainer.current_epoch + 1 == trainer.max_epochs:
             return  # the clock stands still in the last epoch, and nothing is left to go on with
-        with tempfile.TemporaryDirectory(prefix="tlsweep-stage-") as folder:
-            file = Path(folder) / "stage.ckpt"
-            trainer.save_checkpoint(file, weights_only=False)  # all ranks take part
-            if trainer.is_global_zero:
+        try:
+            with tempfile.TemporaryDirectory(prefix="tlsweep-stage-") as folder:
+                file = Path(folder) / "stage.ckpt"
+                trainer.save_checkpoint(file, weights_only=False)
                 self.shelf.keep(file)
+        except OSError as error:  # a full disk costs other trials some time, and this one nothing
+            warnings.warn(f"a first phase is not kept: {error}", RuntimeWarning, stacklevel=2)
