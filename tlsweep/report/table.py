@@ -107,7 +107,7 @@ def survey_table(findings: Findings, file: Path) -> RenderableType:
         other = percent(random[index].score) if index in random else ""
         score = percent(row.score) + (" *" if index == top else "  ")
         shown.add_row(str(index), row.cut, score, f"{row.regularisation:g}", other)
-    after = Text(f"* best. One pass and {len(findings.rows)} heads, {findings.seconds:.1f} s")
+    after = Text(f"* best. {len(findings.rows)} heads, {findings.seconds:.1f} s")
     return Group(shown, after, Text(f"rows     {_short(file)}"))
 
 
