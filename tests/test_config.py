@@ -211,9 +211,9 @@ def test_all_faults_of_a_config_come_in_one_refusal() -> None:
 
 
 def test_an_unknown_key_is_refused_with_the_keys_beside_it() -> None:
-    (fault,) = faults(["+schedule.epochs=3"])
+    (fault,) = faults(["+schedule.momentum=3"])
     assert fault == Fault(
-        "unknown key schedule.epochs",
+        "unknown key schedule.momentum",
         "a key is one of: schedule.name",
         "leave it out, or write one of those",
     )
@@ -228,6 +228,20 @@ def test_a_key_that_was_deleted_is_missed() -> None:
     (fault,) = faults(["~train.pool"])
     assert fault == Fault("train.pool is missing", "every key of conf/ has a value",
                           "+train.pool=VALUE")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "mend"),
+    [
+        ("+source.model=resnet50", "source=torchvision source.model=VALUE"),
+        ("+source.checkpoint=a.pt", "source=torchvision source.checkpoint=VALUE"),
+        ("+target.root=DIR", "target=image_folder target.root=VALUE"),
+    ],
+)
+def test_a_key_of_another_variant_is_refused_with_that_variant(given: str, mend: str) -> None:
+    (fault,) = faults([given])
+    assert fault.value == f"unknown key {given[1:].split('=')[0]}"
+    assert fault.mend == mend
 
 
 def test_an_unknown_variant_is_refused_with_the_nearest_name() -> None:

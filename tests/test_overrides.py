@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 
 from tlsweep.errors import Fault, Refusal
-from tlsweep.overrides import as_meant, compose_config, refuse_unknown
+from tlsweep.overrides import as_meant, compose_config, refuse_sweep, refuse_unknown
 
 CONF = (Path(__file__).parent / ".." / "conf").resolve()
 
@@ -19,6 +19,18 @@ def faults(*arguments: str) -> tuple[Fault, ...]:
     with pytest.raises(Refusal) as caught:
         refuse_unknown(arguments, CONF)
     return caught.value.faults
+
+
+@pytest.mark.parametrize("given", ["sweep.stages=[survey]", "sweep=random", "+sweep.x=1"])
+def test_settings_of_a_sweep_are_refused_without_one(given: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        refuse_sweep(["plan=finetune", given])
+    (fault,) = caught.value.faults
+    assert fault.value == f"{given} without -m"
+    assert fault.mend == f"python -m tlsweep -m plan=finetune {given}"
+    refuse_sweep(["-m", given])
+    refuse_sweep(["--cfg", "job", given])
+    refuse_sweep(["plan=finetune"])
 
 
 def test_an_unknown_option_of_a_group_is_refused_with_the_nearest_one() -> None:

@@ -50,6 +50,16 @@ def test_a_trial_says_where_each_of_its_phases_started(settings: Make) -> None:
     assert "; then from " in train_plan(asked, None).start
 
 
+def test_settings_that_a_head_at_its_optimum_does_not_look_at_are_told(settings: Make) -> None:
+    plan = ("plan=truncate", "plan.keep=3")
+    assert "effect" not in train_plan(settings(*plan), None).start
+    both = train_plan(settings(*plan, "schedule=gradual", "train.augment=live"), None)
+    assert both.start.endswith(
+        "; schedule=gradual and train.augment=live without effect: all blocks are frozen, and"
+        " there are no epochs"
+    )
+
+
 def test_a_phase_that_no_epoch_is_left_for_is_not_begun_and_the_trial_says_so(
     settings: Make,
 ) -> None:

@@ -118,7 +118,8 @@ def _done_lines(done: dict[str, Any]) -> list[str]:
     if "evicted" in done:
         return [f"{_counted(len(done['evicted']))} evicted; what is in use stays"]
     if "verified" in done:
-        return [f"{_counted(done['verified'])} whole, {len(done['damaged'])} damaged"]
+        n = len(done["damaged"])
+        return [f"{_counted(done['verified'])} whole, {n} damaged{' and dropped' if n else ''}"]
     return []
 
 

@@ -24,8 +24,8 @@ tlsweep: how much of a pre-trained model should I keep for my task?
 
   python -m tlsweep -m                    the whole sweep: search, replicates, verdict, report
   python -m tlsweep                       train one plan once and print its scores
-  python -m tlsweep -m plan.keep=2,3,4 seed=1,2
-                                          train exactly these six (lists are a grid)
+  python -m tlsweep -m plan=truncate_tuned plan.keep=2,3 seed=1,2
+                                          train exactly these four (lists are a grid)
   python -m tlsweep -m study=three sweep=tpe plan.keep=2,3,4 'train.lr=interval(1e-4,1e-2)'
                                           search and verdict, over this search space
   python -m tlsweep -m 'sweep.stages=[survey]'
@@ -103,11 +103,12 @@ def _command(arguments: list[str]) -> None:
 def _hydra(arguments: list[str]) -> None:
     import hydra
 
-    from tlsweep.overrides import as_meant, refuse_unknown
+    from tlsweep.overrides import as_meant, refuse_sweep, refuse_unknown
 
     arguments = [as_meant(argument) for argument in arguments]
     sys.argv[1:] = arguments  # where Hydra reads them
     refuse_unknown([a for a in arguments if "=" in a and not a.startswith("-")], conf_folder())
+    refuse_sweep(arguments)
     refused: list[TlsweepError] = []
 
     def task(config: DictConfig) -> float:

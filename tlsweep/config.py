@@ -431,6 +431,10 @@ _SHAPES = {
 
 
 def _unknown_key(key: str, loc: list[Any], plain: dict[Any, Any]) -> Fault:
+    if variants := _variants_with(loc):
+        names = ", ".join(name for names in variants for name in names)
+        rule = f"{key} is a setting of {loc[0]}={names}"
+        return Fault(f"unknown key {key}", rule, f"{loc[0]}={variants[-1][0]} {key}=VALUE")
     node: Any = plain
     for part in loc[:-1]:
         node = node[part]
@@ -439,6 +443,15 @@ def _unknown_key(key: str, loc: list[Any], plain: dict[Any, Any]) -> Fault:
     guess = nearest(str(loc[-1]), [str(name) for name in node if name != loc[-1]])
     mend = f"{'.'.join(map(str, [*loc[:-1], guess]))}=VALUE" if guess else None
     return Fault(f"unknown key {key}", fault.rule, mend or "leave it out, or write one of those")
+
+
+def _variants_with(loc: list[Any]) -> list[list[str]]:
+    """The names of a group's variants that have a key which the chosen one lacks."""
+    field = Settings.model_fields.get(str(loc[0]))
+    if len(loc) != 2 or field is None or not field.discriminator:
+        return []
+    variants = [v for v in get_args(field.annotation) if loc[1] in v.model_fields]
+    return [list(get_args(v.model_fields["name"].annotation)) for v in variants]
 
 
 def _unknown_choice(key: str, entry: dict[str, Any]) -> Fault:

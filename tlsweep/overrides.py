@@ -126,3 +126,19 @@ def _free(key: str) -> bool:
 def _nearest_key(key: str, known: set[str]) -> str:
     guess = nearest(key, known)
     return f"{guess}=VALUE" if guess else "see python -m tlsweep --help"
+
+
+def refuse_sweep(arguments: Sequence[str]) -> None:
+    """Raise Refusal for settings of a sweep where one plan is to be trained: they would do nothing.
+
+    arguments: of the command line; with options of Hydra among them anything goes.
+    """
+    given = [a for a in arguments if a.split("=")[0].split(".")[0].lstrip("+~") == "sweep"]
+    if given and not any(a.startswith(("-", "hydra.")) for a in arguments):
+        raise Refusal(
+            Fault(
+                f"{given[0]} without -m",
+                "without -m one plan is trained, and nothing is swept",
+                f"python -m tlsweep -m {' '.join(arguments)}",
+            )
+        )

@@ -78,7 +78,8 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict | Findings:
         s.record.keep_files(s.parent_run, files)
         s.record.end_sweep(s.parent_run, "finished", {"report_score": verdict.score})
     s.shown.clear()
-    screen.console.print(table.verdict_lines(verdict, files, look))
+    screen.console.print(table.verdict_box(verdict))
+    screen.console.print(table.where_next(verdict, files, look), soft_wrap=True)
     return verdict
 
 

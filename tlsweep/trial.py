@@ -124,7 +124,7 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
     splits = [Split.SELECT, *([Split.REPORT] if settings.stage == Stage.CONFIRM else [])]
     if is_probe(plan, settings.train):
         metrics, predictions = fit_probe(question, plan, settings, splits)
-        return Trained((metrics,), False, predictions)
+        return Trained((metrics,), False, predictions, Trained.start + _ignored(settings))
     schedule = freeze_schedule(settings, plan)
     with closing(Starts(question, plan, settings, schedule)) as starts:
         first_phase = FirstPhase(question, plan, settings)
@@ -149,6 +149,20 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
     taken = "first phase as another trial trained it; then " if first_phase.taken else ""
     short = "" if fitted.stopped else _unfinished(schedule, network.frozen, settings)
     return Trained(fitted.history, fitted.stopped, predictions, taken + starts.why + short)
+
+
+def _ignored(settings: Settings) -> str:
+    """What to say of settings that a head at its optimum does not look at."""
+    asked = {
+        f"schedule={settings.schedule.name}": settings.schedule.name != "constant",
+        "train.augment=live": settings.train.augment == "live",
+    }
+    without = " and ".join(text for text, given in asked.items() if given)
+    return (
+        f"; {without} without effect: all blocks are frozen, and there are no epochs"
+        if without
+        else ""
+    )
 
 
 def _unfinished(schedule: FreezeSchedule, frozen: int, settings: Settings) -> str:

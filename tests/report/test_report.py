@@ -34,7 +34,8 @@ def written(verdict: Verdict, look: str = "mlflow ui") -> str:
 
 def on_terminal(verdict: Verdict, *files: Path) -> str:
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(table.verdict_lines(verdict, files, "mlflow ui"))
+    console.print(table.verdict_box(verdict))
+    console.print(table.where_next(verdict, files, "mlflow ui"), soft_wrap=True)
     return " ".join(console.export_text().replace("│", " ").split())
 
 

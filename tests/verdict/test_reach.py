@@ -79,6 +79,7 @@ def test_controls_stand_beside_the_recommended_plan_on_the_same_images(
         "recommended_minus_this": pytest.approx(0.22),
         "difference_interval": less.as_list(),
         "keep_name": "block0",
+        "random_weights": False,
     }
     assert found.controls["finetune"]["recommended_minus_this"] == pytest.approx(-0.01)
 
@@ -102,6 +103,39 @@ def test_where_a_control_may_do_as_well_the_sentence_names_it(plans: list[Confir
     assert found.sentence.endswith(
         "But it is not shown that transfer helped: scratch may do as well."
     )
+
+
+def test_where_random_weights_do_best_elsewhere_the_sentence_says_where(
+    plans: list[Confirmed],
+) -> None:
+    plans[5] = replace(plans[5], facts={**plans[5].facts, "keep_name": "block2", "keep": 2})
+    assert verdict(plans).sentence.endswith("42.0 points above random features (up to block2).")
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        (
+            "smallest_not_worse",
+            "on 100 select images sweep.confirm.rule=smallest_not_worse gives that up for a"
+            " smaller prefix, best does not.",
+        ),
+        ("best", "on 100 select images it did not look better."),
+    ],
+)
+def test_where_a_control_is_better_on_the_report_split_the_sentence_says_so(
+    confirmed: Make, rule: str, why: str
+) -> None:
+    plans = [
+        confirmed(0.90, 0.70, keep=4),
+        confirmed(0.89, 0.90, keep=8, controls=("feature_extractor",)),
+        confirmed(0.60, 0.61, plan="scratch", keep=0, regrow=8, controls=("scratch",)),
+    ]
+    found = verdict(plans, rule=rule)
+    assert found.recommended.keep == 4
+    assert found.sentence.endswith(f" Feature extractor scores 20.0 points more: {why}")
+    near = replace(plans[1], report_hits=plans[0].report_hits)
+    assert "points more" not in verdict([plans[0], near, plans[2]], rule=rule).sentence
 
 
 def test_where_nothing_is_worth_keeping_the_sentence_says_so(confirmed: Make) -> None:

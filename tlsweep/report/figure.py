@@ -118,5 +118,5 @@ def _dress(axes: Any, verdict: Verdict, palette: Palette) -> None:
         axes.spines[side].set_color(palette.faint)
     axes.legend(
         loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, labelcolor=palette.ink,
-        fontsize=9, labelspacing=1.0,
+        fontsize=9, labelspacing=1.0, handlelength=3.5,
     )  # fmt: skip

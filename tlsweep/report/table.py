@@ -38,8 +38,8 @@ def with_interval(score: float, interval: Sequence[float]) -> str:
     return f"{percent(score)}  ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
 
 
-def verdict_lines(verdict: Verdict, files: Sequence[Path], look: str) -> RenderableType:
-    """The verdict in a few lines, and where to look next."""
+def verdict_box(verdict: Verdict) -> RenderableType:
+    """The verdict in a few lines."""
     r = verdict.recommended
     rows = Table(box=None, show_header=False, pad_edge=False)
     rows.add_column(justify="left")
@@ -57,17 +57,20 @@ def verdict_lines(verdict: Verdict, files: Sequence[Path], look: str) -> Rendera
         score = with_interval(best["score"], best["interval"])
         rows.add_row("best on select", f"{score}  {plan_words(best['overrides'])}")
     for name, control in verdict.controls.items():
-        rows.add_row(name.replace("_", " "), with_interval(control["score"], control["interval"]))
+        score = with_interval(control["score"], control["interval"])
+        cut = f"  up to {control['keep_name']}" if control["random_weights"] else ""
+        rows.add_row(name.replace("_", " "), score + cut)
     for shortfall in verdict.shortfalls:
         rows.add_row("not measured", Text(shortfall))
-    page = next((f for f in files if f.suffix == ".html"), None)
-    after = Text(f"\n{verdict.n_trials} trials searched, {verdict.seconds:.0f} s")
-    if page is not None:
-        after.append(f"\nreport   {_short(page)}")
-    if look:
-        after.append(f"\nmlflow   {look}")
     title = f"verdict: {verdict.study}"
-    return Group(Panel(Group(Text(verdict.sentence + "\n"), rows), title=title), after)
+    return Panel(Group(Text(verdict.sentence + "\n"), rows), title=title)
+
+
+def where_next(verdict: Verdict, files: Sequence[Path], look: str) -> str:
+    """What the verdict took, and where to look next; not to be wrapped, since it is copied."""
+    lines = ["", f"{verdict.n_trials} trials searched, {verdict.seconds:.0f} s"]
+    lines += [f"report   {_short(file)}" for file in files if file.suffix == ".html"]
+    return "\n".join([*lines, f"mlflow   {look}"] if look else lines)
 
 
 def plan_words(overrides: Sequence[str]) -> str:

@@ -31,7 +31,8 @@ def check_file(path: str | Path) -> Path:
         raise _refusal(path, f"a checkpoint ends in {', '.join(SUFFIXES)}", "a file of that kind")
     if not path.is_file():
         beside = path.parent.iterdir() if path.parent.is_dir() else ()
-        guess = nearest(path.name, (other.name for other in beside))
+        known = (other.name for other in beside if other.suffix.lower() in SUFFIXES)
+        guess = nearest(path.name, known)
         mend = f"{KEY}={path.parent / guess}" if guess else f"{KEY}=FILE, a path that exists"
         raise _refusal(path, "the checkpoint is an existing file", mend)
     return path

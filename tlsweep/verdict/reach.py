@@ -144,7 +144,8 @@ def reach(
         seconds=seconds,
         sentence=_sentence(
             chosen, score, controls, helped, confidence, _best_rival(chosen, confirmed, confidence)
-        ),
+        )
+        + _better(chosen, controls, rule),
         helped=helped,
         confidence=confidence,
         replicates=len(chosen.report_hits),
@@ -193,6 +194,7 @@ def _control(chosen: Hits, control: Confirmed, confidence: float) -> dict[str, A
         "recommended_minus_this": less.score,
         "difference_interval": less.as_list(),
         "keep_name": control.facts["keep_name"],
+        "random_weights": control.facts["random_weights"],
     }
 
 
@@ -277,10 +279,37 @@ def _sentence(
         return f"{scored} But it is not shown that transfer helped: {why}."
     margins = [
         f"{100 * controls[n]['recommended_minus_this']:.1f} points above {n.replace('_', ' ')}"
+        f"{_elsewhere(controls[n], facts)}"
         for n in ("scratch", "random_features")
         if n in controls
     ]
     return f"{scored} Transfer helped: {', '.join(margins)}."
+
+
+def _elsewhere(control: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
+    """Of random weights at another cut point than the recommended one, which it is."""
+    random = control.get("random_weights", False)
+    same = control["keep_name"] == chosen["keep_name"]
+    return f" (up to {control['keep_name']})" if random and not same else ""
+
+
+def _better(chosen: Confirmed, controls: Mapping[str, Mapping[str, Any]], rule: Rule) -> str:
+    """What to say where a control is better on the report split than what is recommended."""
+    found = [
+        f"{name.replace('_', ' ')} scores {-100 * c['recommended_minus_this']:.1f} points more"
+        for name, c in controls.items()
+        if c["difference_interval"][1] < 0
+    ]
+    if not found:
+        return ""
+    n = chosen.select_hits.shape[1]
+    why = f"on {n} select images "
+    if rule == "best":
+        why += "it did not look better"
+    else:
+        why += f"sweep.confirm.rule={rule} gives that up for a smaller prefix, best does not"
+    what = " and ".join(found)
+    return f" {what[0].upper()}{what[1:]}: {why}."
 
 
 def _rival(rival: tuple[Confirmed, Interval] | None) -> str:
