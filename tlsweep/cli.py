@@ -26,8 +26,8 @@ tlsweep: how much of a pre-trained model should I keep for my task?
   python -m tlsweep                       train one plan once and print its scores
   python -m tlsweep -m plan=truncate_tuned plan.keep=2,3 seed=1,2
                                           train exactly these four (lists are a grid)
-  python -m tlsweep -m study=three sweep=tpe plan.keep=2,3,4 'train.lr=interval(1e-4,1e-2)'
-                                          search and verdict, over this search space
+  python -m tlsweep -m study=three sweep=tpe plan=truncate_tuned plan.keep=2,3,4 \\
+      'train.lr=interval(1e-3,1e-2)'      search and verdict, over this search space
   python -m tlsweep -m 'sweep.stages=[survey]'
                                           every cut point, frozen, from one pass over the data
   python -m tlsweep cuts source=torchvision source.model=resnet50
