@@ -98,6 +98,7 @@ def test_a_survey_says_what_it_is_about_to_store_and_heads_draw_no_common_random
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr("tlsweep.inputs.screen.say", said.append)
+    monkeypatch.setattr("tlsweep.inputs.TOLD", 1)
     found(settings("sweep.survey.random=false"))
     assert len(said) == 2
     assert re.fullmatch(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tlsweep.target import Augmentation
 
 COMPUTED = 1  # part of the key: raise it when the same settings are to give other numbers
+TOLD = 2**20  # bytes that are worth telling of before they are stored
 SOURCE = None  # in place of a seed: the source's own weights
 PLAIN = 0  # in place of the number of a view: the images as they are
 Write = Callable[[list["Tensor"]], None]
@@ -221,7 +222,7 @@ def _through(store: Store, specs: Sequence[Spec], compute: Compute) -> list[Tens
                         writers[specs[i].key].append(z)
 
                 if places:
-                    screen.say(_storing([specs[i] for i in places]))
+                    _tell([specs[i] for i in places])
                     compute(places, write)
         except NotStored:
             return None
@@ -230,11 +231,14 @@ def _through(store: Store, specs: Sequence[Spec], compute: Compute) -> list[Tens
     return tensors if len(tensors) == len(specs) else None
 
 
-def _storing(specs: Sequence[Spec]) -> str:
-    """What is about to be stored, and how large it is."""
-    about, size = specs[0].about, size_text(sum(spec.nbytes for spec in specs))
-    what = f"  storing {size}: {about['source']} on {about['target']}, {about['split']} split"
-    return what if len(specs) == 1 else f"{what}, {len(specs)} cut points"
+def _tell(specs: Sequence[Spec]) -> None:
+    """Say what is about to be stored, and how large it is."""
+    about, size = specs[0].about, sum(spec.nbytes for spec in specs)
+    if size < TOLD:
+        return
+    what = f"{about['source']} on {about['target']}, {about['split']} split"
+    where = f", {len(specs)} cut points" if len(specs) > 1 else ""
+    screen.say(f"  storing {size_text(size)}: {what}{where}")
 
 
 def _spec(
