@@ -64,6 +64,8 @@ def test_an_unknown_key_is_refused_with_the_nearest_one() -> None:
 def test_a_key_of_an_option_that_was_not_chosen_is_unknown() -> None:
     (fault,) = faults("source.model=resnet18")
     assert fault.value == "unknown key source.model"
+    assert fault.rule == "source.model is a setting of source=torchvision"
+    assert fault.mend == "source=torchvision source.model=resnet18"
     refuse_unknown(["source=torchvision", "source.model=resnet18"], CONF)
 
 

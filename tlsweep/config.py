@@ -431,10 +431,8 @@ _SHAPES = {
 
 
 def _unknown_key(key: str, loc: list[Any], plain: dict[Any, Any]) -> Fault:
-    if variants := _variants_with(loc):
-        names = ", ".join(name for names in variants for name in names)
-        rule = f"{key} is a setting of {loc[0]}={names}"
-        return Fault(f"unknown key {key}", rule, f"{loc[0]}={variants[-1][0]} {key}=VALUE")
+    if found := of_another_variant(key, f"{key}=VALUE"):
+        return found
     node: Any = plain
     for part in loc[:-1]:
         node = node[part]
@@ -445,13 +443,22 @@ def _unknown_key(key: str, loc: list[Any], plain: dict[Any, Any]) -> Fault:
     return Fault(f"unknown key {key}", fault.rule, mend or "leave it out, or write one of those")
 
 
-def _variants_with(loc: list[Any]) -> list[list[str]]:
-    """The names of a group's variants that have a key which the chosen one lacks."""
-    field = Settings.model_fields.get(str(loc[0]))
-    if len(loc) != 2 or field is None or not field.discriminator:
-        return []
-    variants = [v for v in get_args(field.annotation) if loc[1] in v.model_fields]
-    return [list(get_args(v.model_fields["name"].annotation)) for v in variants]
+def of_another_variant(key: str, given: str) -> Fault | None:
+    """The fault for a key that the chosen variant of its group lacks; None if they all do.
+
+    given: the override, for the mend.
+    """
+    group, _, name = key.partition(".")
+    field = Settings.model_fields.get(group)
+    if field is None or not field.discriminator:
+        return None
+    having = [v for v in get_args(field.annotation) if name in v.model_fields]
+    names = [list(get_args(v.model_fields["name"].annotation)) for v in having]
+    if not names:
+        return None
+    known = ", ".join(one for several in names for one in several)
+    rule = f"{key} is a setting of {group}={known}"
+    return Fault(f"unknown key {key}", rule, f"{group}={names[-1][0]} {given}")
 
 
 def _unknown_choice(key: str, entry: dict[str, Any]) -> Fault:

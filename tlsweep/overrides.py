@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Glob, IntervalSweep, Override, Rang
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from tlsweep.config import flatten
+from tlsweep.config import flatten, of_another_variant
 from tlsweep.errors import Fault, Refusal, nearest, unknown_name
 
 
@@ -109,6 +109,9 @@ def _unknown_keys(overrides: Sequence[Override], groups: Sequence[Override]) -> 
         inside = any(k.startswith(f"{key}.") for k in known)
         inside |= any(key.startswith(f"{k}.") for k in lists)  # sweep.confirm.controls.0
         if ours and key not in known and not inside and not _free(key):
+            if fault := of_another_variant(key, str(override.input_line)):
+                faults.append(fault)
+                continue
             near = sorted(k for k in known if k.split(".")[0] == key.split(".")[0]) or sorted(
                 {k.split(".")[0] for k in known}
             )
