@@ -348,3 +348,7 @@ def test_an_entry_of_a_list_is_mended_by_the_whole_list() -> None:
     (fault,) = faults(["sweep.stages=[surveys]"])
     assert fault.value == "sweep.stages=surveys"
     assert fault.mend.startswith("sweep.stages=[survey]")
+    (fault,) = faults(["sweep.stages=[confirm]"])
+    assert fault.value == "sweep.stages=[confirm]"
+    assert fault.rule.startswith("sweep.stages is [survey, search, confirm] or [survey]")
+    assert fault.mend.startswith("sweep.stages=[survey]")

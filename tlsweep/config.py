@@ -204,6 +204,7 @@ class TrainSettings(_Section):
 
 SweepStage = Literal["survey", "search", "confirm"]
 _STAGES = (("survey", "search", "confirm"), ("survey",), ("search", "confirm"))
+_STAGES_RULE = "sweep.stages is " + " or ".join(f"[{', '.join(s)}]" for s in _STAGES)
 Control = Literal["scratch", "random_features", "feature_extractor", "finetune"]
 
 
@@ -248,8 +249,7 @@ class SweepSettings(_Section):
     @model_validator(mode="after")
     def _stages_in_a_row(self) -> SweepSettings:
         if self.stages not in _STAGES:
-            known = " or ".join(f"[{', '.join(stages)}]" for stages in _STAGES)
-            raise ValueError(f"sweep.stages is {known}")
+            raise ValueError(_STAGES_RULE)
         return self
 
 
@@ -410,7 +410,11 @@ def _fault(entry: dict[str, Any], plain: dict[Any, Any]) -> Fault:
         rule = str(context.get("error"))
         keys, mend = _RULES.get(rule, ((key,), f"correct {key}"))
         given = dict(flatten(plain))
-        return Fault(" ".join(f"{k}={given[k]}" for k in keys if k in given) or key, rule, mend)
+        return Fault(
+            " ".join(f"{k}={given[k]}" for k in keys if k in given).replace("'", "") or key,
+            rule,
+            mend,
+        )
     rule = (
         entry["msg"]
         .replace("Input should be", "the value is")
@@ -487,6 +491,7 @@ _RULES = {
         ("train.batch_size", "train.devices"),
         "train.devices=2 train.strategy=ddp train.batch_size=32",
     ),
+    _STAGES_RULE: (("sweep.stages",), "sweep.stages=[survey], or another of those"),
     "augmentation crops or mirrors": (
         ("train.augment", "train.crop", "train.flip"),
         "train.crop=0.7, or train.flip=true, or train.augment=none",

@@ -145,7 +145,7 @@ def reach(
         sentence=_sentence(
             chosen, score, controls, helped, confidence, _best_rival(chosen, confirmed, confidence)
         )
-        + _better(chosen, controls, rule),
+        + _better(chosen, controls, _best_on_select(confirmed), rule),
         helped=helped,
         confidence=confidence,
         replicates=len(chosen.report_hits),
@@ -156,11 +156,15 @@ def reach(
     )
 
 
-def _best(confirmed: Sequence[Confirmed], confidence: float) -> dict[str, Any]:
-    best = max(
+def _best_on_select(confirmed: Sequence[Confirmed]) -> Confirmed:
+    return max(
         (c for c in confirmed if c.candidate and c.report_hits is not None),
         key=lambda c: float(c.select_hits.mean()),
     )
+
+
+def _best(confirmed: Sequence[Confirmed], confidence: float) -> dict[str, Any]:
+    best = _best_on_select(confirmed)
     assert best.report_hits is not None
     own = accuracy_interval(best.report_hits, confidence)
     return {
@@ -179,7 +183,7 @@ def _best_rival(
     rivals = [c for c in confirmed if c.candidate and c.facts["keep"] > 0]
     if not rivals:
         return None
-    best = max(rivals, key=lambda c: float(c.select_hits.mean()))
+    best = _best_on_select(rivals)
     assert best.report_hits is not None
     return best, difference_interval(best.report_hits, chosen.report_hits, confidence)
 
@@ -288,13 +292,17 @@ def _sentence(
 
 def _elsewhere(control: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
     """Of random weights at another cut point than the recommended one, which it is."""
-    random = control.get("random_weights", False)
     same = control["keep_name"] == chosen["keep_name"]
-    return f" (up to {control['keep_name']})" if random and not same else ""
+    return f" (up to {control['keep_name']})" if control["random_weights"] and not same else ""
 
 
-def _better(chosen: Confirmed, controls: Mapping[str, Mapping[str, Any]], rule: Rule) -> str:
-    """What to say where a control is better on the report split than what is recommended."""
+def _better(
+    chosen: Confirmed, controls: Mapping[str, Mapping[str, Any]], best: Confirmed, rule: Rule
+) -> str:
+    """What to say where a control is better on the report split than what is recommended.
+
+    best: on the select split, whatever it keeps.
+    """
     found = [
         f"{name.replace('_', ' ')} scores {-100 * c['recommended_minus_this']:.1f} points more"
         for name, c in controls.items()
@@ -302,13 +310,14 @@ def _better(chosen: Confirmed, controls: Mapping[str, Mapping[str, Any]], rule: 
     ]
     if not found:
         return ""
-    n = chosen.select_hits.shape[1]
-    why = f"on {n} select images "
-    if rule == "best":
-        why += "it did not look better"
+    what, n = " and ".join(found), chosen.select_hits.shape[1]
+    if best.select_hits.mean() <= chosen.select_hits.mean():
+        why = f"on the {n} select images nothing looked better than what is recommended"
     else:
-        why += f"sweep.confirm.rule={rule} gives that up for a smaller prefix, best does not"
-    what = " and ".join(found)
+        why = (
+            f"sweep.confirm.rule={rule} gives up accuracy for a smaller prefix, as far as {n}"
+            f" select images cannot tell; best would recommend keeping {best.facts['keep']} blocks"
+        )
     return f" {what[0].upper()}{what[1:]}: {why}."
 
 
