@@ -92,6 +92,7 @@ class TorchvisionSource(_Section):
 
 class _Target(_Section):
     fit_size: Positive | None
+    folds: Literal["auto"] | Positive
     select_fraction: Share
     report_fraction: Share
     split_seed: int
@@ -202,10 +203,11 @@ class TrainSettings(_Section):
         return self
 
 
+Minutes = Annotated[float, Field(gt=0, le=1e5), BeforeValidator(_not_a_switch)]
 SweepStage = Literal["survey", "search", "confirm"]
 _STAGES = (("survey", "search", "confirm"), ("survey",), ("search", "confirm"))
 _STAGES_RULE = "sweep.stages is " + " or ".join(f"[{', '.join(s)}]" for s in _STAGES)
-Control = Literal["scratch", "random_features", "feature_extractor", "finetune"]
+Control = Literal["scratch", "raw_pixels", "random_features", "feature_extractor", "finetune"]
 
 
 class ConfirmSettings(_Section):
@@ -213,10 +215,9 @@ class ConfirmSettings(_Section):
 
     top: Positive
     seeds: Annotated[int, Field(ge=2)]
-    curve: bool
     controls: tuple[Control, ...]
+    margin: Annotated[float, Field(ge=0, le=100), BeforeValidator(_not_a_switch)]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
-    rule: Literal["smallest_not_worse", "one_standard_error", "best"]
 
 
 class SurveySettings(_Section):
@@ -233,6 +234,7 @@ class SweepSettings(_Section):
 
     direction: Literal["maximize"]
     storage: str | None
+    minutes: Minutes | None
     n_trials: Positive
     n_jobs: Positive
     max_failure_rate: Annotated[float, Field(ge=0, le=1)]
@@ -299,6 +301,7 @@ class Settings(_Section):
     study: PosixName | None
     output_dir: Annotated[str, BeforeValidator(_folder)]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
+    fold: Annotated[int, Field(ge=0)] | None
     stage: Stage
     trial: TrialIdentity | None
 

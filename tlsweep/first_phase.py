@@ -18,6 +18,7 @@ from tlsweep.config import PhasedSchedule, Settings
 from tlsweep.features import Key, NotStored, Spec, rows_digest
 from tlsweep.plan import TransferPlan
 from tlsweep.question import Question
+from tlsweep.terms import Split
 
 LAYOUT = 2  # raise it when what is trained, or what a checkpoint holds, changes
 _FILE = "first-phase.ckpt"
@@ -80,8 +81,8 @@ class FirstPhase:
             cut=question.cuts[plan.keep].name,
             image=source.image,
             target=question.target.fingerprint,
-            rows=rows_digest(question.partition.fit),
-            chosen_on=rows_digest(question.partition.select),
+            rows=rows_digest(question.partition.rows(Split.FIT, settings.fold)),
+            chosen_on=rows_digest(question.partition.rows(Split.SELECT, settings.fold)),
             dtype=torch.uint8,
             pooling=question.pooling(plan.regrow, train),
             view=[inputs.drawn(settings, inputs.view_of(train, 0)), inputs.views_of(train)],

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
-import numpy as np
-
-from tlsweep import __version__, config, inputs
-from tlsweep.config import PlanSettings
+from tlsweep import __version__, config, inputs, outcome
+from tlsweep.contenders import overrides_of
+from tlsweep.errors import TlsweepError
 from tlsweep.files import write_whole
 from tlsweep.fixed import inherited
+from tlsweep.outcome import Outcome
 from tlsweep.session import Session
 from tlsweep.study.ledger import Item, Ledger
 from tlsweep.study.space import Space
-from tlsweep.survey.rows import Findings, Row
-from tlsweep.surveyor import Hits, survey
+from tlsweep.survey.rows import Findings, Frozen, Place
+from tlsweep.surveyor import Outcomes, survey
 from tlsweep.terms import Stage
-from tlsweep.trial import describe, known_result
-from tlsweep.verdict import Confirmed
+from tlsweep.trial import known_result, outcomes_folder
 
 SURVEY_FILE = "survey.json"
 KEEP, TUNED = "plan.keep", "truncate_tuned"
@@ -31,85 +28,90 @@ KEEP, TUNED = "plan.keep", "truncate_tuned"
 
 @dataclass(frozen=True)
 class Surveyed:
-    """A survey's findings, and what the best head of every cut point got right."""
+    """A survey's findings, and what each cut point answered out of fold."""
 
     findings: Findings
-    hits: Hits
+    outcomes: Outcomes
+
+    @property
+    def points(self) -> dict[Place, Frozen]:
+        """Every cut point that was answered, by its weights and index."""
+        return {(point.weights, point.index): point for point in self.findings.frozen}
+
+    @property
+    def random_cut(self) -> int | None:
+        """Where random weights did best, above the raw input; None without random weights."""
+        return next((i for i in self.findings.ranking("random") if i > 0), None)
 
 
-def enter_survey(s: Session, ledger: Ledger, room: int) -> Surveyed:
-    """Survey, write survey.json, and enter the best plans into the study, once.
-
-    room: how many of them count as trials. A session that goes on takes the survey of the first.
-    """
+def run_survey(s: Session) -> Surveyed:
+    """Survey, and write survey.json; a session that goes on takes the survey of the first."""
     asked = _asked(s)
-    surveyed = _kept(s.folder, asked)
+    surveyed = _kept(s, asked)
     if surveyed is None:
         surveyed = Surveyed(*survey(s.question, s.settings, s.shown.step))
-        _keep(s.folder, asked, surveyed)
-    for overrides in _frozen_plans(surveyed.findings, room):
-        item = Item.of(overrides)
-        if not ledger.knows(item):
-            lines = [*inherited(s.plain, overrides), *overrides, f"stage={Stage.SURVEY}"]
-            settings = config.read(s.bench.compose([*lines, f"study={s.settings.study_name}"]))
-            plan = s.question.plan(settings.plan)
-            right = surveyed.hits["random" if plan.random_weights else "source", plan.keep]
-            known = known_result(settings, s.question, s.record, s.parent_run, right)
-            ledger.add_finished(item, *known)
+        _keep(s, asked, surveyed)
     return surveyed
 
 
+def enter_survey(s: Session, ledger: Ledger, surveyed: Surveyed) -> None:
+    """Enter the plans of a survey into their study, once: every cut point, and random weights."""
+    for place, point in surveyed.points.items():
+        if point.weights == "random" and point.index != surveyed.random_cut:
+            continue
+        item = Item.of(overrides_of(point))
+        if not ledger.knows(item):
+            lines = [*inherited(s.plain, item.overrides), *item.overrides]
+            lines += [f"stage={Stage.SURVEY}", f"study={s.settings.study_name}"]
+            settings = config.read(s.bench.compose(lines))
+            answered, file = surveyed.outcomes[place], _outcome_file(s, place).name
+            known = known_result(settings, s.question, s.record, s.parent_run, answered, file)
+            ledger.add_finished(item, *known)
+
+
 def _asked(s: Session) -> str:
-    """A digest of all that a survey's findings depend on: features, and the heads on them."""
+    """A digest of all that a survey's findings depend on: features, folds, and the heads on them."""
     survey, train = s.settings.sweep.survey, s.settings.train
     seeds = [inputs.SOURCE, *([s.settings.seed] if survey.random else [])]
     features = [d for seed in seeds for d in inputs.digests(s.question, s.settings, seed)]
-    what = [*features, survey.model_dump_json(), train.probe, __version__]
+    folds = [inputs.rows_digest(fold) for fold in s.question.partition.folds]
+    what = [*features, *folds, survey.model_dump_json(), train.probe, __version__]
     return hashlib.sha256("\n".join(what).encode()).hexdigest()
 
 
-def _keep(folder: Path, asked: str, surveyed: Surveyed) -> None:
-    hits = {f"{weights} {index}": right for (weights, index), right in surveyed.hits.items()}
-    file = io.BytesIO()
-    np.savez_compressed(file, asked=np.array(asked), **hits)
-    _hits_file(folder).parent.mkdir(exist_ok=True)
-    write_whole(_hits_file(folder), file.getvalue())
+def _outcome_file(s: Session, place: Place) -> Path:
+    weights, index = place
+    return outcomes_folder(s.settings) / f"survey-{weights}-{index:03d}.npz"
+
+
+def _keep(s: Session, asked: str, surveyed: Surveyed) -> None:
+    for place, answered in surveyed.outcomes.items():
+        outcome.write(_outcome_file(s, place), answered)
+    # last: with it all of them are there
     content = {"asked": asked, **surveyed.findings.as_json()}
-    write_whole(folder / SURVEY_FILE, (json.dumps(content, indent=1) + "\n").encode())
+    write_whole(s.folder / SURVEY_FILE, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def _kept(folder: Path, asked: str) -> Surveyed | None:
+def _kept(s: Session, asked: str) -> Surveyed | None:
     """What was found before; None where nothing was, or something else was asked."""
     try:
-        content = json.loads((folder / SURVEY_FILE).read_text())
+        content = json.loads((s.folder / SURVEY_FILE).read_text())
         if content.pop("asked") != asked:
             return None
-        with _hits_file(folder).open("rb") as file, np.load(file) as arrays:
-            if str(arrays["asked"]) != asked:  # two surveys' files, written by turns
-                return None
-            names = {name: name.split() for name in arrays if name != "asked"}
-            hits = {(weights, int(i)): arrays[name] for name, (weights, i) in names.items()}
-        return Surveyed(Findings.from_json(content), hits)
-    except (OSError, ValueError, KeyError, TypeError, BadZipFile):
+        findings = Findings.from_json(content)
+        places = [(point.weights, point.index) for point in findings.frozen]
+        answered = {place: _of_partition(s, outcome.read(_outcome_file(s, place))) for place in places}
+        return Surveyed(findings, answered)
+    except (OSError, ValueError, KeyError, TypeError, TlsweepError):
         return None  # not written yet, or by somebody else: survey anew
 
 
-def _hits_file(folder: Path) -> Path:
-    return folder / "hits" / "survey.npz"
-
-
-def frozen_curve(s: Session, surveyed: Surveyed) -> list[Confirmed]:
-    """Every cut point, frozen, as the survey scored it: so that a verdict's curve is whole."""
-    train = s.settings.train
-    curve = []
-    for index, row in surveyed.findings.best().items():
-        cut, penalty = row.cut, row.regularisation
-        plan = PlanSettings(name="truncate", freeze=cut, keep=cut, regrow=cut, weights="source")
-        probe = train.model_copy(update={"head": "linear", "probe_penalty": penalty})
-        settings = s.settings.model_copy(update={"plan": plan, "train": probe})
-        facts = describe(s.question, s.question.plan(plan), settings)
-        curve.append(Confirmed(facts, surveyed.hits["source", index][None], None))
-    return curve
+def _of_partition(s: Session, answered: Outcome) -> Outcome:
+    """The outcome, if it is of these folds. Raises ValueError if it is not."""
+    sizes = {k: len(fold) for k, fold in enumerate(s.question.partition.folds)}
+    if {k: len(z) for k, z in answered.held_out.items()} != sizes:
+        raise ValueError("an outcome of other folds")
+    return answered
 
 
 def guide(s: Session, ledger: Ledger, findings: Findings, where: Space) -> Space:
@@ -129,23 +131,3 @@ def guide(s: Session, ledger: Ledger, findings: Findings, where: Space) -> Space
     tuned = {"plan": TUNED} if TUNED in where.listed("plan") else {}
     ledger.hint([{KEEP: name, **tuned} for name in best[:2]])
     return where
-
-
-def _frozen_plans(findings: Findings, room: int) -> list[tuple[str, ...]]:
-    """The overrides of the surveyed plans that enter the study, best first.
-
-    Random weights where the source's own are best, the last cut point, which is a control, and
-    the others with their best heads as far as there is room.
-    """
-    best, order = findings.best(), findings.ranking()
-    last, random = max(order), findings.best("random")
-    above_input = [i for i in order if i > 0]
-    plans = [_overrides("random_features", random[above_input[0]])] if random else []
-    plans = plans[: max(0, room - 1)]
-    wanted = list(dict.fromkeys([order[0], last, *order]))[: room - len(plans)]
-    return [*(_overrides("truncate", best[i]) for i in order if i in wanted), *plans]
-
-
-def _overrides(plan: str, row: Row) -> tuple[str, ...]:
-    penalty = f"train.probe_penalty={row.regularisation}"
-    return f"plan={plan}", f"plan.keep={row.cut}", "train.head=linear", penalty

@@ -43,14 +43,19 @@ def pooled(
 ) -> list[Tensor]:
     """Pooled activations of a split's images at some cut points: float32 [images, features] each.
 
-    One pass over the images for all that is not stored yet. indices: of the cut points, ascending;
-    seed: draws random weights in place of the source's; said: told (images done, all of them);
-    view: which augmented view of each image.
+    One pass over the images for all that is not stored yet; the whole pool is stored, and fit and
+    select splits are rows of it, so that another fold takes no other pass. indices: of the cut
+    points, ascending; seed: draws random weights in place of the source's; said: told (images done,
+    all of them); view: which augmented view of each image.
     """
+    if split in (Split.FIT, Split.SELECT):
+        whole = pooled(question, Split.POOL, settings, indices, seed, said, view)
+        places = question.partition.places(split, settings.fold)
+        return [z_nd[places] for z_nd in whole]
     import torch
 
     def compute(places: Sequence[int], write: Write) -> None:
-        wanted, total = tuple(indices[place] for place in places), len(question.partition[split])
+        wanted, total = tuple(indices[place] for place in places), len(_rows(question, split))
         done = 0
 
         def written(batch: list[Tensor]) -> None:
@@ -85,27 +90,28 @@ def fitted(
 
     views = views_of(settings.train)
     found = [pooled(question, Split.FIT, settings, indices, seed, said, view) for view in views]
-    y = labels(question, Split.FIT)
+    y = labels(question, Split.FIT, settings.fold)
     if len(views) == 1:  # no copy of what is mapped from a file
         return found[0], y
     return [torch.cat(column) for column in zip(*found, strict=True)], y.repeat(len(views))
 
 
 def digests(question: Question, settings: Settings, seed: int | None = SOURCE) -> list[str]:
-    """What the pooled activations of the fit and select splits are kept under."""
-    wanted = [(Split.FIT, view) for view in views_of(settings.train)] + [(Split.SELECT, PLAIN)]
+    """What the pooled activations of the pool are kept under."""
     return [
-        _spec(question, split, settings, index, seed, view, pooling=True).key.digest
-        for split, view in wanted
+        _spec(question, Split.POOL, settings, index, seed, view, pooling=True).key.digest
+        for view in views_needed(settings.train)
         for index in range(len(question.cuts))
     ]
 
 
 def bytes_to_store(question: Question, settings: Settings, index: int, seed: int | None) -> int:
-    """How many bytes of the fit and select splits' activations are not stored yet."""
+    """How many bytes of the pool's activations are not stored yet."""
     store = store_of(settings.features)
-    wanted = [(Split.FIT, view) for view in views_of(settings.train)] + [(Split.SELECT, PLAIN)]
-    specs = [_spec(question, s, settings, index, seed, v, pooling=False) for s, v in wanted]
+    specs = [
+        _spec(question, Split.POOL, settings, index, seed, view, pooling=False)
+        for view in views_needed(settings.train)
+    ]
     return sum(spec.nbytes for spec in specs if not store.holds(spec.key))
 
 
@@ -117,9 +123,10 @@ def activations(
     seed: int | None = SOURCE,
     view: int = PLAIN,
 ) -> Tensor | None:
-    """Whole activations of a split's images at a cut point: float32 [images, ...].
+    """Whole activations at a cut point, of the report split or of the pool: float32 [images, ...].
 
-    None where they cannot be stored: they may not fit into memory.
+    Fit and select splits are rows of the pool's (``Partition.places``). None where they cannot be
+    stored: they may not fit into memory.
     """
 
     def compute(places: Sequence[int], write: Write) -> None:
@@ -128,6 +135,11 @@ def activations(
     spec = _spec(question, split, settings, index, seed, view, pooling=False)
     found = _through(store_of(settings.features), [spec], compute)
     return None if found is None else found[0]
+
+
+def views_needed(train: TrainSettings) -> tuple[int, ...]:
+    """The views of the pool that trials read: those that are trained on, and the images as such."""
+    return tuple(dict.fromkeys((*views_of(train), PLAIN)))
 
 
 def views_of(train: TrainSettings) -> tuple[int, ...]:
@@ -190,11 +202,18 @@ def source_features(question: Question, settings: Settings, n: int) -> list[Tens
     return [torch.cat(column) for column in zip(*parts, strict=True)]
 
 
-def labels(question: Question, split: Split) -> Tensor:
-    """The class indices of a split's images: int64 [images]."""
+def labels(question: Question, split: Split, fold: int | None = 0) -> Tensor:
+    """The class indices of a split's images: int64 [images]; fold: what is held out of the pool."""
     import torch
 
-    return torch.from_numpy(question.target.labels[question.partition[split]])
+    return torch.from_numpy(question.target.labels[question.partition.rows(split, fold)])
+
+
+def _rows(question: Question, split: Split) -> Any:
+    """The images of what is stored as one: the pool, or the report split."""
+    if split not in (Split.POOL, Split.REPORT):
+        raise ValueError(f"{split}: the pool is stored, and folds are rows of it")
+    return question.partition.rows(split)
 
 
 def store_of(features: FeaturesSettings) -> Store:
@@ -256,7 +275,7 @@ def _spec(
     from tlsweep.train.head import pool
     from tlsweep.train.loading import device_of
 
-    source, target, rows = question.source, question.target, question.partition[split]
+    source, target, rows = question.source, question.target, _rows(question, split)
     cut, rule = question.cuts[index], question.pooling(index, settings.train)
     key = Key.of(
         source=source.fingerprint if seed is SOURCE else f"{source.fingerprint} random {seed}",
@@ -311,7 +330,7 @@ def _pass(question: Question, settings: Settings, asked: _Asked, write: Write) -
             written, rows = written + 1, rows + len(batch[0])
 
     run_in_group(devices, _pass_as_member, settings, asked, on_message=hear)
-    if rows < len(question.partition[asked.split]):
+    if rows < len(_rows(question, asked.split)):
         raise TrialFailure(f"a device ended before its share of the images did, after {rows}")
 
 
@@ -341,5 +360,5 @@ def _share_of_pass(
     model: nn.Module = source.model() if asked.seed is SOURCE else source.fresh(asked.seed)
     rules = [question.pooling(i, train) for i in asked.indices] if asked.pooling else None
     taps = Taps(model, question.cuts, asked.indices, rules)
-    images: Any = question.images(asked.split, drawn(settings, asked.view))
+    images: Any = question.images(asked.split, None, drawn(settings, asked.view))
     one_pass(taps, images, train, write, rank=rank, world=world)

@@ -29,8 +29,8 @@ def fit_probe(
 ) -> tuple[dict[str, float], dict[Split, Any]]:
     """Fit the head of an all-frozen plan, to the images as they are or to all views of them.
 
-    Returns the metrics that an epoch of training would give, and for each of ``splits``, the
-    select split among them, the predicted class indices [images].
+    Returns the metrics that an epoch of training would give, and for each of ``splits`` the logits
+    [images, classes].
     """
     import torch
     from torch.nn import functional
@@ -53,14 +53,15 @@ def fit_probe(
         linear.bias.copy_(heads.bias[0])
         fit_logits = head(z_fit)
         logits = {split: head(z_nd) for split, z_nd in z.items()}
-    y_select = inputs.labels(question, Split.SELECT)
     metrics = {
         "fit_loss": float(functional.cross_entropy(fit_logits, y)),
-        "select_loss": float(functional.cross_entropy(logits[Split.SELECT], y_select)),
-        "select_accuracy": float((logits[Split.SELECT].argmax(1) == y_select).float().mean()),
         "frozen_blocks": float(plan.freeze),
     }
-    return metrics, {split: logits[split].argmax(1).numpy() for split in splits}
+    if Split.SELECT in splits:
+        chosen, y_select = logits[Split.SELECT], inputs.labels(question, Split.SELECT, settings.fold)
+        metrics["select_loss"] = float(functional.cross_entropy(chosen, y_select))
+        metrics["select_accuracy"] = float((chosen.argmax(1) == y_select).float().mean())
+    return metrics, {split: logits[split].numpy() for split in splits}
 
 
 def standardised(head: Head, z_nd: Tensor) -> Tensor:

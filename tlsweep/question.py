@@ -75,9 +75,19 @@ class Question:
         cut, grid = self.cuts[index], INPUT_GRID if index == 0 else train.pool
         return Pooling(cut.channel_dim, grid, cut.tokens)
 
-    def images(self, split: Split, augmentation: Augmentation | None = None) -> Any:
-        """The images of one split, or a view of each, as the source wants to see them."""
-        return self.target.dataset(self.partition[split], self.source.image, augmentation)
+    def images(
+        self, split: Split, fold: int | None = 0, augmentation: Augmentation | None = None
+    ) -> Any:
+        """The images of one split, or a view of each, as the source wants to see them.
+
+        fold: what is held out of the pool, None for nothing.
+        """
+        rows = self.partition.rows(split, fold)
+        return self.target.dataset(rows, self.source.image, augmentation)
+
+    def said(self) -> list[str]:
+        """What a user should know of the data before anything trains, a sentence each."""
+        return [*self.partition.said, *_two_labels(self.target)]
 
 
 def open_question(settings: Settings, progress: Progress | None = None) -> Question:
@@ -89,6 +99,23 @@ def open_question(settings: Settings, progress: Progress | None = None) -> Quest
     _check_device(settings.train)
     text = settings.model_dump_json(include={"source", "target"})
     return _open(text, _Hidden((settings, progress)))
+
+
+def _two_labels(target: Target) -> list[str]:
+    """Images with one content and several labels: at least one of the labels is wrong."""
+    import numpy as np
+
+    first = target.same_as
+    wrong = np.flatnonzero(target.labels != target.labels[first])
+    if not len(wrong):
+        return []
+    shown = [
+        f"{target.called(i)} ({target.class_names[target.labels[i]]}) and"
+        f" {target.called(first[i])} ({target.class_names[target.labels[first[i]]]})"
+        for i in wrong[:3].tolist()
+    ]
+    more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    return [f"the same image under two labels: {'; '.join(shown)}{more}"]
 
 
 def _check_device(train: TrainSettings) -> None:
@@ -171,7 +198,7 @@ def _try(faults: list[Refusal], action: Callable[[], T]) -> T | None:
 def _open_target(settings: Settings, progress: Progress | None) -> Target:
     from tlsweep.target import open_target
 
-    own = ("fit_size", "select_fraction", "report_fraction", "split_seed")
+    own = ("fit_size", "folds", "select_fraction", "report_fraction", "split_seed")
     options = settings.target.model_dump(exclude={"name", *own})
     return open_target(settings.target.name, **options, progress=progress)
 
@@ -186,7 +213,10 @@ def _partition(settings: Settings, target: Target) -> Partition:
         select_fraction=t.select_fraction,
         report_fraction=t.report_fraction,
         seed=t.split_seed,
+        folds=t.folds,
         given=target.given,
+        same_as=target.same_as,
+        class_names=target.class_names,
     )
 
 

@@ -15,7 +15,7 @@ from tlsweep import config, fixed, screen
 from tlsweep.errors import Fault, Refusal
 from tlsweep.question import Question
 from tlsweep.record import Record, open_record
-from tlsweep.study import choice
+from tlsweep.study import choice, space
 from tlsweep.study.bench import Bench, ended
 from tlsweep.study.ledger import Ended, Job, Ledger, Trial, reason_of_failure
 from tlsweep.study.storage import default_url
@@ -68,6 +68,7 @@ class Session:
             name=name,
             sampler=choice.sampler(options.sampler, options.seed),
             pruner=options.pruner,
+            typed=space.typed(self.question.cuts.names, self.bench.options_of("plan")),
             facts=facts,
         ).open(resume=options.resume)
         # a taken-up study goes on with other random numbers than those it began with

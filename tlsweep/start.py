@@ -85,26 +85,32 @@ class Starts:
         """The cut point that the data of one split comes from, and the data."""
         found = self.split(frozen, split)
         if found is None:
-            return 0, self.question.images(split)
+            return 0, self.question.images(split, self.settings.fold)
         return self.entry(frozen), found
 
     def split(self, frozen: int, split: Split, view: int = inputs.PLAIN) -> Any:
         """The data of one split; None where it was to be stored and could not be."""
         question, settings, entry = self.question, self.settings, self.entry(frozen)
+        whole = Split.REPORT if split == Split.REPORT else Split.POOL
         if frozen == self.plan.regrow and settings.train.augment != "live":
-            (z,) = inputs.pooled(question, split, settings, [entry], self.seed, view=view)
+            (z,) = inputs.pooled(question, whole, settings, [entry], self.seed, view=view)
             return self._rows(z, split)
         if entry == 0:
-            return question.images(split, inputs.drawn(settings, view))
-        stored = inputs.activations(question, split, settings, entry, self.seed, view=view)
+            return question.images(split, settings.fold, inputs.drawn(settings, view))
+        stored = inputs.activations(question, whole, settings, entry, self.seed, view=view)
         return None if stored is None else self._rows(stored, split)
 
     def _rows(self, z: Tensor, split: Split) -> Rows:
+        import torch
+
         from tlsweep.train.loading import Rows
 
         if split in self._given:  # another view is not read any more
             self._given[split].release()
-        self._given[split] = Rows(z, inputs.labels(self.question, split))
+        fold, places = self.settings.fold, None
+        if split != Split.REPORT:
+            places = torch.from_numpy(self.question.partition.places(split, fold))
+        self._given[split] = Rows(z, inputs.labels(self.question, split, fold), places)
         return self._given[split]
 
     # ------------------------------------------------------------------ planning
@@ -133,14 +139,14 @@ class Starts:
         if frozen == 0:
             return 0, "a phase that short reads nothing twice: from images"
         question, train = self.question, self.settings.train
-        n_fit, n_select = len(question.partition.fit), len(question.partition.select)
-        n_kept = n_fit * len(inputs.views_of(train)) + n_select
+        n_pool = len(question.partition.pool)
+        n_kept = n_pool * len(inputs.views_needed(train))
         store = inputs.store_of(self.settings.features)
         costs = question.costs
 
         def saved(index: int) -> float:
             seconds = costs[index].flops / COMPUTED_PER_SECOND
-            return (n_fit + n_select) * (seconds - costs[index].activation_bytes / READ_PER_SECOND)
+            return n_pool * (seconds - costs[index].activation_bytes / READ_PER_SECOND)
 
         sizes = {i: costs[i].activation_bytes * n_kept for i in range(1, frozen + 1)}
         for index in sorted(sizes, key=lambda i: (-saved(i), i)):

@@ -1,226 +1,345 @@
-"""The survey of a sweep: every cut point frozen, answered from one pass over the data."""
+"""The survey of a sweep: every cut point frozen, answered out of fold from one pass over the pool."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tlsweep import inputs, probe
 from tlsweep.config import Settings
-from tlsweep.plan import TransferPlan
+from tlsweep.outcome import Logits, Outcome, accuracies, log_losses
 from tlsweep.question import Question
-from tlsweep.survey.rows import Findings, Row, merit
+from tlsweep.survey.rows import Findings, Place, Row, Frozen
 from tlsweep.survey.transfer import transfer_scores
 from tlsweep.terms import Split
+from tlsweep.verdict import nested_penalty
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor, Future
+    from concurrent.futures import Executor
 
     from torch import Tensor
 
-    from tlsweep.train.head import Head
-
 SAMPLED = 500  # of the source's own images, for Frechet distances
 Say = Callable[[int, int, str], None]
-Hits = dict[tuple[str, int], Any]  # (weights, cut index) to which select images are right
-Fitted = tuple[list[Row], list[Any]]  # the rows of a cut point, and their hits
+Outcomes = dict[Place, Outcome]
 
 
 @dataclass(frozen=True)
-class _Draws:
-    """Subsets of the fit split, the first one all of it.
+class _Fold:
+    """One fold's data. fit, held_out: places in the pool; subsets of the fit rows, first all.
 
-    sizes: in images; seeds: of each; subsets_sn: bool, n = views * images.
+    sizes: of the subsets in images; seeds: their draws.
     """
 
+    number: int
+    fit: Tensor
+    held_out: Tensor
+    subsets_sn: Tensor
     sizes: tuple[int, ...]
     seeds: tuple[int, ...]
-    subsets_sn: Tensor
 
 
-def survey(question: Question, settings: Settings, say: Say) -> tuple[Findings, Hits]:
-    """Fit heads on every cut point, all penalties and shares of the fit split at once.
+@dataclass(frozen=True)
+class _Answered:
+    """What the heads of one cut point answer of one fold, in the order of penalties, then subsets.
 
-    say: told (done, total, what). Returns what was found, and what the best head on the whole fit
-    split gets right of the select split: bool [images] for each cut point.
+    logits_hnk: of the held-out examples; left_out: each head's share of right ones when an example
+    is left out, None where that is not known; unsettled: heads given up before their optimum.
+    """
+
+    logits_hnk: Tensor
+    left_out: list[float] | None
+    unsettled: int
+
+
+def survey(question: Question, settings: Settings, say: Say) -> tuple[Findings, Outcomes]:
+    """Fit heads on every cut point, all penalties, folds and shares of the fit splits at once.
+
+    say: told (done, total, what). Returns what was found, and for each cut point, of the source's
+    weights and of random ones, what heads answer out of fold: their penalty for a fold was chosen
+    on the other folds. The report split is not read.
     """
     from tlsweep.survey.workers import workers
 
     began = time.monotonic()
     indices = range(len(question.cuts))
-    draws = _draws(question, settings)
+    folds = _folds(question, settings)
     rows: list[Row] = []
-    hits: Hits = {}
+    frozen: list[Frozen] = []
+    outcomes: Outcomes = {}
     transfer: list[dict[str, Any]] = []
     passes: dict[str, int | None] = {"source": inputs.SOURCE}
     if settings.sweep.survey.random:
         passes["random"] = settings.seed
     total = len(passes) * len(indices)
     for weights, seed in passes.items():
-        said = [_passing(say, f"{weights} weights, {s}") for s in (Split.FIT, Split.SELECT)]
-        z_fit, y_fit = inputs.fitted(question, settings, indices, seed, said[0])
-        z_select = inputs.pooled(question, Split.SELECT, settings, indices, seed, said[1])
-        known = _known_of_source(question, settings, z_fit) if seed is inputs.SOURCE else None
+        z, views, y = _features(question, settings, indices, seed, _passing(say, weights))
+        known = _known_of_source(question, settings, z) if seed is inputs.SOURCE else None
         with workers() as pool:
-            scores = known and pool.submit(_transfer, question, z_fit, y_fit, *known)
-            heads = _started(pool, question, settings, draws, y_fit, z_fit, z_select)
+            scores = known and pool.submit(_transfer, question, z, y, *known)
+            heads = _started(pool, question, settings, folds, y, z, views)
             for index in indices:
-                job, place = heads[index]
-                found, right = job.result()[place]
-                found = [replace(row, cut=question.cuts[index].name, index=index) for row in found]
-                whole = range(0, len(found), len(draws.sizes))  # the first subset is all
-                hits[weights, index] = right[max(whole, key=lambda i: merit(found[i]))]
-                rows += [replace(row, weights=weights) for row in found]
-                say(len(hits), total, f"survey: heads at {found[0].cut}")
+                answered = [job.result()[place] for job, place in heads[index]]
+                mine, point, outcome = _gathered(question, settings, folds, weights, index, answered)
+                rows += mine
+                frozen.append(point)
+                outcomes[weights, index] = outcome
+                say(len(outcomes), total, f"survey: heads at {point.cut}")
             if scores is not None:
                 transfer = scores.result()
-    return Findings(tuple(rows), tuple(transfer), round(time.monotonic() - began, 3)), hits
+    seconds = round(time.monotonic() - began, 3)
+    return Findings(tuple(rows), tuple(frozen), tuple(transfer), seconds), outcomes
 
 
-def _passing(say: Say, what: str) -> Callable[[int, int], None]:
-    return lambda done, total: say(done, total, f"survey: one pass, {what} split")
+def _passing(say: Say, weights: str) -> Callable[[int, int], None]:
+    return lambda done, total: say(done, total, f"survey: one pass, {weights} weights")
 
 
-def _draws(question: Question, settings: Settings) -> _Draws:
+def _features(
+    question: Question,
+    settings: Settings,
+    indices: Sequence[int],
+    seed: int | None,
+    said: Callable[[int, int], None],
+) -> tuple[list[Tensor], list[list[Tensor]], Tensor]:
+    """Pooled features of the pool at every cut point, those of each view trained on, and labels."""
+    z = inputs.pooled(question, Split.POOL, settings, indices, seed, said)
+    views = [
+        z if view == inputs.PLAIN else
+        inputs.pooled(question, Split.POOL, settings, indices, seed, said, view)
+        for view in inputs.views_of(settings.train)
+    ]  # fmt: skip
+    return z, views, inputs.labels(question, Split.POOL)
+
+
+def _folds(question: Question, settings: Settings) -> list[_Fold]:
     import torch
 
     from tlsweep.target.partition import subset
 
-    y = question.target.labels[question.partition.fit]
-    sizes, seeds, subsets = [len(y)], [0], [torch.ones(len(y), dtype=torch.bool)]
-    chosen = settings.sweep.survey
-    for share in sorted(chosen.fit_shares, reverse=True):
-        for seed in range(chosen.seeds):
-            size = max(round(share * len(y)), len(question.target.class_names))
-            drawn = torch.zeros(len(y), dtype=torch.bool)
-            drawn[torch.from_numpy(subset(y, size, seed))] = True
-            sizes.append(size)
-            seeds.append(seed)
-            subsets.append(drawn)
-    # all views of an image are drawn with it
-    views = len(inputs.views_of(settings.train))
-    return _Draws(tuple(sizes), tuple(seeds), torch.stack(subsets).repeat(1, views))
+    chosen, parts, found = settings.sweep.survey, question.partition, []
+    for number in range(len(parts.folds)):
+        fit = parts.places(Split.FIT, number)
+        y = question.target.labels[parts.pool[fit]]
+        sizes, seeds, subsets = [len(y)], [0], [torch.ones(len(y), dtype=torch.bool)]
+        for share in sorted(chosen.fit_shares, reverse=True):
+            for seed in range(chosen.seeds):
+                size = max(round(share * len(y)), len(question.target.class_names))
+                drawn = torch.zeros(len(y), dtype=torch.bool)
+                drawn[torch.from_numpy(subset(y, size, seed))] = True
+                sizes.append(size)
+                seeds.append(seed)
+                subsets.append(drawn)
+        # all views of an image are drawn with it
+        subsets_sn = torch.stack(subsets).repeat(1, len(inputs.views_of(settings.train)))
+        held_out = torch.from_numpy(parts.places(Split.SELECT, number))
+        places = torch.from_numpy(fit)
+        found.append(_Fold(number, places, held_out, subsets_sn, tuple(sizes), tuple(seeds)))
+    return found
+
+
+Job = Future[list[_Answered]]
 
 
 def _started(
     pool: Executor,
     question: Question,
     settings: Settings,
-    draws: _Draws,
-    y_fit: Tensor,
-    z_fit: Sequence[Tensor],
-    z_select: Sequence[Tensor],
-) -> list[tuple[Future[list[Fitted]], int]]:
-    """For each cut point the job that fits its heads, under way, and its place in the job.
+    folds: Sequence[_Fold],
+    y: Tensor,
+    z: Sequence[Tensor],
+    views: Sequence[Sequence[Tensor]],
+) -> list[list[tuple[Job, int]]]:
+    """For each cut point and fold the job that fits its heads, under way, and its place in the job.
 
     The widest come first: they take longest.
     """
     from tlsweep.survey.logistic import batches
 
-    twins = _twins(z_fit, z_select)
-    once = [i for i in range(len(z_fit)) if i not in twins]
-    heads = len(settings.sweep.survey.penalties) * len(draws.sizes)
-    n_classes = len(question.target.class_names)
-    started: dict[int, tuple[Future[list[Fitted]], int]] = {}
-    for batch in batches([z_fit[i] for i in once], heads, n_classes):
+    twins = _twins(z)
+    once = [i for i in range(len(z)) if i not in twins]
+    heads = len(settings.sweep.survey.penalties) * len(folds[0].sizes)
+    started: dict[int, list[tuple[Job, int]]] = {i: [] for i in once}
+    for batch in batches([z[i] for i in once], heads, len(question.target.class_names)):
         indices = [once[place] for place in batch]
-        # made here: they draw weights, and workers would disturb each other's generator
-        made = [
-            question.head(_truncated(question, i), settings.train, settings.seed) for i in indices
-        ]
-        features = [(head, z_fit[i], z_select[i]) for i, head in zip(indices, made, strict=True)]
-        job = pool.submit(_heads, question, settings, draws, indices, features, y_fit)
-        for place, i in enumerate(indices):
-            started[i] = job, place
+        for fold in folds:
+            features = [(z[i], [view[i] for view in views]) for i in indices]
+            job = pool.submit(_heads, question, settings, fold, features, y)
+            for place, i in enumerate(indices):
+                started[i].append((job, place))
     for i in sorted(twins):
         started[i] = started[twins[i]]
-    return [started[i] for i in range(len(z_fit))]
+    return [started[i] for i in range(len(z))]
 
 
-def _twins(z_fit: Sequence[Tensor], z_select: Sequence[Tensor]) -> dict[int, int]:
+def _twins(z: Sequence[Tensor]) -> dict[int, int]:
     """Cut points with the features of the one below, and that one; they are fitted once.
 
     A source's own pooling often repeats what pooling the block below gives.
     """
     return {
         i: i - 1
-        for i in range(1, len(z_fit))
-        if all(z[i].shape == z[i - 1].shape and z[i].equal(z[i - 1]) for z in (z_fit, z_select))
+        for i in range(1, len(z))
+        if z[i].shape == z[i - 1].shape and z[i].equal(z[i - 1])
     }
 
 
 def _heads(
     question: Question,
     settings: Settings,
-    draws: _Draws,
-    indices: Sequence[int],
-    features: Sequence[tuple[Head, Tensor, Tensor]],
-    y_fit: Tensor,
-) -> list[Fitted]:
-    """For each of some cut points its rows, and for each row which select images are right.
+    fold: _Fold,
+    features: Sequence[tuple[Tensor, Sequence[Tensor]]],
+    y: Tensor,
+) -> list[_Answered]:
+    """What heads answer of a fold, for each of some cut points; all is fitted inside the fold.
 
-    features: of each, the head that standardises, and what is pooled of the fit and select splits.
+    features: of each, what is pooled of the pool, and of every view of it that is trained on.
     """
+    import torch
+
+    from tlsweep.train.head import standardisation
+
     train, penalties = settings.train, settings.sweep.survey.penalties
-    y_select = inputs.labels(question, Split.SELECT)
-    for head, z_fit, _ in features:
-        head.calibrate([z_fit])
-    sets = [probe.standardised(head, z_fit) for head, z_fit, _ in features]
-    fitted = probe.fit_heads(sets, y_fit, question, train, penalties, draws.subsets_sn)
-    if n_open := sum(int((~heads.converged).sum()) for heads in fitted):
-        names = ", ".join(question.cuts[i].name for i in indices)
-        text = f"{n_open} heads at {names} were given up before they reached their optimum"
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
-    places = [(p, s) for p in penalties for s in range(len(draws.sizes))]
+    fitted_on, held_out = [], []
+    for z, views in features:
+        z_fit = torch.cat([view[fold.fit] for view in views])
+        mean, scale = (t.to(z.dtype) for t in standardisation([z_fit]))
+        fitted_on.append((z_fit - mean) * scale)
+        held_out.append((z[fold.held_out] - mean) * scale)
+    y_fit = y[fold.fit].repeat(len(features[0][1]))
+    fitted = probe.fit_heads(fitted_on, y_fit, question, train, penalties, fold.subsets_sn)
     # other views of the image that is left out would stay in
     alone = len(inputs.views_of(train)) == 1
-    found = []
-    for index, heads, (head, _, z_select) in zip(indices, fitted, features, strict=True):
-        right_hn = heads.predictions(probe.standardised(head, z_select)) == y_select
-        rows = [
-            Row(
-                cut=question.cuts[index].name,
-                index=index,
-                weights="source",
-                head=train.probe,
-                regularisation=penalty,
-                fit_size=draws.sizes[s],
-                seed=draws.seeds[s],
-                score=float(right.double().mean()),
-                left_out=float(heads.left_out[i]) if heads.left_out is not None and alone else None,
-            )
-            for i, ((penalty, s), right) in enumerate(zip(places, right_hn, strict=True))
+    return [
+        _Answered(
+            heads.logits(z_held_out),
+            heads.left_out.tolist() if heads.left_out is not None and alone else None,
+            int((~heads.converged).sum()),
+        )
+        for heads, z_held_out in zip(fitted, held_out, strict=True)
+    ]
+
+
+def _gathered(
+    question: Question,
+    settings: Settings,
+    folds: Sequence[_Fold],
+    weights: str,
+    index: int,
+    answered: Sequence[_Answered],
+) -> tuple[list[Row], Frozen, Outcome]:
+    """The rows of a cut point, its penalty, and what it answers out of fold."""
+    penalties, subsets = settings.sweep.survey.penalties, folds[0].sizes
+    name, y = question.cuts[index].name, question.target.labels[question.partition.held_out]
+    if unsettled := sum(a.unsettled for a in answered):
+        text = f"{unsettled} heads at {name} were given up before they reached their optimum"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+    logits_hnk = np.concatenate([a.logits_hnk.numpy() for a in answered], axis=1)
+    scores_hn = np.stack([accuracies(z, y) for z in logits_hnk])
+    losses_hn = np.stack([log_losses(z, y) for z in logits_hnk])
+    sizes = np.array([len(fold.held_out) for fold in folds])
+    rows = [
+        Row(
+            cut=name,
+            index=index,
+            weights=weights,
+            head=settings.train.probe,
+            regularisation=penalty,
+            fit_size=size,
+            seed=folds[0].seeds[s],
+            score=float(scores_hn[p * len(subsets) + s].mean()),
+            loss=float(losses_hn[p * len(subsets) + s].mean()),
+            left_out=_left_out(answered, p * len(subsets) + s, sizes),
+        )
+        for p, penalty in enumerate(penalties)
+        for s, size in enumerate(subsets)
+    ]
+    whole = slice(None, None, len(subsets))  # the first subset is all
+    fold_n = np.repeat([fold.number for fold in folds], sizes)
+    chosen_f, last = nested_penalty(scores_hn[whole], losses_hn[whole], fold_n)
+    ends = np.cumsum(sizes)[:-1]
+    parts = np.split(logits_hnk[whole], ends, axis=1)
+    outcome = Outcome({f.number: parts[k][chosen_f[k]] for k, f in enumerate(folds)})
+    held_out = np.concatenate(list(outcome.held_out.values()))
+    point = Frozen(
+        cut=name,
+        index=index,
+        weights=weights,
+        head=settings.train.probe,
+        regularisation=penalties[last],
+        score=float(accuracies(held_out, y).mean()),
+        loss=float(log_losses(held_out, y).mean()),
+        edge=last in (0, len(penalties) - 1),
+    )
+    return rows, point, outcome
+
+
+def _left_out(
+    answered: Sequence[_Answered], head: int, sizes: np.ndarray[Any, Any]
+) -> float | None:
+    known = [a.left_out[head] for a in answered if a.left_out is not None]
+    return float(np.average(known, weights=sizes)) if len(known) == len(answered) else None
+
+
+def refit(
+    question: Question, settings: Settings, penalties: Mapping[int, float]
+) -> dict[int, Logits]:
+    """What frozen heads answer of the report split when they are fitted to the whole pool.
+
+    penalties: of each cut point that is asked for. One pass over the report split for all.
+    """
+    from tlsweep.survey.workers import workers
+
+    indices = sorted(penalties)
+    z, views, y = _features(question, settings, indices, inputs.SOURCE, lambda *_: None)
+    z_report = inputs.pooled(question, Split.REPORT, settings, indices)
+    with workers() as pool:
+        jobs = [
+            pool.submit(_refitted, question, settings, penalties[index], columns, y)
+            for index, *columns in zip(indices, z_report, *views, strict=True)
         ]
-        found.append((rows, [right.numpy() for right in right_hn]))
-    return found
+        return {index: job.result() for index, job in zip(indices, jobs, strict=True)}
+
+
+def _refitted(
+    question: Question, settings: Settings, penalty: float, columns: Iterable[Tensor], y: Tensor
+) -> Logits:
+    import torch
+
+    from tlsweep.train.head import standardisation
+
+    z_report, *views = columns
+    z_fit = torch.cat(views)
+    mean, scale = (t.to(z_fit.dtype) for t in standardisation([z_fit]))
+    set_, y_fit = (z_fit - mean) * scale, y.repeat(len(views))
+    (heads,) = probe.fit_heads([set_], y_fit, question, settings.train, [penalty])
+    logits: Logits = heads.logits((z_report - mean) * scale)[0].numpy()
+    return logits
 
 
 def _known_of_source(
-    question: Question, settings: Settings, z_fit: Sequence[Tensor]
+    question: Question, settings: Settings, z: Sequence[Tensor]
 ) -> tuple[Tensor | None, list[Tensor] | None]:
-    """What its own classifier says of the fit split, and features of its own images.
+    """What its own classifier says of the pool, and features of its own images.
 
     Not for a worker: models are built with random numbers of their own, which all threads share.
     """
-    n = len(question.partition.fit)
-    spoken = inputs.source_probabilities(question, z_fit[-1][:n])
+    spoken = inputs.source_probabilities(question, z[-1])
     return spoken, inputs.source_features(question, settings, SAMPLED)
 
 
 def _transfer(
     question: Question,
-    z_fit: Sequence[Tensor],
-    y_fit: Tensor,
+    z: Sequence[Tensor],
+    y: Tensor,
     spoken: Tensor | None,
     sampled: list[Tensor] | None,
 ) -> list[Any]:
-    n, n_classes = len(question.partition.fit), len(question.target.class_names)
-    first = [z[:n] for z in z_fit]  # views of one image are no independent examples
-    return transfer_scores(question.cuts.names, first, y_fit[:n], n_classes, spoken, sampled)
-
-
-def _truncated(question: Question, index: int) -> TransferPlan:
-    return TransferPlan(index, index, index, n_blocks=question.cuts.n_blocks)
+    n_classes = len(question.target.class_names)
+    return transfer_scores(question.cuts.names, z, y, n_classes, spoken, sampled)

@@ -6,30 +6,35 @@ Also its short form: lists on the command line alone are a grid, run as written.
 from __future__ import annotations
 
 import hashlib
+import statistics
 import time
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
+import numpy as np
 from hydra.core.override_parser.types import Override
 
-from tlsweep import config, fixed, screen
+from tlsweep import config, final, fixed, screen
+from tlsweep.budget import Budget
 from tlsweep.check import check_combinations, check_keys, check_space, refuse_ddp
-from tlsweep.confirm import candidates, evidence, replicates, shortfalls
+from tlsweep.confirm import LEAST, race, replicates, shortfalls, tried
+from tlsweep.contenders import Contender, frozen, merged, trained
 from tlsweep.errors import TlsweepError
-from tlsweep.guide import SURVEY_FILE, enter_survey, frozen_curve, guide
-from tlsweep.question import open_question
+from tlsweep.guide import Surveyed, enter_survey, guide, run_survey
+from tlsweep.outcome import accuracies
+from tlsweep.question import Question, open_question
 from tlsweep.report import table, write_report
 from tlsweep.session import Session, locked
 from tlsweep.study import choice, space
 from tlsweep.study.bench import Bench
 from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure
 from tlsweep.study.space import Space
-from tlsweep.survey.rows import Findings
-from tlsweep.terms import Stage
-from tlsweep.verdict import Confirmed, Verdict, reach
+from tlsweep.terms import Split, Stage
+from tlsweep.trial import outcomes_folder
+from tlsweep.verdict import Verdict, accuracy_interval, decide, reach
 
 
-def sweep(bench: Bench, arguments: Sequence[str]) -> Any:
+def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
     """Run what ``python -m tlsweep -m ARGUMENTS`` asks for.
 
     Lists alone are a grid; without lists, or with ``sweep=`` named beside them, it is the whole
@@ -56,25 +61,63 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Any:
 
 
 # ---------------------------------------------------------------------- the whole sweep
-def _answer(s: Session, listed: Sequence[Override]) -> Verdict | Findings:
+@dataclass(frozen=True)
+class _Studies:
+    """The studies of one sweep. Only ``search`` is the sampler's: it sees trials of its own space.
+
+    The others lie beside it: what a survey answered, what the config names, replicates, and the
+    final trainings.
+    """
+
+    search: Ledger
+    survey: Ledger
+    first: Ledger
+    confirm: Ledger
+    final: Ledger
+
+    @property
+    def all(self) -> tuple[Ledger, ...]:
+        """Every study, the main one first."""
+        return self.search, self.survey, self.first, self.confirm, self.final
+
+    def seconds(self) -> float:
+        """What all their trials took."""
+        ended = (t for ledger in self.all for t in ledger.ended())
+        return sum(float(t.user_attrs.get("seconds", 0.0)) for t in ended)
+
+    def searched(self) -> list[Trial]:
+        """The trained plans that were tried on the fold that the search holds out."""
+        return [*self.first.completed(), *self.search.completed()]
+
+
+def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
     where, first = _what_to_try(s, listed)
-    name, stages = s.settings.study_name, s.settings.sweep.stages
-    searched = s.ledger(name, {"space": where.fingerprint(), **s.facts()})
-    confirmed = s.ledger(f"{name}.confirm", s.facts())
-    with s.recorded(searched, confirmed):
+    name, stages, settings = s.settings.study_name, s.settings.sweep.stages, s.settings
+    search = s.ledger(name, {"space": where.fingerprint(), **s.facts()})
+    others = (s.ledger(f"{name}.{kind}", s.facts()) for kind in ("survey", "first", "confirm", "final"))
+    studies = _Studies(search, *others)
+    with s.recorded(*studies.all):
+        seeds = settings.sweep.confirm.seeds
+        budget = Budget(settings.sweep.minutes, search, studies.seconds(), seeds)
+        contenders: list[Contender] = []
+        surveyed = None
         # lists on the command line are the whole search space: nothing is tried beside them
-        frozen: list[Confirmed] = []
         if "survey" in stages and not (listed and "search" in stages):
-            surveyed = enter_survey(s, searched, room=_room(s, first))
-            if "search" not in stages:
-                return _show(s, surveyed.findings)
-            where = guide(s, searched, surveyed.findings, where)
-            frozen = frozen_curve(s, surveyed)
-        _search(s, searched, where, first)
-        _confirm(s, searched, confirmed)
-        verdict = _conclude(s, searched, confirmed, frozen)
+            surveyed = run_survey(s)
+            enter_survey(s, studies.survey, surveyed)
+            points, outcomes = surveyed.points, surveyed.outcomes
+            contenders = frozen(s.question, settings, points, outcomes, surveyed.random_cut)
+            _early_answer(s, surveyed, budget)
+        if "search" in stages:
+            if surveyed is not None:
+                where = guide(s, search, surveyed.findings, where)
+            _first(s, studies, first, budget)
+            _search(s, studies, where, budget)
+            contenders = merged(contenders, trained(studies.searched(), settings.sweep.confirm))
+        said = _confirm(s, studies, contenders, budget)
+        verdict = _conclude(s, studies, contenders, surveyed, said, budget)
         look = s.record.where_to_look()
-        files = write_report(s.folder, verdict, s.settings, look)
+        files = write_report(s.folder, verdict, settings, look)
         s.record.keep_files(s.parent_run, files)
         s.record.end_sweep(s.parent_run, "finished", {"report_score": verdict.score})
     s.shown.clear()
@@ -92,33 +135,45 @@ def _what_to_try(s: Session, listed: Sequence[Override]) -> tuple[Space, list[It
     swept = space.not_given(space.parse(options.searches, s.bench.parser()), s.plain)
     where = space.build(listed or swept, lambda: s.question.cuts.names)
     wanted = [] if listed else fixed.grids(s.settings.sweep.fixed, s.bench, s.question)
-    first = [Item.of(o) for grid in fixed.thin(wanted, options.n_trials) for o in grid]
-    left_out = sum(map(len, wanted)) - len(first)
-    if left_out:
-        s.shown.say(
-            f"  sweep.n_trials={options.n_trials} has no room for {left_out} of the"
-            f" {len(first) + left_out} plans of sweep.fixed"
-        )
+    first = [Item.of(o) for grid in wanted for o in grid]
     check_space(s.bench, s.question, s.plain, where, [item.overrides for item in first])
     return where, first
 
 
-def _room(s: Session, first: Sequence[Item]) -> int:
-    """How many of the survey's plans count as trials: what the fixed ones leave of two thirds."""
-    n_trials = int(s.bench.options.n_trials)
-    return min(max(2, int(fixed.SHARE * n_trials) - len(first)), n_trials - len(first) - 1)
+def _early_answer(s: Session, surveyed: Surveyed, budget: Budget) -> None:
+    """The survey's answer, as soon as it is there: out of fold, since nothing is quoted yet."""
+    findings = surveyed.findings
+    best = findings.curve()[findings.ranking()[0]]
+    n = len(s.question.partition.held_out)
+    hits = np.arange(n)[None] < round(best.score * n)
+    low, high = accuracy_interval(hits).as_list()
+    rest = "" if budget.minutes is None else f"; the rest takes {max(0, budget.left) / 60:.0f} min at most"
+    s.shown.say(
+        f"  in {budget.spent:.0f} s: frozen up to {best.cut}, {100 * best.score:.1f} % of {n} images"
+        f" out of fold ({100 * low:.1f} to {100 * high:.1f}){rest}"
+    )
 
 
-def _show(s: Session, findings: Findings) -> Findings:
-    s.record.end_sweep(s.parent_run, "finished", {})
-    s.shown.clear()
-    screen.console.print(table.survey_table(findings, s.folder / SURVEY_FILE))
-    return findings
+def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget) -> None:
+    """The plans that sweep.fixed names, as far as there is time; of each plan at least one."""
+    ledger = studies.first
+    ledger.on_trial = s.follow("first  ", len(first), lambda: len(ledger.counted()))
+    run = s.launch(ledger, Stage.FIRST)
+    left_out = 0
+    for item in first:
+        plans = {t.user_attrs["overrides"][0] for t in ledger.completed()}
+        must = item.overrides[0] not in plans
+        if must or _time_for_another(s, studies, budget, "first"):
+            ledger.run_list([item], run, n_jobs=1)
+        else:
+            left_out += ledger.of(item) is None
+    if left_out:
+        s.shown.say(f"  sweep.minutes has no room for {left_out} plans of sweep.fixed")
 
 
-def _search(s: Session, ledger: Ledger, where: Space, first: Sequence[Item]) -> None:
-    """Fixed plans, then those that the sampler asks for, one seed each, on the select split."""
-    options = s.bench.options
+def _search(s: Session, studies: _Studies, where: Space, budget: Budget) -> None:
+    """Plans that the sampler asks for, one seed each, scored on the first fold."""
+    options, ledger = s.bench.options, studies.search
     if (there := len(ledger.counted())) > options.n_trials:
         s.shown.say(
             f"  sweep.n_trials={options.n_trials}, and the study has {there} trials already:"
@@ -127,45 +182,103 @@ def _search(s: Session, ledger: Ledger, where: Space, first: Sequence[Item]) -> 
     ledger.on_trial = s.follow("search ", options.n_trials, lambda: len(ledger.counted()))
     ledger.search(
         where,
-        first,
         s.launch(ledger, Stage.SEARCH),
         n_trials=options.n_trials,
         n_jobs=options.n_jobs,
         max_failure_rate=options.max_failure_rate,
+        go_on=lambda: _time_for_another(s, studies, budget, "search"),
     )
 
 
-def _confirm(s: Session, searched: Ledger, ledger: Ledger) -> None:
-    """The best plans and the controls again, several seeds each, on the report split too."""
-    plans = candidates(searched.completed(), s.settings.sweep.confirm, s.question)
-    items = replicates(plans, s.settings)
-    keys = {item.key for item in items}
-    ledger.on_trial = s.follow(
-        "confirm", len(items), lambda: sum(t.user_attrs["key"] in keys for t in ledger.counted())
-    )
-    ledger.run_list(items, s.launch(ledger, Stage.CONFIRM), n_jobs=s.bench.options.n_jobs)
+def _time_for_another(s: Session, studies: _Studies, budget: Budget, stage: str) -> bool:
+    """Whether one more trial leaves the time that confirming and the final trainings need."""
+    done = studies.searched()
+    if not done:
+        return True
+    typical = statistics.median(float(t.user_attrs.get("seconds", 0.0)) for t in done)
+    contenders = trained(done, s.settings.sweep.confirm)
+    confirming = LEAST * sum(c.seconds for c in contenders)
+    return budget.allows(stage, typical, confirming + budget.final(contenders))
+
+
+def _confirm(
+    s: Session, studies: _Studies, contenders: Sequence[Contender], budget: Budget
+) -> list[str]:
+    """The best trained plans and the controls again, on other folds. Returns what was left out."""
+    ledger = studies.confirm
+    wanted = [c for c in contenders if c.outcome is None]
+    total = len(wanted) * len(replicates(s.question, s.settings))
+    ledger.on_trial = s.follow("confirm", total, lambda: len(ledger.counted()))
+    launch = s.launch(ledger, Stage.CONFIRM)
+
+    def allowed(alive: Sequence[Contender], rounds: int) -> bool:
+        seconds = sum(c.seconds for c in alive)
+        return rounds < LEAST or budget.allows("confirm", seconds, budget.final(contenders))
+
+    def run(items: Sequence[Item]) -> None:
+        ledger.run_list(items, launch, n_jobs=s.bench.options.n_jobs)
+
+    return race(contenders, ledger, s.question, s.settings, run, allowed)
 
 
 def _conclude(
-    s: Session, searched: Ledger, confirmed: Ledger, frozen: Sequence[Confirmed]
+    s: Session,
+    studies: _Studies,
+    contenders: Sequence[Contender],
+    surveyed: Surveyed | None,
+    said: Sequence[str],
+    budget: Budget,
 ) -> Verdict:
-    settings = s.settings.sweep.confirm
-    plans = candidates(searched.completed(), settings, s.question)
-    replicated, others = evidence(plans, searched, confirmed, s.folder / "hits", s.settings)
-    if not any(plan.candidate for plan in replicated):
-        raise TlsweepError(_why_nothing(confirmed))
-    spent = sum(float(t.user_attrs.get("seconds", 0)) for t in searched.ended() + confirmed.ended())
+    """Choose out of fold, train what is quoted on the whole pool, and only then read the report."""
+    settings, question, chosen = s.settings, s.question, s.settings.sweep.confirm
+    seen = [(c, tried(c, studies.confirm, question, settings)) for c in contenders]
+    known = [(c, t) for c, t in seen if t is not None]
+    if not any(t.candidate for _, t in known):
+        raise TlsweepError(_why_nothing(studies.confirm))
+    decided = decide([t for _, t in known], margin=chosen.margin / 100, confidence=0.9)
+    places = {decided.best, decided.recommended}
+    quoted = [c for i, (c, _) in enumerate(known) if i in places or c.controls]
+    _train_finally(s, studies, quoted)
+    refits = {} if surveyed is None else final.frozen_reports(surveyed.findings, question, settings)
+    logits = [
+        final.report_logits(c, refits, studies.confirm, studies.final, question, settings)
+        if final.refitted(c) or c in quoted
+        else None
+        for c, _ in known
+    ]
+    y = question.target.labels[question.partition.report]
+    scored = [
+        t if z is None else replace(t, report_rn=np.stack([accuracies(one, y) for one in z]))
+        for (_, t), z in zip(known, logits, strict=True)
+    ]
     return reach(
-        s.settings.study_name,
-        replicated,
-        [*others, *frozen],  # of one cut point the better one is shown
-        rule=settings.rule,
-        confidence=settings.confidence,
-        n_trials=len(searched.counted()),
-        # a study that was taken up has been at it longer than this session
-        seconds=round(max(time.monotonic() - s.began, spent), 1),
-        shortfalls=shortfalls(plans, confirmed, s.settings),
+        settings.study_name,
+        decided,
+        scored,
+        confidence=chosen.confidence,
+        majority=_majority(question),
+        n_trials=len(studies.searched()),
+        seconds=round(budget.spent, 1),
+        shortfalls=[*said, *shortfalls(contenders, studies.confirm, settings)],
     )
+
+
+def _train_finally(s: Session, studies: _Studies, quoted: Sequence[Contender]) -> None:
+    ledger, total = studies.final, s.settings.sweep.confirm.seeds * len(quoted)
+    ledger.on_trial = s.follow("final  ", total, lambda: len(ledger.counted()))
+    launch = s.launch(ledger, Stage.FINAL)
+
+    def run(items: Sequence[Item]) -> None:
+        ledger.run_list(items, launch, n_jobs=s.bench.options.n_jobs)
+
+    final.train(quoted, studies.confirm, s.question, s.settings, run)
+
+
+def _majority(question: Question) -> float:
+    """How often the pool's most frequent class is right on the report split."""
+    labels, parts = question.target.labels, question.partition
+    most = np.bincount(labels[parts.pool]).argmax()
+    return float(np.mean(labels[parts.rows(Split.REPORT)] == most))
 
 
 def _why_nothing(ledger: Ledger) -> str:
@@ -198,15 +311,20 @@ def _run_grid(s: Session, listed: Sequence[Override]) -> list[Trial]:
         s.record.end_sweep(s.parent_run, "finished", {})
     s.shown.clear()
     trials = ledger.ended()
-    screen.console.print(table.grid_table(trials, s.folder / "hits"))
+    screen.console.print(table.grid_table(trials, outcomes_folder(s.settings), s.question))
     return trials
 
 
 def _opening(s: Session) -> str:
     p, source, target = s.question.partition, s.question.source, s.question.target
-    return (
+    folds = f"{len(p.folds)} folds" if len(p.folds) > 1 else f"{len(p.folds[0])} held out"
+    lines = [
         f"{s.settings.study_name}: how much of {source.name} ({source.trained_on}) to"
-        f" keep for {target.name}?\n"
-        f"  {s.question.cuts.n_blocks} blocks; {len(target.class_names)} classes; images:"
-        f" {len(p.fit)} fit, {len(p.select)} select, {len(p.report)} report"
-    )
+        f" keep for {target.name}?",
+        f"  {s.question.cuts.n_blocks} blocks; {len(target.class_names)} classes;"
+        f" {len(p.pool)} labelled images choose and train ({folds}), {len(p.report)} report",
+        *(f"  {said}" for said in s.question.said()),
+    ]
+    if (minutes := s.settings.sweep.minutes) is not None:
+        lines.append(f"  at most about {minutes:g} minutes (sweep.minutes)")
+    return "\n".join(lines)

@@ -16,10 +16,11 @@ class BlockState(StrEnum):
 
 
 class Split(StrEnum):
-    """The three disjoint parts of the target data."""
+    """Parts of the target data. The pool is cut into fit and select, in one way a fold."""
 
+    POOL = "pool"  # may train and choose: all but the report split
     FIT = "fit"  # trains
-    SELECT = "select"  # chooses
+    SELECT = "select"  # chooses: what a fold holds out
     REPORT = "report"  # is quoted
 
 
@@ -29,8 +30,10 @@ class Stage(StrEnum):
     SINGLE = "single"  # python -m tlsweep
     GRID = "grid"  # lists on the command line
     SURVEY = "survey"  # found in the one pass over all cut points
+    FIRST = "first"  # named by the config, before the sampler is asked
     SEARCH = "search"  # asked for by the study's sampler
-    CONFIRM = "confirm"  # a replicate, scored on the report split
+    CONFIRM = "confirm"  # a replicate: another seed, another fold
+    FINAL = "final"  # trained on the whole pool, scored on the report split
 
 
 @dataclass(frozen=True)

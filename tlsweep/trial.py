@@ -9,7 +9,7 @@ import platform
 import subprocess
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from tlsweep import __version__, screen
 from tlsweep.config import PhasedSchedule, Settings, TrainSettings, to_yaml
 from tlsweep.errors import Fault, Refusal, TrialFailure
 from tlsweep.first_phase import FirstPhase
+from tlsweep.outcome import Logits, Outcome, accuracies, log_losses
+from tlsweep.outcome import write as write_outcome
 from tlsweep.plan import TransferPlan
 from tlsweep.probe import fit_probe, is_probe
 from tlsweep.question import Question, open_question
@@ -26,9 +28,6 @@ from tlsweep.start import Starts
 from tlsweep.terms import Split, Stage
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from tlsweep.record import Record, TrialRun
     from tlsweep.record.base import Status
     from tlsweep.study.handle import TrialHandle
@@ -41,20 +40,24 @@ OnEpoch = Callable[[int, dict[str, float]], bool]
 class Trained:
     """What training one plan gave.
 
-    predictions: split to predicted class indices [images]; start: what it was trained on, and why.
+    logits: split to float32 [images, classes]; start: what it was trained on, and why.
     """
 
     history: tuple[dict[str, float], ...]
     stopped: bool
-    predictions: dict[Split, npt.NDArray[np.int64]]
+    logits: dict[Split, Logits]
     start: str = "from pooled features of frozen blocks"
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """A trial's outcome. scores: split to accuracy; facts: plan, cost and place, as JSON values."""
+    """How a trial ended.
+
+    scores, losses: split to accuracy and log loss; facts: plan, cost and place, as JSON values.
+    """
 
     scores: dict[str, float]
+    losses: dict[str, float]
     pruned: bool
     facts: dict[str, Any]
 
@@ -114,17 +117,17 @@ def _opened(settings: Settings) -> tuple[Question, TransferPlan, Record]:
 def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
     """Train the plan of ``settings`` in this process (or as one of a group) and predict.
 
-    Only a trial of the confirm stage reads the report split.
+    Only a trial of the final stage reads the report split.
     """
     from tlsweep.train.fit import fit, predict
     from tlsweep.train.trainer import rank_of
 
     question = open_question(settings)
     plan = question.plan(settings.plan)
-    splits = [Split.SELECT, *([Split.REPORT] if settings.stage == Stage.CONFIRM else [])]
+    splits = scored_splits(settings)
     if is_probe(plan, settings.train):
-        metrics, predictions = fit_probe(question, plan, settings, splits)
-        return Trained((metrics,), False, predictions, Trained.start + _ignored(settings))
+        metrics, logits = fit_probe(question, plan, settings, splits)
+        return Trained((metrics,), False, logits, Trained.start + _ignored(settings))
     schedule = freeze_schedule(settings, plan)
     with closing(Starts(question, plan, settings, schedule)) as starts:
         first_phase = FirstPhase(question, plan, settings)
@@ -141,14 +144,20 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
             # one device of several could find what another one did not find yet
             shelf=first_phase if settings.train.devices == 1 else None,
         )
-        predictions = {}
+        logits = {}
         if not fitted.stopped and rank_of(settings.train) == 0:
             for split in splits:
                 network.entry, data = starts.scored(network.frozen, split)
-                predictions[split] = predict(network, data, settings.train).argmax(1)
+                logits[split] = predict(network, data, settings.train)
     taken = "first phase as another trial trained it; then " if first_phase.taken else ""
     short = "" if fitted.stopped else _unfinished(schedule, network.frozen, settings)
-    return Trained(fitted.history, fitted.stopped, predictions, taken + starts.why + short)
+    return Trained(fitted.history, fitted.stopped, logits, taken + starts.why + short)
+
+
+def scored_splits(settings: Settings) -> list[Split]:
+    """What a trial is scored on: what its fold holds out, and in the final stage what is quoted."""
+    held_out = [] if settings.fold is None else [Split.SELECT]
+    return [*held_out, *([Split.REPORT] if settings.stage == Stage.FINAL else [])]
 
 
 def _ignored(settings: Settings) -> str:
@@ -263,9 +272,11 @@ def describe(question: Question, plan: TransferPlan, settings: Settings) -> dict
         "flops": question.costs[plan.regrow].flops,  # of a forward pass, an image, without head
         "lr": settings.train.lr,
         "lr_ratio": settings.train.lr_ratio,
+        "head": settings.train.head,
         "probe_penalty": settings.train.probe_penalty if probe else None,
         "augmentation": augmentation(settings.train, probe),
         "seed": settings.seed,
+        "fold": settings.fold,
     }
 
 
@@ -292,7 +303,8 @@ def trained_parameters(question: Question, plan: TransferPlan, settings: Setting
 def trial_name(settings: Settings, facts: dict[str, Any]) -> str:
     """A short name for people, what differs most first: ``block3 truncate seed 1 confirm``."""
     stage = "" if settings.stage == Stage.SEARCH else f" {settings.stage}"
-    return f"{facts['keep_name']} {facts['plan']} seed {facts['seed']}{stage}"
+    fold = "" if facts["fold"] is None else f" fold {facts['fold']}"
+    return f"{facts['keep_name']} {facts['plan']}{fold} seed {facts['seed']}{stage}"
 
 
 def _params(settings: Settings, facts: dict[str, Any]) -> dict[str, str | int | float | bool]:
@@ -315,6 +327,7 @@ def _params(settings: Settings, facts: dict[str, Any]) -> dict[str, str | int | 
         "batch_size": train.batch_size,
         "augment": train.augment,
         "seed": settings.seed,
+        "fold": "none" if settings.fold is None else settings.fold,
         "stage": settings.stage,
     }
 
@@ -412,38 +425,52 @@ def _close(
     run_record: TrialRun,
     seconds: float,
 ) -> TrialResult:
-    labels = question.target.labels
-    correct = {
-        str(split): predicted == labels[question.partition[split]]
-        for split, predicted in trained.predictions.items()
-    }
-    scores = _scores(correct)
-    if handle is not None and correct:
+    scores, losses = _scores(question, settings.fold, trained.logits)
+    if handle is not None and trained.logits:
+        held_out = trained.logits.get(Split.SELECT)
+        answered = Outcome(
+            {} if held_out is None or settings.fold is None else {settings.fold: held_out},
+            trained.logits.get(Split.REPORT),
+        )
         name = f"{handle.study.study_name}-{handle.trial.number:05d}"
-        file = save_hits(settings, name, correct)
-        handle.note({"hits": file.name, "scores": scores})
+        file = keep_outcome(settings, name, answered)
+        handle.note({"outcome": file.name, "scores": scores, "losses": losses})
     if facts["probe_penalty"] is not None:  # it has one state, and no epochs that were told of
         run_record.log_epoch(1, trained.history[-1])
     status: Status = "pruned" if trained.stopped else "finished"
     tags = {"tlsweep.start": trained.start}
-    run_record.end(status, _summary(scores, facts, seconds), tags=tags)
+    run_record.end(status, _summary(scores, losses, facts, seconds), tags=tags)
     if handle is not None:
-        handle.note({"seconds": seconds, "start": trained.start})
-        handle.finish(scores.get(Split.SELECT, 0.0), pruned=trained.stopped)
+        epochs = 0 if facts["probe_penalty"] is not None else len(trained.history)
+        handle.note({"seconds": seconds, "start": trained.start, "epochs": epochs})
+        handle.finish(_value(scores), pruned=trained.stopped)
     return TrialResult(
-        scores, trained.stopped, {**facts, "history": list(trained.history), "start": trained.start}
+        scores, losses, trained.stopped, {**facts, "history": list(trained.history), "start": trained.start}
     )
 
 
-def _scores(correct: dict[str, Any]) -> dict[str, float]:
-    import numpy as np
+def _scores(
+    question: Question, fold: int | None, logits: Mapping[Split, Logits]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Accuracy and log loss on each split."""
+    labels = {s: question.target.labels[question.partition.rows(s, fold)] for s in logits}
+    return (
+        {str(s): float(accuracies(z, labels[s]).mean()) for s, z in logits.items()},
+        {str(s): float(log_losses(z, labels[s]).mean()) for s, z in logits.items()},
+    )
 
-    return {split: float(np.mean(hits)) for split, hits in correct.items()}
+
+def _value(scores: Mapping[str, float]) -> float:
+    """What a study compares trials by."""
+    return scores.get(Split.SELECT, scores.get(Split.REPORT, 0.0))
 
 
-def _summary(scores: dict[str, float], facts: dict[str, Any], seconds: float) -> dict[str, float]:
+def _summary(
+    scores: Mapping[str, float], losses: Mapping[str, float], facts: dict[str, Any], seconds: float
+) -> dict[str, float]:
     return {
         **{f"{split}_score": score for split, score in scores.items()},
+        **{f"{split}_log_loss": loss for split, loss in losses.items()},
         "seconds": seconds,
         "kept_parameters": float(facts["kept_parameters"]),
         "trained_parameters": float(facts["trained_parameters"]),
@@ -452,34 +479,40 @@ def _summary(scores: dict[str, float], facts: dict[str, Any], seconds: float) ->
 
 
 def known_result(
-    settings: Settings, question: Question, record: Record, parent_run: str | None, correct: Any
+    settings: Settings,
+    question: Question,
+    record: Record,
+    parent_run: str | None,
+    outcome: Outcome,
+    file: str,
 ) -> tuple[float, dict[str, Any]]:
     """Record a trial that was not run, since a survey has its result.
 
-    correct: which select images are right, bool [images]. Returns the score and what a trial that
-    ran would have noted in the study.
+    outcome: what it answered out of fold; file: where that is kept. Returns the score and what a trial that ran would have
+    noted in the study.
     """
-    facts = describe(question, question.plan(settings.plan), settings)
-    hits = {str(Split.SELECT): correct}
-    scores, name = _scores(hits), trial_name(settings, facts)
-    tags = _tags(settings, question)
-    run_record = record.start_trial(parent_run, name, _params(settings, facts), tags)
-    run_record.end("finished", _summary(scores, facts, 0.0))
-    kind = "random" if facts["random_weights"] else "source"
-    file = save_hits(settings, f"{settings.study_name}-survey-{kind}-{facts['keep']:03d}", hits)
-    noted = {"facts": facts, "run_id": run_record.run_id, "hits": file.name, "scores": scores}
-    return scores[str(Split.SELECT)], {**noted, "seconds": 0.0}
-
-
-def save_hits(settings: Settings, name: str, hits: dict[str, Any]) -> Path:
-    """Write which images of each split were classified rightly, whole or not at all."""
     import numpy as np
 
-    folder = study_folder(settings) / "hits"
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{name}.npz"
-    part = file.with_suffix(".part")
-    with part.open("wb") as stream:
-        np.savez_compressed(stream, **hits)
-    part.replace(file)
+    facts = describe(question, question.plan(settings.plan), settings)
+    y, folds = question.target.labels, question.partition.folds
+    pairs = [(z, y[folds[k]]) for k, z in outcome.held_out.items()]
+    scores = {str(Split.SELECT): float(np.concatenate([accuracies(*p) for p in pairs]).mean())}
+    losses = {str(Split.SELECT): float(np.concatenate([log_losses(*p) for p in pairs]).mean())}
+    name, tags = trial_name(settings, facts), _tags(settings, question)
+    run_record = record.start_trial(parent_run, name, _params(settings, facts), tags)
+    run_record.end("finished", _summary(scores, losses, facts, 0.0))
+    noted = {"outcome": file, "scores": scores}
+    noted |= {"facts": facts, "run_id": run_record.run_id, "losses": losses, "seconds": 0.0}
+    return _value(scores), noted
+
+
+def keep_outcome(settings: Settings, name: str, outcome: Outcome) -> Path:
+    """Write what a trial answered into the study's folder; returns the file."""
+    file = outcomes_folder(settings) / f"{name}.npz"
+    write_outcome(file, outcome)
     return file
+
+
+def outcomes_folder(settings: Settings) -> Path:
+    """Where a study's trials keep what they answered."""
+    return study_folder(settings) / "outcomes"

@@ -62,14 +62,7 @@ def _line(
         x_shifted, y, yerr=[below, above], fmt="none", ecolor=colour, elinewidth=1.1, capsize=2.5,
         zorder=2,
     )  # fmt: skip
-    for split, fill in (("report", colour), ("select", palette.paper)):
-        chosen = [(a, b) for a, b, p in zip(x_shifted, y, points, strict=True) if p.split == split]
-        if chosen:
-            name = f"{state}" if split == "report" else f"{state}, searched once (select split)"
-            axes.plot(
-                *zip(*chosen, strict=True), MARKERS[state], color=colour, markerfacecolor=fill,
-                markersize=6.5, label=name, zorder=3,
-            )  # fmt: skip
+    axes.plot(x_shifted, y, MARKERS[state], color=colour, markersize=6.5, label=state, zorder=3)
 
 
 def _controls(axes: Any, verdict: Verdict, palette: Palette) -> None:

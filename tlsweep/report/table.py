@@ -12,7 +12,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from tlsweep.survey.rows import Findings
+from tlsweep import outcome
+from tlsweep.question import Question
 from tlsweep.verdict import Verdict, accuracy_interval
 
 
@@ -45,7 +46,7 @@ def verdict_box(verdict: Verdict) -> RenderableType:
     rows.add_column(justify="left")
     rows.add_column(justify="left")
     rows.add_row("recommended", " ".join(r.overrides))
-    rows.add_row("", with_interval(verdict.score, verdict.interval) + "  on the report split")
+    rows.add_row("", with_interval(verdict.score, verdict.interval) + seeds_words(verdict))
     rows.add_row(
         "kept of the source",
         f"{r.keep} of {r.n_blocks} blocks, {r.kept_parameters:,} parameters",
@@ -53,17 +54,28 @@ def verdict_box(verdict: Verdict) -> RenderableType:
     if r.augmentation != "none":
         rows.add_row("augmentation", Text(r.augmentation))
     best = verdict.best
-    if best["overrides"] != r.overrides:
-        score = with_interval(best["score"], best["interval"])
-        rows.add_row("best on select", f"{score}  {plan_words(best['overrides'])}")
+    if best.overrides != r.overrides and best.report is not None:
+        score = with_interval(best.report.score, best.report.interval)
+        rows.add_row("best", f"{score}  {plan_words(best.overrides)}")
     for name, control in verdict.controls.items():
         score = with_interval(control["score"], control["interval"])
         cut = f"  up to {control['keep_name']}" if control["random_weights"] else ""
-        rows.add_row(name.replace("_", " "), score + cut)
+        bound = "" if control["settled"] else "  (still improving)"
+        rows.add_row(name.replace("_", " "), score + cut + bound)
+    rows.add_row("most frequent class", percent(verdict.majority))
     for shortfall in verdict.shortfalls:
         rows.add_row("not measured", Text(shortfall))
     title = f"verdict: {verdict.study}"
     return Panel(Group(Text(verdict.sentence + "\n"), rows), title=title)
+
+
+def seeds_words(verdict: Verdict) -> str:
+    """What the other seeds of a trained plan scored; nothing where no seed changes it."""
+    seeds = verdict.seed_scores
+    if len(seeds) == 1:
+        return ""
+    low, high = 100 * min(seeds), 100 * max(seeds)
+    return f"  {len(seeds)} seeds: mean {100 * verdict.mean_score:.1f}, {low:.1f} to {high:.1f}"
 
 
 def where_next(verdict: Verdict, files: Sequence[Path], look: str) -> str:
@@ -78,16 +90,18 @@ def plan_words(overrides: Sequence[str]) -> str:
     return " ".join(o for o in overrides if o.startswith(("plan=", "plan.")))
 
 
-def grid_table(trials: Sequence[TrialLike], hits: Path) -> RenderableType:
-    """The trials of a grid with their select-split scores."""
-    table = Table(title="select split", title_justify="left")
+def grid_table(
+    trials: Sequence[TrialLike], outcomes: Path, question: Question
+) -> RenderableType:
+    """The trials of a grid with their scores on what their fold holds out."""
+    table = Table(title="held-out examples", title_justify="left")
     for name in ("trial", "overrides", "accuracy", "95 % interval", "seconds"):
         table.add_column(name, justify="left" if name == "overrides" else "right")
     for trial in trials:
         facts = trial.user_attrs
         row = [str(trial.number), str(facts.get("key", ""))]
-        if "hits" in facts:
-            own = accuracy_interval(np.load(hits / facts["hits"])["select"])
+        if "outcome" in facts and facts["scores"]:
+            own = accuracy_interval(_right(outcomes / facts["outcome"], question))
             interval = f"{100 * own.low:.1f} to {100 * own.high:.1f}"
             row += [percent(own.score), interval, f"{facts['seconds']:.1f}"]
         else:
@@ -96,22 +110,10 @@ def grid_table(trials: Sequence[TrialLike], hits: Path) -> RenderableType:
     return table
 
 
-def survey_table(findings: Findings, file: Path) -> RenderableType:
-    """The best head of every cut point, frozen, on the select split."""
-    best, random = findings.best(), findings.best("random")
-    title = "frozen blocks, accuracy on the select split"
-    shown = Table(title=title, title_justify="left")
-    for name in ("index", "keep", "accuracy", "penalty", "random weights"):
-        left = name == "keep"
-        # a long name goes on in the next line: cut off, no two of them could be told apart
-        shown.add_column(name, justify="left" if left else "right", overflow="fold")
-    top = findings.ranking()[0]
-    for index, row in sorted(best.items()):
-        other = percent(random[index].score) if index in random else ""
-        score = percent(row.score) + (" *" if index == top else "  ")
-        shown.add_row(str(index), row.cut, score, f"{row.regularisation:g}", other)
-    after = Text(f"* best. {len(findings.rows)} heads, {findings.seconds:.1f} s")
-    return Group(shown, after, Text(f"rows     {_short(file)}"))
+def _right(file: Path, question: Question) -> np.ndarray[Any, np.dtype[np.float64]]:
+    folds, labels = question.partition.folds, question.target.labels
+    held_out = outcome.read(file).held_out.items()
+    return np.concatenate([outcome.accuracies(z, labels[folds[k]]) for k, z in held_out])
 
 
 def cuts_table(title: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -45,6 +45,11 @@ class Bench:
             config.pop("hydra")
         return config
 
+    def options_of(self, group: str) -> list[str]:
+        """The names of a config group."""
+        loader = self.sweeper.hydra_context.config_loader
+        return list(loader.get_group_options(group))
+
     def launch(self, jobs: Sequence[Sequence[str]]) -> list[JobReturn]:
         """Run one job for each list of overrides, and wait for all of them."""
         batch = [list(overrides) for overrides in jobs]

@@ -69,7 +69,6 @@ def _search(bench: Bench, overrides: Sequence[Override]) -> list[list[JobReturn]
     ledger.reclaim()
     ledger.search(
         where,
-        [],
         launch,
         n_trials=options.n_trials,
         n_jobs=options.n_jobs,

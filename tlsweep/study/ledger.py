@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from tlsweep.errors import Fault, Refusal, TlsweepError
 from tlsweep.study.handle import lives
-from tlsweep.study.space import Space, suggest
+from tlsweep.study.space import Space, parameters, suggest
 from tlsweep.study.storage import open_storage
 
 Trial = FrozenTrial  # what the rooms above may know of Optuna: a trial's number, value, attributes
@@ -70,6 +71,7 @@ class Ledger:
     """The ledger of the study ``name`` in the database at ``storage``.
 
     pruner: its settings (``sweep.pruner``); kept with the study, where each trial's job reads them;
+    typed: which overrides of wanted trials are parameters, so that Optuna's plots show them;
     facts: what has to be the same whenever the study is taken up (search space, data, training);
     they are kept with the study and compared. Raises Refusal, in ``open``, if they differ.
     """
@@ -79,6 +81,7 @@ class Ledger:
     sampler: BaseSampler
     pruner: Mapping[str, Any] = field(default_factory=lambda: {"name": "none"})
     facts: Mapping[str, Any] = field(default_factory=dict)
+    typed: Mapping[str, BaseDistribution] = field(default_factory=dict)
     on_trial: OnTrial = lambda trial: None
     study: optuna.Study = field(init=False)
     _failed_before: int = 0
@@ -175,17 +178,16 @@ class Ledger:
     def search(
         self,
         space: Space,
-        first: Sequence[Item],
         launch: Launch,
         *,
         n_trials: int,
         n_jobs: int,
         max_failure_rate: float,
+        go_on: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Run trials until ``n_trials`` are counted: ``first`` in order, then the sampler's."""
-        self._enqueue(first)
+        """Run the sampler's trials until ``n_trials`` are counted, or ``go_on`` says no."""
         self._failed_before = len(self._failed())  # what made them fail may have been mended
-        while (left := n_trials - len(self.counted())) > 0:
+        while (left := n_trials - len(self.counted())) > 0 and go_on():
             self._stop_if_failing(max_failure_rate, n_trials)
             self._launch([self._ask(space) for _ in range(min(n_jobs, left))], launch)
 
@@ -196,6 +198,11 @@ class Ledger:
         while waiting := self.trials(TrialState.WAITING):
             self._launch([self._ask(Space()) for _ in waiting[:n_jobs]], launch)
 
+    def of(self, item: Item) -> FrozenTrial | None:
+        """The item's finished trial; None where there is none."""
+        mine = (t for t in self.completed() if t.user_attrs.get("key") == item.key)
+        return next(mine, None)
+
     def reseed(self, sampler: BaseSampler) -> None:
         """Ask this sampler from now on."""
         self.study.sampler = sampler
@@ -205,10 +212,13 @@ class Ledger:
 
         attributes: facts to keep with it (JSON values).
         """
+        params = parameters(item.overrides, self.typed)
         self.study.add_trial(
             optuna.trial.create_trial(
                 state=TrialState.COMPLETE,
                 value=score,
+                params=params,
+                distributions={name: self.typed[name] for name in params},
                 user_attrs={"key": item.key, "overrides": list(item.overrides), **attributes},
             )
         )
@@ -235,7 +245,8 @@ class Ledger:
         for item in items:
             if item.key not in known:
                 attributes = {"key": item.key, "overrides": list(item.overrides)}
-                self.study.enqueue_trial({}, user_attrs=attributes)
+                params = parameters(item.overrides, self.typed)
+                self.study.enqueue_trial(params, user_attrs=attributes)
 
     def _drop_waiting_but(self, keys: set[str]) -> None:
         # a session that was stopped may have queued items that are no longer asked for
@@ -248,6 +259,8 @@ class Ledger:
     def _ask(self, space: Space) -> Job:
         trial = self.study.ask()
         if "key" in trial.user_attrs:  # an item of a list: run as it is written
+            given = parameters(trial.user_attrs["overrides"], self.typed)
+            suggest(trial, {name: self.typed[name] for name in given})
             return Job(trial.number, tuple(trial.user_attrs["overrides"]), named=True)
         # for a trial that is run again these are the values that it had
         overrides = space.overrides(suggest(trial, space.searched))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
@@ -235,3 +236,37 @@ def suggest(trial: Any, searched: Mapping[str, BaseDistribution]) -> dict[str, A
         elif isinstance(d, CategoricalDistribution):
             params[key] = trial.suggest_categorical(key, d.choices)
     return params
+
+
+def typed(cut_names: Sequence[str], plan_names: Sequence[str]) -> dict[str, BaseDistribution]:
+    """What the overrides of a wanted trial are to Optuna: the same choices in every study."""
+    cuts = CategoricalDistribution([*cut_names, "none", "all"])
+    rates = FloatDistribution(0.0, 1e6)
+    whole = IntDistribution(0, 2**31 - 1)
+    return {
+        "plan": CategoricalDistribution(sorted(plan_names)),
+        **dict.fromkeys(CUT_KEYS, cuts),
+        **dict.fromkeys(("train.lr", "train.lr_ratio", "train.probe_penalty"), rates),
+        **dict.fromkeys(("train.epochs", "seed", "fold"), whole),
+    }
+
+
+def parameters(
+    overrides: Sequence[str], known: Mapping[str, BaseDistribution]
+) -> dict[str, Any]:
+    """Those of a trial's overrides that are parameters, numbers as numbers.
+
+    What the distribution of its key does not hold (``fold=null``, a cut point written as an index)
+    stays with the overrides alone.
+    """
+    found: dict[str, Any] = {}
+    for override in overrides:
+        key, _, text = override.partition("=")
+        distribution = known.get(key)
+        if isinstance(distribution, CategoricalDistribution):
+            if text in distribution.choices:
+                found[key] = text
+        elif distribution is not None:
+            with suppress(ValueError):
+                found[key] = int(text) if isinstance(distribution, IntDistribution) else float(text)
+    return found

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+
+Place = tuple[str, int]  # weights (source or random) and the index of a cut point
 
 
 @dataclass(frozen=True)
@@ -12,10 +15,10 @@ class Row:
     """One head on one frozen prefix.
 
     cut, index: of the cut point; weights: ``source`` or ``random``; head: ``logistic`` or
-    ``ridge``; regularisation: its ``train.probe_penalty``; fit_size: images that it was fitted to;
-    seed: which draw of them, 0 where it is all; score: accuracy on the select split; left_out: that
-    on the images it was fitted to, each left out in turn (exact; of ridge alone, and where each has
-    one view).
+    ``ridge``; regularisation: its ``train.probe_penalty``; fit_size: images that it was fitted to
+    (in the first fold); seed: which draw of them, 0 where it is all; score, loss: accuracy and log
+    loss out of fold, over the whole pool; left_out: accuracy on the images it was fitted to, each
+    left out in turn (exact; of ridge alone, and where each has one view).
     """
 
     cut: str
@@ -26,20 +29,46 @@ class Row:
     fit_size: int
     seed: int
     score: float
+    loss: float
     left_out: float | None = None
 
 
 @dataclass(frozen=True)
+class Frozen:
+    """A cut point, frozen, with the penalty that suits it.
+
+    regularisation: what all folds together choose, for a head on the whole pool; edge: whether that
+    is an end of what was tried; score, loss: out of fold, each fold with the penalty that the other
+    folds choose.
+    """
+
+    cut: str
+    index: int
+    weights: str
+    head: str
+    regularisation: float
+    score: float
+    loss: float
+    edge: bool
+
+
+@dataclass(frozen=True)
 class Findings:
-    """A survey's result. transfer: transferability scores by name for each cut point in order."""
+    """A survey's result.
+
+    rows: every head; frozen: every cut point; transfer: transferability scores by name for each
+    cut point in order.
+    """
 
     rows: tuple[Row, ...]
+    frozen: tuple[Frozen, ...]
     transfer: tuple[dict[str, Any], ...]
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         return {
+            "frozen": [asdict(point) for point in self.frozen],
             "rows": [asdict(row) for row in self.rows],
             "transfer": list(self.transfer),
             "seconds": self.seconds,
@@ -49,27 +78,14 @@ class Findings:
     def from_json(cls, content: Mapping[str, Any]) -> Findings:
         """What ``as_json`` wrote. Raises KeyError or TypeError for anything else."""
         rows = tuple(Row(**row) for row in content["rows"])
-        return cls(rows, tuple(content["transfer"]), content["seconds"])
+        frozen = tuple(Frozen(**point) for point in content["frozen"])
+        return cls(rows, frozen, tuple(content["transfer"]), content["seconds"])
 
-    def best(self, weights: str = "source") -> dict[int, Row]:
-        """For each cut point the best head on the whole fit split; of equals the most penalised."""
-        whole = max(row.fit_size for row in self.rows)
-        mine = (r for r in self.rows if r.weights == weights and r.fit_size == whole)
-        return {index: max(rows, key=merit) for index, rows in _by_cut(mine).items()}
+    def curve(self, weights: str = "source") -> dict[int, Frozen]:
+        """Every cut point with these weights, by its index."""
+        return {point.index: point for point in self.frozen if point.weights == weights}
 
-    def ranking(self) -> list[int]:
-        """Indices of the cut points, best first; of equals the lower one."""
-        best = self.best()
-        return sorted(best, key=lambda index: (-best[index].score, index))
-
-
-def merit(row: Row) -> tuple[float, float]:
-    """What makes one head better than another on as many images: of equals the most penalised."""
-    return row.score, row.regularisation
-
-
-def _by_cut(rows: Iterable[Row]) -> dict[int, Sequence[Row]]:
-    grouped: dict[int, list[Row]] = {}
-    for row in rows:
-        grouped.setdefault(row.index, []).append(row)
-    return dict(grouped)
+    def ranking(self, weights: str = "source") -> list[int]:
+        """Indices of the cut points, best out of fold first; of equals the lower loss, the lower."""
+        curve = self.curve(weights)
+        return sorted(curve, key=lambda i: (-curve[i].score, curve[i].loss, i))

@@ -35,7 +35,9 @@ class ArrayTarget(Target):
         digest = hashlib.sha256(f"{class_names} {self._images.shape}".encode())
         digest.update(self._images.tobytes())
         digest.update(labels.tobytes())
-        super().__init__(name, class_names, labels, digest.hexdigest()[:16], given, ram_gb)
+        contents = [hashlib.sha256(image).digest() for image in self._images]
+        fingerprint = digest.hexdigest()[:16]
+        super().__init__(name, class_names, labels, fingerprint, given, ram_gb, contents)
 
     def pixels(self, indices: NDArray[np.int64], image: ImageSpec) -> Tensor:
         """Bring images to ``image``: uint8 [k, C, size, size]."""

@@ -6,7 +6,7 @@ Loads no torch before images are asked for, so that refusals are fast.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +30,8 @@ class Target(ABC):
 
     name: what the report calls it; class_names: by label; labels: int64 [n]; given: indices of the
     splits that the data came with (train as FIT, val as SELECT, test as REPORT), often none;
-    fingerprint: hex digest of all images and labels; ram_gb: gigabytes of decoded images kept in
+    fingerprint: hex digest of all images and labels; contents: a digest of each image, so that
+    equal ones are known, None where no two are; ram_gb: gigabytes of decoded images kept in
     memory at one preprocessing. Not shared between threads.
     """
 
@@ -42,14 +43,20 @@ class Target(ABC):
         fingerprint: str,
         given: Mapping[Split, NDArray[np.int64]] | None = None,
         ram_gb: float = 4.0,
+        contents: Sequence[bytes] | Sequence[str] | None = None,
     ) -> None:
         self.name = name
         self.class_names = class_names
         self.labels = labels
         self.fingerprint = fingerprint
         self.given = dict(given or {})
+        self.same_as = _first_with_content(contents, len(labels))
         self.ram_gb = ram_gb
         self._stores: dict[ImageSpec, PixelStore] = {}
+
+    def called(self, index: int) -> str:
+        """What people call the image at ``index``."""
+        return f"image {index}"
 
     @abstractmethod
     def pixels(self, indices: NDArray[np.int64], image: ImageSpec) -> Tensor:
@@ -72,3 +79,13 @@ class Target(ABC):
         store = self._stores.setdefault(image, PixelStore(len(self.labels), image, self.ram_gb))
         kept = store.fill(ids, lambda new: self.pixels(new, image))
         return TargetDataset(self, ids, image, store if kept else None, augmentation)
+
+
+def _first_with_content(
+    contents: Sequence[bytes] | Sequence[str] | None, n: int
+) -> NDArray[np.int64]:
+    """For each image the index of the first one with the same content: int64 [n]."""
+    if contents is None:
+        return np.arange(n, dtype=np.int64)
+    first: dict[bytes | str, int] = {}
+    return np.array([first.setdefault(c, i) for i, c in enumerate(contents)], dtype=np.int64)

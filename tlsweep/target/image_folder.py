@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +49,9 @@ class Listing:
 class FolderTarget(Target):
     """Images in files, decoded when they are asked for."""
 
-    def __init__(self, listing: Listing, fingerprint: str, ram_gb: float) -> None:
+    def __init__(
+        self, listing: Listing, fingerprint: str, ram_gb: float, contents: Sequence[str]
+    ) -> None:
         label_of = {name: label for label, name in enumerate(listing.class_names)}
         labels = np.array([label_of[name] for name in listing.classes], dtype=np.int64)
         given = {
@@ -57,8 +59,13 @@ class FolderTarget(Target):
             for split in Split
             if split in listing.parts
         }
-        self._files = listing.files
-        super().__init__(listing.root.name, listing.class_names, labels, fingerprint, given, ram_gb)
+        self._files, self._root = listing.files, listing.root
+        names = listing.class_names
+        super().__init__(listing.root.name, names, labels, fingerprint, given, ram_gb, contents)
+
+    def called(self, index: int) -> str:
+        """The file, as seen from the root."""
+        return self._files[index].relative_to(self._root).as_posix()
 
     def pixels(self, indices: NDArray[np.int64], image: ImageSpec) -> Tensor:
         """Decode files and bring them to ``image``: uint8 [k, C, size, size]."""
@@ -99,7 +106,7 @@ def open(  # noqa: A001  (always called as image_folder.open)
     digest = hashlib.sha256()
     for file, content in zip(listing.files, digests, strict=True):
         digest.update(f"{file.relative_to(listing.root).as_posix()} {content}\n".encode())
-    return FolderTarget(listing, digest.hexdigest()[:16], ram_gb)
+    return FolderTarget(listing, digest.hexdigest()[:16], ram_gb, digests)
 
 
 def list_images(root: str | Path) -> Listing:

@@ -1,10 +1,15 @@
-"""Which image trains, which chooses, which is quoted. Pure: numpy in, numpy out."""
+"""Which image trains, which chooses, which is quoted. Pure: numpy in, numpy out.
+
+The pool is all labelled data that may choose. Folds cut it: where fold k is held out, the rest of
+the pool is the fit split and fold k the select split. The report split lies outside the pool.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,20 +18,45 @@ from tlsweep.errors import Fault, Refusal
 from tlsweep.terms import Split
 
 Indices = NDArray[np.int64]
+Folds = Literal["auto"] | int
+AUTO_FOLDS, HOLDOUT_FROM = 5, 2_000  # folds=auto: so many below so many examples, else one holdout
 _NAMED = 10  # classes named in a refusal
 
 
 @dataclass(frozen=True)
 class Partition:
-    """Three disjoint parts of the target: sorted int64 indices, and the seed that drew them."""
+    """The pool, cut into folds, and the report split: sorted int64 indices.
 
-    fit: Indices
-    select: Indices
+    folds: what is held out by each; one fold alone is a holdout, and the rest of the pool is never
+    held out. said: what was decided for the user, a sentence each.
+    """
+
+    pool: Indices
+    folds: tuple[Indices, ...]
     report: Indices
     seed: int
+    said: tuple[str, ...] = ()
 
-    def __getitem__(self, split: Split) -> Indices:
-        return {Split.FIT: self.fit, Split.SELECT: self.select, Split.REPORT: self.report}[split]
+    def rows(self, split: Split, fold: int | None = 0) -> Indices:
+        """The indices of a split where ``fold`` is held out; None holds nothing out.
+
+        Raises IndexError for a fold that there is not.
+        """
+        if split == Split.REPORT:
+            return self.report
+        if split == Split.POOL:
+            return self.pool
+        held_out = np.empty(0, np.int64) if fold is None else self.folds[fold]
+        return held_out if split == Split.SELECT else np.setdiff1d(self.pool, held_out)
+
+    def places(self, split: Split, fold: int | None = 0) -> Indices:
+        """Where the rows of a fit or select split stand in the pool."""
+        return np.searchsorted(self.pool, self.rows(split, fold))
+
+    @property
+    def held_out(self) -> Indices:
+        """All that some fold holds out, fold by fold: where out-of-fold answers stand."""
+        return np.concatenate(self.folds)
 
 
 def partition(
@@ -36,53 +66,159 @@ def partition(
     select_fraction: float,
     report_fraction: float,
     seed: int,
+    folds: Folds = "auto",
     given: Mapping[Split, ArrayLike] | None = None,
+    same_as: ArrayLike | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> Partition:
-    """Draw disjoint, stratified fit, select and report splits; the same seed draws the same ones.
+    """Draw a stratified pool, its folds and the report split; the same seed draws the same ones.
 
-    labels: class of each image, int [n]; fit_size: images to train with, None for all that are
-    left; select_fraction, report_fraction: shares of the images that the data has not itself set
-    apart for another split; given: splits that come with the data, as indices.
+    labels: class of each image, int [n]; fit_size: images of the pool, None for all that are left;
+    select_fraction: share of the pool that a holdout takes; report_fraction: share of the images
+    that is quoted, where the data has not set some apart; folds: how many, ``auto`` for 5 below
+    2,000 images of the pool and one holdout above; given: splits that come with the data, as
+    indices; same_as: for each image the first one with the same content, itself where there is
+    none; class_names: for messages.
 
-    What the data gives is kept: its test part (REPORT) is quoted, its val part (SELECT) chooses,
-    and fit_size draws from its train part (FIT). Data with train and val only was published to be
-    quoted on val: there val becomes the report split, and the select split is carved from train,
-    so that what is chosen on is never quoted. What is not given is carved.
+    What the data gives is kept: its test part (REPORT) is quoted, its val part (SELECT) is the one
+    holdout, unless ``folds`` is a number, which cuts train and val together. There fit_size draws
+    from the train part alone. Data with train and val only was published to be quoted on val:
+    there val is the report split.
+
+    Images with the same content lie in one fold, and never in the pool and the report split both.
 
     Stratified: the share of each class in a split is within one image of proportional, save where
-    that would leave a class without an image in a split. Growing fit_size only adds images to the
-    fit split; report and select depend on labels, fractions, seed and ``given`` alone.
+    that would leave a class without an image. Growing fit_size only adds images to the pool; the
+    report split depends on labels, contents, fraction, seed and ``given`` alone.
 
     Raises Refusal with the faults found: fractions out of range, one class only, classes with too
     few images, classes that only a given report or select split has; and, once these hold, a
     fit_size that is not available or smaller than the number of classes.
     """
     y = np.asarray(labels, dtype=np.int64)
-    parts = _resolve(given or {}, len(y))
-    carve_select, carve_report = Split.SELECT not in parts, Split.REPORT not in parts
-    fractions = {
-        Split.SELECT: select_fraction if carve_select else 0.0,
-        Split.REPORT: report_fraction if carve_report else 0.0,
-    }
-    pool = parts[Split.FIT]
-    faults = _fraction_faults(fractions, carve_select, carve_report)
-    faults += _class_faults(y, pool, parts, 1 + carve_select + carve_report)
+    first = np.arange(len(y)) if same_as is None else np.asarray(same_as, dtype=np.int64)
+    names = [str(i) for i in range(int(y.max(initial=-1)) + 1)] if class_names is None else class_names
+    parts, said = _without_twins(_resolve(given or {}, len(y)), first)
+    carve = Split.REPORT not in parts
+    val = parts.get(Split.SELECT) if folds == "auto" else None
+    drawn_from = parts[Split.FIT]
+    if val is None and Split.SELECT in parts:
+        drawn_from = np.union1d(drawn_from, parts[Split.SELECT])
+    # twins follow the first of them, so only that one is drawn
+    alone = drawn_from[_first_of(first[drawn_from])]
+    faults = _fraction_faults(select_fraction, report_fraction, carve)
+    needed = (1 if val is not None else 2) + carve
+    faults += _class_faults(y, alone, parts, needed, names)
     if faults:
         raise Refusal(*faults)
 
-    order = np.random.default_rng([seed, 0]).permutation(pool)
+    order = np.random.default_rng([seed, 0]).permutation(alone)
     queues = _by_class(order, y[order])
-    report, queues = _carve(queues, fractions[Split.REPORT], carve_report, leave=1 + carve_select)
-    # A share of the whole, not of what the report split has left over.
-    left = max(1.0 - fractions[Split.REPORT], np.finfo(float).tiny)
-    select, queues = _carve(queues, fractions[Split.SELECT] / left, carve_select, leave=1)
-    fit = _draw_fit(queues, fit_size, seed)
+    report, queues = _carve(queues, report_fraction if carve else 0.0, carve, leave=needed - carve)
+    least = 1 if val is not None else 2
+    queues = _drawn(queues, fit_size, seed, least)
+    cut, more = _folds(queues, folds, select_fraction, val, names)
+    with_twins = _followers(first, drawn_from)
+    pool = np.concatenate(queues)
     return Partition(
-        fit=np.sort(fit),
-        select=np.sort(select if carve_select else parts[Split.SELECT]),
-        report=np.sort(report if carve_report else parts[Split.REPORT]),
+        pool=np.sort(np.concatenate([with_twins(pool), *([] if val is None else [val])])),
+        folds=tuple(np.sort(with_twins(fold) if val is None else fold) for fold in cut),
+        report=np.sort(with_twins(report) if carve else parts[Split.REPORT]),
         seed=seed,
+        said=(*said, *more),
     )
+
+
+def _first_of(groups: Indices) -> Indices:
+    """The place of the first example of each group, ascending."""
+    return np.sort(np.unique(groups, return_index=True)[1])
+
+
+def _followers(first: Indices, within: Indices) -> Callable[[Indices], Indices]:
+    """A function that adds to some images those of ``within`` with the same content."""
+
+    def with_twins(chosen: Indices) -> Indices:
+        found: Indices = within[np.isin(first[within], first[chosen])]
+        return found
+
+    return with_twins
+
+
+def _without_twins(
+    parts: dict[Split, Indices], first: Indices
+) -> tuple[dict[Split, Indices], list[str]]:
+    """The given parts, of which none repeats an image of a later one: report before select."""
+    order = (Split.REPORT, Split.SELECT, Split.FIT)
+    taken = np.empty(0, np.int64)
+    kept, said = dict(parts), []
+    for split in order:
+        if split not in parts:
+            continue
+        repeated = np.isin(first[parts[split]], taken)
+        if repeated.any():
+            said.append(
+                f"{int(repeated.sum())} images of the {split} split are left out: their content"
+                " is also in a split that is scored"
+            )
+        kept[split] = parts[split][~repeated]
+        taken = np.concatenate([taken, first[kept[split]]])
+    return kept, said
+
+
+def _drawn(queues: list[Indices], fit_size: int | None, seed: int, least: int) -> list[Indices]:
+    """The fronts of the queues, ``fit_size`` images in all."""
+    counts = np.array([len(queue) for queue in queues])
+    available = int(counts.sum())
+    if fit_size is None or fit_size == available:
+        return queues
+    smallest = least * len(queues)
+    if not smallest <= fit_size <= available:
+        nearest_size = min(max(fit_size, smallest), available)
+        each = "one image" if least == 1 else f"{least} images"
+        raise Refusal(
+            Fault(
+                f"target.fit_size={fit_size}",
+                f"between {smallest}, {each} of each class, and {available}, the images left "
+                "beside the report split",
+                f"target.fit_size={nearest_size}, or target.fit_size=null for all of them",
+            )
+        )
+    take = nested_shares(counts, fit_size, np.random.default_rng([seed, 1]), least)
+    return [queue[:k] for queue, k in zip(queues, take, strict=True)]
+
+
+def _folds(
+    queues: list[Indices],
+    folds: Folds,
+    select_fraction: float,
+    val: Indices | None,
+    names: Sequence[str],
+) -> tuple[list[Indices], list[str]]:
+    """What each fold holds out, and what was decided about it."""
+    if val is not None:
+        return [val], []
+    counts = np.array([len(queue) for queue in queues])
+    pool = np.concatenate(queues)
+    wanted = folds
+    if wanted == "auto":
+        wanted = AUTO_FOLDS if len(pool) < HOLDOUT_FROM else 1
+    assert isinstance(wanted, int)
+    if wanted == 1:
+        return [_carve(queues, select_fraction, True, leave=1)[0]], []
+    least, said = int(counts.min()), []
+    if least < wanted:
+        label = int(np.argmin(counts))
+        said.append(
+            f"{least} folds in place of {wanted}: class {_class_of(queues[label], names, label)}"
+            f" has {least} images"
+        )
+        wanted = least
+    # dealt out like cards, class after class: folds and classes in them differ by one image at most
+    return [pool[k::wanted] for k in range(wanted)], said
+
+
+def _class_of(queue: Indices, names: Sequence[str], label: int) -> str:
+    return str(names[label]) if label < len(names) else str(label)
 
 
 def _resolve(given: Mapping[Split, ArrayLike], n: int) -> dict[Split, Indices]:
@@ -107,34 +243,25 @@ def _resolve(given: Mapping[Split, ArrayLike], n: int) -> dict[Split, Indices]:
     return parts
 
 
-def _fraction_faults(
-    fractions: Mapping[Split, float], carve_select: bool, carve_report: bool
-) -> list[Fault]:
-    faults = []
-    for split, carved in ((Split.SELECT, carve_select), (Split.REPORT, carve_report)):
-        if carved and not 0 < fractions[split] < 1:
-            faults.append(
-                Fault(
-                    f"target.{split}_fraction={fractions[split]}",
-                    f"a share of the images: between 0 and 1, without the ends; the data gives no "
-                    f"{split} split of its own",
-                    f"target.{split}_fraction=0.2",
-                )
-            )
-    if not faults and sum(fractions.values()) >= 1:
-        given = " ".join(f"target.{split}_fraction={share}" for split, share in fractions.items())
-        faults.append(
-            Fault(
-                given,
-                "the select and report splits leave images to fit: together less than 1",
-                "target.select_fraction=0.2 target.report_fraction=0.2",
-            )
+def _fraction_faults(select: float, report: float, carve_report: bool) -> list[Fault]:
+    shares = {"select": select, **({"report": report} if carve_report else {})}
+    return [
+        Fault(
+            f"target.{split}_fraction={share}",
+            "a share of the images: between 0 and 1, without the ends",
+            f"target.{split}_fraction=0.2",
         )
-    return faults
+        for split, share in shares.items()
+        if not 0 < share < 1
+    ]
 
 
 def _class_faults(
-    y: Indices, pool: Indices, parts: Mapping[Split, Indices], needed: int
+    y: Indices,
+    pool: Indices,
+    parts: Mapping[Split, Indices],
+    needed: int,
+    names: Sequence[str],
 ) -> list[Fault]:
     classes, counts = np.unique(y[pool], return_counts=True)
     faults = []
@@ -151,8 +278,9 @@ def _class_faults(
         smallest = int(counts.min())
         faults.append(
             Fault(
-                f"too few images (the least is {smallest}) of class {_some(few)}",
-                f"every class has {needed} images or more: one in each split drawn from them",
+                f"too few images (the least is {smallest}) of class {_named(few, names)}",
+                f"every class has {needed} different images or more: to train, to choose and to"
+                " report",
                 "add images of these classes, or take the classes out",
             )
         )
@@ -161,7 +289,7 @@ def _class_faults(
         if len(strange):
             faults.append(
                 Fault(
-                    f"class {_some(strange)} is in the given {split} split alone",
+                    f"class {_named(strange, names)} is in the given {split} split alone",
                     "a class that is chosen or quoted on has images to fit",
                     "add images of it to the train part, or take it out of the other",
                 )
@@ -169,8 +297,8 @@ def _class_faults(
     return faults
 
 
-def _some(classes: Iterable[object]) -> str:
-    names = [str(label) for label in classes]
+def _named(labels: Iterable[int], known: Sequence[str]) -> str:
+    names = [str(known[label]) if label < len(known) else str(label) for label in labels]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
 
@@ -213,25 +341,6 @@ def apportion(counts: Indices, size: int, most: Indices) -> Indices:
     return shares
 
 
-def _draw_fit(queues: list[Indices], fit_size: int | None, seed: int) -> Indices:
-    counts = np.array([len(queue) for queue in queues])
-    available = int(counts.sum())
-    if fit_size is None or fit_size == available:
-        return np.concatenate(queues)
-    if not len(queues) <= fit_size <= available:
-        nearest_size = min(max(fit_size, len(queues)), available)
-        raise Refusal(
-            Fault(
-                f"target.fit_size={fit_size}",
-                f"between {len(queues)}, one image of each class, and {available}, the images left "
-                "beside the select and report splits",
-                f"target.fit_size={nearest_size}, or target.fit_size=null for all of them",
-            )
-        )
-    take = nested_shares(counts, fit_size, np.random.default_rng([seed, 1]))
-    return np.concatenate([queue[:k] for queue, k in zip(queues, take, strict=True)])
-
-
 def subset(labels: ArrayLike, size: int, seed: int) -> Indices:
     """A stratified draw of ``size`` of the images: sorted places in ``labels``.
 
@@ -239,23 +348,25 @@ def subset(labels: ArrayLike, size: int, seed: int) -> Indices:
     """
     y = np.asarray(labels, dtype=np.int64)
     order = np.random.default_rng([seed, 2]).permutation(len(y))
-    drawn: Indices = np.sort(_draw_fit(_by_class(order, y[order]), size, seed))
+    drawn: Indices = np.sort(np.concatenate(_drawn(_by_class(order, y[order]), size, seed, 1)))
     return drawn
 
 
-def nested_shares(counts: Indices, size: int, rng: np.random.Generator) -> Indices:
+def nested_shares(
+    counts: Indices, size: int, rng: np.random.Generator, least: int = 1
+) -> Indices:
     """Share ``size`` among classes so that a bigger size never takes an image away from a class.
 
-    The quota method (Balinski and Young 1975), from one image each. Largest remainder is not
+    The quota method (Balinski and Young 1975), from ``least`` images each. Largest remainder is not
     nested: there a class can lose an image when the size grows by one (the Alabama paradox). Every
-    share is at least 1, and else at most its proportion rounded up. counts: int [n_classes],
-    n_classes <= size <= counts.sum(); rng breaks ties between equal classes, by one draw for all
+    share is at least ``least``, and else at most its proportion rounded up. counts: int [n_classes],
+    n_classes * least <= size <= counts.sum(); rng breaks ties between equal classes, by one draw for all
     sizes.
     """
     total = int(counts.sum())
     rank = rng.permutation(len(counts))
-    shares = np.ones(len(counts), dtype=np.int64)
-    for reached in range(len(counts) + 1, size + 1):
+    shares = np.full(len(counts), least, dtype=np.int64)
+    for reached in range(least * len(counts) + 1, size + 1):
         below_quota = shares * total < counts * reached
         priority = np.where(below_quota, counts / (shares + 1), -math.inf)
         best = np.flatnonzero(priority == priority.max())

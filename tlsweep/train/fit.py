@@ -116,13 +116,13 @@ class _Predictions(pl.LightningModule):
         self.network = network
 
     def predict_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-        """[batch, classes] probabilities."""
+        """[batch, classes] logits."""
         logits: torch.Tensor = self.network(batch[0])
-        return logits.float().softmax(1).cpu()
+        return logits.float().cpu()
 
 
 def predict(network: PlanNetwork, images: Images, train: TrainSettings) -> npt.NDArray[np.float32]:
-    """Class probabilities [images, classes] in eval mode, in the order of ``images``."""
+    """Logits [images, classes] in eval mode, in the order of ``images``."""
     with tamed():
         found = alone(train).predict(_Predictions(network), in_batches(images, train))
     return torch.cat([p for p in found or [] if isinstance(p, torch.Tensor)]).numpy()

@@ -88,23 +88,29 @@ class Head(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, activations: Iterable[Tensor]) -> None:
-        """Set mean and scale from batches of activations, in one streaming pass.
+        """Set mean and scale from batches of activations, in one streaming pass."""
+        mean, scale = standardisation(pool(z, self.pooling) for z in activations)
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
 
-        A feature that hardly varies is not blown up: its deviation counts as at least a tenth of
-        the root mean square of all features' deviations.
-        """
-        count = 0
+
+@torch.no_grad()
+def standardisation(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """The mean of every feature, and one over its deviation: float64 [features] each.
+
+    batches: pooled features [batch, features], at least one batch. A feature that hardly varies is
+    not blown up: its deviation counts as at least a tenth of the root mean square of all features'
+    deviations.
+    """
+    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+    for batch in batches:
         # summed on the CPU: features that were computed ahead are there, and not every device
         # has double precision
-        total = torch.zeros(self.mean.shape, dtype=torch.float64)
-        squares = torch.zeros_like(total)
-        for z in activations:
-            z_bd = pool(z, self.pooling).cpu().double()
-            count += len(z_bd)
-            total += z_bd.sum(0)
-            squares += z_bd.square().sum(0)
-        mean = total / count
-        variance = (squares / count - mean.square()).clamp_min(0)
-        floor = 0.1 * variance.mean().sqrt() + 1e-12
-        self.mean.copy_(mean)
-        self.scale.copy_(1 / variance.sqrt().clamp_min(floor))
+        z_bd = batch.cpu().double()
+        count += len(z_bd)
+        total = total + z_bd.sum(0)
+        squares = squares + z_bd.square().sum(0)
+    mean = total / count
+    variance = (squares / count - mean.square()).clamp_min(0)
+    floor = 0.1 * variance.mean().sqrt() + 1e-12
+    return mean, 1 / variance.sqrt().clamp_min(floor)

@@ -16,10 +16,14 @@ Images = Dataset[tuple[Tensor, int]]
 
 
 class Rows(Images):
-    """Stored activations [n, ...] with their labels [n], a batch read at one go."""
+    """Stored activations [N, ...] at some places [n], with their labels [n], read in batches.
 
-    def __init__(self, z: Tensor, y_n: Tensor) -> None:
+    places: None for all; a fold is rows of what is stored of the pool, and is not copied.
+    """
+
+    def __init__(self, z: Tensor, y_n: Tensor, places: Tensor | None = None) -> None:
         self.z, self.y = z, y_n
+        self.places = torch.arange(len(z)) if places is None else places
 
     def release(self) -> None:
         """Let go of the activations: loaders that hold the rows need not keep a store's entry."""
@@ -29,12 +33,12 @@ class Rows(Images):
         return len(self.y)
 
     def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        return self.z[i], int(self.y[i])
+        return self.z[self.places[i]], int(self.y[i])
 
     def __getitems__(self, places: list[int]) -> tuple[Tensor, Tensor]:
         """The batch itself: items that are stacked again would be copied twice."""
         chosen = torch.tensor(places)
-        return self.z[chosen], self.y[chosen]
+        return self.z[self.places[chosen]], self.y[chosen]
 
 
 def device_of(train: TrainSettings) -> torch.device:

@@ -1,23 +1,26 @@
 """Pure functions from measurements to intervals and a recommendation."""
 
-from tlsweep.verdict.intervals import (
-    Interval,
-    accuracy_interval,
-    difference_interval,
-    differences_from,
-)
-from tlsweep.verdict.reach import Confirmed, CurvePoint, Recommended, Verdict, reach
-from tlsweep.verdict.rule import choose
+from tlsweep.verdict.decide import Choice, Standing, decide, may_still_win, nested_penalty
+from tlsweep.verdict.intervals import Interval, accuracy_interval, difference_interval
+from tlsweep.verdict.reach import CurvePoint, PlanRow, Recommended, Scored, Verdict, reach
+from tlsweep.verdict.transfer import Contrast
+from tlsweep.verdict.tried import Tried
 
 __all__ = [
-    "Confirmed",
+    "Choice",
+    "Contrast",
     "CurvePoint",
     "Interval",
+    "PlanRow",
     "Recommended",
+    "Scored",
+    "Standing",
+    "Tried",
     "Verdict",
     "accuracy_interval",
-    "choose",
+    "decide",
     "difference_interval",
-    "differences_from",
+    "may_still_win",
+    "nested_penalty",
     "reach",
 ]

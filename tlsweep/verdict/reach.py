@@ -1,4 +1,4 @@
-"""From confirmed plans to a verdict: recommendation, scores with intervals, one plain sentence."""
+"""From a choice and final scores to a verdict: scores with intervals, and one plain sentence."""
 
 from __future__ import annotations
 
@@ -7,35 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from tlsweep.verdict.decide import Choice, Standing
 from tlsweep.verdict.intervals import Interval, accuracy_interval, difference_interval
-from tlsweep.verdict.rule import Rule, choose
+from tlsweep.verdict.sentence import sentence
+from tlsweep.verdict.transfer import Contrast, contrasts
+from tlsweep.verdict.tried import Table, Tried
 
-Hits = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Confirmed:
-    """A plan and its hits.
-
-    facts: as a trial notes them (plan, freeze, keep, regrow, names, cost); controls: the control
-    names that this plan answers to; select_hits: [replicates, images]; report_hits: the same on
-    the report split, None for a plan that was only searched.
-    """
-
-    facts: Mapping[str, Any]
-    select_hits: Hits
-    report_hits: Hits | None
-    controls: tuple[str, ...] = ()
-    candidate: bool = True
-    overrides: tuple[str, ...] = ()
-
-    @property
-    def size(self) -> tuple[int, ...]:
-        """Kept blocks, then trained kept blocks, then blocks in all: what a user pays for."""
-        f = self.facts
-        return f["keep"], f["keep"] - f["freeze"], f["regrow"]
+WITHOUT_SOURCE = ("raw_pixels", "random_features", "scratch")
 
 
 @dataclass(frozen=True)
@@ -50,6 +29,8 @@ class Recommended:
     kept_fraction: float
     n_blocks: int
     kept_parameters: int
+    trained_parameters: int
+    flops: int
     lr: float
     lr_ratio: float
     state: str
@@ -59,15 +40,56 @@ class Recommended:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """A score on the report split.
+
+    score, interval: of the model that is taken home, the first seed, on such images (Wilson);
+    mean, seeds: over all final trainings.
+    """
+
+    score: float
+    interval: list[float]
+    mean: float
+    seeds: list[float]
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """A plan as the table of a verdict shows it.
+
+    out_of_fold, replicates: accuracy on held-out examples of the pool, over so many folds or seeds;
+    less_than_best, interval: how much worse than the best on the folds that both have; p_best: the
+    probability that it is the best candidate; expected_loss: of choosing it, in accuracy; report:
+    None where it was not trained on the whole pool.
+    """
+
+    plan: str
+    cut: str
+    index: int
+    state: str
+    overrides: list[str]
+    controls: list[str]
+    candidate: bool
+    flops: int
+    trained_parameters: int
+    out_of_fold: float
+    replicates: int
+    less_than_best: float
+    interval: list[float]
+    p_best: float
+    expected_loss: float
+    report: Scored | None
+
+
+@dataclass(frozen=True)
 class CurvePoint:
-    """Score at one cut point, on ``split``, with so many replicates behind it."""
+    """Score at one cut point on the report split; replicates: trainings on the whole pool."""
 
     cut: str
     index: int
     state: str
     score: float
     interval: list[float]
-    split: str
     replicates: int
 
 
@@ -80,18 +102,28 @@ class Verdict:
     recommended: Recommended
     score: float
     interval: list[float]
+    mean_score: float
+    seed_scores: list[float]
+    best: PlanRow
+    cheaper: PlanRow | None
+    minus_best: Interval | None  # recommended minus best, report split; None where they are one
+    more_images: int | None  # labelled images that would show a cheaper plan to be as good
+    margin: float
+    plans: list[PlanRow]
     controls: dict[str, dict[str, Any]]
+    majority: float
     curve: list[CurvePoint]
+    contrasts: list[Contrast]
+    helped: bool
     n_trials: int
     seconds: float
     sentence: str
-    helped: bool
     confidence: float
     replicates: int
     report_images: int
-    select_images: int
+    pool_images: int
+    folds: int
     shortfalls: list[str]  # what was to be measured and was not, and why
-    best: dict[str, Any]  # the plan that did best on the select split, whatever it keeps
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -103,126 +135,136 @@ _RECOMMENDED = frozenset(Recommended.__dataclass_fields__)
 
 def reach(
     study: str,
-    confirmed: Sequence[Confirmed],
-    searched: Sequence[Confirmed],
+    choice: Choice,
+    tried: Sequence[Tried],
     *,
-    rule: Rule,
     confidence: float,
+    majority: float,
     n_trials: int,
     seconds: float,
     shortfalls: Sequence[str] = (),
 ) -> Verdict:
     """The verdict of a study.
 
-    confirmed: plans with replicates on the report split, the controls among them; searched: other
-    plans, for the curve. The choice is made on the select split; every score that is quoted comes
-    from the report split. Raises ValueError if no confirmed plan is a candidate.
+    choice: made out of fold, before the report split was read; tried: the plans that it was made
+    from, in the same order, now with their report scores; majority: accuracy of always naming the
+    pool's most frequent class, on the report split.
+    Raises ValueError if the recommended plan or the best one has no report scores.
     """
-    chosen = choose([c for c in confirmed if c.candidate], rule, confidence)
-    assert chosen.report_hits is not None
-    score = accuracy_interval(chosen.report_hits, confidence)
-    controls = {
-        name: _control(chosen.report_hits, c, confidence)
-        for c in confirmed
-        for name in c.controls
-        if c.report_hits is not None
-    }
-    controls = dict(sorted(controls.items(), key=lambda item: -item[1]["score"]))
-    helped = _helped(chosen, controls)
+    recommended, best = tried[choice.recommended], tried[choice.best]
+    if recommended.report_rn is None or best.report_rn is None:
+        raise ValueError("what is recommended and what is best are scored on the report split")
+    rows = [_row(t, standing) for t, standing in zip(tried, choice.standings, strict=True)]
+    controls = _controls(recommended, tried, confidence)
+    found = contrasts(best, tried, confidence)
+    minus_best = None
+    if recommended is not best:
+        minus_best = difference_interval(recommended.report_rn, best.report_rn, confidence)
+    quoted = _scored(recommended.report_rn, confidence)
+    helped = bool(found) and all(c.shown for c in found)
     return Verdict(
         study=study,
         metric="accuracy",
         recommended=Recommended(
-            **{name: chosen.facts[name] for name in chosen.facts if name in _RECOMMENDED},
-            overrides=list(chosen.overrides),
+            **{name: recommended.facts[name] for name in recommended.facts if name in _RECOMMENDED},
+            overrides=list(recommended.overrides),
         ),
-        score=score.score,
-        interval=score.as_list(),
+        score=quoted.score,
+        interval=quoted.interval,
+        mean_score=quoted.mean,
+        seed_scores=quoted.seeds,
+        best=rows[choice.best],
+        cheaper=None if choice.cheaper is None else rows[choice.cheaper],
+        minus_best=minus_best,
+        more_images=choice.more_images,
+        margin=choice.margin,
+        plans=rows,
         controls=controls,
-        curve=_curve(confirmed, searched, confidence),
+        majority=majority,
+        curve=_curve(tried, confidence),
+        contrasts=found,
+        helped=helped,
         n_trials=n_trials,
         seconds=seconds,
-        sentence=_sentence(
-            chosen, score, controls, helped, confidence, _best_rival(chosen, confirmed, confidence)
-        )
-        + _better(chosen, controls, _best_on_select(confirmed), rule),
-        helped=helped,
+        sentence=sentence(
+            recommended=recommended.facts,
+            scored=Interval(quoted.score, *quoted.interval),
+            best=None if recommended is best else rows[choice.best],
+            contrasts=found,
+            majority=majority,
+            margin=choice.margin,
+            confidence=confidence,
+        ),
         confidence=confidence,
-        replicates=len(chosen.report_hits),
-        report_images=chosen.report_hits.shape[1],
-        select_images=chosen.select_hits.shape[1],
+        replicates=len(recommended.report_rn),
+        report_images=recommended.report_rn.shape[1],
+        pool_images=recommended.scores_rn.shape[1],
+        folds=len(set(recommended.fold_r.tolist())),
         shortfalls=list(shortfalls),
-        best=_best(confirmed, confidence),
     )
 
 
-def _best_on_select(confirmed: Sequence[Confirmed]) -> Confirmed:
-    return max(
-        (c for c in confirmed if c.candidate and c.report_hits is not None),
-        key=lambda c: float(c.select_hits.mean()),
+def _scored(report_rn: Table, confidence: float) -> Scored:
+    first = accuracy_interval(report_rn[:1], confidence)
+    seeds = [float(share) for share in report_rn.mean(1)]
+    return Scored(first.score, first.as_list(), float(np.mean(seeds)), seeds)
+
+
+def _row(t: Tried, standing: Standing, confidence: float = 0.95) -> PlanRow:
+    f = t.facts
+    return PlanRow(
+        plan=f["plan"],
+        cut=f["keep_name"],
+        index=f["keep"],
+        state="random" if f["random_weights"] else f["state"],
+        overrides=list(t.overrides),
+        controls=list(t.controls),
+        candidate=t.candidate,
+        flops=f["flops"],
+        trained_parameters=f["trained_parameters"],
+        out_of_fold=t.score,
+        replicates=len(t.fold_r),
+        less_than_best=standing.less.score,
+        interval=standing.less.as_list(),
+        p_best=standing.p_best,
+        expected_loss=standing.expected_loss,
+        report=None if t.report_rn is None else _scored(t.report_rn, confidence),
     )
 
 
-def _best(confirmed: Sequence[Confirmed], confidence: float) -> dict[str, Any]:
-    best = _best_on_select(confirmed)
-    assert best.report_hits is not None
-    own = accuracy_interval(best.report_hits, confidence)
-    return {
-        "overrides": list(best.overrides),
-        "keep_name": best.facts["keep_name"],
-        "score": own.score,
-        "interval": own.as_list(),
-    }
-
-
-def _best_rival(
-    chosen: Confirmed, confirmed: Sequence[Confirmed], confidence: float
-) -> tuple[Confirmed, Interval] | None:
-    """The best plan on the select split that keeps some of the source, and what it scores more."""
-    assert chosen.report_hits is not None
-    rivals = [c for c in confirmed if c.candidate and c.facts["keep"] > 0]
-    if not rivals:
-        return None
-    best = _best_on_select(rivals)
-    assert best.report_hits is not None
-    return best, difference_interval(best.report_hits, chosen.report_hits, confidence)
-
-
-def _control(chosen: Hits, control: Confirmed, confidence: float) -> dict[str, Any]:
-    assert control.report_hits is not None
-    own = accuracy_interval(control.report_hits, confidence)
-    less = difference_interval(chosen, control.report_hits, confidence)
-    return {
-        "score": own.score,
-        "interval": own.as_list(),
-        "recommended_minus_this": less.score,
-        "difference_interval": less.as_list(),
-        "keep_name": control.facts["keep_name"],
-        "random_weights": control.facts["random_weights"],
-    }
-
-
-def _helped(chosen: Confirmed, controls: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether the source's weights helped: the plan beats the controls that have none of them."""
-    if chosen.facts["keep"] == 0:
-        return False
-    without = [controls[n] for n in ("scratch", "random_features") if n in controls]
-    # where no control was measured, nothing is shown
-    return bool(without) and all(control["difference_interval"][0] > 0 for control in without)
-
-
-def _curve(
-    confirmed: Sequence[Confirmed], searched: Sequence[Confirmed], confidence: float
-) -> list[CurvePoint]:
-    best: dict[tuple[str, int], Confirmed] = {}
-    for plan in [*confirmed, *searched]:
-        if not _on_curve(plan.facts):
+def _controls(
+    recommended: Tried, tried: Sequence[Tried], confidence: float
+) -> dict[str, dict[str, Any]]:
+    assert recommended.report_rn is not None
+    found = {}
+    for control in tried:
+        if control.report_rn is None:
             continue
-        place = (plan.facts["state"], plan.facts["keep"])
-        known = best.get(place)
-        # where several plans keep the same blocks, the select split says which one is shown
-        if known is None or _rank(plan) > _rank(known):
-            best[place] = plan
+        own = accuracy_interval(control.report_rn, confidence)
+        less = difference_interval(recommended.report_rn, control.report_rn, confidence)
+        for name in control.controls:
+            found[name] = {
+                "score": own.score,
+                "interval": own.as_list(),
+                "recommended_minus_this": less.score,
+                "difference_interval": less.as_list(),
+                "keep_name": control.facts["keep_name"],
+                "random_weights": control.facts["random_weights"],
+                "settled": control.settled,
+            }
+    return dict(sorted(found.items(), key=lambda item: -item[1]["score"]))
+
+
+def _curve(tried: Sequence[Tried], confidence: float) -> list[CurvePoint]:
+    """Every frozen cut point, and trained plans where they were scored on the report split too."""
+    best: dict[tuple[str, int], Tried] = {}
+    for t in tried:
+        if t.report_rn is None or not _on_curve(t.facts):
+            continue
+        place = (t.facts["state"], t.facts["keep"])
+        # where several plans keep the same blocks, what held-out examples say counts
+        if place not in best or t.score > best[place].score:
+            best[place] = t
     return [_point(best[place], confidence) for place in sorted(best)]
 
 
@@ -232,113 +274,15 @@ def _on_curve(facts: Mapping[str, Any]) -> bool:
     return bool(facts["state"] == "tuned" or facts["regrow"] == facts["keep"])
 
 
-def _rank(plan: Confirmed) -> tuple[bool, float]:
-    return plan.report_hits is not None, float(plan.select_hits.mean())
-
-
-def _point(plan: Confirmed, confidence: float) -> CurvePoint:
-    split = "select" if plan.report_hits is None else "report"
-    hits = plan.select_hits if plan.report_hits is None else plan.report_hits
-    own = accuracy_interval(hits, confidence)
+def _point(t: Tried, confidence: float) -> CurvePoint:
+    assert t.report_rn is not None
+    own = accuracy_interval(t.report_rn, confidence)
+    f = t.facts
     return CurvePoint(
-        cut=plan.facts["keep_name"],
-        index=plan.facts["keep"],
-        state=plan.facts["state"],
+        cut=f["keep_name"],
+        index=f["keep"],
+        state=f["state"],
         score=own.score,
         interval=own.as_list(),
-        split=split,
-        replicates=len(hits),
+        replicates=len(t.report_rn),
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _sentence(
-    chosen: Confirmed,
-    score: Interval,
-    controls: Mapping[str, Mapping[str, Any]],
-    helped: bool,
-    confidence: float,
-    rival: tuple[Confirmed, Interval] | None,
-) -> str:
-    facts = chosen.facts
-    what = _what(facts)
-    scored = (
-        f"{what} scores {_percent(score.score)} "
-        f"({100 * confidence:g} % interval {_percent(score.low)} to {_percent(score.high)})."
-    )
-    if facts["keep"] == 0:
-        if rival is None or rival[1].high < 0:
-            return f"Transfer did not help: keep nothing of the source. {scored}{_rival(rival)}"
-        return f"It is not shown that keeping any of the source helps. {scored}{_rival(rival)}"
-    if not helped:
-        equal = [
-            name.replace("_", " ")
-            for name in ("scratch", "random_features")
-            if name in controls and controls[name]["difference_interval"][0] <= 0
-        ]
-        why = f"{' and '.join(equal)} may do as well" if equal else "no control was measured"
-        return f"{scored} But it is not shown that transfer helped: {why}."
-    margins = [
-        f"{100 * controls[n]['recommended_minus_this']:.1f} points above {n.replace('_', ' ')}"
-        f"{_elsewhere(controls[n], facts)}"
-        for n in ("scratch", "random_features")
-        if n in controls
-    ]
-    return f"{scored} Transfer helped: {', '.join(margins)}."
-
-
-def _elsewhere(control: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
-    """Of random weights at another cut point than the recommended one, which it is."""
-    same = control["keep_name"] == chosen["keep_name"]
-    return f" (up to {control['keep_name']})" if control["random_weights"] and not same else ""
-
-
-def _better(
-    chosen: Confirmed, controls: Mapping[str, Mapping[str, Any]], best: Confirmed, rule: Rule
-) -> str:
-    """What to say where a control is better on the report split than what is recommended.
-
-    best: on the select split, whatever it keeps.
-    """
-    found = [
-        f"{name.replace('_', ' ')} scores {-100 * c['recommended_minus_this']:.1f} points more"
-        for name, c in controls.items()
-        if c["difference_interval"][1] < 0
-    ]
-    if not found:
-        return ""
-    what, n = " and ".join(found), chosen.select_hits.shape[1]
-    if best.select_hits.mean() <= chosen.select_hits.mean():
-        why = f"on the {n} select images nothing looked better than what is recommended"
-    else:
-        why = (
-            f"sweep.confirm.rule={rule} gives up accuracy for a smaller prefix, as far as {n}"
-            f" select images cannot tell; best would recommend keeping {best.facts['keep']} blocks"
-        )
-    return f" {what[0].upper()}{what[1:]}: {why}."
-
-
-def _rival(rival: tuple[Confirmed, Interval] | None) -> str:
-    if rival is None:
-        return ""
-    plan, more = rival
-    low, high = 100 * more.low, 100 * more.high
-    return (
-        f" The best plan that keeps some of it (up to {plan.facts['keep_name']}) is"
-        f" {100 * more.score:+.1f} points from that ({low:+.1f} to {high:+.1f})."
-    )
-
-
-def _what(facts: Mapping[str, Any]) -> str:
-    keep, freeze, regrow, n = facts["keep"], facts["freeze"], facts["regrow"], facts["n_blocks"]
-    if keep == 0:
-        return "A head on the raw input" if regrow == 0 else "The architecture trained from scratch"
-    kept = f"all {n} blocks" if keep == n else f"{keep} of {n} blocks (up to {facts['keep_name']})"
-    frozen = (
-        "frozen" if freeze == keep else "tuned" if freeze == 0 else f"the first {freeze} frozen"
-    )
-    fresh = f", {regrow - keep} fresh blocks above" if regrow > keep else ""
-    return f"Keeping {kept}, {frozen}{fresh},"

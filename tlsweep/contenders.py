@@ -1,0 +1,149 @@
+"""The plans that a verdict compares: frozen ones of the survey, the best trained ones, controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tlsweep import config
+from tlsweep.config import PlanSettings, Settings
+from tlsweep.outcome import Outcome
+from tlsweep.question import Question
+from tlsweep.study.ledger import Trial
+from tlsweep.survey.rows import Frozen
+from tlsweep.trial import describe
+
+Identity = tuple[int, int, int, bool, str]
+TRAINED_CONTROLS = ("scratch", "finetune")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A plan with the best setting that was found for it.
+
+    facts: as a trial notes them; overrides: what to write for just this plan; controls: the control
+    names that it answers to; candidate: whether it may be recommended; outcome: what it answered
+    out of fold, where the survey knows; seconds: that one training of it took, 0 where nothing was
+    trained.
+    """
+
+    facts: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    controls: tuple[str, ...] = ()
+    candidate: bool = True
+    outcome: Outcome | None = None
+    seconds: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """The plan in a few words: ``truncate_tuned up to layer3``."""
+        f = self.facts
+        return f"{f['plan']} up to {f['keep_name']}"
+
+
+def identity(facts: Mapping[str, Any]) -> Identity:
+    """What makes two plans the same plan, whatever they are called."""
+    random, head = facts["random_weights"], facts["head"]
+    return facts["freeze"], facts["keep"], facts["regrow"], random, head
+
+
+def frozen(
+    question: Question,
+    settings: Settings,
+    points: Mapping[tuple[str, int], Frozen],
+    outcomes: Mapping[tuple[str, int], Outcome],
+    random_cut: int | None,
+) -> list[Contender]:
+    """Every cut point with the source's weights, and random weights at one: as the survey found.
+
+    points, outcomes: by (weights, index); random_cut: where random weights did best, None without.
+    """
+    last = question.cuts.n_blocks
+    found = []
+    for (weights, index), point in points.items():
+        random = weights == "random"
+        if random and index != random_cut:
+            continue
+        names = {0: ("raw_pixels",), last: ("feature_extractor",)}.get(index, ())
+        found.append(
+            Contender(
+                facts=frozen_facts(question, settings, point),
+                overrides=overrides_of(point),
+                controls=("random_features",) if random else names,
+                candidate=not random and index > 0,
+                outcome=outcomes[weights, index],
+            )
+        )
+    return found
+
+
+def overrides_of(point: Frozen) -> tuple[str, ...]:
+    """What to write on the command line for a cut point that is frozen."""
+    plan = "random_features" if point.weights == "random" else "truncate"
+    penalty = f"train.probe_penalty={point.regularisation}"
+    return f"plan={plan}", f"plan.keep={point.cut}", "train.head=linear", penalty
+
+
+def frozen_facts(question: Question, settings: Settings, point: Frozen) -> dict[str, Any]:
+    """What a trial of a frozen cut point would note."""
+    weights: Any = point.weights
+    name = "random_features" if weights == "random" else "truncate"
+    cut = point.cut
+    plan = PlanSettings(name=name, freeze=cut, keep=cut, regrow=cut, weights=weights)
+    head = {"head": "linear", "probe_penalty": point.regularisation}
+    train = settings.train.model_copy(update=head)
+    own = settings.model_copy(update={"plan": plan, "train": train})
+    return describe(question, question.plan(plan), own)
+
+
+def trained(trials: Sequence[Trial], chosen: config.ConfirmSettings) -> list[Contender]:
+    """The ``top`` best plans that the search trained, and the controls among them.
+
+    A plan's best setting is the one that scored best on the fold that the search held out.
+    """
+    ranked = sorted(trials, key=_merit)
+    best: dict[Identity, Trial] = {}
+    for trial in ranked:
+        best.setdefault(identity(trial.user_attrs["facts"]), trial)
+    controls = {i: names for i, t in best.items() if (names := _controls(t, chosen.controls))}
+    others = [i for i in best if i not in controls][: chosen.top]
+    return [
+        replace(_contender(best[i]), controls=controls.get(i, ()), candidate=_may_win(best[i]))
+        for i in [*others, *controls]
+    ]
+
+
+def _merit(trial: Trial) -> tuple[float, float]:
+    return -(trial.value or 0.0), trial.user_attrs.get("losses", {}).get("select", 0.0)
+
+
+def _contender(trial: Trial) -> Contender:
+    facts, overrides = trial.user_attrs["facts"], tuple(trial.user_attrs["overrides"])
+    return Contender(facts, overrides, seconds=float(trial.user_attrs.get("seconds", 0.0)))
+
+
+def _may_win(trial: Trial) -> bool:
+    """Whether something of the source's weights is kept: else the plan is a control."""
+    facts = trial.user_attrs["facts"]
+    return bool(facts["keep"] > 0 and not facts["random_weights"])
+
+
+def _controls(trial: Trial, wanted: Sequence[str]) -> tuple[str, ...]:
+    f, n = trial.user_attrs["facts"], trial.user_attrs["facts"]["n_blocks"]
+    places = {
+        "scratch": (0, 0, n),
+        "finetune": (0, n, n),
+        "feature_extractor": (n, n, n),
+        "raw_pixels": (0, 0, 0),
+    }
+    mine = f["freeze"], f["keep"], f["regrow"]
+    if f["random_weights"]:
+        return ("random_features",) if "random_features" in wanted else ()
+    return tuple(name for name in wanted if places.get(name) == mine)
+
+
+def merged(first: Sequence[Contender], more: Sequence[Contender]) -> list[Contender]:
+    """Contenders of both lists, one a plan; what ``first`` knows of a plan counts."""
+    known = {identity(c.facts): c for c in more} | {identity(c.facts): c for c in first}
+    return list(known.values())

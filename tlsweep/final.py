@@ -1,0 +1,94 @@
+"""The final trainings: on the whole pool, with new seeds that chose nothing, scored on what is quoted.
+
+All that a verdict quotes comes from here. The report split is read by no other stage.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsweep.config import Settings
+from tlsweep.confirm import item_of, replicates
+from tlsweep.contenders import Contender
+from tlsweep.outcome import Logits, read
+from tlsweep.question import Question
+from tlsweep.study.ledger import Item, Ledger
+from tlsweep.survey.rows import Findings
+from tlsweep.surveyor import refit
+from tlsweep.trial import outcomes_folder
+
+FIRST_SEED = 100  # above the settings' seed: far from those that chose
+
+
+def items(
+    contender: Contender, confirmed: Ledger, question: Question, settings: Settings
+) -> list[Item]:
+    """The trainings of a contender on the whole pool.
+
+    They take the median number of epochs that its folds took: nothing held out says when to stop.
+    One alone where no seed changes it. The first one's weights are kept: the model to take home.
+    """
+    epochs = _epochs(contender, confirmed, question, settings)
+    fixed = () if epochs is None else (f"train.epochs={epochs}", "train.settle=0")
+    count = 1 if contender.facts["deterministic"] else settings.sweep.confirm.seeds
+    first = settings.seed + FIRST_SEED
+    return [
+        Item.of((*contender.overrides, *fixed, "fold=null", f"seed={seed}"))
+        for seed in range(first, first + count)
+    ]
+
+
+def _epochs(
+    contender: Contender, confirmed: Ledger, question: Question, settings: Settings
+) -> int | None:
+    """The median number of epochs that the folds of a contender took; None without any."""
+    wanted = replicates(question, settings)
+    trials = [confirmed.of(item_of(contender, fold, seed)) for fold, seed in wanted]
+    taken = [t.user_attrs["epochs"] for t in trials if t is not None and t.user_attrs.get("epochs")]
+    return round(statistics.median(taken)) if taken else None
+
+
+def train(
+    chosen: Sequence[Contender],
+    confirmed: Ledger,
+    question: Question,
+    settings: Settings,
+    run: Callable[[Sequence[Item]], None],
+) -> None:
+    """Train on the whole pool what the survey's heads cannot answer."""
+    run([i for c in chosen if not refitted(c) for i in items(c, confirmed, question, settings)])
+
+
+def refitted(contender: Contender) -> bool:
+    """Whether a head that is fitted anew says all: a frozen plan with the source's weights."""
+    return contender.outcome is not None and bool(contender.facts["deterministic"])
+
+
+def frozen_reports(
+    findings: Findings, question: Question, settings: Settings
+) -> dict[int, Logits]:
+    """What the frozen plan of every cut point, fitted to the whole pool, answers of the report."""
+    curve = findings.curve()
+    return refit(question, settings, {i: point.regularisation for i, point in curve.items()})
+
+
+def report_logits(
+    contender: Contender,
+    refits: dict[int, Logits],
+    confirmed: Ledger,
+    ledger: Ledger,
+    question: Question,
+    settings: Settings,
+) -> NDArray[np.float32] | None:
+    """Logits [seeds, report images, classes] of the final trainings; None where none ended well."""
+    if refitted(contender):
+        return refits[contender.facts["keep"]][None]
+    folder = outcomes_folder(settings)
+    trials = [ledger.of(i) for i in items(contender, confirmed, question, settings)]
+    found = [read(folder / t.user_attrs["outcome"]).report for t in trials if t is not None]
+    known = [z for z in found if z is not None]
+    return np.stack(known) if known else None

@@ -1,0 +1,71 @@
+"""What a plan answered, example by example: its logits. Every score is derived from them.
+
+One file a trial, written whole or not at all by ``write`` and read by ``read`` alone.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+
+from tlsweep.errors import TlsweepError
+from tlsweep.files import write_whole
+
+Logits = NDArray[np.float32]
+_FOLD, _REPORT = "fold", "report"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Logits float32 [examples, classes] of what was scored.
+
+    held_out: for each fold that was held out, in the order of ``Partition.folds``; report: of the
+    report split, None where it was not read.
+    """
+
+    held_out: Mapping[int, Logits] = field(default_factory=dict)
+    report: Logits | None = None
+
+
+def accuracies(logits_nk: Logits, y_n: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The score of each example: 1 where the largest logit is its class's, else 0."""
+    right: NDArray[np.float64] = (logits_nk.argmax(1) == y_n).astype(np.float64)
+    return right
+
+
+def log_losses(logits_nk: Logits, y_n: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Minus the log probability that each example's class was given, in nats."""
+    whole = log_softmax(logits_nk.astype(np.float64), axis=1)
+    losses: NDArray[np.float64] = -whole[np.arange(len(y_n)), y_n]
+    return losses
+
+
+def write(file: Path, outcome: Outcome) -> None:
+    """Write an outcome, whole or not at all; its folder is made where it is missing."""
+    arrays = {f"{_FOLD}{k}": logits for k, logits in outcome.held_out.items()}
+    if outcome.report is not None:
+        arrays[_REPORT] = outcome.report
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **{k: v.astype(np.float32) for k, v in arrays.items()})
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, stream.getvalue())
+
+
+def read(file: Path) -> Outcome:
+    """What ``write`` wrote. Raises TlsweepError where it is missing or damaged."""
+    try:
+        with np.load(file) as arrays:
+            found = {name: arrays[name] for name in arrays}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise TlsweepError(
+            f"{file}: {error}. It holds what a trial answered; without it the study cannot be"
+            " concluded. Put it back, or ask anew under another name: study=NAME"
+        ) from error
+    folds = {int(n.removeprefix(_FOLD)): z for n, z in found.items() if n.startswith(_FOLD)}
+    return Outcome(dict(sorted(folds.items())), found.get(_REPORT))
