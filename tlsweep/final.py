@@ -33,7 +33,7 @@ def items(
     One alone where no seed changes it. The first one's weights are kept: the model to take home.
     """
     epochs = _epochs(contender, confirmed, question, settings)
-    fixed = () if epochs is None else (f"train.epochs={epochs}", "train.settle=0")
+    fixed = () if epochs is None else (f"train.epochs={epochs}",)
     count = 1 if contender.facts["deterministic"] else settings.sweep.confirm.seeds
     first = settings.seed + FIRST_SEED
     return [
