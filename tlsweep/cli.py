@@ -68,7 +68,7 @@ version. HYDRA_FULL_ERROR=1 shows where an error came from.
 """
 
 
-SUB_COMMANDS = ("cuts", "cache")  # each is tlsweep/NAME_command.py
+SUB_COMMANDS = ("cuts", "cache", "reproduce")  # each is tlsweep/NAME_command.py
 NO_SPACE = "Finished trials are kept; free some space and give the same command again."
 
 

@@ -333,20 +333,48 @@ def _params(settings: Settings, facts: dict[str, Any]) -> dict[str, str | int | 
 
 
 def _tags(settings: Settings, question: Question) -> dict[str, str]:
-    from importlib.metadata import version
-
     return {
         "tlsweep.study": settings.study_name,
-        "tlsweep.version": __version__,
-        "tlsweep.commit": _commit(),
         "tlsweep.source_fingerprint": question.source.fingerprint,
         "tlsweep.target_fingerprint": question.target.fingerprint,
+        "tlsweep.config": to_yaml(settings),
+        **versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """What numbers depend on beside the settings: tlsweep and libraries, machine, threads."""
+    from importlib.metadata import version
+
+    import torch
+
+    return {
+        "tlsweep.version": __version__,
+        "tlsweep.commit": _commit(),
         "tlsweep.torch": version("torch"),
+        "tlsweep.torchvision": version("torchvision"),
         "tlsweep.lightning": version("pytorch-lightning"),
         "tlsweep.python": platform.python_version(),
         "tlsweep.platform": platform.platform(),
-        "tlsweep.config": to_yaml(settings)[:5000],
+        "tlsweep.threads": str(torch.get_num_threads()),
     }
+
+
+def run_unrecorded(settings: Settings) -> dict[tuple[str, int], float]:
+    """Train one plan and tell nobody: every number of it, by name and epoch (0: at its end)."""
+    question = open_question(settings)
+    facts, found = describe(question, question.plan(settings.plan), settings), {}
+
+    def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
+        found.update({(name, epoch + 1): value for name, value in metrics.items()})
+        return False
+
+    trained = _train(settings, question, on_epoch)
+    if facts["probe_penalty"] is not None:
+        on_epoch(0, trained.history[-1])
+    scores, losses = _scores(question, settings.fold, trained.logits)
+    summary = _summary(scores, losses, facts, 0.0)
+    return {**found, **{(name, 0): value for name, value in summary.items()}}
 
 
 @functools.cache

@@ -4,7 +4,7 @@
 sweep without a record (``record=none``) is the same code.
 """
 
-from tlsweep.record.base import NoRecord, Record, TrialRun
+from tlsweep.record.base import NoRecord, Record, Recorded, TrialRun
 from tlsweep.record.registry import open_record
 
-__all__ = ["NoRecord", "Record", "TrialRun", "open_record"]
+__all__ = ["NoRecord", "Record", "Recorded", "TrialRun", "open_record"]

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tlsweep.errors import Fault, Refusal
+
 Status = Literal["finished", "pruned", "failed", "killed"]
 Params = Mapping[str, str | int | float | bool]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A trial's run as it was recorded.
+
+    config: the trial's whole config, as YAML; metrics: by (name, step), steps being epochs and 0
+    for what is known at the end.
+    """
+
+    name: str
+    config: str
+    tags: Mapping[str, str]
+    metrics: Mapping[tuple[str, int], float]
 
 
 class TrialRun(abc.ABC):
@@ -58,6 +75,10 @@ class Record(abc.ABC):
         """Close the run of a trial whose process is gone."""
 
     @abc.abstractmethod
+    def recorded(self, run_id: str) -> Recorded:
+        """A trial's run. Raises Refusal if there is none of that id."""
+
+    @abc.abstractmethod
     def where_to_look(self) -> str:
         """The command that shows the record, or an empty text."""
 
@@ -98,6 +119,11 @@ class NoRecord(Record):
 
     def end_lost(self, run_id: str) -> None:
         """Nothing to close."""
+
+    def recorded(self, run_id: str) -> Recorded:
+        """Raises Refusal: nothing was kept."""
+        rule = "runs are found where they are recorded"
+        raise Refusal(Fault(f"run={run_id} with record=none", rule, "leave record=none out"))
 
     def where_to_look(self) -> str:
         """Nowhere."""

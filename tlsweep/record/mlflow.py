@@ -26,7 +26,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from tlsweep.errors import Fault, Refusal
-from tlsweep.record.base import Params, Record, Status, TrialRun
+from tlsweep.record.base import Params, Record, Recorded, Status, TrialRun
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -173,6 +173,23 @@ class MlflowLedger(Record):
         self.careful(self.client.set_tag, run_id, "tlsweep.reason", reason)
         self.careful(self.client.set_tag, run_id, "tlsweep.status", "killed")
         self.careful(self.client.set_terminated, run_id, "KILLED")
+
+    def recorded(self, run_id: str) -> Recorded:
+        """A trial's run, with every value of every metric."""
+        try:
+            run = self.client.get_run(run_id)
+            histories = [self.client.get_metric_history(run_id, name) for name in run.data.metrics]
+        except (MlflowException, OSError) as error:
+            reason = str(error).splitlines()[0][:200]
+            rule = "the run is one of this record; MLflow's page of a run shows its id"
+            mend = "output_dir=DIR or record.tracking_uri=URI of the sweep that made it"
+            raise Refusal(Fault(f"run={run_id}: {reason}", rule, mend)) from error
+        config = run.data.tags.get("tlsweep.config", "")
+        if run.data.tags.get("tlsweep.role") != "trial" or not config:
+            rule = "a trial is run again: a sweep's own run holds many"
+            raise Refusal(Fault(f"run={run_id}", rule, "run=ID of one of the runs below it"))
+        metrics = {(m.key, m.step): m.value for history in histories for m in history}
+        return Recorded(run.info.run_name or run_id, config, dict(run.data.tags), metrics)
 
     def where_to_look(self) -> str:
         """The command that opens MLflow's pages on this record."""

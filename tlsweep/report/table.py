@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -152,3 +154,33 @@ def _short(path: Path) -> str:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A number of a run, as it was recorded and as it is now."""
+
+    name: str
+    step: int
+    recorded: float
+    now: float
+
+    @property
+    def difference(self) -> float:
+        """How far apart they are, infinite where there is none any more."""
+        return math.inf if math.isnan(self.now) else abs(self.now - self.recorded)
+
+
+def reproduced_table(
+    name: str, compared: Sequence[Compared], elsewhere: Sequence[str]
+) -> RenderableType:
+    """Every number of a run that was run again. elsewhere: versions that have changed."""
+    table = Table(title=f"run again: {name}", title_justify="left")
+    for column in ("number", "epoch", "recorded", "now", "difference"):
+        table.add_column(column, justify="left" if column == "number" else "right")
+    for c in compared:
+        apart = "equal" if c.difference == 0 else f"{c.difference:.2g}"
+        table.add_row(c.name, str(c.step or ""), f"{c.recorded:.6g}", f"{c.now:.6g}", apart)
+    equal = sum(c.difference == 0 for c in compared)
+    lines = [f"{equal} of {len(compared)} numbers are equal to the last digit", *elsewhere]
+    return Group(table, Text("\n".join(lines)))
