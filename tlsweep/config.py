@@ -90,6 +90,18 @@ class TorchvisionSource(_Section):
         return self.model
 
 
+class HeldSource(_Section):
+    """conf/source/held.yaml."""
+
+    name: Literal["held"]
+    key: str
+
+    @property
+    def label(self) -> str:
+        """The source's name in file names and records: the network's class."""
+        return self.key.rsplit("-", 1)[0]
+
+
 class _Target(_Section):
     fit_size: Positive | None
     folds: Literal["auto"] | Positive
@@ -107,6 +119,13 @@ class DigitsTarget(_Target):
     """conf/target/digits.yaml."""
 
     name: Literal["digits"]
+
+
+class HeldTarget(_Target):
+    """conf/target/held.yaml."""
+
+    name: Literal["held"]
+    key: str
 
 
 class TorchvisionTarget(_Target):
@@ -288,9 +307,12 @@ class TrialIdentity(_Section):
 class Settings(_Section):
     """The whole of conf/config.yaml, checked."""
 
-    source: Annotated[GlyphsSource | TorchvisionSource, Field(discriminator="name")]
+    source: Annotated[
+        GlyphsSource | TorchvisionSource | HeldSource, Field(discriminator="name")
+    ]
     target: Annotated[
-        DigitsTarget | TorchvisionTarget | ImageFolderTarget, Field(discriminator="name")
+        DigitsTarget | TorchvisionTarget | ImageFolderTarget | HeldTarget,
+        Field(discriminator="name"),
     ]
     plan: PlanSettings
     schedule: Annotated[ConstantSchedule | PhasedSchedule, Field(discriminator="name")]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "glyphs": "tlsweep.source.glyphs",
     "torchvision": "tlsweep.source.zoo",
+    "held": "tlsweep.source.held",
 }
 
 

@@ -20,6 +20,7 @@ _MODULES = {
     "cifar10": "downloaded",
     "cifar100": "downloaded",
     "image_folder": "image_folder",
+    "held": "held",
 }
 
 

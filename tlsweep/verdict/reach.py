@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from tlsweep.verdict.sentence import sentence
 from tlsweep.verdict.transfer import Contrast, contrasts
 from tlsweep.verdict.tried import Table, Tried
 
-WITHOUT_SOURCE = ("raw_pixels", "random_features", "scratch")
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,22 @@ class Verdict:
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """The plans that were compared, one a row, best out of fold first."""
+        import pandas
+
+        rows = [asdict(row) for row in self.plans]
+        frame = pandas.DataFrame(rows)
+        frame["report"] = [None if row.report is None else row.report.score for row in self.plans]
+        frame["recommended"] = [o == self.recommended.overrides for o in frame["overrides"]]
+        return frame.sort_values("out_of_fold", ascending=False, ignore_index=True)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the sentence, and the plans as a table."""
+        shown = ["plan", "cut", "state", "out_of_fold", "p_best", "report", "recommended"]
+        table = self.to_dataframe()[shown].to_html(float_format="{:.3f}".format, na_rep="")
+        return f"<p><strong>{html.escape(self.sentence)}</strong></p>{table}"
 
 
 _RECOMMENDED = frozenset(Recommended.__dataclass_fields__)

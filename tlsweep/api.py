@@ -1,0 +1,109 @@
+"""A whole sweep from Python: ``tlsweep.sweep(model=..., target=...)``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlsweep.cli import conf_folder, job
+from tlsweep.terms import ImageSpec
+from tlsweep.verdict import Verdict
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.utils.data import Dataset
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGE = ImageSpec(3, 224, IMAGENET_MEAN, IMAGENET_STD, 256)
+
+
+def sweep(
+    model: str | nn.Module,
+    target: str | Path | Dataset[Any],
+    *overrides: str,
+    image: ImageSpec = IMAGE,
+    **settings: Any,
+) -> Verdict:
+    """Answer how much of ``model`` to keep for ``target``; what ``python -m tlsweep -m`` does.
+
+    model: ``glyphs``, a name of torchvision's (its published weights, or ``source__checkpoint=``
+    a file), or a network, whose last layer is left out; image: the preprocessing that a network
+    of your own wants. target: ``digits`` or another target by name, a folder of class folders, or a
+    torch Dataset of (image, class index). overrides: as on the command line (``"sweep.minutes=5"``);
+    settings: the same as keywords, with two underscores for a dot (``sweep__minutes=5``).
+
+    Returns the verdict; files and runs are left in ``output_dir``. Raises Refusal for what cannot
+    be carried out, before anything trains.
+
+    Example::
+
+        verdict = tlsweep.sweep("glyphs", "digits", sweep__stages=["survey"])
+        print(verdict.sentence)
+        verdict.to_dataframe()
+    """
+    given = [*overrides, *(f"{k.replace('__', '.')}={_text(v)}" for k, v in settings.items())]
+    answer = _multirun([*_source(model, image, given), *_target(target), *given])
+    assert isinstance(answer, Verdict)
+    return answer
+
+
+def _source(model: str | nn.Module, image: ImageSpec, given: list[str]) -> list[str]:
+    from tlsweep.session import quoted
+
+    if not isinstance(model, str):
+        from tlsweep.source import held
+
+        return ["source=held", f"source.key={quoted(held.hold(model, image))}"]
+    if model == "glyphs":
+        return ["source=glyphs"]
+    has_weights = any(o.startswith(("source.checkpoint=", "source.weights=")) for o in given)
+    weights = [] if has_weights else ["source.weights=DEFAULT"]
+    return ["source=torchvision", f"source.model={model}", *weights]
+
+
+def _target(target: str | Path | Dataset[Any]) -> list[str]:
+    from tlsweep.session import quoted
+    from tlsweep.target import target_names
+
+    if isinstance(target, str) and target in target_names():
+        return [f"target={target}"]
+    if isinstance(target, str | Path):
+        return ["target=image_folder", f"target.root={quoted(str(target))}"]
+    from tlsweep.target import held
+
+    return ["target=held", f"target.key={quoted(held.hold(target))}"]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_text, value)) + "]"
+    return str(value)
+
+
+def _multirun(overrides: list[str]) -> Any:
+    # Hydra has a public way to compose a config in a program, and none to run its sweeper
+    from hydra import version
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.global_hydra import GlobalHydra
+
+    from tlsweep.overrides import as_meant, refuse_unknown
+
+    overrides = [as_meant(override) for override in overrides]
+    refuse_unknown(overrides, conf_folder())
+    version.setbase("1.3")
+    GlobalHydra.instance().clear()
+    hydra = Hydra.create_main_hydra2("tlsweep", create_config_search_path(str(conf_folder())))
+    try:
+        return hydra.multirun(
+            config_name="config",
+            task_function=job,
+            overrides=overrides,
+            with_log_configuration=False,
+        )
+    finally:
+        GlobalHydra.instance().clear()
