@@ -307,9 +307,7 @@ class TrialIdentity(_Section):
 class Settings(_Section):
     """The whole of conf/config.yaml, checked."""
 
-    source: Annotated[
-        GlyphsSource | TorchvisionSource | HeldSource, Field(discriminator="name")
-    ]
+    source: Annotated[GlyphsSource | TorchvisionSource | HeldSource, Field(discriminator="name")]
     target: Annotated[
         DigitsTarget | TorchvisionTarget | ImageFolderTarget | HeldTarget,
         Field(discriminator="name"),
@@ -324,6 +322,7 @@ class Settings(_Section):
     output_dir: Annotated[str, BeforeValidator(_folder)]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     fold: Annotated[int, Field(ge=0)] | None
+    keep_weights: bool
     stage: Stage
     trial: TrialIdentity | None
 

@@ -65,9 +65,7 @@ def race(
         table = [tried(c, ledger, question, settings) for c in contenders]
         measured = [t for t in table if t is not None]
         by_plan = {id(c): t for c, t in zip(contenders, table, strict=True)}
-        out = [
-            c for c in alive if (t := by_plan[id(c)]) is None or not may_still_win(measured, t)
-        ]
+        out = [c for c in alive if (t := by_plan[id(c)]) is None or not may_still_win(measured, t)]
         alive = [c for c in alive if c not in out]
     return said
 
@@ -116,9 +114,7 @@ def _tables(
     return scores, losses
 
 
-def shortfalls(
-    contenders: Sequence[Contender], ledger: Ledger, settings: Settings
-) -> list[str]:
+def shortfalls(contenders: Sequence[Contender], ledger: Ledger, settings: Settings) -> list[str]:
     """What was to be confirmed and failed or was never found, in a sentence each."""
     said = []
     ended = {t.user_attrs.get("key"): reason_of_failure(t) for t in ledger.ended()}

@@ -30,14 +30,24 @@ def items(
     """The trainings of a contender on the whole pool.
 
     They take the median number of epochs that its folds took: nothing held out says when to stop.
-    One alone where no seed changes it. The first one's weights are kept: the model to take home.
+    One alone where no seed changes it. The first one's weights are kept, of a plan that may be
+    recommended: the model to take home.
     """
     epochs = _epochs(contender, confirmed, question, settings)
     fixed = () if epochs is None else (f"train.epochs={epochs}",)
     count = 1 if contender.facts["deterministic"] else settings.sweep.confirm.seeds
     first = settings.seed + FIRST_SEED
+    kept = f"keep_weights={str(contender.candidate).lower()}"
     return [
-        Item.of((*contender.overrides, *fixed, "fold=null", f"seed={seed}"))
+        Item.of(
+            (
+                *contender.overrides,
+                *fixed,
+                "fold=null",
+                f"seed={seed}",
+                *([kept] if seed == first else []),
+            )
+        )
         for seed in range(first, first + count)
     ]
 
@@ -68,9 +78,7 @@ def refitted(contender: Contender) -> bool:
     return contender.outcome is not None and bool(contender.facts["deterministic"])
 
 
-def frozen_reports(
-    findings: Findings, question: Question, settings: Settings
-) -> dict[int, Logits]:
+def frozen_reports(findings: Findings, question: Question, settings: Settings) -> dict[int, Logits]:
     """What the frozen plan of every cut point, fitted to the whole pool, answers of the report."""
     curve = findings.curve()
     return refit(question, settings, {i: point.regularisation for i, point in curve.items()})

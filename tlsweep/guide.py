@@ -11,6 +11,7 @@ from pathlib import Path
 from tlsweep import __version__, config, inputs, outcome
 from tlsweep.contenders import overrides_of
 from tlsweep.errors import TlsweepError
+from tlsweep.features import rows_digest
 from tlsweep.files import write_whole
 from tlsweep.fixed import inherited
 from tlsweep.outcome import Outcome
@@ -74,7 +75,7 @@ def _asked(s: Session) -> str:
     survey, train = s.settings.sweep.survey, s.settings.train
     seeds = [inputs.SOURCE, *([s.settings.seed] if survey.random else [])]
     features = [d for seed in seeds for d in inputs.digests(s.question, s.settings, seed)]
-    folds = [inputs.rows_digest(fold) for fold in s.question.partition.folds]
+    folds = [rows_digest(fold) for fold in s.question.partition.folds]
     what = [*features, *folds, survey.model_dump_json(), train.probe, __version__]
     return hashlib.sha256("\n".join(what).encode()).hexdigest()
 
@@ -100,7 +101,9 @@ def _kept(s: Session, asked: str) -> Surveyed | None:
             return None
         findings = Findings.from_json(content)
         places = [(point.weights, point.index) for point in findings.frozen]
-        answered = {place: _of_partition(s, outcome.read(_outcome_file(s, place))) for place in places}
+        answered = {
+            place: _of_partition(s, outcome.read(_outcome_file(s, place))) for place in places
+        }
         return Surveyed(findings, answered)
     except (OSError, ValueError, KeyError, TypeError, TlsweepError):
         return None  # not written yet, or by somebody else: survey anew

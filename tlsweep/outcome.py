@@ -9,6 +9,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,8 @@ def write(file: Path, outcome: Outcome) -> None:
     if outcome.report is not None:
         arrays[_REPORT] = outcome.report
     stream = io.BytesIO()
-    np.savez_compressed(stream, **{k: v.astype(np.float32) for k, v in arrays.items()})
+    numbers: dict[str, Any] = {k: v.astype(np.float32) for k, v in arrays.items()}
+    np.savez_compressed(stream, **numbers)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, stream.getvalue())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +32,20 @@ def fit_probe(
     Returns the metrics that an epoch of training would give, and for each of ``splits`` the logits
     [images, classes].
     """
+    head, z_fit, y, z = _fitted(question, plan, settings, splits)
+    return _answers(question, settings, plan, head, z_fit, y, z)
+
+
+def fitted_head(question: Question, plan: TransferPlan, settings: Settings) -> Head:
+    """The head of an all-frozen plan at its optimum on the fit split."""
+    return _fitted(question, plan, settings, [])[0]
+
+
+def _fitted(
+    question: Question, plan: TransferPlan, settings: Settings, splits: Sequence[Split]
+) -> tuple[Head, Tensor, Tensor, dict[Split, Tensor]]:
+    """The fitted head, what it was fitted to with its labels, and the features of ``splits``."""
     import torch
-    from torch.nn import functional
 
     train, seed = settings.train, settings.seed if plan.random_weights else inputs.SOURCE
     # in a sweep every other cut point will be asked for, too: one pass for all of them
@@ -51,17 +63,36 @@ def fit_probe(
         linear: Any = head.classify
         linear.weight.copy_(heads.weight[0].T)
         linear.bias.copy_(heads.bias[0])
+    return head, z_fit, y, z
+
+
+def _answers(
+    question: Question,
+    settings: Settings,
+    plan: TransferPlan,
+    head: Head,
+    z_fit: Tensor,
+    y: Tensor,
+    z: Mapping[Split, Tensor],
+) -> tuple[dict[str, float], dict[Split, Any]]:
+    import torch
+    from torch.nn import functional
+
+    with torch.no_grad():
         fit_logits = head(z_fit)
         logits = {split: head(z_nd) for split, z_nd in z.items()}
     metrics = {
         "fit_loss": float(functional.cross_entropy(fit_logits, y)),
         "frozen_blocks": float(plan.freeze),
     }
-    if Split.SELECT in splits:
-        chosen, y_select = logits[Split.SELECT], inputs.labels(question, Split.SELECT, settings.fold)
+    if Split.SELECT in logits:
+        chosen, y_select = (
+            logits[Split.SELECT],
+            inputs.labels(question, Split.SELECT, settings.fold),
+        )
         metrics["select_loss"] = float(functional.cross_entropy(chosen, y_select))
         metrics["select_accuracy"] = float((chosen.argmax(1) == y_select).float().mean())
-    return metrics, {split: logits[split].numpy() for split in splits}
+    return metrics, {split: z_nk.numpy() for split, z_nk in logits.items()}
 
 
 def standardised(head: Head, z_nd: Tensor) -> Tensor:

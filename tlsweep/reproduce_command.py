@@ -43,7 +43,10 @@ def run(arguments: Sequence[str], conf: Path) -> None:
     chosen = config.read(compose_config(rest, conf))
     record = open_record(chosen.record, Path(chosen.output_dir).resolve())
     recorded = record.recorded(given[0])
-    with tempfile.TemporaryDirectory(prefix="tlsweep-reproduce-") as folder, screen.shown() as shown:
+    with (
+        tempfile.TemporaryDirectory(prefix="tlsweep-reproduce-") as folder,
+        screen.shown() as shown,
+    ):
         settings = _settings(recorded, folder)
         found = _again(settings, recorded, shown)
     compared = compare(recorded.metrics, found)
@@ -55,9 +58,10 @@ def run(arguments: Sequence[str], conf: Path) -> None:
 
 def _settings(recorded: Recorded, folder: str) -> Settings:
     """The settings of the run, in a folder of its own, outside of any study."""
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
     plain = OmegaConf.create(recorded.config)
+    assert isinstance(plain, DictConfig)  # it was written as a mapping
     plain.trial, plain.output_dir = None, folder
     plain.train.resume = False
     return config.read(plain)

@@ -86,7 +86,9 @@ def survey(question: Question, settings: Settings, say: Say) -> tuple[Findings, 
             heads = _started(pool, question, settings, folds, y, z, views)
             for index in indices:
                 answered = [job.result()[place] for job, place in heads[index]]
-                mine, point, outcome = _gathered(question, settings, folds, weights, index, answered)
+                mine, point, outcome = _gathered(
+                    question, settings, folds, weights, index, answered
+                )
                 rows += mine
                 frozen.append(point)
                 outcomes[weights, index] = outcome
@@ -184,9 +186,7 @@ def _twins(z: Sequence[Tensor]) -> dict[int, int]:
     A source's own pooling often repeats what pooling the block below gives.
     """
     return {
-        i: i - 1
-        for i in range(1, len(z))
-        if z[i].shape == z[i - 1].shape and z[i].equal(z[i - 1])
+        i: i - 1 for i in range(1, len(z)) if z[i].shape == z[i - 1].shape and z[i].equal(z[i - 1])
     }
 
 

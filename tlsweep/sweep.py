@@ -94,7 +94,9 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
     where, first = _what_to_try(s, listed)
     name, stages, settings = s.settings.study_name, s.settings.sweep.stages, s.settings
     search = s.ledger(name, {"space": where.fingerprint(), **s.facts()})
-    others = (s.ledger(f"{name}.{kind}", s.facts()) for kind in ("survey", "first", "confirm", "final"))
+    others = (
+        s.ledger(f"{name}.{kind}", s.facts()) for kind in ("survey", "first", "confirm", "final")
+    )
     studies = _Studies(search, *others)
     with s.recorded(*studies.all):
         seeds = settings.sweep.confirm.seeds
@@ -147,7 +149,11 @@ def _early_answer(s: Session, surveyed: Surveyed, budget: Budget) -> None:
     n = len(s.question.partition.held_out)
     hits = np.arange(n)[None] < round(best.score * n)
     low, high = accuracy_interval(hits).as_list()
-    rest = "" if budget.minutes is None else f"; the rest takes {max(0, budget.left) / 60:.0f} min at most"
+    rest = (
+        ""
+        if budget.minutes is None
+        else f"; the rest takes {max(0, budget.left) / 60:.0f} min at most"
+    )
     s.shown.say(
         f"  in {budget.spent:.0f} s: frozen up to {best.cut}, {100 * best.score:.1f} % of {n} images"
         f" out of fold ({100 * low:.1f} to {100 * high:.1f}){rest}"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tlsweep.record import Record, TrialRun
     from tlsweep.record.base import Status
     from tlsweep.study.handle import TrialHandle
+    from tlsweep.train.network import PlanNetwork
     from tlsweep.train.schedule import FreezeSchedule
 
 OnEpoch = Callable[[int, dict[str, float]], bool]
@@ -40,13 +41,15 @@ OnEpoch = Callable[[int, dict[str, float]], bool]
 class Trained:
     """What training one plan gave.
 
-    logits: split to float32 [images, classes]; start: what it was trained on, and why.
+    logits: split to float32 [images, classes]; start: what it was trained on, and why; network: as
+    it was trained, where it is to be kept.
     """
 
     history: tuple[dict[str, float], ...]
     stopped: bool
     logits: dict[Split, Logits]
     start: str = "from pooled features of frozen blocks"
+    network: PlanNetwork | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,9 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
                 logits[split] = predict(network, data, settings.train)
     taken = "first phase as another trial trained it; then " if first_phase.taken else ""
     short = "" if fitted.stopped else _unfinished(schedule, network.frozen, settings)
-    return Trained(fitted.history, fitted.stopped, logits, taken + starts.why + short)
+    why = taken + starts.why + short
+    kept = network if settings.keep_weights else None
+    return Trained(fitted.history, fitted.stopped, logits, why, kept)
 
 
 def scored_splits(settings: Settings) -> list[Split]:
@@ -463,6 +468,8 @@ def _close(
         name = f"{handle.study.study_name}-{handle.trial.number:05d}"
         file = keep_outcome(settings, name, answered)
         handle.note({"outcome": file.name, "scores": scores, "losses": losses})
+        if trained.network is not None:
+            handle.note({"weights": _keep_weights(file, trained.network).name})
     if facts["probe_penalty"] is not None:  # it has one state, and no epochs that were told of
         run_record.log_epoch(1, trained.history[-1])
     status: Status = "pruned" if trained.stopped else "finished"
@@ -473,7 +480,10 @@ def _close(
         handle.note({"seconds": seconds, "start": trained.start, "epochs": epochs})
         handle.finish(_value(scores), pruned=trained.stopped)
     return TrialResult(
-        scores, losses, trained.stopped, {**facts, "history": list(trained.history), "start": trained.start}
+        scores,
+        losses,
+        trained.stopped,
+        {**facts, "history": list(trained.history), "start": trained.start},
     )
 
 
@@ -529,9 +539,20 @@ def known_result(
     name, tags = trial_name(settings, facts), _tags(settings, question)
     run_record = record.start_trial(parent_run, name, _params(settings, facts), tags)
     run_record.end("finished", _summary(scores, losses, facts, 0.0))
-    noted = {"outcome": file, "scores": scores}
+    noted: dict[str, Any] = {"outcome": file, "scores": scores}
     noted |= {"facts": facts, "run_id": run_record.run_id, "losses": losses, "seconds": 0.0}
     return _value(scores), noted
+
+
+def _keep_weights(beside: Path, network: PlanNetwork) -> Path:
+    """Write a trained network's tensors beside what it answered, whole or not at all."""
+    from safetensors.torch import save_model
+
+    file = beside.with_suffix(".safetensors")
+    part = file.with_suffix(".part")
+    save_model(network, str(part))
+    part.replace(file)
+    return file
 
 
 def keep_outcome(settings: Settings, name: str, outcome: Outcome) -> Path:

@@ -92,9 +92,7 @@ def plan_words(overrides: Sequence[str]) -> str:
     return " ".join(o for o in overrides if o.startswith(("plan=", "plan.")))
 
 
-def grid_table(
-    trials: Sequence[TrialLike], outcomes: Path, question: Question
-) -> RenderableType:
+def grid_table(trials: Sequence[TrialLike], outcomes: Path, question: Question) -> RenderableType:
     """The trials of a grid with their scores on what their fold holds out."""
     table = Table(title="held-out examples", title_justify="left")
     for name in ("trial", "overrides", "accuracy", "95 % interval", "seconds"):

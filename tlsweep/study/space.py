@@ -251,9 +251,7 @@ def typed(cut_names: Sequence[str], plan_names: Sequence[str]) -> dict[str, Base
     }
 
 
-def parameters(
-    overrides: Sequence[str], known: Mapping[str, BaseDistribution]
-) -> dict[str, Any]:
+def parameters(overrides: Sequence[str], known: Mapping[str, BaseDistribution]) -> dict[str, Any]:
     """Those of a trial's overrides that are parameters, numbers as numbers.
 
     What the distribution of its key does not hold (``fold=null``, a cut point written as an index)

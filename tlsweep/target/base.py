@@ -43,7 +43,7 @@ class Target(ABC):
         fingerprint: str,
         given: Mapping[Split, NDArray[np.int64]] | None = None,
         ram_gb: float = 4.0,
-        contents: Sequence[bytes] | Sequence[str] | None = None,
+        contents: Sequence[bytes | str] | None = None,
     ) -> None:
         self.name = name
         self.class_names = class_names
@@ -81,9 +81,7 @@ class Target(ABC):
         return TargetDataset(self, ids, image, store if kept else None, augmentation)
 
 
-def _first_with_content(
-    contents: Sequence[bytes] | Sequence[str] | None, n: int
-) -> NDArray[np.int64]:
+def _first_with_content(contents: Sequence[bytes | str] | None, n: int) -> NDArray[np.int64]:
     """For each image the index of the first one with the same content: int64 [n]."""
     if contents is None:
         return np.arange(n, dtype=np.int64)

@@ -97,7 +97,9 @@ def partition(
     """
     y = np.asarray(labels, dtype=np.int64)
     first = np.arange(len(y)) if same_as is None else np.asarray(same_as, dtype=np.int64)
-    names = [str(i) for i in range(int(y.max(initial=-1)) + 1)] if class_names is None else class_names
+    names = (
+        [str(i) for i in range(int(y.max(initial=-1)) + 1)] if class_names is None else class_names
+    )
     parts, said = _without_twins(_resolve(given or {}, len(y)), first)
     carve = Split.REPORT not in parts
     val = parts.get(Split.SELECT) if folds == "auto" else None
@@ -352,9 +354,7 @@ def subset(labels: ArrayLike, size: int, seed: int) -> Indices:
     return drawn
 
 
-def nested_shares(
-    counts: Indices, size: int, rng: np.random.Generator, least: int = 1
-) -> Indices:
+def nested_shares(counts: Indices, size: int, rng: np.random.Generator, least: int = 1) -> Indices:
     """Share ``size`` among classes so that a bigger size never takes an image away from a class.
 
     The quota method (Balinski and Young 1975), from ``least`` images each. Largest remainder is not

@@ -63,7 +63,11 @@ def decide(tried: Sequence[Tried], *, margin: float, confidence: float) -> Choic
     for i, t in enumerate(tried):
         less = compare(tried[best], t, two_sided)
         standings.append(Standing(less, 1.0 if i == best else 0.0, max(0.0, less.score)))
-    as_good = [i for i in candidates if standings[i].less.high <= margin and tried[i].cost < tried[best].cost]
+    as_good = [
+        i
+        for i in candidates
+        if standings[i].less.high <= margin and tried[i].cost < tried[best].cost
+    ]
     if as_good:
         cheaper = min(as_good, key=lambda i: tried[i].cost)
     return Choice(best, cheaper, tuple(standings), margin, None)
@@ -76,7 +80,9 @@ def may_still_win(tried: Sequence[Tried], t: Tried) -> bool:
 
 def nested_penalty(scores_pn, losses_pn, fold_n):
     folds = np.unique(fold_n)
-    merit = lambda keep: max(range(len(scores_pn)), key=lambda p: (scores_pn[p][keep].mean(), -losses_pn[p][keep].mean()))
+    merit = lambda keep: max(
+        range(len(scores_pn)), key=lambda p: (scores_pn[p][keep].mean(), -losses_pn[p][keep].mean())
+    )
     last = merit(np.ones(len(fold_n), bool))
     if len(folds) == 1:
         return [last], last

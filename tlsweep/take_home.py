@@ -1,0 +1,61 @@
+"""The network that a user takes home: the recommended plan, trained on all labels that chose it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tlsweep import config, final
+from tlsweep.config import Settings
+from tlsweep.contenders import Contender
+from tlsweep.errors import TlsweepError
+from tlsweep.fixed import inherited
+from tlsweep.plan import TransferPlan
+from tlsweep.probe import fitted_head
+from tlsweep.session import Session
+from tlsweep.study.ledger import Item, Ledger
+from tlsweep.terms import Stage
+from tlsweep.trial import outcomes_folder
+
+if TYPE_CHECKING:
+    from tlsweep.train.network import PlanNetwork
+
+
+def network_of(
+    s: Session, contender: Contender, confirmed: Ledger, finals: Ledger
+) -> tuple[PlanNetwork, TransferPlan, Settings]:
+    """The network of the first final training, its plan, and the settings that trained it.
+
+    Raises TlsweepError where its tensors are not there any more.
+    """
+    items = final.items(contender, confirmed, s.question, s.settings)
+    settings = _settings(s, items[0])
+    plan = s.question.plan(settings.plan)
+    network = s.question.network(plan, settings.train, settings.seed)
+    if final.refitted(contender):
+        network.head = fitted_head(s.question, plan, settings)
+    else:
+        _load(s, network, items, finals)
+    network.freeze(plan.freeze)
+    return network.eval(), plan, settings
+
+
+def _settings(s: Session, item: Item) -> Settings:
+    lines = [*inherited(s.plain, item.overrides), *item.overrides, f"stage={Stage.FINAL}"]
+    return config.read(s.bench.compose([*lines, f"study={s.settings.study_name}"]))
+
+
+def _load(s: Session, network: PlanNetwork, items: Sequence[Item], finals: Ledger) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_model
+
+    trial = finals.of(items[0])
+    name = "" if trial is None else trial.user_attrs.get("weights", "")
+    file = outcomes_folder(s.settings) / name
+    try:
+        load_model(network, str(file), strict=True)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise TlsweepError(
+            f"{file}: {error}. It holds the trained network; without it there is no model to take"
+            " home. Put it back, or ask anew under another name: study=NAME"
+        ) from error
