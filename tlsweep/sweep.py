@@ -20,7 +20,7 @@ from tlsweep.check import check_combinations, check_keys, check_space, refuse_dd
 from tlsweep.confirm import LEAST, race, replicates, shortfalls, tried
 from tlsweep.contenders import Contender, frozen, merged, trained
 from tlsweep.errors import TlsweepError
-from tlsweep.guide import Surveyed, enter_survey, guide, run_survey
+from tlsweep.guide import Surveyed, enter_survey, guide, refuse_minutes, run_survey
 from tlsweep.outcome import accuracies
 from tlsweep.question import Question, open_question
 from tlsweep.report import table, write_report
@@ -105,18 +105,23 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
         surveyed = None
         # lists on the command line are the whole search space: nothing is tried beside them
         if "survey" in stages and not (listed and "search" in stages):
+            refuse_minutes(s)
             surveyed = run_survey(s)
             enter_survey(s, studies.survey, surveyed)
             points, outcomes = surveyed.points, surveyed.outcomes
             contenders = frozen(s.question, settings, points, outcomes, surveyed.random_cut)
             _early_answer(s, surveyed, budget)
-        if "search" in stages:
+        said: list[str] = []
+        if "search" in stages and not budget.allows("training", 0.0, 0.0):
+            said = ["training: sweep.minutes had passed after the survey"]
+        elif "search" in stages:
             if surveyed is not None:
                 where = guide(s, search, surveyed.findings, where)
             _first(s, studies, first, budget)
             _search(s, studies, where, budget)
             contenders = merged(contenders, trained(studies.searched(), settings.sweep.confirm))
-        said = _confirm(s, studies, contenders, budget)
+        said += _confirm(s, studies, contenders, budget)
+        said += _read_before(studies, stages)
         verdict = _conclude(s, studies, contenders, surveyed, said, budget)
         look = s.record.where_to_look()
         files = write_report(s.folder, verdict, settings, look)
@@ -126,6 +131,19 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
     screen.console.print(table.verdict_box(verdict))
     screen.console.print(table.where_next(verdict, files, look), soft_wrap=True)
     return verdict
+
+
+def _read_before(studies: _Studies, stages: Sequence[str]) -> list[str]:
+    """What to say where the report split was read before the search: it might have guided it."""
+    read = "survey.report_read"
+    if "search" not in stages:
+        studies.search.remember(read, True)
+        return []
+    return (
+        ["a report split that nobody had seen: a verdict from the survey alone has read it before"]
+        if studies.search.recall(read)
+        else []
+    )
 
 
 def _what_to_try(s: Session, listed: Sequence[Override]) -> tuple[Space, list[Item]]:

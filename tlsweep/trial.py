@@ -113,6 +113,7 @@ def _opened(settings: Settings) -> tuple[Question, TransferPlan, Record]:
     plan = question.plan(settings.plan)
     if settings.stage == Stage.SINGLE:  # a sweep has checked its own
         check_schedule(settings, plan)
+        check_fold(settings, question)
     return question, plan, _open_record(settings)
 
 
@@ -236,6 +237,14 @@ def check_schedule(settings: Settings, plan: TransferPlan) -> None:
                 mend if epochs == 1 else f"{mend}, or schedule.epochs={epochs - 1} or less",
             )
         )
+
+
+def check_fold(settings: Settings, question: Question) -> None:
+    """Raise Refusal for a fold that the pool is not cut into."""
+    last = len(question.partition.folds) - 1
+    if settings.fold is not None and settings.fold > last:
+        rule = f"the pool is cut into {last + 1}: a fold is 0 to {last}, or null for none"
+        raise Refusal(Fault(f"fold={settings.fold}", rule, f"fold={last}"))
 
 
 def _checkpoint(settings: Settings) -> Path | None:

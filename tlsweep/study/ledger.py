@@ -241,19 +241,20 @@ class Ledger:
     # ------------------------------------------------------------------ within
     def _enqueue(self, items: Sequence[Item]) -> None:
         # one that failed is run again, once a session: the user may have mended what made it fail
-        known = {t.user_attrs.get("key") for t in self.trials() if not _may_succeed(t)}
+        last = {t.user_attrs.get("key"): t for t in self.trials()}
         for item in items:
-            if item.key not in known:
+            if item.key not in last or _may_succeed(last[item.key]):
                 attributes = {"key": item.key, "overrides": list(item.overrides)}
                 params = parameters(item.overrides, self.typed)
                 self.study.enqueue_trial(params, user_attrs=attributes)
 
     def _drop_waiting_but(self, keys: set[str]) -> None:
-        # a session that was stopped may have queued items that are no longer asked for
+        # a session that was stopped may have queued items that are not asked for now
         for trial in self.trials(TrialState.WAITING):
             if trial.user_attrs.get("key") not in keys:
-                self._attribute(trial, "reason", "no longer wanted")
+                self._attribute(trial, "reason", "not wanted now")
                 self._attribute(trial, "cut_short", True)
+                self._attribute(trial, "unwanted", True)
                 self.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
     def _ask(self, space: Space) -> Job:
@@ -319,8 +320,11 @@ class Ledger:
 
 
 def _may_succeed(trial: FrozenTrial) -> bool:
-    failed = trial.state == TrialState.FAIL
-    return failed and "cut_short" not in trial.user_attrs and trial.user_attrs.get("again", True)
+    if trial.state != TrialState.FAIL:
+        return False
+    if trial.user_attrs.get("unwanted"):
+        return True
+    return "cut_short" not in trial.user_attrs and bool(trial.user_attrs.get("again", True))
 
 
 def _differences(name: str, kept: Mapping[str, Any], now: Mapping[str, Any]) -> list[Fault]:
