@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from tlsweep.source import Source, open_source
+from tlsweep.source import Source, held, open_source
 from tlsweep.source.base import private_rng
 from tlsweep.source.glyph_pretraining import Recipe
 from tlsweep.source.zoo import build
+from tlsweep.terms import ImageSpec
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +30,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return make
 
 
-@pytest.fixture(scope="session", params=["glyphs", "resnet18", "squeezenet1_1", "googlenet"])
+@pytest.fixture(scope="session", params=["glyphs", "resnet18", "squeezenet1_1", "googlenet", "held"])
 def make_source(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
@@ -42,6 +43,10 @@ def make_source(
         if request.param == "glyphs":
             recipe = Recipe(steps=4, batch_size=8, holdout=16, seed=number)
             return open_source("glyphs", cache_dir=folder, recipe=recipe)
+        if request.param == "held":
+            with private_rng(number):
+                key = held.hold(build("resnet18", 5, 64), ImageSpec(3, 64, (0.5,) * 3, (0.2,) * 3, 64))
+            return open_source("held", key=key)
         file = checkpoint(request.param, seed=number)
         return open_source("torchvision", model=request.param, checkpoint=file, image_size=64)
 
