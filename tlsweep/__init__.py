@@ -4,23 +4,38 @@
 
     cuts = tlsweep.cut_points(model, example)
     prefix, suffix = tlsweep.split(model, cuts.resolve("layer3"))
+
+and what a sweep chose is used with::
+
+    model = tlsweep.load_model("outputs/STUDY/model")
+    probabilities = model.predict(["image.jpg"])
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tlsweep.cut import CutPoint, CutPoints, cut_points, prefix_costs, split
+    from tlsweep.model import TakenModel, load_model
 
 __version__ = "0.1.0"
-__all__ = ["CutPoint", "CutPoints", "__version__", "cut_points", "prefix_costs", "split"]
+__all__ = [
+    "CutPoint",
+    "CutPoints",
+    "TakenModel",
+    "__version__",
+    "cut_points",
+    "load_model",
+    "prefix_costs",
+    "split",
+]
 
 
 def __getattr__(name: str) -> Any:
     # torch takes over a second to import, and ``--help`` does not need it
     if name in __all__:
-        import tlsweep.cut
-
-        return getattr(tlsweep.cut, name)
+        room = "tlsweep.model" if name in ("TakenModel", "load_model") else "tlsweep.cut"
+        return getattr(importlib.import_module(room), name)
     raise AttributeError(f"module 'tlsweep' has no attribute {name!r}")

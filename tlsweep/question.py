@@ -45,15 +45,11 @@ class Question:
 
     def network(self, plan: TransferPlan, train: TrainSettings, seed: int) -> PlanNetwork:
         """The network of a plan: kept blocks with their weights, fresh ones drawn from ``seed``."""
-        from tlsweep.cut import section
-        from tlsweep.train.network import PlanNetwork
+        from tlsweep.train.network import PlanNetwork, blocks_of
 
         kept = self.source.fresh(seed) if plan.random_weights else self.source.model()
         fresh = self.source.fresh(seed) if plan.regrow > plan.keep else kept
-        blocks = [
-            section(kept if i < plan.keep else fresh, self.cuts, i, i + 1)
-            for i in range(plan.regrow)
-        ]
+        blocks = blocks_of(plan, self.cuts, kept, fresh)
         return PlanNetwork(blocks, self.head(plan, train, seed))
 
     def head(self, plan: TransferPlan, train: TrainSettings, seed: int) -> Head:

@@ -29,6 +29,7 @@ from tlsweep.study import choice, space
 from tlsweep.study.bench import Bench
 from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure
 from tlsweep.study.space import Space
+from tlsweep.take_home import network_of
 from tlsweep.terms import Split, Stage
 from tlsweep.trial import outcomes_folder
 from tlsweep.verdict import Verdict, accuracy_interval, decide, reach
@@ -122,7 +123,8 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
             contenders = merged(contenders, trained(studies.searched(), settings.sweep.confirm))
         said += _confirm(s, studies, contenders, budget)
         said += _read_before(studies, stages)
-        verdict = _conclude(s, studies, contenders, surveyed, said, budget)
+        verdict, chosen = _conclude(s, studies, contenders, surveyed, said, budget)
+        _take_home(s, studies, chosen, verdict)
         look = s.record.where_to_look()
         files = write_report(s.folder, verdict, settings, look)
         s.record.keep_files(s.parent_run, files)
@@ -252,8 +254,11 @@ def _conclude(
     surveyed: Surveyed | None,
     said: Sequence[str],
     budget: Budget,
-) -> Verdict:
-    """Choose out of fold, train what is quoted on the whole pool, and only then read the report."""
+) -> tuple[Verdict, Contender]:
+    """Choose out of fold, train what is quoted on the whole pool, and only then read the report.
+
+    Returns the verdict and the recommended plan.
+    """
     settings, question, chosen = s.settings, s.question, s.settings.sweep.confirm
     seen = [(c, tried(c, studies.confirm, question, settings)) for c in contenders]
     known = [(c, t) for c, t in seen if t is not None]
@@ -275,7 +280,7 @@ def _conclude(
         t if z is None else replace(t, report_rn=np.stack([accuracies(one, y) for one in z]))
         for (_, t), z in zip(known, logits, strict=True)
     ]
-    return reach(
+    verdict = reach(
         settings.study_name,
         decided,
         scored,
@@ -285,6 +290,26 @@ def _conclude(
         seconds=round(budget.spent, 1),
         shortfalls=[*said, *shortfalls(contenders, studies.confirm, settings)],
     )
+    return verdict, known[decided.recommended][0]
+
+
+def _take_home(s: Session, studies: _Studies, chosen: Contender, verdict: Verdict) -> None:
+    """Write the model folder: the recommended plan as the first final training left it."""
+    from tlsweep.model import write_model
+
+    network, plan, settings = network_of(s, chosen, studies.confirm, studies.final)
+    about = {
+        "metric": verdict.metric,
+        "score": verdict.score,
+        "interval": verdict.interval,
+        "confidence": verdict.confidence,
+        "report_images": verdict.report_images,
+        "trained_on_images": verdict.pool_images,
+        "seed": settings.seed,
+        "overrides": verdict.recommended.overrides,
+        "sentence": verdict.sentence,
+    }
+    write_model(s.folder, s.question, plan, settings, network, about)
 
 
 def _train_finally(s: Session, studies: _Studies, quoted: Sequence[Contender]) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
+
+Resampling = Literal["pillow", "torch"]
+"""Who resizes a target's images: they differ by a level or two of 255."""
 
 
 class BlockState(StrEnum):

@@ -23,13 +23,15 @@ class Source(ABC):
 
     name: what the report calls it ("glyphs", "resnet18"); image: the preprocessing every target is
     brought to; fingerprint: hex digest of architecture and weights, the same in every process (it
-    does not cover ``image``); trained_on: one phrase for the report.
+    does not cover ``image``); trained_on: one phrase for the report; licence: of the weights, as
+    far as whoever published them states it.
     """
 
     name: str
     image: ImageSpec
     fingerprint: str
     trained_on: str
+    licence: str = "unknown"
 
     def __init__(
         self,

@@ -31,6 +31,8 @@ class GlyphSource(Source):
     run, whether this process ran it or another one did before.
     """
 
+    licence = "yours: tlsweep trained it on this machine, on drawings of letters"
+
     def __init__(self, pretrained: Pretrained) -> None:
         from tlsweep.source.glyph_images import IMAGE
         from tlsweep.source.glyph_network import ARCHITECTURE

@@ -40,8 +40,10 @@ class ZooSource(Source):
         n_classes: int,
         grid: int,
         weights: Mapping[str, Tensor],
+        licence: str = "unknown",
     ) -> None:
         self.n_classes = n_classes
+        self.licence = licence
         self._grid = grid
         super().__init__(model, image, trained_on, f"torchvision {model} {n_classes}", weights)
 
@@ -120,13 +122,14 @@ def open(  # noqa: A001  (always called as zoo.open)
     image = _image_spec(published, image_size)
     if checkpoint is not None:
         path = Path(checkpoint).expanduser()
-        trained_on = f"checkpoint {path.name}"
+        trained_on, licence = f"checkpoint {path.name}", "unknown"
     else:
         path = _fetch(published, model, progress)
         trained_on = f"ImageNet-1k (published weights {weights})"
+        licence = str(published.meta.get("license", "unknown"))  # torchvision states few
     grid = _grid(published, checkpoint, image_size)
     n_classes, fitted = _read_and_fit(model, path, grid)
-    return ZooSource(model, image, trained_on, n_classes, grid, fitted)
+    return ZooSource(model, image, trained_on, n_classes, grid, fitted, licence)
 
 
 def architecture(

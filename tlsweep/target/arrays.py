@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tlsweep.target.base import Target
 from tlsweep.target.pixels import fit_arrays
-from tlsweep.terms import ImageSpec, Split
+from tlsweep.terms import ImageSpec, Resampling, Split
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 class ArrayTarget(Target):
     """Images uint8 [n, h, w] or [n, h, w, 3] in memory, brought to a source's size when asked."""
+
+    resampling: Resampling = "torch"
 
     def __init__(
         self,

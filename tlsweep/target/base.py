@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlsweep.target.pixels import PixelStore
-from tlsweep.terms import ImageSpec, Split
+from tlsweep.terms import ImageSpec, Resampling, Split
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,8 +32,11 @@ class Target(ABC):
     splits that the data came with (train as FIT, val as SELECT, test as REPORT), often none;
     fingerprint: hex digest of all images and labels; contents: a digest of each image, so that
     equal ones are known, None where no two are; ram_gb: gigabytes of decoded images kept in
-    memory at one preprocessing. Not shared between threads.
+    memory at one preprocessing; resampling: how its images are resized, so that others of their
+    kind can be prepared alike. Not shared between threads.
     """
+
+    resampling: Resampling = "pillow"
 
     def __init__(
         self,

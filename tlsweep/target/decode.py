@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsweep.target.pixels import resized
-from tlsweep.terms import ImageSpec
+from tlsweep.target.pixels import fit_arrays, resized
+from tlsweep.terms import ImageSpec, Resampling
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,23 +38,48 @@ def verify(content: bytes) -> str | None:
     return None
 
 
-def read_image(path: Path, image: ImageSpec) -> NDArray[np.uint8]:
+def read_image(path: Path, image: ImageSpec, how: Resampling = "pillow") -> NDArray[np.uint8]:
     """Decode a file and bring it to ``image``: uint8 [C, size, size].
 
-    The shorter side is brought to image.resize (antialiased bilinear), then the centre is cropped.
     Raises what Pillow raises for a file that cannot be decoded.
     """
     from PIL import Image
 
     with Image.open(path) as opened:
-        upright = _upright(opened, image.channels)
+        return fit_image(opened, image, how)
+
+
+def fit_image(opened: Image, image: ImageSpec, how: Resampling = "pillow") -> NDArray[np.uint8]:
+    """Bring an opened image to ``image``: uint8 [C, size, size].
+
+    The shorter side is brought to image.resize (antialiased bilinear), then the centre is cropped.
+    how: "torch" for what targets of arrays do.
+    """
+    from PIL import Image
+
+    if how == "torch":
+        return _fit_as_array(opened, image)
+    upright = _upright(opened, image.channels)
     height, width = resized(upright.height, upright.width, image.resize)
     if (width, height) != upright.size:
         upright = upright.resize((width, height), Image.Resampling.BILINEAR)
     left, top = (width - image.size) // 2, (height - image.size) // 2
     cropped = upright.crop((left, top, left + image.size, top + image.size))
-    pixels = np.asarray(cropped, dtype=np.uint8)
-    return pixels[np.newaxis] if image.channels == 1 else pixels.transpose(2, 0, 1)
+    return _channels_first(cropped)
+
+
+def _fit_as_array(opened: Image, image: ImageSpec) -> NDArray[np.uint8]:
+    import torch
+
+    grey = opened.mode in ("1", "L", "LA", "F", *_WIDE_MODES)
+    pixels = _channels_first(_upright(opened, 1 if grey else 3))
+    fitted: NDArray[np.uint8] = fit_arrays(torch.tensor(pixels)[None], image)[0].numpy()
+    return fitted
+
+
+def _channels_first(image: Image) -> NDArray[np.uint8]:
+    pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 def _upright(opened: Image, channels: int) -> Image:

@@ -58,7 +58,8 @@ class Head(nn.Module):
     activations differ in scale by orders of magnitude. Unlike BatchNorm the scale stays fixed,
     so it does not depend on the batch or on the number of devices.
 
-    shape: of the cut point's activations without the batch; pooling: what is made of them.
+    shape: of the cut point's activations without the batch; pooling: what is made of them; kind:
+    "linear", or "mlp" for one hidden layer.
     """
 
     mean: Tensor
@@ -68,7 +69,7 @@ class Head(nn.Module):
         self, shape: tuple[int, ...], pooling: Pooling, n_classes: int, *, kind: str
     ) -> None:
         super().__init__()
-        self.pooling = pooling
+        self.pooling, self.kind = pooling, kind
         n_features = pool(torch.zeros(1, *shape), pooling).shape[1]
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from tlsweep.cut import CutPoints, section
+from tlsweep.plan import TransferPlan
 from tlsweep.train.head import Head
 
 
@@ -76,6 +78,15 @@ class PlanNetwork(nn.Module):
             self.train()
             self.head.calibrate(self.activations(z) for z in inputs)
         self.train(mode)
+
+
+def blocks_of(
+    plan: TransferPlan, cuts: CutPoints, kept: nn.Module, fresh: nn.Module
+) -> list[nn.Module]:
+    """The blocks that a plan uses, from the input up: sections of ``kept``, then of ``fresh``."""
+    return [
+        section(kept if i < plan.keep else fresh, cuts, i, i + 1) for i in range(plan.regrow)
+    ]
 
 
 def channels_last(x: Tensor) -> Tensor:

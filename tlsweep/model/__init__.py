@@ -1,0 +1,18 @@
+"""The model to take home: a folder that holds a plan's network, and all that is needed to use it."""
+
+from tlsweep.model.card import Card
+from tlsweep.model.export import FORMATS, NotExported, export_model
+from tlsweep.model.read import load_model
+from tlsweep.model.taken import TakenModel
+from tlsweep.model.write import MODEL, write_model
+
+__all__ = [
+    "FORMATS",
+    "MODEL",
+    "Card",
+    "NotExported",
+    "TakenModel",
+    "export_model",
+    "load_model",
+    "write_model",
+]

@@ -1,0 +1,45 @@
+"""The network that a card describes, from the source's architecture: no weights, no pickle."""
+
+from __future__ import annotations
+
+from tlsweep.errors import Fault, Refusal
+from tlsweep.model.card import Card
+from tlsweep.train.head import Head, Pooling
+from tlsweep.train.network import PlanNetwork
+
+
+def build(card: Card) -> PlanNetwork:
+    """The network with weights of no meaning, in eval mode, to be loaded into.
+
+    Raises Refusal where this version finds other cut points in the architecture.
+    """
+    from tlsweep.cut import cut_points
+    from tlsweep.source import open_architecture
+    from tlsweep.train.network import blocks_of
+
+    plan, source, part = card.plan.plan, card.source, card.head
+    kept, example = open_architecture(source.name, **source.options)
+    # as when it was trained, a fresh block shares no tensor with a kept one
+    fresh = open_architecture(source.name, **source.options)[0]
+    cuts = cut_points(kept, example)
+    names = tuple(block.name for block in card.plan.blocks)
+    if cuts.names[1:] != names:
+        raise Refusal(_other_cuts(card))
+    head = Head(
+        part.shape,
+        Pooling(part.channel_dim, part.grid, part.tokens),
+        len(card.class_names),
+        kind=part.kind,
+    )
+    network = PlanNetwork(blocks_of(plan, cuts, kept, fresh), head).eval()
+    network.freeze(card.plan.frozen)
+    return network
+
+
+def _other_cuts(card: Card) -> Fault:
+    versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
+    return Fault(
+        f"a model of {card.source.model}, written with {versions}",
+        "the same cut points are found in the architecture as when the model was written",
+        f"those versions, or the {card.files.keys() - {'load.py'}} in its folder without tlsweep",
+    )

@@ -1,0 +1,143 @@
+"""The model in other formats, each checked against the model before it counts as written."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tlsweep.errors import Fault, Refusal, TlsweepError
+from tlsweep.model.card import CARD
+from tlsweep.model.taken import TakenModel
+
+TOLERANCE = 1e-4  # of logits, as a share of the largest one, or of 1
+EXTRA = ("onnx", "onnxscript", "onnxruntime")
+Answer = Callable[[Tensor], Tensor]
+"""Normalised images [batch, C, size, size] to logits."""
+
+
+class NotExported(TlsweepError):  # noqa: N818 - what happened, not a fault of the program
+    """The model cannot be written in that format; the message says why."""
+
+
+def export_model(model: TakenModel, form: str, file: Path) -> float:
+    """Write ``model`` to ``file``, whole or not at all; returns how far its logits are off.
+
+    form: one of FORMATS. The written file takes any number of normalised images, float32 [batch,
+    channels, size, size], and gives logits; it is opened again and compared with the model, at one
+    and at three images. Raises Refusal where the extra packages are missing, NotExported where the
+    model does not allow the format or answers otherwise in it.
+    """
+    refuse_missing(form)
+    part = file.with_name(f".{file.name}.{uuid.uuid4().hex}{file.suffix}")
+    try:
+        answer = FORMATS[form][1](model, part)
+        off = _largest_difference(model, answer)
+        if not off <= TOLERANCE:
+            raise NotExported(f"its logits would be off by {off:.1e}; {TOLERANCE:.0e} is allowed")
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    return off
+
+
+def refuse_missing(form: str) -> None:
+    """Raise Refusal if packages that a format needs are not installed."""
+    missing = [name for name in EXTRA if form == "onnx" and not importlib.util.find_spec(name)]
+    if missing:
+        raise Refusal(
+            Fault(
+                f"format={form} without {', '.join(missing)}",
+                f"to write and check that format takes {', '.join(EXTRA)}",
+                "pip install 'tlsweep[export]'",
+            )
+        )
+
+
+def _torch_export(model: TakenModel, file: Path) -> Answer:
+    program = _program(model)
+    torch.export.save(program, file, extra_files={CARD: _text(model)})
+    loaded = torch.export.load(file).module()
+    return lambda x: loaded(x)
+
+
+def _onnx(model: TakenModel, file: Path) -> Answer:
+    import onnxruntime
+
+    try:
+        made: Any = torch.onnx.export(
+            _program(model),
+            input_names=["images"],
+            output_names=["logits"],
+            dynamo=True,
+            verbose=False,
+        )
+        made.model.metadata_props[CARD] = _text(model)
+        made.save(file, external_data=False)
+        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    except NotExported:
+        raise
+    except Exception as error:  # exporter and runtime refuse an operation in their own ways
+        raise NotExported(_first_line(error)) from error
+    name = session.get_inputs()[0].name
+    return lambda x: torch.from_numpy(session.run(None, {name: x.numpy()})[0])
+
+
+FORMATS: dict[str, tuple[str, Callable[[TakenModel, Path], Answer]]] = {
+    "torch_export": ("model.pt2", _torch_export),
+    "onnx": ("model.onnx", _onnx),
+}
+"""Name of a format to the usual name of its file, and what writes it."""
+
+
+def _program(model: TakenModel) -> torch.export.ExportedProgram:
+    spec = model.card.preprocessing.image
+    x = torch.zeros(2, spec.channels, spec.size, spec.size)  # a batch of 1 would stay 1
+    try:
+        with torch.no_grad():
+            return torch.export.export(
+                model.network, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
+            )
+    except Exception as error:  # a forward can fail under export in any way it likes
+        raise NotExported(_first_line(error)) from error
+
+
+def _text(model: TakenModel) -> str:
+    return json.dumps(model.card.model_dump(mode="json"))
+
+
+def _largest_difference(model: TakenModel, answer: Answer) -> float:
+    worst = 0.0
+    with torch.no_grad():
+        for x in _inputs(model):
+            ours = model.network(x)
+            try:
+                theirs = answer(x)
+            except Exception as error:
+                raise NotExported(_first_line(error)) from error
+            largest = max(1.0, float(ours.abs().max()))
+            worst = max(worst, float((ours - theirs).abs().max()) / largest)
+    return worst
+
+
+def _inputs(model: TakenModel) -> Iterator[Tensor]:
+    """Random and edge inputs: noise, black, white, at one and at three images."""
+    spec = model.card.preprocessing.image
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (spec.mean, spec.std))
+    generator = torch.Generator().manual_seed(0)
+    for n in (1, 3):
+        shape = (n, spec.channels, spec.size, spec.size)
+        noise = torch.rand(shape, generator=generator)
+        for x in (noise, torch.zeros(shape), torch.ones(shape)):
+            yield (x - mean) / std
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:200] if lines else 'no further word'}"

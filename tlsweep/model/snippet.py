@@ -1,0 +1,56 @@
+"""load.py: how to use the model without tlsweep, or where that is not possible, with it."""
+
+from __future__ import annotations
+
+from tlsweep.model.card import CARD, PROGRAM, Card
+from tlsweep.terms import Resampling
+
+_PLAIN = f'''\
+"""Class probabilities of images: python load.py IMAGE ...  Needs torch, numpy and pillow."""
+import json, sys
+from pathlib import Path
+import numpy as np, torch
+from PIL import Image, ImageOps
+
+HERE = Path(__file__).parent
+CARD = json.loads((HERE / "{CARD}").read_text(encoding="utf-8"))
+SPEC = CARD["preprocessing"]
+MODEL = torch.export.load(HERE / "{PROGRAM}").module()
+
+def prepare(path):
+    image = ImageOps.exif_transpose(Image.open(path)).convert("L" if SPEC["channels"] == 1 else "RGB")
+    w, h = (max(SPEC["resize"], round(n * SPEC["resize"] / min(image.size))) for n in image.size)
+@RESIZE@
+    left, top, size = (w - SPEC["size"]) // 2, (h - SPEC["size"]) // 2, SPEC["size"]
+    x = x[:, top : top + size, left : left + size] / 255
+    return (x - torch.tensor(SPEC["mean"])[:, None, None]) / torch.tensor(SPEC["std"])[:, None, None]
+
+for path in sys.argv[1:]:
+    p = MODEL(prepare(path)[None]).softmax(1)[0]
+    print(path, CARD["class_names"][int(p.argmax())], *p.tolist(), sep="\\t")
+'''
+_RESIZE: dict[Resampling, str] = {
+    "pillow": """\
+    pixels = np.array(image.resize((w, h), Image.Resampling.BILINEAR), dtype=np.float32)
+    x = torch.from_numpy(pixels.reshape(h, w, -1)).permute(2, 0, 1)""",
+    "torch": """\
+    x = torch.from_numpy(np.array(image, dtype=np.float32).reshape(*image.size[::-1], -1)).permute(2, 0, 1)
+    x = torch.nn.functional.interpolate(x[None], (h, w), mode="bilinear", antialias=True)[0].round()""",
+}
+_WITH_TLSWEEP = '''\
+"""Class probabilities of images: python load.py IMAGE ...  Needs tlsweep."""
+import sys
+from pathlib import Path
+import tlsweep
+
+MODEL = tlsweep.load_model(Path(__file__).parent)
+for path, p in zip(sys.argv[1:], MODEL.predict(sys.argv[1:])):
+    print(path, MODEL.class_names[int(p.argmax())], *p.tolist(), sep="\\t")
+'''
+
+
+def snippet(card: Card, *, program: bool) -> str:
+    """The text of load.py. program: whether the exported program stands beside it."""
+    if not program:
+        return _WITH_TLSWEEP
+    return _PLAIN.replace("@RESIZE@", _RESIZE[card.preprocessing.resampling])

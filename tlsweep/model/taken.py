@@ -1,0 +1,91 @@
+"""A model that was taken home: images in, class probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tlsweep.errors import Fault, Refusal
+from tlsweep.model.card import Card
+from tlsweep.target.dataset import normalise
+from tlsweep.target.decode import fit_image, read_image
+from tlsweep.train.network import PlanNetwork
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+BATCH = 64  # images that go through the network at a time
+
+
+class TakenModel(nn.Module):
+    """The network of a model folder, with what it needs to be used. In eval mode.
+
+    network: the blocks and the head; card: everything that model.json says.
+    """
+
+    def __init__(self, network: PlanNetwork, card: Card) -> None:
+        super().__init__()
+        self.network = network
+        self.card = card
+        self.eval()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the outputs."""
+        return self.card.class_names
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the sweep says of it: score, interval, seeds, epochs."""
+        return self.card.about
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        """Images [batch, channels, size, size] as ``prepare`` gives them, to logits."""
+        logits: Tensor = self.network(x_bchw)
+        return logits
+
+    def prepare(self, image: Path | str | Image) -> Tensor:
+        """An image as the network sees it, as the study prepared its own: float32 [C, size, size].
+
+        Raises what Pillow raises for a file that cannot be decoded.
+        """
+        spec, how = self.card.preprocessing.image, self.card.preprocessing.resampling
+        if isinstance(image, Path | str):
+            pixels = read_image(Path(image), spec, how)
+        else:
+            pixels = fit_image(image, spec, how)
+        return normalise(torch.from_numpy(np.ascontiguousarray(pixels))[None], spec)[0]
+
+    @torch.no_grad()
+    def predict(self, images: Sequence[Path | str | Image]) -> Tensor:
+        """Class probabilities of image files, or of opened images: float32 [n, classes].
+
+        Raises Refusal with every file that cannot be decoded.
+        """
+        found = [torch.empty(0, len(self.class_names))]
+        for start in range(0, len(images), BATCH):
+            found.append(self.probabilities(self._batch(images[start : start + BATCH])))
+        return torch.cat(found)
+
+    @torch.no_grad()
+    def probabilities(self, x_bchw: Tensor) -> Tensor:
+        """Prepared images [batch, C, size, size] to probabilities [batch, classes], on the CPU."""
+        there = next(self.parameters()).device
+        return self(x_bchw.to(there)).softmax(1).cpu()
+
+    def _batch(self, images: Sequence[Path | str | Image]) -> Tensor:
+        prepared, faults = [], []
+        for image in images:
+            try:
+                prepared.append(self.prepare(image))
+            except Exception as error:  # Pillow's decoders raise many kinds: see decode.verify
+                rule, mend = "every image can be decoded", "save it again, or leave it out"
+                faults.append(Fault(f"{image} ({type(error).__name__}: {error})", rule, mend))
+        if faults:
+            raise Refusal(*faults)
+        return torch.stack(prepared)

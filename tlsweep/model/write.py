@@ -1,0 +1,164 @@
+"""The model to take home, written whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import torch as safetensors
+
+from tlsweep.config import Settings
+from tlsweep.model.build import build
+from tlsweep.model.card import (
+    LAYOUT,
+    PROGRAM,
+    SNIPPET,
+    WEIGHTS,
+    Block,
+    Card,
+    HeadCard,
+    PlanCard,
+    Preprocessing,
+    SourceCard,
+    TargetCard,
+    file_digest,
+    write_card,
+)
+from tlsweep.model.export import NotExported, export_model
+from tlsweep.model.read import load_weights
+from tlsweep.model.snippet import snippet
+from tlsweep.model.taken import TakenModel
+from tlsweep.plan import TransferPlan
+from tlsweep.question import Question
+from tlsweep.terms import ImageSpec, Resampling
+from tlsweep.train.network import PlanNetwork
+
+MODEL = "model"  # name of the folder in the study's own
+
+
+def write_model(
+    study: Path,
+    question: Question,
+    plan: TransferPlan,
+    settings: Settings,
+    network: PlanNetwork,
+    about: Mapping[str, Any],
+) -> Path:
+    """Write a trained network to ``study``/model, in place of what is there; returns that folder.
+
+    network: as it was trained, on any device; it is left as it is. about: JSON values that the
+    sweep says of it (score, interval, seeds, epochs). What is written was read again: the weights
+    fit the architecture that the folder names, and the exported program gives the same answers.
+    """
+    folder, built = study / MODEL, study / f".{MODEL}.{uuid.uuid4().hex}"
+    for left in study.glob(f".{MODEL}.*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    built.mkdir(parents=True)
+    try:
+        card = _card(question, plan, settings, network, about)
+        safetensors.save_model(network, str(built / WEIGHTS))
+        again = build(card)
+        load_weights(again, built)
+        card = _exported(TakenModel(again, card), built)
+        (built / SNIPPET).write_text(snippet(card, program=(built / PROGRAM).exists()))
+        files = {file.name: file_digest(file) for file in sorted(built.iterdir())}
+        write_card(built, card.model_copy(update={"files": files}))
+        _put(built, folder)
+    finally:
+        shutil.rmtree(built, ignore_errors=True)
+    return folder
+
+
+def _exported(model: TakenModel, folder: Path) -> Card:
+    """Write the exported program beside the weights, or say on the card why there is none."""
+    try:
+        export_model(model, "torch_export", folder / PROGRAM)
+    except NotExported as error:
+        return model.card.model_copy(update={"not_exported": {"torch_export": str(error)}})
+    return model.card
+
+
+def _put(built: Path, folder: Path) -> None:
+    old = folder.with_name(f"{built.name}.old")
+    if folder.exists():
+        folder.rename(old)
+    built.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _card(
+    question: Question,
+    plan: TransferPlan,
+    settings: Settings,
+    network: PlanNetwork,
+    about: Mapping[str, Any],
+) -> Card:
+    source, target, head = question.source, question.target, network.head
+    libraries = {name: metadata.version(name) for name in ("tlsweep", "torchvision", "pillow")}
+    return Card(
+        layout=LAYOUT,
+        versions={**libraries, "torch": str(torch.__version__)},
+        plan=_plan(question, plan, settings, network),
+        source=SourceCard(
+            name=settings.source.name,
+            options=_options(settings),
+            model=source.name,
+            trained_on=source.trained_on,
+            fingerprint=source.fingerprint,
+            licence=source.licence,
+        ),
+        target=TargetCard(name=target.name, fingerprint=target.fingerprint),
+        preprocessing=_preprocessing(source.image, target.resampling),
+        head=HeadCard(
+            kind=head.kind, shape=question.cuts[plan.regrow].shape, **asdict(head.pooling)
+        ),
+        class_names=target.class_names,
+        precision=settings.train.precision,
+        about=dict(about),
+        not_exported={},
+        files={},
+    )
+
+
+def _plan(
+    question: Question, plan: TransferPlan, settings: Settings, network: PlanNetwork
+) -> PlanCard:
+    names = question.cuts.names[1:]
+    return PlanCard(
+        name=settings.plan.name,
+        freeze=plan.freeze,
+        keep=plan.keep,
+        regrow=plan.regrow,
+        random_weights=plan.random_weights,
+        frozen=network.frozen,
+        blocks=tuple(Block(name=n, state=s) for n, s in zip(names, plan.states, strict=True)),
+    )
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    """What describes the architecture; of files and folders at most the name, on any machine."""
+    options = settings.source.model_dump(exclude={"name", "cache_dir"}, exclude_none=True)
+    if "checkpoint" in options:
+        options["checkpoint"] = Path(options["checkpoint"]).name
+    return options
+
+
+def _preprocessing(image: ImageSpec, resampling: Resampling) -> Preprocessing:
+    colour = "grey" if image.channels == 1 else "RGB"
+    how = {
+        "pillow": "Pillow's BILINEAR",
+        "torch": "torch's interpolate, bilinear, antialias=True, rounded to whole levels",
+    }
+    words = (
+        f"turned upright (EXIF), transparent parts on white, {colour}, 8 bits a channel;"
+        f" the shorter side resized to {image.resize} pixels ({how[resampling]});"
+        f" the centre {image.size} x {image.size} cropped; divided by 255;"
+        " less mean, divided by std, a channel each"
+    )
+    return Preprocessing(in_words=words, resampling=resampling, **asdict(image))
