@@ -57,6 +57,19 @@ def accuracy_interval(hits: Hits, confidence: float = 0.95) -> Interval:
     return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)))
 
 
+def model_interval(right_n: Hits, confidence: float = 0.95) -> Interval:
+    """The accuracy of one model, with its interval: of the model that is taken home.
+
+    right_n: [images], whether it classified each rightly. Wilson's score interval (1927): what is
+    random is the draw of the images, not the model. Raises ValueError if there is no image.
+    """
+    if right_n.ndim != 1 or not len(right_n):
+        raise ValueError(f"hits of one model are [images]; got shape {right_n.shape}")
+    n, hits = len(right_n), int(right_n.sum())
+    found = stats.binomtest(hits, n).proportion_ci(confidence, method="wilson")
+    return Interval(hits / n, float(found.low), float(found.high))
+
+
 def difference_interval(a: Hits, b: Hits, confidence: float = 0.95) -> Interval:
     """Accuracy of ``a`` minus accuracy of ``b`` on the same images, with its interval.
 
