@@ -58,9 +58,7 @@ def test_a_number_that_comes_out_otherwise_is_named(
         run([f"run={run_id}", f"output_dir={tmp_path}"], CONF)
 
 
-def test_a_run_that_is_not_there_is_refused(
-    recorded: Callable[..., str], tmp_path: Path
-) -> None:
+def test_a_run_that_is_not_there_is_refused(recorded: Callable[..., str], tmp_path: Path) -> None:
     recorded("plan=truncate", "plan.keep=1")
     with pytest.raises(Refusal, match="run=nowhere"):
         run(["run=nowhere", f"output_dir={tmp_path}"], CONF)

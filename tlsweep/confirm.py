@@ -16,7 +16,7 @@ from tlsweep.outcome import Outcome, accuracies, log_losses, read
 from tlsweep.question import Question
 from tlsweep.study.ledger import Item, Ledger, reason_of_failure
 from tlsweep.trial import outcomes_folder
-from tlsweep.verdict import Tried, may_still_win
+from tlsweep.verdict import Evidence, Tried, cost_of, kind_of, may_still_win
 
 LEAST = 2  # folds that a comparison needs: one shows nothing of how much folds vary
 
@@ -63,10 +63,9 @@ def race(
         if done + 1 < LEAST:
             continue
         table = [tried(c, ledger, question, settings) for c in contenders]
-        measured = [t for t in table if t is not None]
-        by_plan = {id(c): t for c, t in zip(contenders, table, strict=True)}
-        out = [c for c in alive if (t := by_plan[id(c)]) is None or not may_still_win(measured, t)]
-        alive = [c for c in alive if c not in out]
+        known = {id(c): t.evidence for c, t in zip(contenders, table, strict=True) if t is not None}
+        margin, all_ = settings.sweep.confirm.margin / 100, list(known.values())
+        alive = [c for c in alive if id(c) in known and may_still_win(all_, known[id(c)], margin)]
     return said
 
 
@@ -86,16 +85,17 @@ def tried(
     if not outcomes:
         return None
     scores, losses = _tables(outcomes, question)
-    f = contender.facts
-    return Tried(
-        facts=f,
-        overrides=contender.overrides,
-        controls=contender.controls,
-        candidate=contender.candidate,
-        fold_r=np.array([fold for fold, _ in outcomes]),
+    evidence = Evidence(
+        name=" ".join(contender.overrides),
         scores_rn=scores,
         losses_rn=losses,
+        fold_r=np.array([fold for fold, _ in outcomes]),
+        cost=cost_of(contender.facts),
+        kind=kind_of(contender.facts),
+        control=not contender.candidate,
+        deterministic=bool(contender.facts["deterministic"]),
     )
+    return Tried(contender.facts, contender.overrides, contender.controls, evidence)
 
 
 def _tables(

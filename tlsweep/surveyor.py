@@ -18,7 +18,7 @@ from tlsweep.question import Question
 from tlsweep.survey.rows import Findings, Place, Row, Frozen
 from tlsweep.survey.transfer import transfer_scores
 from tlsweep.terms import Split
-from tlsweep.verdict import nested_penalty
+from tlsweep.verdict import Nested, nested_penalty
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -262,22 +262,32 @@ def _gathered(
     ]
     whole = slice(None, None, len(subsets))  # the first subset is all
     fold_n = np.repeat([fold.number for fold in folds], sizes)
-    chosen_f, last = nested_penalty(scores_hn[whole], losses_hn[whole], fold_n)
-    ends = np.cumsum(sizes)[:-1]
-    parts = np.split(logits_hnk[whole], ends, axis=1)
-    outcome = Outcome({f.number: parts[k][chosen_f[k]] for k, f in enumerate(folds)})
+    nested = nested_penalty(penalties, scores_hn[whole], losses_hn[whole], fold_n)
+    outcome = _outcome(logits_hnk[whole], penalties, nested, sizes)
     held_out = np.concatenate(list(outcome.held_out.values()))
     point = Frozen(
         cut=name,
         index=index,
         weights=weights,
         head=settings.train.probe,
-        regularisation=penalties[last],
+        regularisation=nested.overall,
         score=float(accuracies(held_out, y).mean()),
         loss=float(log_losses(held_out, y).mean()),
-        edge=last in (0, len(penalties) - 1),
+        edge=nested.edge,
     )
     return rows, point, outcome
+
+
+def _outcome(
+    logits_pnk: Logits, penalties: Sequence[float], nested: Nested, sizes: np.ndarray[Any, Any]
+) -> Outcome:
+    """What a cut point answers of each fold, at the penalty that was chosen without it."""
+    part_n = np.repeat(np.arange(len(sizes)), sizes)
+    if len(sizes) == 1:  # one holdout is halved
+        part_n = np.arange(len(part_n)) % len(nested.chosen)
+    place_n = np.array([penalties.index(p) for p in nested.chosen])[part_n]
+    answered = logits_pnk[place_n, np.arange(len(part_n))]
+    return Outcome(dict(enumerate(np.split(answered, np.cumsum(sizes)[:-1]))))
 
 
 def _left_out(

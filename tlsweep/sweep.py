@@ -32,7 +32,7 @@ from tlsweep.study.space import Space
 from tlsweep.take_home import network_of
 from tlsweep.terms import Split, Stage
 from tlsweep.trial import outcomes_folder
-from tlsweep.verdict import Verdict, accuracy_interval, decide, reach
+from tlsweep.verdict import Verdict, accuracy_interval, reach, recommend
 
 
 def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
@@ -262,11 +262,12 @@ def _conclude(
     settings, question, chosen = s.settings, s.question, s.settings.sweep.confirm
     seen = [(c, tried(c, studies.confirm, question, settings)) for c in contenders]
     known = [(c, t) for c, t in seen if t is not None]
-    if not any(t.candidate for _, t in known):
+    if all(t.evidence.control for _, t in known):
         raise TlsweepError(_why_nothing(studies.confirm))
-    decided = decide([t for _, t in known], margin=chosen.margin / 100, confidence=0.9)
-    places = {decided.best, decided.recommended}
-    quoted = [c for i, (c, _) in enumerate(known) if i in places or c.controls]
+    margin = chosen.margin / 100
+    decided = recommend([t.evidence for _, t in known], margin)
+    wanted = [id(decided.best), id(decided.recommended)]
+    quoted = [c for c, t in known if id(t.evidence) in wanted or c.controls]
     _train_finally(s, studies, quoted)
     refits = {} if surveyed is None else final.frozen_reports(surveyed.findings, question, settings)
     logits = [
@@ -284,13 +285,14 @@ def _conclude(
         settings.study_name,
         decided,
         scored,
+        margin=margin,
         confidence=chosen.confidence,
         majority=_majority(question),
         n_trials=len(studies.searched()),
         seconds=round(budget.spent, 1),
         shortfalls=[*said, *shortfalls(contenders, studies.confirm, settings)],
     )
-    return verdict, known[decided.recommended][0]
+    return verdict, next(c for c, t in known if t.evidence is decided.recommended)
 
 
 def _take_home(s: Session, studies: _Studies, chosen: Contender, verdict: Verdict) -> None:

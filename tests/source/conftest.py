@@ -30,7 +30,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return make
 
 
-@pytest.fixture(scope="session", params=["glyphs", "resnet18", "squeezenet1_1", "googlenet", "held"])
+@pytest.fixture(
+    scope="session", params=["glyphs", "resnet18", "squeezenet1_1", "googlenet", "held"]
+)
 def make_source(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
@@ -45,7 +47,9 @@ def make_source(
             return open_source("glyphs", cache_dir=folder, recipe=recipe)
         if request.param == "held":
             with private_rng(number):
-                key = held.hold(build("resnet18", 5, 64), ImageSpec(3, 64, (0.5,) * 3, (0.2,) * 3, 64))
+                key = held.hold(
+                    build("resnet18", 5, 64), ImageSpec(3, 64, (0.5,) * 3, (0.2,) * 3, 64)
+                )
             return open_source("held", key=key)
         file = checkpoint(request.param, seed=number)
         return open_source("torchvision", model=request.param, checkpoint=file, image_size=64)

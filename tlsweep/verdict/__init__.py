@@ -1,26 +1,43 @@
 """Pure functions from measurements to intervals and a recommendation."""
 
-from tlsweep.verdict.decide import Choice, Standing, decide, may_still_win, nested_penalty
-from tlsweep.verdict.intervals import Interval, accuracy_interval, difference_interval
+from tlsweep.verdict.contrast import Contrast, contrast
+from tlsweep.verdict.evidence import Comparison, Evidence, compare
+from tlsweep.verdict.intervals import (
+    Interval,
+    accuracy_interval,
+    difference_interval,
+    model_interval,
+)
+from tlsweep.verdict.penalty import PENALTIES, Nested, nested_penalty
 from tlsweep.verdict.reach import CurvePoint, PlanRow, Recommended, Scored, Verdict, reach
-from tlsweep.verdict.transfer import Contrast
-from tlsweep.verdict.tried import Tried
+from tlsweep.verdict.rule import Ranked, Recommendation, best, may_still_win, recommend
+from tlsweep.verdict.tried import Tried, cost_of, kind_of
 
 __all__ = [
-    "Choice",
+    "PENALTIES",
+    "Comparison",
     "Contrast",
     "CurvePoint",
+    "Evidence",
     "Interval",
+    "Nested",
     "PlanRow",
+    "Ranked",
+    "Recommendation",
     "Recommended",
     "Scored",
-    "Standing",
     "Tried",
     "Verdict",
     "accuracy_interval",
-    "decide",
+    "best",
+    "compare",
+    "contrast",
+    "cost_of",
     "difference_interval",
+    "kind_of",
     "may_still_win",
+    "model_interval",
     "nested_penalty",
     "reach",
+    "recommend",
 ]

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-Hits = npt.NDArray[np.bool_]
+Hits = npt.NDArray[np.bool_] | npt.NDArray[np.float64]  # right or wrong, as 1 and 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,19 @@ def accuracy_interval(hits: Hits, confidence: float = 0.95) -> Interval:
     centre = (p + spread / 2) / (1 + spread)
     half = z * math.sqrt(p * (1 - p) / n_effective + z * z / (4 * n_effective**2)) / (1 + spread)
     return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)))
+
+
+def model_interval(right_n: Hits, confidence: float = 0.95) -> Interval:
+    """The accuracy of one model, with its interval: of the model that is taken home.
+
+    right_n: [images], whether it classified each rightly. Wilson's score interval (1927): what is
+    random is the draw of the images, not the model. Raises ValueError if there is no image.
+    """
+    if right_n.ndim != 1 or not len(right_n):
+        raise ValueError(f"hits of one model are [images]; got shape {right_n.shape}")
+    n, hits = len(right_n), int(right_n.sum())
+    found = stats.binomtest(hits, n).proportion_ci(confidence, method="wilson")
+    return Interval(hits / n, float(found.low), float(found.high))
 
 
 def difference_interval(a: Hits, b: Hits, confidence: float = 0.95) -> Interval:

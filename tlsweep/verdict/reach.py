@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlsweep.verdict.decide import Choice, Standing
-from tlsweep.verdict.intervals import Interval, accuracy_interval, difference_interval
+from tlsweep.verdict.contrast import Contrast, contrast
+from tlsweep.verdict.evidence import compare
+from tlsweep.verdict.intervals import (
+    Interval,
+    accuracy_interval,
+    difference_interval,
+    model_interval,
+)
+from tlsweep.verdict.rule import Recommendation
 from tlsweep.verdict.sentence import sentence
-from tlsweep.verdict.transfer import Contrast, contrasts
-from tlsweep.verdict.tried import Table, Tried
+from tlsweep.verdict.evidence import Table
+from tlsweep.verdict.tried import Tried
 
 if TYPE_CHECKING:
     import pandas
+
+WITHOUT_SOURCE = ("scratch", "random_features", "raw_pixels")  # controls that keep none of it
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,8 @@ class PlanRow:
 
     out_of_fold, replicates: accuracy on held-out examples of the pool, over so many folds or seeds;
     less_than_best, interval: how much worse than the best on the folds that both have; p_best: the
-    probability that it is the best candidate; expected_loss: of choosing it, in accuracy; report:
+    probability that it is the best candidate; expected_loss: accuracy that taking it is expected to
+    give up, None for a plan that was not to be chosen (a control, or one that was dropped); report:
     None where it was not trained on the whole pool.
     """
 
@@ -79,7 +89,7 @@ class PlanRow:
     less_than_best: float
     interval: list[float]
     p_best: float
-    expected_loss: float
+    expected_loss: float | None
     report: Scored | None
 
 
@@ -153,9 +163,10 @@ _RECOMMENDED = frozenset(Recommended.__dataclass_fields__)
 
 def reach(
     study: str,
-    choice: Choice,
+    recommendation: Recommendation,
     tried: Sequence[Tried],
     *,
+    margin: float,
     confidence: float,
     majority: float,
     n_trials: int,
@@ -164,72 +175,95 @@ def reach(
 ) -> Verdict:
     """The verdict of a study.
 
-    choice: made out of fold, before the report split was read; tried: the plans that it was made
-    from, in the same order, now with their report scores; majority: accuracy of always naming the
-    pool's most frequent class, on the report split.
+    recommendation: made out of fold, before the report split was read; tried: the plans that it was
+    made from, now with their report scores; margin: what a cheaper plan may lose, in accuracy;
+    majority: accuracy of always naming the pool's most frequent class, on the report split.
     Raises ValueError if the recommended plan or the best one has no report scores.
     """
-    recommended, best = tried[choice.recommended], tried[choice.best]
-    if recommended.report_rn is None or best.report_rn is None:
+    rows = {id(t.evidence): _row(t, recommendation, confidence) for t in tried}
+    by_evidence = {id(t.evidence): t for t in tried}
+    chosen = by_evidence[id(recommendation.recommended)]
+    best = by_evidence[id(recommendation.best)]
+    if chosen.report_rn is None or best.report_rn is None:
         raise ValueError("what is recommended and what is best are scored on the report split")
-    rows = [_row(t, standing) for t, standing in zip(tried, choice.standings, strict=True)]
-    controls = _controls(recommended, tried, confidence)
-    found = contrasts(best, tried, confidence)
+    cheaper = recommendation.cheaper
+    found = _contrasts(best, tried, confidence)
     minus_best = None
-    if recommended is not best:
-        minus_best = difference_interval(recommended.report_rn, best.report_rn, confidence)
-    quoted = _scored(recommended.report_rn, confidence)
-    helped = bool(found) and all(c.shown for c in found)
+    if chosen is not best:
+        minus_best = difference_interval(chosen.report_rn, best.report_rn, confidence)
+    quoted = _scored(chosen.report_rn, confidence)
     return Verdict(
         study=study,
         metric="accuracy",
         recommended=Recommended(
-            **{name: recommended.facts[name] for name in recommended.facts if name in _RECOMMENDED},
-            overrides=list(recommended.overrides),
+            **{name: chosen.facts[name] for name in chosen.facts if name in _RECOMMENDED},
+            overrides=list(chosen.overrides),
         ),
         score=quoted.score,
         interval=quoted.interval,
         mean_score=quoted.mean,
         seed_scores=quoted.seeds,
-        best=rows[choice.best],
-        cheaper=None if choice.cheaper is None else rows[choice.cheaper],
+        best=rows[id(best.evidence)],
+        cheaper=None if cheaper is None else rows[id(cheaper)],
         minus_best=minus_best,
-        more_images=choice.more_images,
-        margin=choice.margin,
-        plans=rows,
-        controls=controls,
+        more_images=recommendation.more_images,
+        margin=margin,
+        plans=list(rows.values()),
+        controls=_controls(chosen, tried, confidence),
         majority=majority,
         curve=_curve(tried, confidence),
         contrasts=found,
-        helped=helped,
+        helped=bool(found) and all(c.outcome == "effect" for c in found),
         n_trials=n_trials,
         seconds=seconds,
         sentence=sentence(
-            recommended=recommended.facts,
+            recommended=chosen.facts,
             scored=Interval(quoted.score, *quoted.interval),
-            best=None if recommended is best else rows[choice.best],
+            best=None if chosen is best else rows[id(best.evidence)],
             contrasts=found,
             majority=majority,
-            margin=choice.margin,
+            margin=margin,
+            more_images=recommendation.more_images,
             confidence=confidence,
         ),
         confidence=confidence,
-        replicates=len(recommended.report_rn),
-        report_images=recommended.report_rn.shape[1],
-        pool_images=recommended.scores_rn.shape[1],
-        folds=len(set(recommended.fold_r.tolist())),
+        replicates=len(chosen.report_rn),
+        report_images=chosen.report_rn.shape[1],
+        pool_images=chosen.evidence.scores_rn.shape[1],
+        folds=len(chosen.evidence.folds),
         shortfalls=list(shortfalls),
     )
 
 
+def _contrasts(best: Tried, tried: Sequence[Tried], confidence: float) -> list[Contrast]:
+    """The best plan against each control that keeps nothing of the source."""
+    plans = [t.evidence for t in tried]
+    found = []
+    for name in WITHOUT_SOURCE:
+        for control in (t for t in tried if name in t.controls):
+            report = None
+            if best.report_rn is not None and control.report_rn is not None:
+                report = best.report_rn, control.report_rn
+            if best.evidence.folds & control.evidence.folds:
+                one = contrast(plans, best.evidence, control.evidence, report, confidence)
+                found.append(replace(one, control=name))
+    return found
+
+
 def _scored(report_rn: Table, confidence: float) -> Scored:
-    first = accuracy_interval(report_rn[:1], confidence)
+    first = model_interval(report_rn[0] > 0, confidence)
     seeds = [float(share) for share in report_rn.mean(1)]
     return Scored(first.score, first.as_list(), float(np.mean(seeds)), seeds)
 
 
-def _row(t: Tried, standing: Standing, confidence: float = 0.95) -> PlanRow:
-    f = t.facts
+def _row(t: Tried, recommendation: Recommendation, confidence: float) -> PlanRow:
+    f, best = t.facts, recommendation.best
+    ranked = next((r for r in recommendation.ranked if r.plan is t.evidence), None)
+    less, interval = 0.0, [0.0, 0.0]
+    if t.evidence is not best and t.evidence.folds & best.folds:
+        comparison = ranked.comparison if ranked is not None else None
+        comparison = comparison or compare(best, t.evidence)
+        less, interval = comparison.difference, list(comparison.between(confidence))
     return PlanRow(
         plan=f["plan"],
         cut=f["keep_name"],
@@ -237,15 +271,15 @@ def _row(t: Tried, standing: Standing, confidence: float = 0.95) -> PlanRow:
         state="random" if f["random_weights"] else f["state"],
         overrides=list(t.overrides),
         controls=list(t.controls),
-        candidate=t.candidate,
+        candidate=not t.evidence.control,
         flops=f["flops"],
         trained_parameters=f["trained_parameters"],
-        out_of_fold=t.score,
-        replicates=len(t.fold_r),
-        less_than_best=standing.less.score,
-        interval=standing.less.as_list(),
-        p_best=standing.p_best,
-        expected_loss=standing.expected_loss,
+        out_of_fold=float(np.nanmean(t.evidence.score_n(t.evidence.folds))),
+        replicates=len(t.evidence.fold_r),
+        less_than_best=less,
+        interval=interval,
+        p_best=0.0 if ranked is None else ranked.p_best,
+        expected_loss=None if ranked is None else ranked.expected_loss,
         report=None if t.report_rn is None else _scored(t.report_rn, confidence),
     )
 
@@ -281,9 +315,13 @@ def _curve(tried: Sequence[Tried], confidence: float) -> list[CurvePoint]:
             continue
         place = (t.facts["state"], t.facts["keep"])
         # where several plans keep the same blocks, what held-out examples say counts
-        if place not in best or t.score > best[place].score:
+        if place not in best or _score(t) > _score(best[place]):
             best[place] = t
     return [_point(best[place], confidence) for place in sorted(best)]
+
+
+def _score(t: Tried) -> float:
+    return float(np.nanmean(t.evidence.scores_rn))
 
 
 def _on_curve(facts: Mapping[str, Any]) -> bool:

@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlsweep.verdict.intervals import Interval
-from tlsweep.verdict.transfer import Contrast
+from tlsweep.verdict.contrast import Contrast
 
-WITHOUT = {"scratch": "training from scratch", "random_features": "random weights"}
+WITHOUT = {
+    "scratch": "training from scratch",
+    "random_features": "random weights",
+    "raw_pixels": "the raw pixels",
+}
 
 
 def sentence(
@@ -19,18 +23,21 @@ def sentence(
     contrasts: Sequence[Contrast],
     majority: float,
     margin: float,
+    more_images: int | None,
     confidence: float,
 ) -> str:
-    """What to do, how well it does, whether a better plan costs more, and whether transfer helped.
+    """What to do, how well that does, whether a better plan costs more, whether transfer helped.
 
-    recommended: facts of the plan; scored: on the report split; best: the row of the best plan where
-    it is another one, else None; majority: accuracy of always naming the most frequent class.
+    recommended: facts of the plan; scored: on the report split; best: the row of the best plan
+    where it is another one, else None; majority: accuracy of always naming the most frequent class;
+    more_images: labelled images that would show a cheaper plan to be as good, None if unknown.
     """
     said = [
         _no_better_than_majority(scored, majority),
         f"{_what(recommended)}: {percent(scored.score)} of new images are classified rightly"
         f" ({100 * confidence:g} % interval {percent(scored.low)} to {percent(scored.high)}).",
         _against_best(recommended, best, margin),
+        _more(more_images),
         _transfer(contrasts),
     ]
     return " ".join(text for text in said if text)
@@ -75,29 +82,34 @@ def _against_best(recommended: Mapping[str, Any], best: Any, margin: float) -> s
     )
 
 
+def _more(images: int | None) -> str:
+    if images is None:
+        return ""
+    return f"About {images:,} labelled images would show whether a cheaper plan is as good."
+
+
 def _transfer(contrasts: Sequence[Contrast]) -> str:
-    known = [c for c in contrasts if c.report is not None]
-    if not known:
+    if not contrasts:
         return "Whether transfer helped was not measured."
-    shown = [c for c in known if c.shown]
-    worse = [c for c in known if c.report is not None and c.report.high < 0]
-    if worse:
-        more = " and ".join(
-            f"{WITHOUT[c.control]} scores {-100 * c.report.score:.1f} points more"
-            for c in worse
-            if c.report is not None
-        )
+    harm = [c for c in contrasts if c.outcome == "harm"]
+    if harm:
+        more = " and ".join(f"{WITHOUT[c.control]} scores {_points(c)} more" for c in harm)
         return f"Transfer does not help here: {more}."
-    if len(shown) == len(known):
-        margins = " and ".join(
-            f"{100 * c.report.score:.1f} points above {WITHOUT[c.control]}"
-            for c in known
-            if c.report is not None
-        )
+    unclear = [c for c in contrasts if c.outcome != "effect"]
+    if not unclear:
+        margins = ", ".join(f"{_points(c)} above {WITHOUT[c.control]}" for c in contrasts)
         return f"Transfer helped: {margins}."
-    unclear = [c for c in known if not c.shown]
     names = " and ".join(
-        f"{WITHOUT[c.control]} (this study could have shown {100 * c.detectable:.1f} points)"
+        f"{WITHOUT[c.control]} ({100 * c.difference:+.1f} points, {_range(c)};"
+        f" this study would have shown {100 * c.detectable:.1f})"
         for c in unclear
     )
     return f"It is not shown that transfer helped against {names}."
+
+
+def _points(c: Contrast) -> str:
+    return f"{100 * abs(c.difference):.1f} points"
+
+
+def _range(c: Contrast) -> str:
+    return f"{100 * c.low:+.1f} to {100 * c.high:+.1f}"

@@ -1,4 +1,4 @@
-"""A plan and what it was seen to score, example by example."""
+"""A plan, how it answered held-out examples, and how it scored on the report split."""
 
 from __future__ import annotations
 
@@ -6,50 +6,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-Table = npt.NDArray[np.float64]
+from tlsweep.verdict.evidence import Evidence, Table
 
 
 @dataclass(frozen=True, eq=False)
 class Tried:
-    """A plan with its example scores.
+    """A plan with what is known of it.
 
     facts: as a trial notes them (plan, freeze, keep, regrow, names, cost); overrides: what to write
-    for just this plan; controls: the control names that it answers to; candidate: whether it may be
-    recommended; fold_r: the fold that each replicate held out; scores_rn, losses_rn: example scores
-    (1 right, 0 wrong) and log losses [replicates, examples of the pool], NaN where a replicate did
-    not score; report_rn: example scores [seeds, report images] of the final trainings, None where
-    there were none; settled: whether all its trainings ended because their loss had settled.
+    for just this plan; controls: the control names that it answers to; evidence: example scores out
+    of fold; report_rn: example scores [seeds, report images] of the final trainings, None where
+    there were none; settled: whether its trainings ended because their loss had settled.
     """
 
     facts: Mapping[str, Any]
     overrides: tuple[str, ...]
     controls: tuple[str, ...]
-    candidate: bool
-    fold_r: npt.NDArray[np.int64]
-    scores_rn: Table
-    losses_rn: Table
+    evidence: Evidence
     report_rn: Table | None = None
     settled: bool = True
 
-    @property
-    def score(self) -> float:
-        """Accuracy out of fold, over all that was scored."""
-        return float(np.nanmean(self.scores_rn))
 
-    @property
-    def cost(self) -> tuple[float, float]:
-        """FLOPs of a forward pass, then parameters trained: what using and training it costs."""
-        return float(self.facts["flops"]), float(self.facts["trained_parameters"])
+def cost_of(facts: Mapping[str, Any]) -> tuple[float, float]:
+    """FLOPs of a forward pass, then parameters trained: what using and training a plan costs."""
+    return float(facts["flops"]), float(facts["trained_parameters"])
 
-    @property
-    def kind(self) -> str:
-        """Plans of one kind vary alike over seeds: frozen, tuned, fresh or random."""
-        f = self.facts
-        if f["random_weights"]:
-            return "random"
-        if f["deterministic"]:
-            return "frozen"
-        return "fresh" if f["regrow"] > f["keep"] else "tuned"
+
+def kind_of(facts: Mapping[str, Any]) -> str:
+    """Plans of one kind vary alike over seeds: frozen, random, fresh or tuned."""
+    if facts["random_weights"]:
+        return "random"
+    if facts["deterministic"]:
+        return "frozen"
+    return "fresh" if facts["regrow"] > facts["keep"] else "tuned"

@@ -1,0 +1,134 @@
+"""Whether transfer helped: the best plan against a control, from both kinds of held-out examples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from tlsweep.verdict.evidence import (
+    Evidence,
+    SeedVariance,
+    Table,
+    contenders,
+    correlation,
+    explained,
+    luck_of_seeds,
+    seed_variance,
+)
+from tlsweep.verdict.rule import drawn_in
+
+POWER = 0.8  # with which a study would have shown the difference that it is said to detect
+MATTERS = 0.05  # a study that cannot detect a difference of this size is called blind
+
+Outcome = Literal["effect", "harm", "none shown", "blind"]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Score of the best plan less a control's.
+
+    low, high: two-sided interval; detectable: the smallest true difference that this study would
+    have shown with a power of 80 %.
+    """
+
+    control: str
+    difference: float
+    low: float
+    high: float
+    detectable: float
+
+    @property
+    def outcome(self) -> Outcome:
+        """What may be said: a missing effect and a blind study are told apart."""
+        if self.low > 0:
+            return "effect"
+        if self.high < 0:
+            return "harm"
+        return "blind" if self.detectable > MATTERS else "none shown"
+
+
+def contrast(
+    plans: Sequence[Evidence],
+    best: Evidence,
+    control: Evidence,
+    report: tuple[Table, Table] | None,
+    confidence: float = 0.95,
+) -> Contrast:
+    """The best plan against a control, on the examples of the pool and of the report split.
+
+    plans: all that are known, for the seeds' variance and for the luck of the best: it is the best
+    of many on the same examples, so that its score there is drawn in as ``best`` draws it. report:
+    scores [replicates, examples] of the best and of the control, None before they are there. Both
+    estimates count by their precision (the pool's with the variance of correlated folds, Nadeau
+    and Bengio 2003).
+    Raises ValueError if the two share no fold, or answered different examples of the report split.
+    """
+    known, way = contenders(plans)
+    folds = way & control.folds
+    if not folds:
+        raise ValueError(f"{best.name} and {control.name} have no fold in common")
+    seeds = seed_variance([*known, *(p for p in plans if p.control and p.folds >= folds)], folds)
+    place = [plan is best for plan in known].index(True)
+    luck = float(np.nanmean(best.score_n(way))) - float(drawn_in(known, way, seeds)[0][place])
+    d_n = best.score_n(folds) - control.score_n(folds)
+    d_n = d_n[~np.isnan(d_n)]
+    pair = (best, control)
+    of_seeds = [luck_of_seeds(plan, folds, seeds) for plan in pair]
+    parts = [_Part(float(d_n.mean()) - max(0.0, luck), correlation(best, folds), d_n, of_seeds)]
+    if report is not None:
+        parts.append(_of_report(report, of_seeds, len(folds)))
+    return _combined(control.name, parts, confidence)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """An estimate: its difference, that of each example, how often their variance counts, seeds."""
+
+    difference: float
+    times: float
+    d_n: Table
+    of_seeds: list[SeedVariance]
+
+    @property
+    def of_examples(self) -> float:
+        n = len(self.d_n)
+        own = float(self.d_n.var(ddof=1)) / n if n > 1 else 0.0
+        return self.times * max(own, (0.5 / n) ** 2)
+
+    @property
+    def variance(self) -> float:
+        return explained(self.of_examples, len(self.d_n), self.of_seeds)[0]
+
+
+def _of_report(report: tuple[Table, Table], of_seeds: list[SeedVariance], folds: int) -> _Part:
+    first, second = (np.atleast_2d(table) for table in report)
+    if first.shape[1] != second.shape[1]:
+        raise ValueError(f"{first.shape[1]} and {second.shape[1]} examples cannot be paired")
+    d_n = first.mean(0) - second.mean(0)
+    rows = (len(first), len(second))
+    again = [part.of(folds / n) for part, n in zip(of_seeds, rows, strict=True)]
+    return _Part(float(d_n.mean()), 1.0, d_n, again)
+
+
+def _combined(name: str, parts: list[_Part], confidence: float) -> Contrast:
+    variance = 1 / sum(1 / part.variance for part in parts)
+    weights = [variance / part.variance for part in parts]
+    difference = sum(w * part.difference for w, part in zip(weights, parts, strict=True))
+    uncertain = sum(
+        (w**2 * part.of_examples) ** 2 / max(1, len(part.d_n) - 1)
+        for w, part in zip(weights, parts, strict=True)
+    )
+    # both parts know the seeds from the same few replicates: what is wrong in one is in the other
+    for of_one in zip(*(part.of_seeds for part in parts), strict=True):
+        seen = sum(w**2 * luck.seen for w, luck in zip(weights, of_one, strict=True))
+        uncertain += seen**2 / of_one[0].freedom if of_one[0].value > 0 else 0.0
+    freedom = max(1.0, variance**2 / uncertain) if uncertain > 0 else math.inf
+    error, tail = math.sqrt(variance), float(stats.t.ppf((1 + confidence) / 2, freedom))
+    half = tail * error
+    detectable = (tail + float(stats.norm.ppf(POWER))) * error
+    return Contrast(name, difference, difference - half, difference + half, detectable)
