@@ -84,9 +84,7 @@ def blocks_of(
     plan: TransferPlan, cuts: CutPoints, kept: nn.Module, fresh: nn.Module
 ) -> list[nn.Module]:
     """The blocks that a plan uses, from the input up: sections of ``kept``, then of ``fresh``."""
-    return [
-        section(kept if i < plan.keep else fresh, cuts, i, i + 1) for i in range(plan.regrow)
-    ]
+    return [section(kept if i < plan.keep else fresh, cuts, i, i + 1) for i in range(plan.regrow)]
 
 
 def channels_last(x: Tensor) -> Tensor:
