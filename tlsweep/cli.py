@@ -37,6 +37,11 @@ tlsweep: how much of a pre-trained model should I keep for my task?
                                           their checksums, action=prune budget_gb=5 evicts the
                                           least recently used, action=clear every one;
                                           format=json for JSON
+  python -m tlsweep predict model=DIR image.jpg FOLDER
+                                          what the model that a sweep wrote (OUTPUT_DIR/STUDY/model)
+                                          says of images, as CSV; format=json, output=FILE
+  python -m tlsweep export model=DIR format=onnx,torch_export
+                                          that model in other formats, checked; output=FILE
 
 Groups (conf/GROUP/NAME.yaml; choose with GROUP=NAME):
   source      glyphs, torchvision         the model that the weights come from
@@ -68,7 +73,8 @@ version. HYDRA_FULL_ERROR=1 shows where an error came from.
 """
 
 
-SUB_COMMANDS = ("cuts", "cache", "reproduce")  # each is tlsweep/NAME_command.py
+# each is tlsweep/NAME_command.py
+SUB_COMMANDS = ("cuts", "cache", "predict", "export", "reproduce")
 NO_SPACE = "Finished trials are kept; free some space and give the same command again."
 
 

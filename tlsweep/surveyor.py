@@ -15,7 +15,7 @@ from tlsweep import inputs, probe
 from tlsweep.config import Settings
 from tlsweep.outcome import Logits, Outcome, accuracies, log_losses
 from tlsweep.question import Question
-from tlsweep.survey.rows import Findings, Place, Row, Frozen
+from tlsweep.survey.rows import Findings, Frozen, Place, Row
 from tlsweep.survey.transfer import transfer_scores
 from tlsweep.terms import Split
 from tlsweep.verdict import Nested, nested_penalty

@@ -1,7 +1,7 @@
-"""The model to take home: a folder that holds a plan's network, and all that is needed to use it."""
+"""The model to take home: a folder with a plan's network, and all that is needed to use it."""
 
 from tlsweep.model.card import Card
-from tlsweep.model.export import FORMATS, NotExported, export_model
+from tlsweep.model.export import FORMATS, NotExported, export_all, export_model
 from tlsweep.model.read import load_model
 from tlsweep.model.taken import TakenModel
 from tlsweep.model.write import MODEL, write_model
@@ -12,6 +12,7 @@ __all__ = [
     "Card",
     "NotExported",
     "TakenModel",
+    "export_all",
     "export_model",
     "load_model",
     "write_model",

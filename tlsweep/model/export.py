@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,22 @@ def export_model(model: TakenModel, form: str, file: Path) -> float:
     finally:
         part.unlink(missing_ok=True)
     return off
+
+
+def export_all(
+    model: TakenModel, files: Mapping[str, Path]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Write ``model`` in several formats: format to how far it is off, and to why it is not there.
+
+    A format that the model does not allow keeps no other from being written.
+    """
+    written, refused = {}, {}
+    for form, file in files.items():
+        try:
+            written[form] = export_model(model, form, file)
+        except NotExported as error:
+            refused[form] = str(error)
+    return written, refused
 
 
 def refuse_missing(form: str) -> None:
@@ -99,10 +116,12 @@ FORMATS: dict[str, tuple[str, Callable[[TakenModel, Path], Answer]]] = {
 def _program(model: TakenModel) -> torch.export.ExportedProgram:
     spec = model.card.preprocessing.image
     x = torch.zeros(2, spec.channels, spec.size, spec.size)  # a batch of 1 would stay 1
+    # torch warns that it cannot tell whether weights in another order are whole
+    network = copy.deepcopy(model.network).to(memory_format=torch.contiguous_format)
     try:
         with torch.no_grad():
             return torch.export.export(
-                model.network, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
+                network, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
             )
     except Exception as error:  # a forward can fail under export in any way it likes
         raise NotExported(_first_line(error)) from error
@@ -138,6 +157,8 @@ def _inputs(model: TakenModel) -> Iterator[Tensor]:
             yield (x - mean) / std
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
+    while error.__cause__ is not None:  # exporters wrap the reason in advice to developers
+        error = error.__cause__
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:200] if lines else 'no further word'}"

@@ -18,12 +18,13 @@ SPEC = CARD["preprocessing"]
 MODEL = torch.export.load(HERE / "{PROGRAM}").module()
 
 def prepare(path):
-    image = ImageOps.exif_transpose(Image.open(path)).convert("L" if SPEC["channels"] == 1 else "RGB")
+    colour, size = "L" if SPEC["channels"] == 1 else "RGB", SPEC["size"]
+    image = ImageOps.exif_transpose(Image.open(path)).convert(colour)
     w, h = (max(SPEC["resize"], round(n * SPEC["resize"] / min(image.size))) for n in image.size)
 @RESIZE@
-    left, top, size = (w - SPEC["size"]) // 2, (h - SPEC["size"]) // 2, SPEC["size"]
-    x = x[:, top : top + size, left : left + size] / 255
-    return (x - torch.tensor(SPEC["mean"])[:, None, None]) / torch.tensor(SPEC["std"])[:, None, None]
+    left, top = (w - size) // 2, (h - size) // 2
+    mean, std = (torch.tensor(SPEC[name])[:, None, None] for name in ("mean", "std"))
+    return (x[:, top : top + size, left : left + size] / 255 - mean) / std
 
 for path in sys.argv[1:]:
     p = MODEL(prepare(path)[None]).softmax(1)[0]
@@ -31,11 +32,12 @@ for path in sys.argv[1:]:
 '''
 _RESIZE: dict[Resampling, str] = {
     "pillow": """\
-    pixels = np.array(image.resize((w, h), Image.Resampling.BILINEAR), dtype=np.float32)
-    x = torch.from_numpy(pixels.reshape(h, w, -1)).permute(2, 0, 1)""",
+    image = image.resize((w, h), Image.Resampling.BILINEAR)
+    x = torch.from_numpy(np.array(image, dtype=np.float32).reshape(h, w, -1)).permute(2, 0, 1)""",
     "torch": """\
-    x = torch.from_numpy(np.array(image, dtype=np.float32).reshape(*image.size[::-1], -1)).permute(2, 0, 1)
-    x = torch.nn.functional.interpolate(x[None], (h, w), mode="bilinear", antialias=True)[0].round()""",
+    pixels = np.array(image, dtype=np.float32).reshape(1, image.height, image.width, -1)
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    x = torch.nn.functional.interpolate(x, (h, w), mode="bilinear", antialias=True)[0].round()""",
 }
 _WITH_TLSWEEP = '''\
 """Class probabilities of images: python load.py IMAGE ...  Needs tlsweep."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tlsweep.errors import Fault, Refusal
 from tlsweep.model.card import Card
 from tlsweep.target.dataset import normalise
-from tlsweep.target.decode import fit_image, read_image
+from tlsweep.target.decode import fit_image, read_image, why_not
 from tlsweep.train.network import PlanNetwork
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ class TakenModel(nn.Module):
     def probabilities(self, x_bchw: Tensor) -> Tensor:
         """Prepared images [batch, C, size, size] to probabilities [batch, classes], on the CPU."""
         there = next(self.parameters()).device
-        return self(x_bchw.to(there)).softmax(1).cpu()
+        probabilities: Tensor = self(x_bchw.to(there)).softmax(1).cpu()
+        return probabilities
 
     def _batch(self, images: Sequence[Path | str | Image]) -> Tensor:
         prepared, faults = [], []
@@ -85,7 +86,7 @@ class TakenModel(nn.Module):
                 prepared.append(self.prepare(image))
             except Exception as error:  # Pillow's decoders raise many kinds: see decode.verify
                 rule, mend = "every image can be decoded", "save it again, or leave it out"
-                faults.append(Fault(f"{image} ({type(error).__name__}: {error})", rule, mend))
+                faults.append(Fault(f"{image} ({why_not(error)})", rule, mend))
         if faults:
             raise Refusal(*faults)
         return torch.stack(prepared)

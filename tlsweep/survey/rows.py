@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-
 Place = tuple[str, int]  # weights (source or random) and the index of a cut point
 
 

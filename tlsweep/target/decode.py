@@ -21,21 +21,30 @@ _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 def verify(content: bytes) -> str | None:
     """Decode a file's content once; why it cannot be decoded, or None if it can."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     if not content:
         return "empty file"
     try:
         with Image.open(BytesIO(content)) as image:
             image.load()
-    except UnidentifiedImageError:  # its text names a buffer of ours
-        return "not an image, or of a format that is not known"
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, a decompression
         # bomb's own error and more, by format and by where the damage is.
-        lines = str(error).strip().splitlines()
-        return lines[0][:80] if lines else type(error).__name__
+        return why_not(error)
     return None
+
+
+def why_not(error: Exception) -> str:
+    """Why an image cannot be decoded, in a few words, from what its decoder raised."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):  # its text names a buffer of ours
+        return "not an image, or of a format that is not known"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines()
+    return lines[0][:80] if lines else type(error).__name__
 
 
 def read_image(path: Path, image: ImageSpec, how: Resampling = "pillow") -> NDArray[np.uint8]:

@@ -123,7 +123,7 @@ def list_images(root: str | Path) -> Listing:
         (file, folder.name, split)
         for top, split in tops
         for folder in _sub_folders(top)
-        for file in _images(folder)
+        for file in images_below(folder)
     ]
     faults = _layout_faults(root, tops, found)
     if faults:
@@ -154,7 +154,8 @@ def _sub_folders(folder: Path) -> list[Path]:
     return sorted(entry for entry in inside if not entry.name.startswith((".", "__")))
 
 
-def _images(folder: Path) -> Iterator[Path]:
+def images_below(folder: Path) -> Iterator[Path]:
+    """Image files in a folder and in those inside it, in an order that every machine agrees on."""
     for here, folders, files in os.walk(folder, followlinks=True):
         folders.sort()
         for name in sorted(files):

@@ -231,7 +231,8 @@ def correlation(plan: Evidence, folds: frozenset[int]) -> float:
     if len(folds) == 1:
         return 1.0
     size = float((plan.fold_of(folds) >= 0).sum()) / len(folds)
-    return 1.0 + len(folds) * size / max(1.0, plan.scores_rn.shape[1] - size)
+    rest: float = max(1.0, plan.scores_rn.shape[1] - size)
+    return 1.0 + len(folds) * size / rest
 
 
 def luck_of_seeds(plan: Evidence, folds: frozenset[int], seeds: Seeds) -> SeedVariance:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlsweep.verdict.contrast import Contrast, contrast
-from tlsweep.verdict.evidence import compare
+from tlsweep.verdict.evidence import Table, compare
 from tlsweep.verdict.intervals import (
     Interval,
     accuracy_interval,
@@ -19,7 +19,6 @@ from tlsweep.verdict.intervals import (
 )
 from tlsweep.verdict.rule import Recommendation
 from tlsweep.verdict.sentence import sentence
-from tlsweep.verdict.evidence import Table
 from tlsweep.verdict.tried import Tried
 
 if TYPE_CHECKING:

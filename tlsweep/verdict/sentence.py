@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tlsweep.verdict.intervals import Interval
 from tlsweep.verdict.contrast import Contrast
+from tlsweep.verdict.intervals import Interval
 
 WITHOUT = {
     "scratch": "training from scratch",

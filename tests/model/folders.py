@@ -1,0 +1,87 @@
+"""Model folders as a sweep leaves them: made from a real source, real images, trained heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from tlsweep import inputs
+from tlsweep.config import Settings
+from tlsweep.model import write_model
+from tlsweep.probe import fit_heads, standardised
+from tlsweep.question import Question, open_question
+from tlsweep.terms import Split
+from tlsweep.train.feed import Fed
+from tlsweep.train.fit import fit
+from tlsweep.train.network import PlanNetwork
+from tlsweep.train.schedule import constant
+
+Make = Callable[..., Settings]
+ABOUT = {"report": {"accuracy": 0.9, "interval": [0.86, 0.94]}, "seeds": [3, 4, 5], "epochs": 1}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A folder, and what was written into it."""
+
+    folder: Path
+    question: Question
+    network: PlanNetwork
+
+    @property
+    def x(self) -> torch.Tensor:
+        """Images of the report split, as the network is scored on them."""
+        x: torch.Tensor = self.question.images(Split.REPORT).batch(range(9))[0]
+        return x
+
+    @property
+    def logits(self) -> torch.Tensor:
+        """What the network that was written makes of them."""
+        with torch.no_grad():
+            logits: torch.Tensor = self.network.eval()(self.x)
+        return logits
+
+
+def photographs(root: Path, each: int = 30) -> Path:
+    """Colour images of several sizes: one class is red above, the other one blue."""
+    draw = np.random.default_rng(0)
+    for channel, name in ((0, "red ant"), (2, "bee=blue")):
+        (root / name).mkdir(parents=True)
+        for i in range(each):
+            pixels = draw.integers(0, 160, (40 + i, 70 - i, 3), dtype=np.uint8)
+            pixels[:20, :, channel] += 90
+            Image.fromarray(pixels).save(root / name / f"{i:02}.jpg", quality=95)
+    return root
+
+
+def trained(settings: Settings, study: Path) -> Made:
+    """A plan with trained blocks, trained for its epochs."""
+    question = open_question(settings)
+    plan = question.plan(settings.plan)
+    network = question.network(plan, settings.train, settings.seed)
+    images = question.images(Split.FIT)
+    fed = Fed(images, images, 0)
+    keep, feed = plan.keep, lambda frozen, epoch: fed
+    fit(network, constant(plan), feed, settings.train, keep=keep, seed=settings.seed)
+    return Made(write_model(study, question, plan, settings, network, ABOUT), question, network)
+
+
+def probe(settings: Settings, study: Path) -> Made:
+    """An all-frozen plan with a linear head at its optimum."""
+    question = open_question(settings)
+    plan = question.plan(settings.plan)
+    ((z_fit,), y) = inputs.fitted(question, settings, [plan.regrow])
+    network = question.network(plan, settings.train, settings.seed)
+    network.freeze(plan.freeze)
+    head = network.head
+    head.calibrate([z_fit])
+    (heads,) = fit_heads([standardised(head, z_fit)], y, question, settings.train, [0.01])
+    with torch.no_grad():
+        head.classify.weight.copy_(heads.weight[0].T)
+        head.classify.bias.copy_(heads.bias[0])
+    return Made(write_model(study, question, plan, settings, network, ABOUT), question, network)

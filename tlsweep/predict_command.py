@@ -1,0 +1,226 @@
+"""``python -m tlsweep predict``: what a taken model says of image files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlsweep.errors import Fault, Refusal, TlsweepError, nearest, unknown_name
+from tlsweep.files import write_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tlsweep.model import TakenModel
+
+FORMATS = ("csv", "json")
+EVERY_CLASS = 20  # classes, at most, that have a column each; of more the best are told
+BEST = 5
+MANY = 200  # images: a bar is shown
+_OWN = ("model", "format", "output")
+Answer = tuple[Path, list[float]]
+
+
+def run(arguments: Sequence[str], conf: Path) -> None:
+    """Print class and probabilities of the images that ``arguments`` name, files or folders.
+
+    ``model=DIR``, ``format=csv|json`` and ``output=FILE`` are options; all else is a path, so that
+    a file may have "=" in its name (``./model=2.jpg`` where it begins like an option). A file that
+    cannot be decoded is named on stderr and left out. Raises Refusal for what is unknown or not
+    there, TlsweepError if no image could be decoded.
+    """
+    own, files = _asked(arguments)
+    from tlsweep.model import load_model
+
+    model = load_model(own["model"])
+    answers = _answers(model, files)
+    if own["output"]:
+        text = io.StringIO()
+        some = _write(model, answers, own["format"], text)
+        if some:
+            _save(Path(own["output"]).expanduser(), text.getvalue())
+    else:
+        some = _print(model, answers, own["format"])
+    if not some:
+        raise TlsweepError(f"none of {len(files)} images could be decoded")
+
+
+# ---------------------------------------------------------------------- arguments
+def _asked(arguments: Sequence[str]) -> tuple[dict[str, str], list[Path]]:
+    own, given = {"model": "", "format": "csv", "output": ""}, []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and key in own:
+            own[key] = value
+        else:
+            given.append(argument)
+    faults = [] if own["model"] else [_no_model()]
+    if own["format"] not in FORMATS:
+        faults.append(unknown_name("format", "format", own["format"], FORMATS))
+    faults += [_not_there(text) for text in given if not Path(text).expanduser().exists()]
+    files = [file for text in given for file in _files(Path(text).expanduser())]
+    if not files and not faults:
+        faults.append(_no_images(given))
+    if faults:
+        raise Refusal(*faults)
+    return own, files
+
+
+def _files(path: Path) -> list[Path]:
+    from tlsweep.target.image_folder import images_below
+
+    return list(images_below(path)) if path.is_dir() else [path]
+
+
+def _no_model() -> Fault:
+    return Fault(
+        "predict without model=",
+        "predict uses the model folder that a sweep wrote",
+        "python -m tlsweep predict model=outputs/STUDY/model image.jpg",
+    )
+
+
+def _not_there(text: str) -> Fault:
+    key, equals, value = text.partition("=")
+    if equals and (near := nearest(key, _OWN)):
+        return Fault(
+            f"{text}: no such option or file", f"options: {', '.join(_OWN)}", f"{near}={value}"
+        )
+    folder = Path(text).expanduser().parent
+    beside = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    near = nearest(Path(text).name, beside, alike=0.75)
+    rule = "what is to be predicted is an image file, or a folder of them"
+    return Fault(
+        f"{text}: no such file", rule, str(folder / near) if near else "a path that exists"
+    )
+
+
+def _no_images(given: Sequence[str]) -> Fault:
+    from tlsweep.target.decode import SUFFIXES
+
+    return Fault(
+        f"no images in {', '.join(given)}" if given else "predict without images",
+        f"images are given as files, or lie in folders and end in {' '.join(SUFFIXES)}",
+        "python -m tlsweep predict model=DIR image.jpg FOLDER",
+    )
+
+
+# ---------------------------------------------------------------------- answers
+def _answers(model: TakenModel, files: Sequence[Path]) -> Iterator[Answer]:
+    """File and probabilities of every image that can be decoded, in order, batch by batch."""
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from tlsweep.model.taken import BATCH
+
+    bar = Progress(console=Console(stderr=True), transient=True, disable=len(files) < MANY)
+    with bar, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # Pillow leaves the GIL
+        task = bar.add_task("predicting", total=len(files))
+        for start in range(0, len(files), BATCH):
+            batch = files[start : start + BATCH]
+            read = [
+                (file, x)
+                for file, x in zip(batch, pool.map(_reader(model), batch), strict=True)
+                if _decoded(file, x)
+            ]
+            if read:
+                p = model.probabilities(torch.stack([x for _, x in read]))
+                yield from zip((file for file, _ in read), p.tolist(), strict=True)
+            bar.update(task, advance=len(batch))
+
+
+def _reader(model: TakenModel) -> Any:
+    from tlsweep.target.decode import why_not
+
+    def read(file: Path) -> Tensor | str:
+        try:
+            return model.prepare(file)
+        except Exception as error:  # Pillow's decoders raise many kinds: see decode.verify
+            return why_not(error)
+
+    return read
+
+
+def _decoded(file: Path, found: Tensor | str) -> bool:
+    if isinstance(found, str):
+        print(f"tlsweep: left out {file}: {found}", file=sys.stderr)  # noqa: T201
+        return False
+    return True
+
+
+# ---------------------------------------------------------------------- output
+def _print(model: TakenModel, answers: Iterator[Answer], form: str) -> int:
+    stream = sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="surrogateescape", newline="")  # file names of any bytes
+    try:
+        some = _write(model, answers, form, stream)
+        stream.flush()
+    except BrokenPipeError:  # as with ``| head``: who reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return 1
+    return some
+
+
+def _save(file: Path, text: str) -> None:
+    try:
+        write_whole(file, text.encode(errors="surrogateescape"))
+    except OSError as error:
+        rule, mend = "the output is a file that can be written", "output=FILE in another folder"
+        raise Refusal(Fault(f"output={file} ({error.strerror})", rule, mend)) from error
+
+
+def _write(model: TakenModel, answers: Iterator[Answer], form: str, stream: Any) -> int:
+    """Write all answers; returns how many there were."""
+    names, count = model.class_names, 0
+    if form == "json":
+        found = [_as_json(names, answer) for answer in answers]
+        if found:
+            stream.write(json.dumps(found, indent=1) + "\n")
+        return len(found)
+    table = csv.writer(stream, lineterminator="\n")
+    for count, answer in enumerate(answers, start=1):
+        if count == 1:
+            table.writerow(_header(names))
+        table.writerow(_row(names, answer))
+    return count
+
+
+def _best(p: Sequence[float]) -> list[int]:
+    return sorted(range(len(p)), key=lambda i: -p[i])[:BEST]
+
+
+def _as_json(names: Sequence[str], answer: Answer) -> dict[str, Any]:
+    file, p = answer
+    told = range(len(p)) if len(p) <= EVERY_CLASS else _best(p)
+    first = _best(p)[0]
+    return {
+        "file": str(file),
+        "class": names[first],
+        "probability": p[first],
+        "probabilities": {names[i]: p[i] for i in told},
+    }
+
+
+def _header(names: Sequence[str]) -> list[str]:
+    more = [f"p({name})" for name in names]
+    if len(names) > EVERY_CLASS:
+        more = [f"{what}_{i}" for i in range(2, BEST + 1) for what in ("class", "probability")]
+    return ["file", "class", "probability", *more]
+
+
+def _row(names: Sequence[str], answer: Answer) -> list[str]:
+    file, p = answer
+    first, *others = _best(p)
+    more = [f"{value:.6g}" for value in p]
+    if len(names) > EVERY_CLASS:
+        more = [text for i in others for text in (names[i], f"{p[i]:.6g}")]
+    return [str(file), names[first], f"{p[first]:.6g}", *more]
