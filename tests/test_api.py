@@ -101,5 +101,5 @@ def test_a_key_that_this_process_has_not_made_is_refused(part: str) -> None:
 
 
 def test_a_wrong_key_is_refused_as_on_the_command_line(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="unknown key sweep.minute"):
+    with pytest.raises(Refusal, match=r"unknown key sweep\.minute"):
         api.sweep("glyphs", "digits", sweep__minute=5, output_dir=str(tmp_path))

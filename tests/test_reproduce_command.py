@@ -54,7 +54,7 @@ def test_a_number_that_comes_out_otherwise_is_named(
         return {**told(settings), ("select_score", 0): 0.123}
 
     monkeypatch.setattr(trial, "run_unrecorded", otherwise)
-    with pytest.raises(NotReproduced, match="1 of .* numbers differ: select_score"):
+    with pytest.raises(NotReproduced, match=r"1 of .* numbers differ: select_score"):
         run([f"run={run_id}", f"output_dir={tmp_path}"], CONF)
 
 

@@ -18,7 +18,9 @@ SLOWER = 1.25  # a training on the whole pool takes longer than on the fit part 
 
 @dataclass
 class Budget:
-    """minutes: None for no limit; main: the ledger that remembers; before: seconds of earlier
+    """What is left of a sweep's minutes.
+
+    minutes: None for no limit; main: the ledger that remembers; before: seconds of earlier
     sessions; final_seeds: trainings of each plan that is quoted.
     """
 

@@ -1,4 +1,4 @@
-"""The final trainings: on the whole pool, with new seeds that chose nothing, scored on what is quoted.
+"""The final trainings: on the whole pool, with new seeds that chose nothing, scored at last.
 
 All that a verdict quotes comes from here. The report split is read by no other stage.
 """

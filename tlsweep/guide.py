@@ -88,7 +88,7 @@ def enter_survey(s: Session, ledger: Ledger, surveyed: Surveyed) -> None:
 
 
 def _asked(s: Session) -> str:
-    """A digest of all that a survey's findings depend on: features, folds, and the heads on them."""
+    """A digest of all that a survey's findings depend on: features, folds, heads."""
     survey, train = s.settings.sweep.survey, s.settings.train
     seeds = [inputs.SOURCE, *([s.settings.seed] if survey.random else [])]
     features = [d for seed in seeds for d in inputs.digests(s.question, s.settings, seed)]

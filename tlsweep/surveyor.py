@@ -1,4 +1,4 @@
-"""The survey of a sweep: every cut point frozen, answered out of fold from one pass over the pool."""
+"""The survey of a sweep: every cut point frozen, answered out of fold from one pass."""
 
 from __future__ import annotations
 
@@ -307,7 +307,7 @@ def refit(
     from tlsweep.survey.workers import workers
 
     indices = sorted(penalties)
-    z, views, y = _features(question, settings, indices, inputs.SOURCE, lambda *_: None)
+    _, views, y = _features(question, settings, indices, inputs.SOURCE, lambda *_: None)
     z_report = inputs.pooled(question, Split.REPORT, settings, indices)
     with workers() as pool:
         jobs = [

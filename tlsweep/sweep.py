@@ -175,8 +175,8 @@ def _early_answer(s: Session, surveyed: Surveyed, budget: Budget) -> None:
         else f"; the rest takes {max(0, budget.left) / 60:.0f} min at most"
     )
     s.shown.say(
-        f"  in {budget.spent:.0f} s: frozen up to {best.cut}, {100 * best.score:.1f} % of {n} images"
-        f" out of fold ({100 * low:.1f} to {100 * high:.1f}){rest}"
+        f"  in {budget.spent:.0f} s: frozen up to {best.cut}, {100 * best.score:.1f} % of {n}"
+        f" images out of fold ({100 * low:.1f} to {100 * high:.1f}){rest}"
     )
 
 

@@ -535,8 +535,8 @@ def known_result(
 ) -> tuple[float, dict[str, Any]]:
     """Record a trial that was not run, since a survey has its result.
 
-    outcome: what it answered out of fold; file: where that is kept. Returns the score and what a trial that ran would have
-    noted in the study.
+    outcome: what it answered out of fold; file: where that is kept. Returns the score and what a
+    trial that ran would have noted in the study.
     """
     import numpy as np
 

@@ -85,6 +85,6 @@ class Findings:
         return {point.index: point for point in self.frozen if point.weights == weights}
 
     def ranking(self, weights: str = "source") -> list[int]:
-        """Indices of the cut points, best out of fold first; of equals the lower loss, the lower."""
+        """Indices of the cut points, best out of fold first; of equals the lower loss."""
         curve = self.curve(weights)
         return sorted(curve, key=lambda i: (-curve[i].score, curve[i].loss, i))

@@ -359,9 +359,9 @@ def nested_shares(counts: Indices, size: int, rng: np.random.Generator, least: i
 
     The quota method (Balinski and Young 1975), from ``least`` images each. Largest remainder is not
     nested: there a class can lose an image when the size grows by one (the Alabama paradox). Every
-    share is at least ``least``, and else at most its proportion rounded up. counts: int [n_classes],
-    n_classes * least <= size <= counts.sum(); rng breaks ties between equal classes, by one draw for all
-    sizes.
+    share is at least ``least``, and else at most its proportion rounded up. counts: int
+    [n_classes], n_classes * least <= size <= counts.sum(); rng breaks ties between equal classes,
+    by one draw for all sizes.
     """
     total = int(counts.sum())
     rank = rng.permutation(len(counts))
