@@ -14,7 +14,7 @@ from tlsweep.config import Settings
 from tlsweep.contenders import Contender
 from tlsweep.outcome import Outcome, accuracies, log_losses, read
 from tlsweep.question import Question
-from tlsweep.study.ledger import Item, Ledger, reason_of_failure
+from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure
 from tlsweep.trial import outcomes_folder
 from tlsweep.verdict import Evidence, Tried, cost_of, kind_of, may_still_win
 
@@ -95,7 +95,19 @@ def tried(
         control=not contender.candidate,
         deterministic=bool(contender.facts["deterministic"]),
     )
-    return Tried(contender.facts, contender.overrides, contender.controls, evidence)
+    trials = _trials(contender, ledger, question, settings)
+    at_rest = all(t.user_attrs.get("settled", True) for t in trials)
+    names = contender.controls
+    return Tried(contender.facts, contender.overrides, names, evidence, settled=at_rest)
+
+
+def _trials(
+    contender: Contender, ledger: Ledger, question: Question, settings: Settings
+) -> list[Trial]:
+    """The finished replicates of a contender that was trained."""
+    wanted = replicates(question, settings)
+    found = [ledger.of(item_of(contender, fold, seed)) for fold, seed in wanted]
+    return [trial for trial in found if trial is not None]
 
 
 def _tables(

@@ -34,7 +34,7 @@ def items(
     recommended: the model to take home.
     """
     epochs = _epochs(contender, confirmed, question, settings)
-    fixed = () if epochs is None else (f"train.epochs={epochs}",)
+    fixed = () if epochs is None else (f"train.epochs={epochs}", "train.settle=false")
     count = 1 if contender.facts["deterministic"] else settings.sweep.confirm.seeds
     first = settings.seed + FIRST_SEED
     kept = f"keep_weights={str(contender.candidate).lower()}"

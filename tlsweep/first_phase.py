@@ -17,10 +17,11 @@ from tlsweep import inputs, screen
 from tlsweep.config import PhasedSchedule, Settings
 from tlsweep.features import Key, NotStored, Spec, rows_digest
 from tlsweep.plan import TransferPlan
+from tlsweep.probe import starts_at_probe
 from tlsweep.question import Question
 from tlsweep.terms import Split
 
-LAYOUT = 2  # raise it when what is trained, or what a checkpoint holds, changes
+LAYOUT = 3  # raise it when what is trained, or what a checkpoint holds, changes
 _FILE = "first-phase.ckpt"
 # how and where, or of layers that the phase does not train
 _WITHOUT_EFFECT = (
@@ -91,6 +92,7 @@ class FirstPhase:
             regrow=question.cuts[plan.regrow].name,
             seed=settings.seed,
             train=self._acting,
+            head_init=self._head_init,
             phase=self._phase,
             device=device_of(train).type,
         )
@@ -105,6 +107,13 @@ class FirstPhase:
         if train.augment == "none":
             without += ["crop", "flip"]
         return train.model_dump(mode="json", exclude=set(without))
+
+    @property
+    def _head_init(self) -> list[Any]:
+        """What the head starts from."""
+        train = self.settings.train
+        probed = starts_at_probe(self.plan, train)
+        return [train.probe, train.probe_penalty] if probed else ["random"]
 
     @property
     def _phase(self) -> dict[str, Any] | None:

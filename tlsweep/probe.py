@@ -24,6 +24,22 @@ def is_probe(plan: TransferPlan, train: TrainSettings) -> bool:
     return plan.freeze == plan.regrow and train.head == "linear"
 
 
+def all_frozen(plan: TransferPlan) -> TransferPlan:
+    """The plan that keeps the same blocks, and trains none of them."""
+    return replace(plan, freeze=plan.keep, regrow=plan.keep)
+
+
+def starts_at_probe(plan: TransferPlan, train: TrainSettings) -> bool:
+    """Whether training starts from the head that is fitted to the kept blocks, frozen.
+
+    Linear probe, then fine-tune (Kumar et al. 2022): the first step starts at the frozen plan's
+    score, so that it does not tear apart what was kept. Not where fresh blocks lie below the head,
+    nor where the blocks are random: there is nothing to save.
+    """
+    kept = 0 < plan.keep == plan.regrow and not plan.random_weights
+    return kept and train.head == "linear" and train.head_init == "probe"
+
+
 def fit_probe(
     question: Question, plan: TransferPlan, settings: Settings, splits: Sequence[Split]
 ) -> tuple[dict[str, float], dict[Split, Any]]:

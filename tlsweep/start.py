@@ -52,11 +52,12 @@ class Starts:
             self.close()
             self._frozen = frozen
         view = inputs.view_of(self.settings.train, epoch)
-        if self._select is None:
+        held_out = self.settings.fold is not None
+        if self._select is None and held_out:
             self._select = self.split(frozen, Split.SELECT)
         if self._fit is None or self._fit[0] != view:
             self._fit = view, self.split(frozen, Split.FIT, view)
-        if self._fit[1] is None or self._select is None:
+        if self._fit[1] is None or (self._select is None and held_out):
             self._chosen[frozen] = 0, "the activations could not be stored: from images"
             self.close()
             return self(frozen, epoch)

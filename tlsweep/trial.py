@@ -22,7 +22,7 @@ from tlsweep.first_phase import FirstPhase
 from tlsweep.outcome import Logits, Outcome, accuracies, log_losses
 from tlsweep.outcome import write as write_outcome
 from tlsweep.plan import TransferPlan
-from tlsweep.probe import fit_probe, is_probe
+from tlsweep.probe import all_frozen, fit_probe, fitted_head, is_probe, starts_at_probe
 from tlsweep.question import Question, open_question
 from tlsweep.start import Starts
 from tlsweep.terms import Split, Stage
@@ -50,6 +50,7 @@ class Trained:
     logits: dict[Split, Logits]
     start: str = "from pooled features of frozen blocks"
     network: PlanNetwork | None = None
+    settled: bool = True
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,8 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
     with closing(Starts(question, plan, settings, schedule)) as starts:
         first_phase = FirstPhase(question, plan, settings)
         network = question.network(plan, settings.train, settings.seed)
+        if probed := starts_at_probe(plan, settings.train):
+            network.head = fitted_head(question, all_frozen(plan), settings)
         fitted = fit(
             network,
             schedule,
@@ -147,6 +150,8 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
             checkpoint=_checkpoint(settings),
             # one device of several could find what another one did not find yet
             shelf=first_phase if settings.train.devices == 1 else None,
+            evaluate=_evaluates(settings),
+            calibrated=probed,
         )
         logits = {}
         if not fitted.stopped and rank_of(settings.train) == 0:
@@ -157,7 +162,16 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
     short = "" if fitted.stopped else _unfinished(schedule, network.frozen, settings)
     why = taken + starts.why + short
     kept = network if settings.keep_weights else None
-    return Trained(fitted.history, fitted.stopped, logits, why, kept)
+    return Trained(fitted.history, fitted.stopped, logits, why, kept, fitted.settled)
+
+
+def _evaluates(settings: Settings) -> bool:
+    """Whether what is held out is looked at after every epoch: where that may decide something."""
+    if settings.fold is None:
+        return False
+    schedule = settings.schedule
+    plateau = isinstance(schedule, PhasedSchedule) and schedule.until == "plateau"
+    return plateau or settings.stage in (Stage.SINGLE, Stage.GRID, Stage.SEARCH)
 
 
 def scored_splits(settings: Settings) -> list[Split]:
@@ -449,11 +463,13 @@ def _watch(
     def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
         run_record.log_epoch(epoch + 1, metrics)
         if shown is not None:
-            text = f"  {name}  accuracy {metrics['select_accuracy']:.3f}"
+            accuracy = metrics.get("select_accuracy")
+            text = f"  {name}" + ("" if accuracy is None else f"  accuracy {accuracy:.3f}")
             shown.epoch(text, epoch + 1, settings.train.epochs)
+        if handle is None or "select_accuracy" not in metrics:
+            return False
         last = epoch + 1 == settings.train.epochs
-        prune = handle is not None and handle.report(epoch + 1, metrics["select_accuracy"])
-        return prune and not last
+        return handle.report(epoch + 1, metrics["select_accuracy"]) and not last
 
     return on_epoch
 
@@ -486,7 +502,8 @@ def _close(
     run_record.end(status, _summary(scores, losses, facts, seconds), tags=tags)
     if handle is not None:
         epochs = 0 if facts["probe_penalty"] is not None else len(trained.history)
-        handle.note({"seconds": seconds, "start": trained.start, "epochs": epochs})
+        ending = {"epochs": epochs, "settled": trained.settled}
+        handle.note({"seconds": seconds, "start": trained.start, **ending})
         handle.finish(_value(scores), pruned=trained.stopped)
     return TrialResult(
         scores,

@@ -18,11 +18,11 @@ from tlsweep.train.sampling import EpochSampler, ShareSampler
 class Fed:
     """What an epoch trains on and is scored on, as (x [...], label).
 
-    entry: the cut point that x comes from, 0 for images.
+    select: None where nothing is held out; entry: the cut point that x comes from, 0 for images.
     """
 
     fit: Images
-    select: Images
+    select: Images | None
     entry: int = 0
 
 
@@ -70,6 +70,7 @@ class FeedModule(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Any]:
         """This device's share of the select split."""
         images = self.open().select
+        assert images is not None  # Lightning asks only where something is held out
         if "select" not in self._loaders:
             sampler = ShareSampler(_size(images), rank=self.rank, world=self._world)
             self._loaders["select"] = loader(images, sampler, self.settings)

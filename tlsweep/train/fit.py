@@ -27,10 +27,15 @@ from tlsweep.train.trainer import alone, rank_of, tamed, trainer
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training gave: metrics of every epoch, and whether it was stopped early on request."""
+    """What training gave.
+
+    history: metrics of every epoch; stopped: whether it was given up on request; settled: whether
+    its training loss had settled as it ended.
+    """
 
     history: tuple[dict[str, float], ...]
     stopped: bool
+    settled: bool
 
 
 class _LastCheckpoint(pl.Callback):
@@ -44,6 +49,21 @@ class _LastCheckpoint(pl.Callback):
         trainer.save_checkpoint(part, weights_only=False)  # optimiser and clock too
         if trainer.is_global_zero:
             os.replace(part, self.path)  # noqa: PTH105 - the atomic one
+
+
+class CloseEpoch(pl.Callback):
+    """Closes an epoch's metrics before any other callback looks at them."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Training of one epoch alone comes down in it."""
+        assert isinstance(pl_module, PlanModule)
+        if not pl_module.history:
+            pl_module.clock.tick(0, [])
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After the held-out data was looked at, if it was."""
+        assert isinstance(pl_module, PlanModule)
+        pl_module.close_epoch()
 
 
 class _Calibrate(pl.Callback):
@@ -70,21 +90,25 @@ def fit(
     on_epoch: OnEpoch | None = None,
     checkpoint: Path | None = None,
     shelf: Shelf | None = None,
+    evaluate: bool = True,
+    calibrated: bool = False,
 ) -> Fitted:
     """Train ``network`` in place.
 
     feed: the data of each epoch; keep: blocks before this one are the source's (lower rate);
     on_epoch: told each epoch's metrics, True stops; checkpoint: where the state is kept after every
     epoch, and where ``train.resume`` goes on from; shelf: where the state after the schedule's
-    first phase is kept, and taken from in place of training that phase again.
-    Raises TrialFailure if the loss is not finite.
+    first phase is kept, and taken from in place of training that phase again; evaluate: whether
+    the select split is scored after every epoch; calibrated: whether the head is standardised
+    already.
+    Raises TrialFailure if a loss is not finite, or beyond any use.
     """
     network.freeze(schedule.freezes[0])
     module = PlanModule(network, train, keep=keep, n_classes=_n_classes(network), seed=seed)
     data = FeedModule(feed, module, rank_of(train))
     module.on_epoch = on_epoch
     freezing = FreezeCallback(schedule)
-    callbacks: list[pl.Callback] = [freezing]
+    callbacks: list[pl.Callback] = [CloseEpoch(), freezing]
     if checkpoint is not None:
         callbacks.append(_LastCheckpoint(checkpoint))
     resumed = train.resume and checkpoint is not None and checkpoint.exists()
@@ -94,7 +118,7 @@ def fit(
             begin = stack.enter_context(shelf.found())
             if begin is None:
                 callbacks.append(KeepStage(freezing.clock, shelf))
-        if begin is None:
+        if begin is None and not calibrated:
             callbacks.append(_Calibrate(data))  # after the callback that freezes
         runner = trainer(
             train,
@@ -104,10 +128,11 @@ def fit(
             callbacks=callbacks,
             reload_dataloaders_every_n_epochs=1,
             num_sanity_val_steps=0,
+            limit_val_batches=1.0 if evaluate else 0,
         )
         stack.enter_context(tamed())
         runner.fit(module, datamodule=data, ckpt_path=begin, weights_only=True)
-    return Fitted(tuple(module.history), module.stopped)
+    return Fitted(tuple(module.history), module.stopped, module.clock.at_rest)
 
 
 class _Predictions(pl.LightningModule):

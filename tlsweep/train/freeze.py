@@ -94,6 +94,8 @@ class FreezeCallback(pl.Callback):
         if trainer.current_epoch + 1 == trainer.max_epochs:
             return  # no epoch follows that a new phase could be for
         mean = self._norm_sum / max(1, self._steps)
-        loss = pl_module.history[-1]["select_loss"]
+        last = pl_module.history[-1]
+        loss = last.get("select_loss", last["fit_loss"])  # where nothing is held out
         if self.clock.tick(self.schedule, loss, mean, self._first):
             pl_module.thaw(self.frozen)
+        pl_module.settle(last_phase=self.clock.phase + 1 == len(self.schedule.freezes))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -17,8 +17,10 @@ from torchmetrics.classification import MulticlassAccuracy
 from tlsweep.config import TrainSettings
 from tlsweep.errors import TrialFailure
 from tlsweep.train.network import PlanNetwork
+from tlsweep.train.rates import Clock
 
 OnEpoch = Callable[[int, dict[str, float]], bool]
+EXPLODED = 50.0  # times the loss of guessing: a training that is beyond any use
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,10 @@ class PlanModule(pl.LightningModule):
         self.on_epoch: OnEpoch | None = None
         self.stopped = False
         self.untrained = len(network.blocks)  # how many blocks no epoch has trained so far
+        self.clock = Clock(train.epochs, train.settle and train.lr_schedule != "cosine")
+        self.worst = EXPLODED * math.log(n_classes)
+        self._phase = 0  # epochs that were done as the present phase began
+        self._scored: dict[str, float] = {}
 
     # ------------------------------------------------------------------ optimiser
     def block_parameters(self, block: int) -> list[torch.nn.Parameter]:
@@ -95,13 +101,20 @@ class PlanModule(pl.LightningModule):
             optimizer = torch.optim.SGD(groups, momentum=0.9, **options)
         optimizer.register_load_state_dict_pre_hook(_by_group)
         total = max(1, int(self.trainer.estimated_stepping_batches))
-        factor = _cosine(total) if self.settings.lr_schedule == "cosine" else _flat
+        kinds = {"wsd": self._falling(total), "cosine": _cosine(total), "constant": _flat}
+        factor = kinds[self.settings.lr_schedule]
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+    def _falling(self, total: int) -> Callable[[int], float]:
+        """The factor of rates that come down as the clock says."""
+        steps = total / self.settings.epochs
+        return lambda step: self.clock.factor(step / steps)
 
     def thaw(self, frozen: int) -> None:
         """Lower the freeze point to ``frozen`` and give the thawed parameters to the optimiser."""
         self.network.freeze(frozen)
+        self._phase = len(self.history)
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -113,6 +126,7 @@ class PlanModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the history; leave out blocks not trained yet, which are as they were at first."""
         checkpoint["history"] = self.history
+        checkpoint["clock"] = {**asdict(self.clock), "phase": self._phase}
         untrained = tuple(f"network.blocks.{i}." for i in range(self.untrained))
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith(untrained)}
@@ -120,6 +134,11 @@ class PlanModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on from another run's state, or this one's own, with its history."""
         self.history = list(checkpoint["history"])
+        kept = dict(checkpoint["clock"])
+        self._phase = kept.pop("phase")
+        # another trial's first phase: how long this one may take is its own
+        own = {"most": self.clock.most, "ends_early": self.clock.ends_early}
+        self.clock = Clock(**{**kept, **own})
         checkpoint["state_dict"] = {**self.state_dict(), **checkpoint["state_dict"]}
 
     def on_train_start(self) -> None:
@@ -163,17 +182,43 @@ class PlanModule(pl.LightningModule):
         self.select_accuracy.update(logits, y_b)
 
     def on_validation_epoch_end(self) -> None:
-        """Close the epoch's metrics and ask whether to stop."""
-        metrics = {
-            "fit_loss": float(self.fit_loss.compute()),
+        """Close the metrics of what is held out."""
+        self._scored = {
             "select_loss": float(self.select_loss.compute()),
             "select_accuracy": float(self.select_accuracy.compute()),
-            "frozen_blocks": float(self.network.frozen),
         }
-        for metric in (self.fit_loss, self.select_loss, self.select_accuracy):
-            metric.reset()
+        self.select_loss.reset()
+        self.select_accuracy.reset()
+
+    def close_epoch(self) -> None:
+        """Close the epoch's metrics, ask whether to stop, and see whether training has settled.
+
+        Called before any other callback's end of the epoch (``CloseEpoch``).
+        Raises TrialFailure where a loss is not finite, or beyond any use.
+        """
+        metrics = {"fit_loss": float(self.fit_loss.compute()), **self._scored}
+        self.fit_loss.reset()
+        self._scored = {}
+        self._refuse_exploded(metrics)
+        metrics["frozen_blocks"] = float(self.network.frozen)
         self.history.append(metrics)
         self._tell(self.current_epoch, metrics)
+
+    def settle(self, *, last_phase: bool) -> None:
+        """Let the clock of the rates tick, after a freeze schedule may have thawed blocks."""
+        losses = [metrics["fit_loss"] for metrics in self.history[self._phase :]]
+        self.clock.tick(len(self.history), losses, last_phase=last_phase)
+        if len(self.history) >= self.clock.end:
+            self.trainer.should_stop = True
+
+    def _refuse_exploded(self, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            if name.endswith("loss") and not value <= self.worst:
+                raise TrialFailure(
+                    f"the {name.replace('_', ' ')} is {value:.3g} after epoch"
+                    f" {self.current_epoch + 1} (train.lr={self.settings.lr:g}); a lower train.lr"
+                    " may help"
+                )
 
     def _tell(self, epoch: int, metrics: dict[str, float]) -> None:
         """Report an epoch, and stop where that is the answer."""

@@ -12,19 +12,25 @@ from tlsweep.plan import TransferPlan
 from tlsweep.train.head import Head
 
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
 class PlanNetwork(nn.Module):
     """``blocks`` from the input up, then ``head``; the first ``frozen`` blocks are frozen.
 
     Frozen means: evaluated without a graph (so no backward pass enters them), gradients neither
     kept nor asked for, BatchNorm and dropout in eval mode whatever ``train()`` is told.
-    entry: the cut point that inputs come from, 0 for images, at most ``frozen``; set by who feeds.
+    entry: the cut point that inputs come from, 0 for images, at most ``frozen``; set by who feeds;
+    source_norms: BatchNorm of so many of the first blocks keeps the source's statistics while it is
+    trained: those of a few batches of a small target are worse.
     """
 
-    def __init__(self, blocks: Sequence[nn.Module], head: Head) -> None:
+    def __init__(self, blocks: Sequence[nn.Module], head: Head, source_norms: int = 0) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.head = head
         self.frozen = self.entry = 0
+        self.source_norms = source_norms
         # of weights too: a convolution writes channels last if either is so, and dropout's random
         # numbers fall on elements in the order of memory
         self.to(memory_format=torch.channels_last)
@@ -43,10 +49,14 @@ class PlanNetwork(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> PlanNetwork:
-        """As in torch, but for the frozen blocks, which stay in eval mode."""
+        """As in torch, but frozen blocks and the source's BatchNorm stay in eval mode."""
         super().train(mode)
         for block in self.blocks[: self.frozen]:
             block.eval()
+        for block in self.blocks[self.frozen : self.source_norms]:
+            for module in block.modules():
+                if isinstance(module, BATCH_NORMS):
+                    module.eval()
         return self
 
     def activations(self, z: Tensor) -> Tensor:
