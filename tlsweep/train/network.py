@@ -11,7 +11,6 @@ from tlsweep.cut import CutPoints, section
 from tlsweep.plan import TransferPlan
 from tlsweep.train.head import Head
 
-
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 

@@ -1,7 +1,7 @@
 """How the learning rate runs over a training, and when a training has settled. Pure.
 
-Rates run as warmup-stable-decay does (Hu et al. 2024, "MiniCPM", section 4), without a warm-up: flat
-for as long as the training loss improves, then down to zero in a share of the epochs so far. So
+Rates run as warmup-stable-decay does (Hu et al. 2024, "MiniCPM", section 4), without a warm-up:
+flat for as long as the training loss improves, then down to zero in as many epochs again. So
 training may end where it has settled, and its rates end with it.
 """
 
@@ -11,26 +11,24 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-DECAY = 0.3  # share of the epochs so far that the rates take to come down
-LOOKED_BACK = 2  # epochs
-LITTLE = 0.1  # share of all that was learned: less in the last two epochs is settled
-LEARNED = 0.02  # nats a training loss may be left with: there is nothing more to learn
+DECAY = 1.0  # share of the epochs so far that the rates take to come down
+COMPARED = 3  # epochs of which the mean loss is compared with that of as many before them
+STANDS = 0.8  # share of that loss: what is above it has settled
+LEARNED = 0.01  # nats that a training loss may be left with: little is left to learn
 
 
 def settled(losses: Sequence[float]) -> bool:
     """Whether a training loss, one number an epoch, has settled.
 
-    It has where it is under ``LEARNED``, or where its last two epochs brought less than a tenth of
-    what all epochs brought. Held-out data has no say in it.
+    It has where it is under ``LEARNED``, or where the mean of its last three epochs is more than
+    four fifths of the mean of the three before. Held-out data has no say in it.
     """
-    if not losses:
-        return False
-    if losses[-1] < LEARNED:
+    if losses and losses[-1] < LEARNED:
         return True
-    if len(losses) <= LOOKED_BACK:
+    if len(losses) < 2 * COMPARED:
         return False
-    learned = max(losses) - min(losses)
-    return losses[-1 - LOOKED_BACK] - losses[-1] < LITTLE * learned
+    last, before = losses[-COMPARED:], losses[-2 * COMPARED : -COMPARED]
+    return sum(last) > STANDS * sum(before)
 
 
 def decay_epochs(flat: int) -> int:
@@ -42,8 +40,9 @@ def decay_epochs(flat: int) -> int:
 class Clock:
     """When the rates of one training come down, and when it ends: whole epochs.
 
-    most: epochs that it may take; ends_early: whether it may take fewer; began: the epochs that were
-    done as the rates began to come down, None before; at_rest: whether the loss had settled then.
+    most: epochs that it may take; ends_early: whether it may take fewer; began: the epochs that
+    were done as the rates began to come down, None before; at_rest: whether the loss had settled
+    then.
     """
 
     most: int
