@@ -1,4 +1,4 @@
-"""Whether transfer helped: the best plan against a control, from both kinds of held-out examples."""
+"""Whether transfer helped: the best plan against a control, on the pool and the report split."""
 
 from __future__ import annotations
 
