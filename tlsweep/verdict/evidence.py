@@ -205,12 +205,11 @@ def compare(other: Evidence, plan: Evidence, seeds: Seeds | None = None) -> Comp
     folds = other.folds & plan.folds
     if not folds:
         raise ValueError(f"{other.name} and {plan.name} have no fold in common")
-    difference_n = other.score_n(folds) - plan.score_n(folds)
     fold_n = plan.fold_of(folds)
-    answered = ~np.isnan(difference_n)
-    if not np.array_equal(answered, fold_n >= 0):
+    if not np.array_equal(other.fold_of(folds), fold_n):
         raise ValueError(f"{other.name} and {plan.name} answered different examples")
-    d_n, n = difference_n[answered], int(answered.sum())
+    answered = fold_n >= 0
+    d_n, n = (other.score_n(folds) - plan.score_n(folds))[answered], int(answered.sum())
     # two plans that answer alike show no difference, not that there is none
     of_examples = max(float(d_n.var(ddof=1)) / n if n > 1 else 0.0, (0.5 / n) ** 2)
     luck = [luck_of_seeds(p, folds, seeds or {}) for p in (other, plan)]
@@ -230,8 +229,8 @@ def correlation(plan: Evidence, folds: frozenset[int]) -> float:
     """
     if len(folds) == 1:
         return 1.0
-    size = float((plan.fold_of(folds) >= 0).sum()) / len(folds)
-    return 1.0 + len(folds) * size / max(1.0, plan.scores_rn.shape[1] - size)
+    pool, size = len(plan.fold_of(folds)), int((plan.fold_of(folds) >= 0).sum()) / len(folds)
+    return 1.0 + len(folds) * size / max(1.0, pool - size)
 
 
 def luck_of_seeds(plan: Evidence, folds: frozenset[int], seeds: Seeds) -> SeedVariance:
