@@ -218,3 +218,30 @@ def test_racing_seldom_drops_the_truly_best_plan(evidence: Make) -> None:
                 dropped += 1
                 break
     assert dropped / 200 <= 0.05
+
+
+# ------------------------------------------------------------------ one holdout
+def holdout(name: str, scores: np.ndarray, cost: tuple[float, float], **more: Any) -> Evidence:
+    """Of a pool of 3,000, the last 1,000 are the holdout; a row of scores is a seed."""
+    table = np.full((len(scores), 3000), np.nan)
+    table[:, 2000:] = scores
+    return Evidence(name, table, 1 - table, np.zeros(len(scores), dtype=np.int64), cost, **more)
+
+
+def test_on_one_holdout_seeds_are_replicates_and_the_same_rule_holds() -> None:
+    rng = np.random.default_rng(5)
+    easy = rng.normal(0, 1, 1000)
+
+    def answers(skill: float, seeds: int, spread: float = 0.0) -> np.ndarray:
+        luck = rng.normal(0, spread, (seeds, 1))
+        return (easy + luck + rng.normal(0, 0.3, (seeds, 1000)) > -skill).astype(float)
+
+    frozen = holdout("frozen", answers(1.3, 1), (1.0, 0.0), deterministic=True)
+    poor = holdout("poor", answers(0.3, 1), (0.5, 0.0), deterministic=True)
+    tuned = holdout("tuned", answers(1.35, 3, 0.05), (2.0, 9.0), kind="tuned")
+    scratch = holdout("scratch", answers(3.0, 3), (2.0, 9.0), kind="fresh", control=True)
+    found = recommend([frozen, poor, tuned, scratch], margin=0.03)
+    assert found.best.name == "tuned"
+    assert found.recommended.name == "frozen"
+    assert not may_still_win([frozen, poor, tuned], poor)
+    assert may_still_win([frozen, poor, tuned], frozen)

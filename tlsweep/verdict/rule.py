@@ -20,7 +20,6 @@ from tlsweep.verdict.evidence import (
     Table,
     compare,
     contenders,
-    correlation,
     luck_of_seeds,
     seed_variance,
 )
@@ -166,7 +165,7 @@ def drawn_in(
     spread = max(float(score_p.var(ddof=1) - luck_p.mean()), LEAST_SPREAD**2)
     kept_p = spread / (spread + luck_p)
     drawn_p = score_p.mean() + (score_p - score_p.mean()) * kept_p
-    return drawn_p, kept_p, correlation(plans[0], folds) * examples_pp + np.diag(seeds_p)
+    return drawn_p, kept_p, examples_pp + np.diag(seeds_p)
 
 
 def _beliefs(plans: Sequence[Evidence], folds: frozenset[int], seeds: Seeds) -> tuple[Table, Table]:
