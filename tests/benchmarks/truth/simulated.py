@@ -22,7 +22,7 @@ REGRET = {  # most that the issue allows at a pool of 250, points
     "middle best": 0.6, "last best, near": 0.4, "last best, far": 0.85, "transfer hurts": 1.05,
     "all equal": 0.25,
 }  # fmt: skip
-DEFAULT = "the default: drawn in by luck"
+DEFAULT = "the default: trained plans drawn to their mean"
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,16 @@ class Known:
     of_seeds_p: Scores
     frozen: int
 
-    def drawn_in(self, luck_p: Scores) -> Scores:
-        spread = max(float(self.score_p.var(ddof=1) - luck_p.mean()), 0.005**2)
-        mean = self.score_p.mean()
-        drawn: Scores = mean + (self.score_p - mean) * spread / (spread + luck_p)
-        return drawn
+    def drawn_in(self) -> Scores:
+        """All scores, drawn to their mean by the share of luck in each."""
+        return _drawn(self.score_p, self.of_examples + self.of_seeds_p, 0.005)
+
+    def trained_drawn_in(self) -> Scores:
+        """Those of trained plans alone."""
+        luck_p = (self.of_examples + self.of_seeds_p)[self.frozen :]
+        return np.concatenate(
+            [self.score_p[: self.frozen], _drawn(self.score_p[self.frozen :], luck_p, 0.02)]
+        )
 
     def smoothed(self) -> Scores:
         inner = np.pad(self.score_p[: self.frozen], 1, mode="edge")
@@ -47,9 +52,17 @@ class Known:
         return np.concatenate([smooth, self.score_p[self.frozen :]])
 
 
+def _drawn(score_p: Scores, luck_p: Scores, least: float) -> Scores:
+    spread = max(float(score_p.var(ddof=1) - luck_p.mean()), least**2)
+    mean = score_p.mean()
+    drawn: Scores = mean + (score_p - mean) * spread / (spread + luck_p)
+    return drawn
+
+
 RULES: Mapping[str, Callable[[Known], Scores]] = {
     "highest score": lambda k: k.score_p,
-    DEFAULT: lambda k: k.drawn_in(k.of_examples + k.of_seeds_p),
+    DEFAULT: lambda k: k.trained_drawn_in(),
+    "all plans drawn to their mean": lambda k: k.drawn_in(),
     "less half a standard error of seeds": lambda k: k.score_p - 0.5 * np.sqrt(k.of_seeds_p),
     "less a standard error of seeds": lambda k: k.score_p - np.sqrt(k.of_seeds_p),
     "smoothed over neighbouring cut points": lambda k: k.smoothed(),
