@@ -75,3 +75,10 @@ def bench(session: nox.Session) -> None:
     """Ratios to what people use today, in tables (half an hour)."""
     _run(session, "pip", "install", "--quiet", "-e", ".[bench]")
     session.run(str(PYTHON), "tests/benchmarks", *session.posargs, external=True)
+
+
+@nox.session
+def truth(session: nox.Session) -> None:
+    """Whether the verdict's rule finds the truth, into tests/benchmarks/truth.md (minutes)."""
+    _environment(session)
+    session.run(str(PYTHON), "tests/benchmarks/truth", "--write", *session.posargs, external=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from tlsweep.verdict import Confirmed
+from tlsweep.verdict import Confirmed, Evidence
 
 Draw = Callable[..., npt.NDArray[np.bool_]]
 
@@ -79,5 +79,26 @@ def confirmed(facts: Callable[..., dict[str, Any]]) -> Callable[..., Confirmed]:
             controls=controls,
             candidate=candidate,
         )
+
+    return make
+
+
+Make = Callable[..., Evidence]
+
+
+@pytest.fixture(scope="session")
+def evidence() -> Make:
+    """Evidence of a plan from one score an example: fold k is the examples k, k + folds, ..."""
+
+    def make(
+        name: str, scores: npt.ArrayLike, *, folds: int = 5, scored: Sequence[int] | None = None,
+        losses: npt.ArrayLike | None = None, cost: tuple[float, float] = (1.0, 0.0), **more: Any,
+    ) -> Evidence:  # fmt: skip
+        score_n = np.asarray(scores, dtype=float)
+        loss_n = 1 - score_n if losses is None else np.asarray(losses, dtype=float)
+        fold_r = np.array(range(folds) if scored is None else scored)
+        held = np.arange(len(score_n)) % folds == fold_r[:, None]
+        tables = (np.where(held, values, np.nan) for values in (score_n, loss_n))
+        return Evidence(name, *tables, fold_r, cost, **{"deterministic": True, **more})
 
     return make

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tlsweep.verdict import accuracy_interval, difference_interval
+from tlsweep.verdict import accuracy_interval, difference_interval, model_interval
 
 Hits = npt.NDArray[np.bool_]
 Draw = Callable[..., Hits]
@@ -218,3 +218,29 @@ def test_two_equal_tables_show_no_difference_but_do_not_prove_that_there_is_none
 def test_tables_of_different_images_are_refused() -> None:
     with pytest.raises(ValueError, match="3 and 4 images cannot be paired"):
         difference_interval(np.ones((2, 3), bool), np.ones((2, 4), bool))
+
+
+# ------------------------------------------------------------------ one model
+@pytest.mark.parametrize("hits", [0, 1, 137, 200])
+def test_the_score_of_one_model_has_wilsons_interval(hits: int) -> None:
+    own = model_interval(np.arange(200) < hits)
+    wilson = stats.binomtest(hits, 200).proportion_ci(method="wilson")
+    assert (own.score, own.low, own.high) == (hits / 200, wilson.low, wilson.high)
+
+
+@pytest.mark.parametrize(("seed_sd", "images"), [(0.0, 150), (0.5, 150), (0.5, 600)])
+def test_it_covers_the_score_of_the_model_taken_home_however_much_seeds_vary(
+    seed_sd: float, images: int
+) -> None:
+    rng, covered = np.random.default_rng(6), 0
+    for _ in range(1000):
+        true = stats.norm.cdf(1.2 + rng.normal(0, seed_sd))  # of this seed's model
+        own = model_interval(rng.random(images) < true)
+        covered += own.low <= true <= own.high
+    assert 0.93 <= covered / 1000 <= 0.97
+
+
+@pytest.mark.parametrize("shape", [(0,), (1, 5)])
+def test_hits_of_one_model_are_a_row(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="hits of one model"):
+        model_interval(np.ones(shape, bool))

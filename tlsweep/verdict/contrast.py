@@ -1,4 +1,4 @@
-"""Whether transfer helped: the best plan against a control, on all held-out examples."""
+"""Whether transfer helped: the best plan against a control, on the pool and the report split."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 from tlsweep.verdict.evidence import (
     Evidence,
@@ -18,6 +17,7 @@ from tlsweep.verdict.evidence import (
     correlation,
     explained,
     luck_of_seeds,
+    quantile,
     seed_variance,
 )
 from tlsweep.verdict.rule import drawn_in
@@ -128,7 +128,7 @@ def _combined(name: str, parts: list[_Part], confidence: float) -> Contrast:
         seen = sum(w**2 * luck.seen for w, luck in zip(weights, of_one, strict=True))
         uncertain += seen**2 / of_one[0].freedom if of_one[0].value > 0 else 0.0
     freedom = max(1.0, variance**2 / uncertain) if uncertain > 0 else math.inf
-    error, tail = math.sqrt(variance), float(stats.t.ppf((1 + confidence) / 2, freedom))
+    error, tail = math.sqrt(variance), quantile((1 + confidence) / 2, freedom)
     half = tail * error
-    detectable = (tail + float(stats.norm.ppf(POWER))) * error
+    detectable = (tail + quantile(POWER, math.inf)) * error
     return Contrast(name, difference, difference - half, difference + half, detectable)

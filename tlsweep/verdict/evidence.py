@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 Table = npt.NDArray[np.float64]
 
@@ -57,20 +57,23 @@ class Evidence:
         """The folds that it was scored on."""
         return frozenset(self.fold_r.tolist())
 
+    def of(self, folds: frozenset[int]) -> list[int]:
+        """Its replicates that held out one of these folds."""
+        return [r for r, fold in enumerate(self.fold_r.tolist()) if fold in folds]
+
     def score_n(self, folds: frozenset[int]) -> Table:
         """Score of each example, mean over the replicates of these folds; NaN elsewhere."""
-        return _mean_rows(self.scores_rn[np.isin(self.fold_r, list(folds))])
+        return _mean_rows(self.scores_rn[self.of(folds)])
 
     def loss_n(self, folds: frozenset[int]) -> Table:
         """The same of the losses."""
-        return _mean_rows(self.losses_rn[np.isin(self.fold_r, list(folds))])
+        return _mean_rows(self.losses_rn[self.of(folds)])
 
     def fold_of(self, folds: frozenset[int]) -> npt.NDArray[np.int64]:
         """The fold of each example, -1 for one of none of these folds: [examples]."""
         found = np.full(self.scores_rn.shape[1], -1)
-        for row, fold in zip(self.scores_rn, self.fold_r, strict=True):
-            if fold in folds:
-                found[~np.isnan(row)] = fold
+        for r in self.of(folds):
+            found[~np.isnan(self.scores_rn[r])] = self.fold_r[r]
         return found
 
 
@@ -127,7 +130,7 @@ def seed_variance(plans: Sequence[Evidence], folds: frozenset[int]) -> dict[str,
     found: dict[str, list[tuple[float, float, int]]] = {}
     usual_n = np.mean([plan.score_n(folds) for plan in plans], axis=0) if plans else np.empty(0)
     for plan in plans:
-        rows = plan.scores_rn[np.isin(plan.fold_r, list(folds))]
+        rows = plan.scores_rn[plan.of(folds)]
         if not plan.deterministic and len(rows) > 1:
             found.setdefault(plan.kind, []).append((*_variances(rows, usual_n), len(rows) - 1))
     return {kind: _pooled(np.array(parts)) for kind, parts in found.items()}
@@ -155,6 +158,11 @@ def _variances(rows_rn: Table, usual_n: Table) -> tuple[float, float]:
     return float(np.var([row.mean() for row in held], ddof=1)), chance
 
 
+def quantile(share: float, freedom: float) -> float:
+    """Of Student's t; of the normal distribution where the degrees of freedom are infinite."""
+    return float(special.ndtri(share) if freedom == math.inf else special.stdtrit(freedom, share))
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What a plan's score lacks to another plan's: the estimate, and how far it may be wrong.
@@ -171,11 +179,11 @@ class Comparison:
 
     def at_most(self, confidence: float) -> float:
         """The upper end of a one-sided interval."""
-        return self.difference + float(stats.t.ppf(confidence, self.freedom)) * self.error
+        return self.difference + quantile(confidence, self.freedom) * self.error
 
     def at_least(self, confidence: float) -> float:
         """The lower end of a one-sided interval."""
-        return self.difference - float(stats.t.ppf(confidence, self.freedom)) * self.error
+        return self.difference - quantile(confidence, self.freedom) * self.error
 
     def between(self, confidence: float) -> tuple[float, float]:
         """Both ends of a two-sided interval."""
@@ -185,7 +193,7 @@ class Comparison:
     @property
     def chance(self) -> float:
         """Probability that the plan is as good as the other, or better."""
-        return float(stats.t.cdf(-self.difference / self.error, self.freedom))
+        return float(special.stdtr(self.freedom, -self.difference / self.error))
 
 
 def compare(other: Evidence, plan: Evidence, seeds: Seeds | None = None) -> Comparison:
@@ -205,12 +213,11 @@ def compare(other: Evidence, plan: Evidence, seeds: Seeds | None = None) -> Comp
     folds = other.folds & plan.folds
     if not folds:
         raise ValueError(f"{other.name} and {plan.name} have no fold in common")
-    difference_n = other.score_n(folds) - plan.score_n(folds)
     fold_n = plan.fold_of(folds)
-    answered = ~np.isnan(difference_n)
-    if not np.array_equal(answered, fold_n >= 0):
+    if not np.array_equal(other.fold_of(folds), fold_n):
         raise ValueError(f"{other.name} and {plan.name} answered different examples")
-    d_n, n = difference_n[answered], int(answered.sum())
+    answered = fold_n >= 0
+    d_n, n = (other.score_n(folds) - plan.score_n(folds))[answered], int(answered.sum())
     # two plans that answer alike show no difference, not that there is none
     of_examples = max(float(d_n.var(ddof=1)) / n if n > 1 else 0.0, (0.5 / n) ** 2)
     luck = [luck_of_seeds(p, folds, seeds or {}) for p in (other, plan)]
@@ -230,16 +237,15 @@ def correlation(plan: Evidence, folds: frozenset[int]) -> float:
     """
     if len(folds) == 1:
         return 1.0
-    size = float((plan.fold_of(folds) >= 0).sum()) / len(folds)
-    rest: float = max(1.0, plan.scores_rn.shape[1] - size)
-    return 1.0 + len(folds) * size / rest
+    pool, size = len(plan.fold_of(folds)), int((plan.fold_of(folds) >= 0).sum()) / len(folds)
+    return 1.0 + len(folds) * size / max(1.0, pool - size)
 
 
 def luck_of_seeds(plan: Evidence, folds: frozenset[int], seeds: Seeds) -> SeedVariance:
     """What seeds give of the variance of a plan's mean score over these folds."""
     if plan.deterministic:
         return SeedVariance(0.0, 0.0, math.inf)
-    replicates = int(np.isin(plan.fold_r, list(folds)).sum())
+    replicates = len(plan.of(folds))
     return seeds.get(plan.kind, NOT_MEASURED).of(1 / replicates)
 
 
@@ -264,4 +270,4 @@ def _between_folds(d_n: Table, fold_n: npt.NDArray[np.int64]) -> float:
 
 def _tail(freedom: float) -> float:
     """Square of the 90 % quantile, by which variances of unlike certainty are compared."""
-    return float(stats.t.ppf(0.9, freedom)) ** 2
+    return quantile(0.9, freedom) ** 2

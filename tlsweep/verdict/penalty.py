@@ -15,10 +15,10 @@ PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 @dataclass(frozen=True)
 class Nested:
-    """What a choice of the penalty gives.
+    """What a head answers when its penalty is chosen without the examples that it answers.
 
-    scores_n, losses_n: [examples], each at the penalty that the other folds chose; chosen: that
-    of each fold, in the order of the folds; overall: chosen on all examples, for the refit; edge:
+    scores_n, losses_n: [examples], each at the penalty that the other folds chose; chosen: that of
+    each fold, in the order of the folds; overall: chosen on all examples, for the refit; edge:
     whether it is the smallest or the largest that was tried.
     """
 

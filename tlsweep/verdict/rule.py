@@ -18,7 +18,6 @@ from tlsweep.verdict.evidence import (
     Table,
     compare,
     contenders,
-    correlation,
     luck_of_seeds,
     seed_variance,
 )
@@ -27,6 +26,7 @@ DRAWS = 4000  # of scores as they may truly be, for the probability of each plan
 MOST_IMAGES = 20  # times the pool: where more would be needed, more may not show it
 DROPPED_AT = 0.99  # one-sided confidence with which a plan is given up between folds
 LEAST_SPREAD = 0.005  # of true scores: candidates are never taken to be all equal
+TRAINED_SPREAD = 0.02  # the same of trained plans alone
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,12 @@ class Recommendation:
 def best(plans: Sequence[Evidence]) -> Evidence:
     """The candidate with the highest score on the folds that all candidates have.
 
-    Scores are drawn to their mean by the share of luck in them (empirical Bayes; Efron and Morris
-    1975), seeds' luck too: in simulated worlds that chooses better the more seeds vary and no worse
-    where they do not. The log loss, a mixture of both and scores smoothed over neighbouring cut
-    points chose no better on real data (tests/benchmarks/truth.md). Ties: the lower loss, then the
-    lower cost, then the name.
+    Scores of trained plans are drawn to the mean of the trained plans by the share of luck in them
+    (empirical Bayes; Efron and Morris 1975): in simulated worlds that errs less than the highest
+    score, the more so the more seeds vary, save where tuning is far the best. Log loss and scores
+    smoothed over neighbouring cut points won some .1 points on real frozen heads; they do not
+    decide, since losses of trained plans and of heads are not alike and a sharp peak is smoothed
+    away (tests/benchmarks/truth.md). Ties: the lower loss, then the lower cost, then the name.
     Raises ValueError if there is no candidate.
     """
     known, way = contenders(plans)
@@ -142,43 +143,54 @@ def _order(plans: Sequence[Evidence], folds: frozenset[int], seeds: Seeds) -> li
     return [plans[place] for place in sorted(range(len(plans)), key=key)]
 
 
-def drawn_in(
-    plans: Sequence[Evidence], folds: frozenset[int], seeds: Seeds
-) -> tuple[Table, Table, Table]:
-    """Scores [p] drawn to their mean by the share of luck in them.
+def drawn_in(plans: Sequence[Evidence], folds: frozenset[int], seeds: Seeds) -> tuple[Table, Table]:
+    """True scores as they are to be expected [p], and what is left unknown of them [p, p].
 
-    Frozen plans are all drawn alike, so that their order stays; a plan that varies over seeds is
-    drawn the more. How far true scores spread is what luck leaves of the spread that is seen.
-    Returns too what was kept of each distance [p], and the luck's covariance [p, p].
+    Twice empirical Bayes: trained plans are drawn to their own mean (a lone one to that of all),
+    each by the share of luck in it, then all plans to the mean of all, by one share, which changes
+    no order.
     """
     scores_pn = np.stack([plan.score_n(folds) for plan in plans])
     scores_pn = scores_pn[:, ~np.isnan(scores_pn[0])]
     score_p, n = scores_pn.mean(1), scores_pn.shape[1]
     seeds_p = np.array([luck_of_seeds(plan, folds, seeds).value for plan in plans])
     if len(plans) == 1 or n == 1:
-        return score_p, np.ones_like(score_p), np.diag(seeds_p)
+        return score_p, np.diag(seeds_p)
     # what is hard for all plans does not tell them apart
     examples_pp = np.cov(scores_pn - scores_pn.mean(0)) / n
-    luck_p = np.diag(examples_pp).mean() + seeds_p
-    spread = max(float(score_p.var(ddof=1) - luck_p.mean()), LEAST_SPREAD**2)
-    kept_p = spread / (spread + luck_p)
-    drawn_p = score_p.mean() + (score_p - score_p.mean()) * kept_p
-    return drawn_p, kept_p, correlation(plans[0], folds) * examples_pp + np.diag(seeds_p)
+    of_examples = float(np.diag(examples_pp).mean())
+    trained = np.array([not plan.deterministic for plan in plans])
+    luck_p = of_examples + seeds_p
+    kept_p = np.ones_like(score_p)
+    if trained.any():
+        # a lone one has no mean of its own
+        among = trained if trained.sum() > 1 else np.full_like(trained, True)
+        kept_p[among] = _kept(score_p[among], luck_p[among], TRAINED_SPREAD)
+        kept_p[~trained] = 1.0
+        score_p = score_p[among].mean() + (score_p - score_p[among].mean()) * kept_p
+    kept = _kept(score_p, np.full_like(luck_p, luck_p.mean()), LEAST_SPREAD)
+    centre = score_p.mean()
+    left_pp = (examples_pp + np.diag(seeds_p * kept_p)) * kept.mean()
+    return centre + (score_p - centre) * kept, left_pp
+
+
+def _kept(score_p: Table, luck_p: Table, least: float) -> Table:
+    """The share of each distance from the mean that is not luck."""
+    spread = max(float(score_p.var(ddof=1) - luck_p.mean()), least**2)
+    kept: Table = spread / (spread + luck_p)
+    return kept
 
 
 def _beliefs(plans: Sequence[Evidence], folds: frozenset[int], seeds: Seeds) -> tuple[Table, Table]:
     """Of each plan the probability that it is the best, and what taking it is expected to lose.
 
-    From draws of all true scores at once: normal about the drawn in scores, with the covariance of
-    the luck, of which as much is left as was kept (the posterior of the normal model).
+    From normal draws of all true scores at once (``drawn_in``).
     """
-    drawn_p, kept_p, covariance_pp = drawn_in(plans, folds, seeds)
-    left_pp = covariance_pp * np.sqrt(kept_p[:, None] * kept_p)
     rng = np.random.default_rng(0)  # the same evidence gives the same numbers
-    true_dp = rng.multivariate_normal(drawn_p, left_pp, size=DRAWS, method="eigh")
+    true_dp = rng.multivariate_normal(*drawn_in(plans, folds, seeds), size=DRAWS, method="eigh")
     best_d = true_dp.argmax(1)
     p_best = np.bincount(best_d, minlength=len(plans)) / DRAWS
-    return p_best, true_dp.max(1).mean() - true_dp.mean(0)
+    return p_best, (true_dp.max(1, keepdims=True) - true_dp).mean(0)
 
 
 def _times_more(comparison: Comparison, margin: float, confidence: float) -> float:

@@ -23,16 +23,14 @@ BATCH = 64
 class Images:
     """Everything that is known of the images of one data set.
 
-    z: float32 [n, features] at each cut point; labels: int64 [n]; train: bool [n], whether the data
-    set itself gives an image for training; flops: of a forward pass up to each cut point;
-    source: the name of the network.
+    source: the name of the network; z: float32 [n, features] at each cut point, labels: int64 [n],
+    of all images, whatever split they come in; flops: of a forward pass up to each cut point.
     """
 
     name: str
     source: str
     z: tuple[Tensor, ...]
     labels: npt.NDArray[np.int64]
-    train: npt.NDArray[np.bool_]
     flops: tuple[int, ...]
 
     @property
@@ -41,7 +39,7 @@ class Images:
 
 
 def hymenoptera(real: Path) -> Images:
-    """Ants and bees, MobileNetV2 with ImageNet weights, 128 px; 244 images are given to train."""
+    """Ants and bees, MobileNetV2 with ImageNet weights, 128 px."""
     return _folder(real, "hymenoptera", "hymenoptera", 128)
 
 
@@ -77,13 +75,10 @@ def _opened(task: Task) -> Images:
     everything = np.arange(len(question.target.labels))
     loader = DataLoader(question.target.dataset(everything, question.source.image), BATCH)
     parts = [[z.clone() for z in taps(x_bchw)] for x_bchw, _ in loader]
-    train = np.zeros(len(everything), dtype=bool)
-    train[next(iter(question.target.given.values()), everything)] = True
     return Images(
         task.name,
         task.model,
         tuple(torch.cat(column) for column in zip(*parts, strict=True)),
         question.target.labels,
-        train,
         tuple(cost.flops for cost in question.costs),
     )

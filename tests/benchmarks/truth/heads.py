@@ -13,8 +13,7 @@ from torch import Tensor
 
 from tlsweep.survey.logistic import batches, fit_side_by_side
 from tlsweep.train.head import Head, Pooling
-
-PENALTIES = tuple(10.0**power for power in range(-5, 2))
+from tlsweep.verdict import PENALTIES
 
 
 @dataclass(frozen=True)
