@@ -72,7 +72,7 @@ def _measured(
             f"{key}, {name}",
             spread([images / value for value in taken_by]),
             number(median(a / b for a, b in zip(taken_by, seconds[EAGER], strict=True))),
-            "-" if key == EAGER else f"{100 * off[key]:.1g}",
+            "-" if key == EAGER else f"{100 * off[key]:.2g}",
         ]
         for key, taken_by in seconds.items()
     ]
