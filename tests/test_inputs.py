@@ -12,7 +12,7 @@ import torch
 
 from tlsweep import inputs
 from tlsweep.config import Settings
-from tlsweep.cut import CutPoints, section
+from tlsweep.cut import CutPoints, folded, section
 from tlsweep.errors import Refusal
 from tlsweep.features import Key
 from tlsweep.first_phase import FirstPhase
@@ -62,7 +62,7 @@ def test_a_trial_ends_the_same_with_the_store_and_without(
 
 
 @pytest.mark.parametrize("split", [Split.FIT, Split.SELECT])
-def test_stored_features_equal_each_cut_points_own_prefix_bit_for_bit(
+def test_stored_features_equal_each_cut_points_own_folded_prefix_bit_for_bit(
     settings: Make, split: Split
 ) -> None:
     asked = settings()
@@ -70,7 +70,7 @@ def test_stored_features_equal_each_cut_points_own_prefix_bit_for_bit(
     indices = range(len(question.cuts))
     model = question.source.model().to(memory_format=torch.channels_last)
     for index, z_nd in zip(indices, inputs.pooled(question, split, asked, indices), strict=True):
-        prefix, cut = section(model, question.cuts, 0, index), question.cuts[index]
+        prefix, cut = folded(section(model, question.cuts, 0, index)), question.cuts[index]
         with torch.no_grad():
             alone = [
                 pool(prefix(channels_last(x)), question.pooling(index, asked.train))

@@ -32,7 +32,8 @@ def run(arguments: Sequence[str], conf: Path) -> None:
     for form, off in written.items():
         screen.console.print(
             f"{files[form]}: checked at 1 and 3 images, its logits differ from the model's by at"
-            f" most {off:.1e} of the largest one ({TOLERANCE:.0e} is allowed)"
+            f" most {off:.1e} of the largest one ({TOLERANCE:.0e} is allowed)",
+            soft_wrap=True,
         )
     if refused:
         lines = [

@@ -88,6 +88,7 @@ class FirstPhase:
             pooling=question.pooling(plan.regrow, train),
             view=[inputs.drawn(settings, inputs.view_of(train, 0)), inputs.views_of(train)],
             holds=f"first phase, layout {LAYOUT}",
+            computed=inputs.COMPUTED,
             lightning=metadata.version("pytorch-lightning"),
             regrow=question.cuts[plan.regrow].name,
             seed=settings.seed,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tlsweep.target import Augmentation
 
-COMPUTED = 1  # part of the key: raise it when the same settings are to give other numbers
+COMPUTED = 2  # part of the key: raise it when the same settings are to give other numbers
 TOLD = 2**20  # bytes that are worth telling of before they are stored
 SOURCE = None  # in place of a seed: the source's own weights
 PLAIN = 0  # in place of the number of a view: the images as they are

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from tasks import EMBEDDED, IMAGE_SETS
 
-SECTIONS = ("frozen", "tuned", "phases", "precision", "memory")
+SECTIONS = ("frozen", "folding", "tuned", "phases", "precision", "memory")
 NO_DATA = "TLSWEEP_REAL_DATA is not set: only the embedded task was measured."
 
 

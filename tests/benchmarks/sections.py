@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from effort import Effort
+from folding import folding
 from frozen_sweep import frozen_sweep
 from memory import memory
 from phases import phases
@@ -27,6 +28,8 @@ def measure(
     with open_tasks(names, real, effort.fit_size) as tasks:
         if "frozen" in sections:
             tables += [frozen_sweep(task, effort, say) for task in tasks]
+        if "folding" in sections:
+            tables += [folding(task, effort, say) for task in tasks]
         if "tuned" in sections:
             tables.append(tuned_trials(tasks[0], effort, say))
         if "phases" in sections:

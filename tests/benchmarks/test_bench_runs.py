@@ -20,6 +20,7 @@ def test_a_quick_run_compares_every_contender_on_the_embedded_task() -> None:
     for contender in ("(a)", "(a')", "(b)", "(c)", "(d)", "(e)", "floor", "tlsweep, filled store"):
         assert f"\n| {contender}" in markdown, markdown
     assert "| tuned trial" in markdown
+    assert "| all cut points, folded, bfloat16" in markdown
     assert "| two phases" in markdown
     assert "first phase as another trial trained it" in markdown
     assert "| survey, empty store" in markdown

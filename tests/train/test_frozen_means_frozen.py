@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from tlsweep.cut import folded
 from tlsweep.plan import TransferPlan
 from tlsweep.train.fit import fit
 from tlsweep.train.schedule import Ending, constant, two_phase
@@ -106,7 +107,7 @@ def test_training_on_what_frozen_blocks_give_ends_as_training_through_them(
     z, y = images.tensors
     with torch.no_grad():
         for block in through.eval().blocks[:entry]:
-            z = block(z)
+            z = folded(block)(z)
     schedule = constant(TransferPlan(entry, 3, 3, 3))
     first = fit(through.train(), schedule, feed(images), settings(), keep=3, seed=0)
     stored = feed(TensorDataset(z, y), entry)
@@ -115,3 +116,37 @@ def test_training_on_what_frozen_blocks_give_ends_as_training_through_them(
         assert ours == pytest.approx(theirs, abs=1e-5)
     weights = through.head.classify.weight, above.head.classify.weight
     assert torch.allclose(*weights, atol=1e-5)
+
+
+def test_frozen_blocks_are_run_folded_and_trained_ones_as_they_are() -> None:
+    """Same answers; the folded copy follows the weights, and is no part of the network."""
+    net = network()
+    x = torch.rand(4, 1, 8, 8)
+    names = list(net.state_dict())
+    for block in net.blocks:
+        block[1].running_mean.uniform_()
+        block[1].running_var.uniform_(0.5, 2)
+    net.eval()
+    with torch.no_grad():
+        plain = net(x)
+        for frozen in (2, 3, 1):
+            net.freeze(frozen)
+            ran = count_norms(net, x)
+            assert ran == 3 - frozen
+            assert torch.allclose(net(x), plain, atol=1e-5)
+        net.blocks[0][0].weight.mul_(-5)
+        changed = net(x)
+        net.freeze(0)
+        assert torch.allclose(changed, net(x), atol=1e-5)
+    assert not torch.allclose(changed, plain, atol=1e-3)
+    assert list(net.state_dict()) == names
+
+
+def count_norms(net: nn.Module, x: torch.Tensor) -> int:
+    ran = []
+    hook = nn.modules.module.register_module_forward_hook(
+        lambda module, args, output: ran.append(isinstance(module, nn.BatchNorm2d)) or None
+    )
+    net(x)
+    hook.remove()
+    return sum(ran)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tlsweep.errors import Fault, Refusal
-from tlsweep.model.card import Card
+from tlsweep.model.card import SNIPPET, Card
 from tlsweep.train.head import Head, Pooling
 from tlsweep.train.network import PlanNetwork
 
@@ -20,7 +20,8 @@ def build(card: Card) -> PlanNetwork:
     plan, source, part = card.plan.plan, card.source, card.head
     kept, example = open_architecture(source.name, **source.options)
     # as when it was trained, a fresh block shares no tensor with a kept one
-    fresh = open_architecture(source.name, **source.options)[0]
+    again = plan.regrow > plan.keep
+    fresh = open_architecture(source.name, **source.options)[0] if again else kept
     cuts = cut_points(kept, example)
     names = tuple(block.name for block in card.plan.blocks)
     if cuts.names[1:] != names:
@@ -41,5 +42,5 @@ def _other_cuts(card: Card) -> Fault:
     return Fault(
         f"a model of {card.source.model}, written with {versions}",
         "the same cut points are found in the architecture as when the model was written",
-        f"those versions, or the {card.files.keys() - {'load.py'}} in its folder without tlsweep",
+        f"those versions, or {SNIPPET} in its folder, which needs no tlsweep",
     )

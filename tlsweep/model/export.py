@@ -13,9 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tlsweep.cut import folded
 from tlsweep.errors import Fault, Refusal, TlsweepError
 from tlsweep.model.card import CARD
 from tlsweep.model.taken import TakenModel
+from tlsweep.train.network import PlanNetwork
 
 TOLERANCE = 1e-4  # of logits, as a share of the largest one, or of 1
 EXTRA = ("onnx", "onnxscript", "onnxruntime")
@@ -116,8 +118,10 @@ FORMATS: dict[str, tuple[str, Callable[[TakenModel, Path], Answer]]] = {
 def _program(model: TakenModel) -> torch.export.ExportedProgram:
     spec = model.card.preprocessing.image
     x = torch.zeros(2, spec.channels, spec.size, spec.size)  # a batch of 1 would stay 1
+    # nothing is trained any more: all blocks can run folded
+    network = PlanNetwork([folded(block) for block in model.network.blocks], model.network.head)
     # torch warns that it cannot tell whether weights in another order are whole
-    network = copy.deepcopy(model.network).to(memory_format=torch.contiguous_format)
+    network = copy.deepcopy(network.eval()).to(memory_format=torch.contiguous_format)
     try:
         with torch.no_grad():
             return torch.export.export(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tlsweep.cut import CutPoints, section
+from tlsweep.cut import CutPoints, folded, section
 from tlsweep.train.head import Pooling, pool
 from tlsweep.train.network import channels_last
 
@@ -16,7 +16,8 @@ class Taps(nn.Module):
     """A source's blocks in a row, with the pooled tensor taken off at some of its cut points.
 
     One pass in place of one for each cut point: a block's output is the next one's input. Blocks
-    above the highest tap are not run. Evaluates: no graph, BatchNorm and dropout in eval mode.
+    above the highest tap are not run. Evaluates: no graph, BatchNorm and dropout in eval mode, and
+    BatchNorm folded into the convolutions (``cut/fold.py``), as a plan's frozen blocks do.
 
     model: in eval mode; indices: of the cut points, ascending; rules: of each one's head, None to
     take the tensors off whole.
@@ -31,7 +32,7 @@ class Taps(nn.Module):
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            section(model, cuts, i, i + 1) for i in range(max(indices, default=0))
+            folded(section(model, cuts, i, i + 1)) for i in range(max(indices, default=0))
         )
         taken = [None] * len(indices) if rules is None else rules
         self.rules = dict(zip(indices, taken, strict=True))

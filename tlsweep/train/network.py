@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from tlsweep.cut import CutPoints, section
+from tlsweep.cut import CutPoints, folded, section
 from tlsweep.plan import TransferPlan
 from tlsweep.train.head import Head
 
@@ -18,7 +18,9 @@ class PlanNetwork(nn.Module):
     """``blocks`` from the input up, then ``head``; the first ``frozen`` blocks are frozen.
 
     Frozen means: evaluated without a graph (so no backward pass enters them), gradients neither
-    kept nor asked for, BatchNorm and dropout in eval mode whatever ``train()`` is told.
+    kept nor asked for, BatchNorm and dropout in eval mode whatever ``train()`` is told. They are
+    run from a copy with BatchNorm folded into the convolutions (``cut/fold.py``), which is made
+    again when their weights change; ``blocks`` are always the original modules.
     entry: the cut point that inputs come from, 0 for images, at most ``frozen``; set by who feeds;
     source_norms: BatchNorm of so many of the first blocks keeps the source's statistics while it is
     trained: those of a few batches of a small target are worse.
@@ -30,6 +32,7 @@ class PlanNetwork(nn.Module):
         self.head = head
         self.frozen = self.entry = 0
         self.source_norms = source_norms
+        self._run: tuple[object, list[nn.Module]] = (None, [])  # a tuple: no submodules
         # of weights too: a convolution writes channels last if either is so, and dropout's random
         # numbers fall on elements in the order of memory
         self.to(memory_format=torch.channels_last)
@@ -62,11 +65,20 @@ class PlanNetwork(nn.Module):
         """What reaches the head, [batch, ...], of inputs at the cut point ``entry``."""
         z = channels_last(z)
         with torch.no_grad():
-            for block in self.blocks[self.entry : self.frozen]:
+            for block in self._frozen_blocks():
                 z = block(z)
         for block in self.blocks[self.frozen :]:
             z = block(z)
         return z
+
+    def _frozen_blocks(self) -> list[nn.Module]:
+        """The blocks from ``entry`` to ``frozen``, as they are run."""
+        blocks = self.blocks[self.entry : self.frozen]
+        held = (*blocks.parameters(), *blocks.buffers())
+        now = [(id(t), 0 if t.is_inference() else t._version, t.data_ptr()) for t in held]
+        if self._run[0] != now:
+            self._run = now, [folded(block) for block in blocks]
+        return self._run[1]
 
     def forward(self, z: Tensor) -> Tensor:
         """[batch, ...] inputs at the cut point ``entry`` to [batch, classes] logits."""
