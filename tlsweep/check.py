@@ -10,7 +10,7 @@ from tlsweep.fixed import inherited
 from tlsweep.question import Question, open_question
 from tlsweep.study.bench import Bench
 from tlsweep.study.space import Space
-from tlsweep.trial import check_schedule
+from tlsweep.trial import check_fold, check_schedule
 
 MOST = 6  # faults shown: a screenful
 
@@ -54,7 +54,9 @@ def check_combinations(
     for overrides in combinations:
         try:
             settings = config.read(bench.compose([*plain, *overrides]))
-            check_schedule(settings, open_question(settings).plan(settings.plan))
+            question = open_question(settings)
+            check_fold(settings, question)
+            check_schedule(settings, question.plan(settings.plan))
         except Refusal as refusal:
             faults.append(refusal)
     _raise_if(faults)

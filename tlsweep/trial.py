@@ -108,6 +108,7 @@ def run(settings: Settings) -> TrialResult:
 def _opened(settings: Settings) -> tuple[Question, TransferPlan, Record]:
     question = open_question(settings)
     plan = question.plan(settings.plan)
+    check_fold(settings, question)
     if settings.stage == Stage.SINGLE:  # a sweep has checked its own
         check_schedule(settings, plan)
     return question, plan, _open_record(settings)
@@ -215,6 +216,15 @@ def freeze_schedule(settings: Settings, plan: TransferPlan) -> FreezeSchedule:
         return constant(plan)
     ending = Ending(**schedule.model_dump(exclude={"name"}))
     return (two_phase if schedule.name == "two_phase" else gradual)(plan, ending)
+
+
+def check_fold(settings: Settings, question: Question) -> None:
+    """Raise Refusal for a fold that there is not."""
+    count = len(question.partition.folds)
+    if settings.fold is not None and settings.fold >= count:
+        rule = f"the pool has {count} folds" if count > 1 else "the pool has one held-out part"
+        mend = f"fold={count - 1} or less, or target.folds={settings.fold + 1}"
+        raise Refusal(Fault(f"fold={settings.fold}", f"{rule}, counted from 0", mend))
 
 
 def check_schedule(settings: Settings, plan: TransferPlan) -> None:

@@ -240,7 +240,8 @@ class Ledger:
 
     # ------------------------------------------------------------------ within
     def _enqueue(self, items: Sequence[Item]) -> None:
-        # one that failed is run again, once a session: the user may have mended what made it fail
+        # one that failed is run again, once a session: the user may have mended what made it fail.
+        # So is one that was cut short, unless its successor is known
         known = {t.user_attrs.get("key") for t in self.trials() if not _may_succeed(t)}
         for item in items:
             if item.key not in known:
@@ -319,8 +320,7 @@ class Ledger:
 
 
 def _may_succeed(trial: FrozenTrial) -> bool:
-    failed = trial.state == TrialState.FAIL
-    return failed and "cut_short" not in trial.user_attrs and trial.user_attrs.get("again", True)
+    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get("again", True))
 
 
 def _differences(name: str, kept: Mapping[str, Any], now: Mapping[str, Any]) -> list[Fault]:
