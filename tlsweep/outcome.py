@@ -62,7 +62,7 @@ def write(file: Path, outcome: Outcome) -> None:
 def read(file: Path) -> Outcome:
     """What ``write`` wrote. Raises TlsweepError where it is missing or damaged."""
     try:
-        with np.load(file) as arrays:
+        with np.load(io.BytesIO(file.read_bytes())) as arrays:
             found = {name: arrays[name] for name in arrays}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise TlsweepError(
