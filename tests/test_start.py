@@ -13,7 +13,8 @@ from tlsweep.config import Settings
 from tlsweep.errors import Refusal
 from tlsweep.question import open_question
 from tlsweep.start import Starts
-from tlsweep.trial import check_schedule, freeze_schedule, train_plan
+from tlsweep.terms import Split
+from tlsweep.trial import check_schedule, freeze_schedule, run, train_plan
 
 Make = Callable[..., Settings]
 
@@ -99,7 +100,7 @@ def test_an_earlier_cut_point_is_stored_where_the_boundary_takes_too_much_room(
     costs, part = question.costs, question.partition
     size = [cost.activation_bytes for cost in costs]
     freeze = next(i for i in range(2, len(size) - 1) if size[i] > 1.5 * size[i - 1])
-    n = len(part.fit) + len(part.select)
+    n = len(part.pool)
     budget = 1.2 * size[freeze - 1] * n / 2**30
     feed = starts(settings(plan, f"plan.freeze={freeze}", f"features.budget_gb={budget}"))
     assert feed(freeze, 0).entry == freeze - 1
@@ -116,7 +117,7 @@ def test_one_phases_data_makes_room_for_the_next_ones(settings: Make) -> None:
     plan = ("plan=last_layers", "plan.freeze=2", "schedule=two_phase", "train.epochs=5")
     question = open_question(settings(*plan))
     costs, part = question.costs, question.partition
-    wanted = costs[2].activation_bytes * (len(part.fit) + len(part.select))
+    wanted = costs[2].activation_bytes * len(part.pool)
     feed = starts(settings(*plan, f"features.budget_gb={1.05 * wanted / 2**30}"))
     assert feed(feed.plan.keep, 0).entry > 0
     assert feed(2, 3).entry == 2, feed.why
@@ -126,7 +127,7 @@ def test_what_is_stored_already_needs_no_more_room(settings: Make) -> None:
     plan = ("plan=last_layers", "plan.freeze=2")
     question = open_question(settings(*plan))
     costs, part = question.costs, question.partition
-    wanted = costs[2].activation_bytes * (len(part.fit) + len(part.select))
+    wanted = costs[2].activation_bytes * len(part.pool)
     lines = (*plan, f"features.budget_gb={1.05 * wanted / 2**30}")
     first, second = starts(settings(*lines)), starts(settings(*lines))
     assert first(2, 0).entry == second(2, 0).entry == 2
@@ -156,3 +157,30 @@ def test_stored_views_come_round_in_turn(settings: Make) -> None:
     assert shown[0].equal(shown[2])
     assert shown[1].equal(shown[3])
     assert not shown[0].equal(shown[1])
+
+
+def test_what_is_scored_is_what_the_fold_holds_out_and_in_the_final_stage_the_report(
+    settings: Make,
+) -> None:
+    plan = ("plan=truncate", "plan.keep=3")
+    question = open_question(settings())
+    for fold in (0, 4):
+        (scored,) = train_plan(settings(*plan, f"fold={fold}"), None).logits.items()
+        assert scored[0] == Split.SELECT
+        assert len(scored[1]) == len(question.partition.folds[fold])
+    final = train_plan(settings(*plan, "fold=null", "stage=final"), None)
+    assert {s: len(z) for s, z in final.logits.items()} == {
+        Split.REPORT: len(question.partition.report)
+    }
+    assert "select_accuracy" not in final.history[-1]
+    assert train_plan(settings(*plan, "fold=null"), None).logits == {}
+
+
+@pytest.mark.parametrize("fold", [5, 7])
+def test_a_fold_that_there_is_not_is_refused_before_training(settings: Make, fold: int) -> None:
+    with pytest.raises(Refusal) as caught:
+        run(settings(f"fold={fold}", "record=none"))
+    (fault,) = caught.value.faults
+    assert fault.value == f"fold={fold}"
+    assert fault.rule == "the pool has 5 folds, counted from 0"
+    assert fault.mend == f"fold=4 or less, or target.folds={fold + 1}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,53 +14,181 @@ import torch
 
 from tlsweep import inputs, surveyor
 from tlsweep.config import Settings
-from tlsweep.probe import fit_probe, standardised
-from tlsweep.question import open_question
+from tlsweep.outcome import accuracies, log_losses
+from tlsweep.probe import fit_probe
+from tlsweep.question import Question, open_question
 from tlsweep.survey.ridge import fit_ridge, one_hot
 from tlsweep.survey.rows import Findings
 from tlsweep.terms import Split
+from tlsweep.train.head import standardisation
 
 Make = Callable[..., Settings]
+STOP = 0.02  # how far heads may be apart that stop as near to the optimum as is asked
 
 
 def silent(done: int, total: int, text: str) -> None:
     assert 0 <= done <= total, text
 
 
-def found(settings: Settings) -> tuple[Findings, surveyor.Hits]:
+def found(settings: Settings) -> tuple[Findings, surveyor.Outcomes]:
     return surveyor.survey(open_question(settings), settings, silent)
 
 
-def test_there_is_a_row_for_every_head(settings: Make) -> None:
-    asked = settings("sweep.survey.fit_shares=[0.5]", "sweep.survey.seeds=2")
-    findings, hits = found(asked)
-    cuts = len(open_question(asked).cuts)
-    assert len(findings.rows) == cuts * 4 * (1 + 2) * 2  # penalties, subsets, source and random
-    assert {row.fit_size for row in findings.rows} == {60, 30}
-    assert {(row.fit_size, row.seed) for row in findings.rows} == {(60, 0), (30, 0), (30, 1)}
-    assert set(hits) == {(w, i) for w in ("source", "random") for i in range(cuts)}
-    for weights in ("source", "random"):
-        for index, row in findings.best(weights).items():
-            assert row.score == pytest.approx(float(np.mean(hits[weights, index])))
+def alone(settings: Make, question: Question, *overrides: str, split: Split) -> np.ndarray:
+    """Logits of one plan that is trained as a single trial."""
+    asked = settings(*overrides)
+    _, logits = fit_probe(question, question.plan(asked.plan), asked, [split])
+    return np.asarray(logits[split])
+
+
+def test_there_is_a_row_for_every_head_and_an_outcome_for_every_fold(settings: Make) -> None:
+    asked = settings(
+        "sweep.survey.fit_shares=[0.5]", "sweep.survey.seeds=2", "sweep.survey.penalties=[0.1,1]"
+    )
+    findings, outcomes = found(asked)
+    question = open_question(asked)
+    cuts, parts = len(question.cuts), question.partition
+    assert len(findings.rows) == cuts * 2 * (1 + 2) * 2  # penalties, subsets, source and random
+    # four of five folds of 60 images
+    assert {(row.fit_size, row.seed) for row in findings.rows} == {(48, 0), (24, 0), (24, 1)}
+    places = {(w, i) for w in ("source", "random") for i in range(cuts)}
+    assert set(outcomes) == places
+    assert {(point.weights, point.index) for point in findings.frozen} == places
+    for outcome in outcomes.values():
+        assert [len(z) for z in outcome.held_out.values()] == [len(f) for f in parts.folds]
+        assert outcome.report is None
+    y = question.target.labels[parts.held_out]
+    for point in findings.frozen:
+        z = np.concatenate(list(outcomes[point.weights, point.index].held_out.values()))
+        assert point.score == pytest.approx(accuracies(z, y).mean())
+        assert point.loss == pytest.approx(log_losses(z, y).mean())
 
 
 @pytest.mark.parametrize("probe", ["logistic", "ridge"])
-def test_the_best_head_of_a_cut_point_scores_as_its_plan_alone(settings: Make, probe: str) -> None:
-    findings, hits = found(settings(f"train.probe={probe}"))
-    for index in (0, 2, max(findings.best())):
+def test_each_fold_answers_as_its_plan_trained_alone_with_that_fold_held_out(
+    settings: Make, probe: str
+) -> None:
+    """With one of the penalties, and its own for every fold."""
+    penalties = (0.01, 1.0)
+    given = f"sweep.survey.penalties={list(penalties)}".replace(" ", "")
+    asked = settings(f"train.probe={probe}", given)
+    question = open_question(asked)
+    _, outcomes = found(asked)
+    for index in (0, 2, len(question.cuts) - 1):
         for weights, plan in (("source", "truncate"), ("random", "random_features")):
-            row = findings.best(weights)[index]
-            alone = settings(
-                f"plan={plan}", f"plan.keep={index}", f"train.probe={probe}",
-                f"train.probe_penalty={row.regularisation}",
-            )  # fmt: skip
-            question = open_question(alone)
-            plan_ = question.plan(alone.plan)
-            metrics, predicted = fit_probe(question, plan_, alone, [Split.SELECT])
-            right = predicted[Split.SELECT] == question.target.labels[question.partition.select]
-            # heads that are fitted together stop elsewhere within the same distance of the optimum
-            assert np.mean(right != hits[weights, index]) <= 0.03
-            assert metrics["select_accuracy"] == pytest.approx(row.score, abs=0.02)
+            for fold, z in outcomes[weights, index].held_out.items():
+                by_penalty = [
+                    alone(
+                        settings, question, f"plan={plan}", f"plan.keep={index}", f"fold={fold}",
+                        f"train.probe={probe}", f"train.probe_penalty={penalty}",
+                        split=Split.SELECT,
+                    )
+                    for penalty in penalties
+                ]  # fmt: skip
+                apart = [float(np.abs(z - mine).max()) for mine in by_penalty]
+                # heads that are fitted together stop elsewhere, as near to the optimum
+                assert min(apart) <= STOP * max(1.0, float(np.abs(z).max())), apart
+
+
+def test_with_one_penalty_a_row_scores_as_the_single_trials_of_all_folds(settings: Make) -> None:
+    asked = settings("sweep.survey.penalties=[0.1]", "sweep.survey.random=false")
+    question = open_question(asked)
+    findings, _ = found(asked)
+    (row,) = [r for r in findings.rows if r.index == 3]
+    z = [
+        alone(settings, question, "plan.keep=3", f"fold={k}", "train.probe_penalty=0.1",
+              split=Split.SELECT)
+        for k in range(5)
+    ]  # fmt: skip
+    y = question.target.labels[question.partition.held_out]
+    assert row.score == pytest.approx(accuracies(np.concatenate(z), y).mean(), abs=1 / 60)
+    assert row.loss == pytest.approx(log_losses(np.concatenate(z), y).mean(), rel=STOP)
+
+
+def test_the_penalty_of_a_fold_does_not_depend_on_what_its_own_labels_say_of_the_heads(
+    settings: Make,
+) -> None:
+    """Whatever answers are right in fold k, the same head is taken for it."""
+    penalties = (0.001, 0.1, 10.0)
+    asked = settings("sweep.survey.penalties=[0.001,0.1,10.0]")
+    question = open_question(asked)
+    folds = surveyor._folds(question, asked)
+    draw = np.random.default_rng(0)
+    y = question.target.labels[question.partition.held_out]
+    logits = draw.normal(size=(len(penalties), len(y), 10)).astype(np.float32)
+    ends = np.cumsum([len(fold.held_out) for fold in folds])[:-1]
+
+    def taken(labels: np.ndarray) -> list[int]:
+        """Which penalty's answers each fold was given."""
+        target = copy.copy(question.target)
+        target.labels = labels
+        answered = [
+            surveyor._Answered(torch.from_numpy(part), None, 0)
+            for part in np.split(logits, ends, axis=1)
+        ]
+        mine = replace(question, target=target)
+        _, _, outcome = surveyor._gathered(mine, asked, folds, "source", 3, answered)
+        return [
+            next(p for p in range(3) if np.array_equal(answered[k].logits_hnk[p].numpy(), z))
+            for k, z in outcome.held_out.items()
+        ]
+
+    first = taken(question.target.labels)
+    changes = 0
+    for k, fold in enumerate(question.partition.folds):
+        for head in range(3):
+            labels = question.target.labels.copy()
+            # in this fold this head is always right, and the others hardly ever
+            labels[fold] = np.split(logits, ends, axis=1)[k][head].argmax(1)
+            now = taken(labels)
+            assert now[k] == first[k]
+            changes += now != first
+    assert changes > 0  # other folds do listen to it
+
+
+def test_a_penalty_at_the_end_of_what_was_tried_is_marked(settings: Make) -> None:
+    findings, _ = found(settings("sweep.survey.penalties=[1e-3]", "sweep.survey.random=false"))
+    assert all(point.edge for point in findings.frozen)
+    wide = settings("sweep.survey.penalties=[1e-6,1e-2,1e4]", "sweep.survey.random=false")
+    findings, _ = found(wide)
+    for point in findings.frozen:
+        assert point.edge == (point.regularisation != 1e-2)
+    assert not all(point.edge for point in findings.frozen)
+
+
+def test_the_report_split_is_not_read(settings: Make) -> None:
+    asked = settings()
+    question = open_question(asked)
+    nowhere = replace(question.partition, report=np.array([10**9]))
+    blind = replace(question, partition=nowhere)
+    with pytest.raises(IndexError):  # the premise: reading it would be seen
+        blind.images(Split.REPORT)
+    findings, outcomes = surveyor.survey(blind, asked, silent)
+    sighted, others = found(asked)
+    assert findings.frozen == sighted.frozen
+    for place, outcome in outcomes.items():
+        assert all(
+            np.array_equal(z, others[place].held_out[k]) for k, z in outcome.held_out.items()
+        )
+
+
+@pytest.mark.parametrize("probe", ["logistic", "ridge"])
+def test_refitted_heads_answer_the_report_split_as_plans_trained_on_the_whole_pool(
+    settings: Make, probe: str
+) -> None:
+    asked = settings(f"train.probe={probe}")
+    question = open_question(asked)
+    penalties = {0: 1.0, 3: 0.1, 5: 0.01}
+    refits = surveyor.refit(question, asked, penalties)
+    assert set(refits) == set(penalties)
+    for index, penalty in penalties.items():
+        whole = alone(
+            settings, question, f"plan.keep={index}", "fold=null", f"train.probe={probe}",
+            f"train.probe_penalty={penalty}", split=Split.REPORT,
+        )  # fmt: skip
+        assert refits[index].shape == (len(question.partition.report), 10)
+        apart = float(np.abs(refits[index] - whole).max())
+        assert apart <= STOP * max(1.0, float(np.abs(whole).max()))
 
 
 @pytest.mark.parametrize("probe", ["logistic", "ridge"])
@@ -73,17 +202,20 @@ def test_ridge_tells_what_it_gets_right_of_images_left_out(settings: Make, probe
         assert {row.left_out for row in rows} == {None}
         return
     question = open_question(asked)
-    row = next(r for r in rows if r.index == 2 and r.fit_size == 60 and r.regularisation == 1)
-    z, y = inputs.fitted(question, asked, range(len(question.cuts)))
-    head = question.head(surveyor._truncated(question, 2), asked.train, 0)
-    head.calibrate([z[2]])
-    standard, right = standardised(head, z[2]), 0
-    for i in range(60):
-        others = torch.arange(60) != i
-        path = fit_ridge(standard[others], one_hot(y[others], 10), [1.0])
-        right += int(path.heads.predictions(standard[i : i + 1])[0, 0] == y[i])
-    # the penalty counts by example: 59 in place of 60 of them make it a little larger
-    assert row.left_out == pytest.approx(right / 60, abs=1 / 60 + 1e-9)
+    row = next(r for r in rows if r.index == 2 and r.fit_size == 48 and r.regularisation == 1)
+    shares = []
+    for fold in range(5):
+        of_fold = asked.model_copy(update={"fold": fold})
+        (z,), y = inputs.fitted(question, of_fold, [2])
+        mean, scale = standardisation([z])
+        standard, right = ((z - mean) * scale).float(), 0
+        for i in range(48):
+            others = torch.arange(48) != i
+            path = fit_ridge(standard[others], one_hot(y[others], 10), [1.0])
+            right += int(path.heads.predictions(standard[i : i + 1])[0, 0] == y[i])
+        shares.append(right / 48)
+    # the penalty counts by example: 47 in place of 48 of them make it a little larger
+    assert row.left_out == pytest.approx(np.mean(shares), abs=1 / 48 + 1e-9)
 
 
 def test_of_several_views_none_counts_as_left_out(settings: Make) -> None:
@@ -100,20 +232,20 @@ def test_a_survey_says_what_it_is_about_to_store_and_heads_draw_no_common_random
     monkeypatch.setattr("tlsweep.inputs.screen.say", said.append)
     monkeypatch.setattr("tlsweep.inputs.TOLD", 1)
     found(settings("sweep.survey.random=false"))
-    assert len(said) == 2
+    assert len(said) == 1
     assert re.fullmatch(
-        r"  storing \d+\.\d [kM]B: .* on digits, fit split, \d+ cut points", said[0]
+        r"  storing \d+\.\d [kM]B: .* on digits, pool split, \d+ cut points", said[0]
     )
     random = torch.get_rng_state()
     for _ in range(4):
         found(settings("sweep.survey.random=false"))
         assert torch.equal(random, torch.get_rng_state())
-    assert len(said) == 2  # all of it was there
+    assert len(said) == 1  # all of it was there
 
 
 def test_transferability_scores_stand_beside_every_cut_point(settings: Make) -> None:
     findings, _ = found(settings("sweep.survey.random=false"))
-    assert [t["index"] for t in findings.transfer] == sorted(findings.best())
+    assert [t["index"] for t in findings.transfer] == sorted(findings.curve())
     assert all(isinstance(t["log_me"], float) for t in findings.transfer)
     assert findings.transfer[0]["cka_below"] is None
     assert findings.transfer[-1]["leep"] < 0  # the source has a classifier
@@ -127,6 +259,7 @@ def test_a_second_survey_passes_no_image_through_the_source(
     monkeypatch.setattr("tlsweep.inputs._pass", lambda *_, **__: pytest.fail("computed again"))
     second, _ = found(settings())
     assert second.rows == first.rows
+    assert second.frozen == first.frozen
 
 
 def test_cut_points_of_the_same_features_are_fitted_once_and_reported_twice(
@@ -138,12 +271,13 @@ def test_cut_points_of_the_same_features_are_fitted_once_and_reported_twice(
     monkeypatch.setattr(
         surveyor.probe, "fit_heads", lambda *job: fitted.append(len(job[0])) or fit_heads(*job)
     )
-    findings, hits = found(asked)
-    last = max(findings.best())  # the source's own pooling, of what the block below gives
-    assert sum(fitted) == last  # of last + 1 cut points
+    findings, outcomes = found(asked)
+    last = max(findings.curve())  # the source's own pooling, of what the block below gives
+    assert sum(fitted) == 5 * last  # folds, of last + 1 cut points
     below, above = ([r for r in findings.rows if r.index == i] for i in (last - 1, last))
     assert [replace(r, cut=above[0].cut, index=last) for r in below] == above
-    assert np.array_equal(hits["source", last - 1], hits["source", last])
+    for fold, z in outcomes["source", last].held_out.items():
+        assert np.array_equal(outcomes["source", last - 1].held_out[fold], z)
     assert findings.transfer[-1]["cka_below"] == pytest.approx(1)
 
 

@@ -55,8 +55,8 @@ def check_combinations(
         try:
             settings = config.read(bench.compose([*plain, *overrides]))
             question = open_question(settings)
-            check_schedule(settings, question.plan(settings.plan))
             check_fold(settings, question)
+            check_schedule(settings, question.plan(settings.plan))
         except Refusal as refusal:
             faults.append(refusal)
     _raise_if(faults)

@@ -6,6 +6,8 @@ One file a trial, written whole or not at all by ``write`` and read by ``read`` 
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,9 +64,9 @@ def write(file: Path, outcome: Outcome) -> None:
 def read(file: Path) -> Outcome:
     """What ``write`` wrote. Raises TlsweepError where it is missing or damaged."""
     try:
-        with np.load(file) as arrays:
+        with np.load(io.BytesIO(file.read_bytes())) as arrays:
             found = {name: arrays[name] for name in arrays}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise TlsweepError(
             f"{file}: {error}. It holds what a trial answered; without it the study cannot be"
             " concluded. Put it back, or ask anew under another name: study=NAME"

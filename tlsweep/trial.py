@@ -112,9 +112,9 @@ def run(settings: Settings) -> TrialResult:
 def _opened(settings: Settings) -> tuple[Question, TransferPlan, Record]:
     question = open_question(settings)
     plan = question.plan(settings.plan)
+    check_fold(settings, question)
     if settings.stage == Stage.SINGLE:  # a sweep has checked its own
         check_schedule(settings, plan)
-        check_fold(settings, question)
     return question, plan, _open_record(settings)
 
 
@@ -237,6 +237,15 @@ def freeze_schedule(settings: Settings, plan: TransferPlan) -> FreezeSchedule:
     return (two_phase if schedule.name == "two_phase" else gradual)(plan, ending)
 
 
+def check_fold(settings: Settings, question: Question) -> None:
+    """Raise Refusal for a fold that there is not."""
+    count = len(question.partition.folds)
+    if settings.fold is not None and settings.fold >= count:
+        rule = f"the pool has {count} folds" if count > 1 else "the pool has one held-out part"
+        mend = f"fold={count - 1} or less, or target.folds={settings.fold + 1}"
+        raise Refusal(Fault(f"fold={settings.fold}", f"{rule}, counted from 0", mend))
+
+
 def check_schedule(settings: Settings, plan: TransferPlan) -> None:
     """Raise Refusal where the first phase of a schedule would take all epochs."""
     schedule, epochs = settings.schedule, settings.train.epochs
@@ -251,14 +260,6 @@ def check_schedule(settings: Settings, plan: TransferPlan) -> None:
                 mend if epochs == 1 else f"{mend}, or schedule.epochs={epochs - 1} or less",
             )
         )
-
-
-def check_fold(settings: Settings, question: Question) -> None:
-    """Raise Refusal for a fold that the pool is not cut into."""
-    last = len(question.partition.folds) - 1
-    if settings.fold is not None and settings.fold > last:
-        rule = f"the pool is cut into {last + 1}: a fold is 0 to {last}, or null for none"
-        raise Refusal(Fault(f"fold={settings.fold}", rule, f"fold={last}"))
 
 
 def _checkpoint(settings: Settings) -> Path | None:

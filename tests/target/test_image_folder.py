@@ -67,6 +67,21 @@ def test_train_val_and_test_folders_are_given_splits(tmp_path: Path) -> None:
     assert np.array_equal(parts.report, target.given[Split.REPORT])
 
 
+def test_files_of_one_content_are_known_wherever_they_lie(tmp_path: Path) -> None:
+    fill(tmp_path / "train")
+    for copy in ("train/b/copy.png", "test/a/copy.png"):
+        (tmp_path / copy).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tmp_path / "train" / "a" / "1.png", tmp_path / copy)
+    target = open_target("image_folder", root=tmp_path)
+    called = {target.called(i): i for i in range(len(target.labels))}
+    first = called["train/a/1.png"]
+    assert {name for name, i in called.items() if target.same_as[i] == first} == {
+        "train/a/1.png", "train/b/copy.png", "test/a/copy.png",
+    }  # fmt: skip
+    others = [i for i in called.values() if target.same_as[i] != first]
+    assert target.same_as[others].tolist() == others
+
+
 @pytest.mark.parametrize(
     "name", ["x.JPG", "x.Jpeg", "x.PNG", "x.bmp", "x.webp", "x.gif", "x.tif", "x.TIFF"]
 )
@@ -305,7 +320,7 @@ def test_real_photographs_open_as_they_were_published(tmp_path: Path) -> None:
     )
     assert np.array_equal(parts.report, target.given[Split.SELECT])
     image = ImageSpec(3, 64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 72)
-    x_nchw, labels = target.dataset(parts.fit, image).tensors()
+    x_nchw, labels = target.dataset(parts.rows(Split.FIT, None), image).tensors()
     assert x_nchw.shape == (100, 3, 64, 64)
     assert abs(float(x_nchw.mean())) < 0.5
     assert set(labels.tolist()) == {0, 1}

@@ -1,4 +1,4 @@
-"""The three splits are disjoint, stratified, nested in size, and follow the seed alone."""
+"""Pool, folds and report split: disjoint, stratified, nested in size, twins never apart."""
 
 from __future__ import annotations
 
@@ -29,88 +29,152 @@ def labels(draw: st.DrawFn, least: int = 5) -> Labels:
 
 fractions = st.floats(0.05, 0.4)
 seeds = st.integers(0, 10_000)
+fold_counts = st.one_of(st.just("auto"), st.integers(1, 7))
 
 
-def splits(parts: Partition) -> list[Labels]:
-    return [parts[split] for split in Split]
+def sorted_and_unique(ids: Labels, n: int) -> bool:
+    return bool(np.all(np.diff(ids) > 0) and np.all((ids >= 0) & (ids < n)))
 
 
-def all_sorted_and_disjoint(parts: Partition, n: int) -> bool:
-    together = np.concatenate(splits(parts))
-    ordered = all(bool(np.all(np.diff(ids) > 0)) for ids in splits(parts))
-    within = bool(np.all((together >= 0) & (together < n)))
-    return ordered and within and len(np.unique(together)) == len(together)
+def is_sound(parts: Partition, n: int) -> bool:
+    """All sorted, pool and report disjoint, and the folds disjoint parts of the pool."""
+    whole = sorted_and_unique(np.sort(np.concatenate([parts.pool, parts.report])), n)
+    held_out = np.sort(parts.held_out)
+    within = sorted_and_unique(held_out, n) and set(held_out) <= set(parts.pool)
+    kept = [parts.pool, parts.report, *parts.folds]
+    return whole and within and all(sorted_and_unique(ids, n) for ids in kept)
 
 
-@given(labels(), fractions, fractions, seeds)
-def test_splits_are_sorted_disjoint_and_together_all_images(
-    y: Labels, select: float, report: float, seed: int
-) -> None:
-    parts = partition(y, fit_size=None, select_fraction=select, report_fraction=report, seed=seed)
-    assert all_sorted_and_disjoint(parts, len(y))
-    assert sum(map(len, splits(parts))) == len(y)
-    assert all(ids.dtype == np.int64 for ids in splits(parts))
-
-
-@given(labels(least=3), fractions, fractions, seeds)
-def test_every_class_has_an_image_in_every_split(
-    y: Labels, select: float, report: float, seed: int
-) -> None:
-    smallest = len(np.unique(y))
-    parts = partition(
-        y, fit_size=smallest, select_fraction=select, report_fraction=report, seed=seed
+def equal(one: Partition, two: Partition) -> bool:
+    pairs = zip(one.folds, two.folds, strict=True)
+    return (
+        np.array_equal(one.pool, two.pool)
+        and np.array_equal(one.report, two.report)
+        and all(np.array_equal(a, b) for a, b in pairs)
     )
-    for ids in splits(parts):
-        assert set(y[ids]) == set(y)
+
+
+@given(labels(), fractions, fractions, seeds, fold_counts)
+def test_pool_and_report_are_disjoint_and_together_all_images(
+    y: Labels, select: float, report: float, seed: int, folds: int
+) -> None:
+    parts = partition(
+        y, fit_size=None, select_fraction=select, report_fraction=report, seed=seed, folds=folds
+    )
+    assert is_sound(parts, len(y))
+    assert len(parts.pool) + len(parts.report) == len(y)
+    assert all(ids.dtype == np.int64 for ids in (parts.pool, parts.report, *parts.folds))
+
+
+@given(labels(), seeds, st.integers(2, 7))
+def test_folds_hold_out_each_image_of_the_pool_once(y: Labels, seed: int, folds: int) -> None:
+    parts = partition(y, fit_size=None, seed=seed, folds=folds, **FRACTIONS)
+    assert np.array_equal(np.sort(parts.held_out), parts.pool)
+    for k in range(len(parts.folds)):
+        fit, select = parts.rows(Split.FIT, k), parts.rows(Split.SELECT, k)
+        assert np.array_equal(np.sort(np.concatenate([fit, select])), parts.pool)
+        assert np.array_equal(parts.pool[parts.places(Split.FIT, k)], fit)
+        assert np.array_equal(parts.pool[parts.places(Split.SELECT, k)], select)
+
+
+def test_where_nothing_is_held_out_all_of_the_pool_is_fitted() -> None:
+    parts = partition(np.arange(90) % 3, fit_size=30, seed=0, **FRACTIONS)
+    assert np.array_equal(parts.rows(Split.FIT, None), parts.pool)
+    assert np.array_equal(parts.rows(Split.POOL, None), parts.pool)
+    assert len(parts.rows(Split.SELECT, None)) == 0
+    assert np.array_equal(parts.rows(Split.REPORT, None), parts.report)
+
+
+@given(labels(), seeds, st.integers(2, 7))
+def test_folds_and_classes_in_them_differ_by_one_image_at_most(
+    y: Labels, seed: int, folds: int
+) -> None:
+    parts = partition(y, fit_size=None, seed=seed, folds=folds, **FRACTIONS)
+    sizes = [len(fold) for fold in parts.folds]
+    assert max(sizes) - min(sizes) <= 1
+    counts = np.stack([np.bincount(y[fold], minlength=y.max() + 1) for fold in parts.folds])
+    assert np.all(counts.max(0) - counts.min(0) <= 1)
+
+
+@given(labels(least=3), fractions, fractions, seeds, fold_counts)
+def test_every_class_is_fitted_held_out_and_reported(
+    y: Labels, select: float, report: float, seed: int, folds: int
+) -> None:
+    smallest = 2 * len(np.unique(y))
+    parts = partition(
+        y, fit_size=smallest, select_fraction=select, report_fraction=report, seed=seed, folds=folds
+    )
+    assert set(y[parts.report]) == set(y)
+    for k in range(len(parts.folds)):
+        assert set(y[parts.rows(Split.FIT, k)]) == set(y)
+        assert set(y[parts.rows(Split.SELECT, k)]) == set(y)
 
 
 @given(labels(least=20), fractions, fractions, seeds)
-def test_sizes_are_the_fractions_of_the_whole_to_one_image(
+def test_report_and_holdout_are_their_fractions_within_one_image_of_proportional(
     y: Labels, select: float, report: float, seed: int
 ) -> None:
-    parts = partition(y, fit_size=None, select_fraction=select, report_fraction=report, seed=seed)
+    parts = partition(
+        y, fit_size=None, select_fraction=select, report_fraction=report, seed=seed, folds=1
+    )
     assert abs(len(parts.report) - report * len(y)) <= 1
-    assert abs(len(parts.select) - select * len(y)) <= 1
-
-
-@given(labels(least=20), fractions, fractions, seeds)
-def test_report_shares_are_within_one_image_of_proportional(
-    y: Labels, select: float, report: float, seed: int
-) -> None:
-    parts = partition(y, fit_size=None, select_fraction=select, report_fraction=report, seed=seed)
+    (held_out,) = parts.folds
+    assert abs(len(held_out) - select * len(parts.pool)) <= 1
     shares = np.bincount(y[parts.report])
     assert np.all(np.abs(shares - np.bincount(y) * len(parts.report) / len(y)) <= 1)
     rest = np.bincount(y) - shares
-    taken = np.bincount(y[parts.select])
-    assert np.all(np.abs(taken - rest * len(parts.select) / rest.sum()) <= 1)
+    assert np.all(np.abs(np.bincount(y[held_out]) - rest * len(held_out) / rest.sum()) <= 1)
 
 
 @given(labels(), seeds)
 def test_one_seed_draws_one_partition(y: Labels, seed: int) -> None:
     one, two = (partition(y, fit_size=None, seed=seed, **FRACTIONS) for _ in range(2))
-    assert all(np.array_equal(a, b) for a, b in zip(splits(one), splits(two), strict=True))
+    assert equal(one, two)
 
 
 @given(seeds)
 def test_another_seed_draws_another_partition(seed: int) -> None:
     y = np.arange(200) % 4
     one, two = (partition(y, fit_size=40, seed=s, **FRACTIONS) for s in (seed, seed + 1))
-    assert all(not np.array_equal(a, b) for a, b in zip(splits(one), splits(two), strict=True))
+    assert not np.array_equal(one.pool, two.pool)
+    assert not np.array_equal(one.report, two.report)
 
 
 @given(labels(), seeds, st.data())
-def test_a_bigger_fit_split_holds_the_smaller_and_moves_no_other(
+def test_a_bigger_pool_holds_the_smaller_and_moves_no_image_of_the_report_split(
     y: Labels, seed: int, data: st.DataObject
 ) -> None:
     whole = partition(y, fit_size=None, seed=seed, **FRACTIONS)
-    sizes = st.integers(len(np.unique(y)), len(whole.fit))
+    sizes = st.integers(2 * len(np.unique(y)), len(whole.pool))
     few, many = sorted((data.draw(sizes), data.draw(sizes)))
     small, big = (partition(y, fit_size=size, seed=seed, **FRACTIONS) for size in (few, many))
-    assert (len(small.fit), len(big.fit)) == (few, many)
-    assert set(small.fit) <= set(big.fit) <= set(whole.fit)
+    assert (len(small.pool), len(big.pool)) == (few, many)
+    assert set(small.pool) <= set(big.pool) <= set(whole.pool)
     for parts in (small, big):
-        assert np.array_equal(parts.select, whole.select)
         assert np.array_equal(parts.report, whole.report)
+
+
+@pytest.mark.parametrize(("n", "folds"), [(1_999, 5), (2_000, 1)])
+def test_below_two_thousand_images_there_are_five_folds_and_above_one_holdout(
+    n: int, folds: int
+) -> None:
+    y = np.arange(n) % 2
+    given = {Split.FIT: np.arange(n), Split.REPORT: np.arange(n, n + 20)}
+    parts = partition(np.append(y, np.arange(20) % 2), fit_size=None, seed=0, given=given,
+                      **FRACTIONS)  # fmt: skip
+    assert len(parts.folds) == folds
+    if folds == 1:
+        assert len(parts.folds[0]) == 0.2 * n
+
+
+def test_a_class_with_fewer_images_than_folds_makes_fewer_folds_and_is_named() -> None:
+    y = np.repeat([0, 2, 5], [40, 40, 4])
+    options = {"fit_size": None, "seed": 0, **FRACTIONS}
+    parts = partition(y, **options, class_names=["ant", "-", "bee", "-", "-", "wasp"])  # type: ignore[arg-type]
+    assert len(parts.folds) == 3  # one of the four wasps is quoted
+    assert parts.said == ("3 folds in place of 5: class wasp has 3 images",)
+    assert partition(y, **options).said == ("3 folds in place of 5: class 5 has 3 images",)  # type: ignore[arg-type]
+    assert partition(y, folds=3, **options).said == ()  # type: ignore[arg-type]
 
 
 @given(st.lists(st.integers(1, 80), min_size=2, max_size=9), seeds, st.data())
@@ -140,57 +204,129 @@ def test_apportion_shares_exactly_what_the_bounds_can_hold(
     assert np.all((shares >= 1) & (shares <= n - 2))
 
 
-@given(labels(), seeds, st.permutations(list(Split)))
+@given(labels(), seeds, st.permutations([Split.FIT, Split.SELECT, Split.REPORT]))
 @settings(max_examples=30)
 def test_the_order_in_which_splits_are_given_does_not_matter(
     y: Labels, seed: int, order: list[Split]
 ) -> None:
-    own = partition(y, fit_size=None, seed=1, **FRACTIONS)
-    one = partition(
-        y, fit_size=None, seed=seed, given={split: own[split] for split in Split}, **FRACTIONS
-    )
-    two = partition(
-        y, fit_size=None, seed=seed, given={split: own[split] for split in order}, **FRACTIONS
-    )
-    assert all(np.array_equal(a, b) for a, b in zip(splits(one), splits(two), strict=True))
-    assert all(np.array_equal(one[split], own[split]) for split in Split)
+    own = partition(y, fit_size=None, seed=1, folds=1, **FRACTIONS)
+    given = {split: own.rows(split) for split in order}
+    parts = partition(y, fit_size=None, seed=seed, given=given, **FRACTIONS)
+    assert equal(parts, own)
 
 
 Y = np.arange(300) % 3
 TRAIN, VAL, TEST = np.arange(180), np.arange(180, 240), np.arange(240, 300)
+ALL_GIVEN = {Split.FIT: TRAIN, Split.SELECT: VAL, Split.REPORT: TEST}
 
 
-def test_a_given_test_part_is_quoted_and_select_is_carved_from_train() -> None:
+def test_a_given_test_part_is_quoted_and_all_else_is_the_pool() -> None:
     given = {Split.FIT: np.concatenate([TRAIN, VAL]), Split.REPORT: TEST}
     parts = partition(Y, fit_size=None, seed=0, given=given, **FRACTIONS)
     assert np.array_equal(parts.report, TEST)
-    assert len(parts.select) == 48  # a fifth of the 240 that are not set apart
-    assert all_sorted_and_disjoint(parts, 300)
+    assert [len(fold) for fold in parts.folds] == [48] * 5
+    assert is_sound(parts, 300)
 
 
-def test_given_train_val_and_test_are_kept() -> None:
-    given = {Split.FIT: TRAIN, Split.SELECT: VAL, Split.REPORT: TEST}
-    parts = partition(Y, fit_size=90, seed=0, given=given, **FRACTIONS)
-    assert np.array_equal(parts.select, VAL)
+def test_a_given_val_part_is_the_one_holdout_and_fit_size_draws_from_train_alone() -> None:
+    parts = partition(Y, fit_size=90, seed=0, given=ALL_GIVEN, **FRACTIONS)
+    (held_out,) = parts.folds
+    assert np.array_equal(held_out, VAL)
     assert np.array_equal(parts.report, TEST)
-    assert len(parts.fit) == 90
-    assert set(parts.fit) <= set(TRAIN)
+    assert len(parts.rows(Split.FIT)) == 90
+    assert set(parts.rows(Split.FIT)) < set(TRAIN)
+    assert len(parts.pool) == 150
 
 
-def test_with_train_and_val_alone_val_is_quoted_and_select_is_carved_from_train() -> None:
+def test_with_a_number_of_folds_train_and_val_are_cut_together() -> None:
+    parts = partition(Y, fit_size=None, seed=0, given=ALL_GIVEN, folds=4, **FRACTIONS)
+    assert np.array_equal(parts.pool, np.concatenate([TRAIN, VAL]))
+    assert [len(fold) for fold in parts.folds] == [60] * 4
+    assert not any(np.array_equal(fold, VAL) for fold in parts.folds)
+    assert np.array_equal(parts.report, TEST)
+
+
+def test_with_train_and_val_alone_val_is_quoted_and_the_rest_is_the_pool() -> None:
     rest = np.concatenate([TRAIN, TEST])
-    parts = partition(
-        Y, fit_size=None, seed=0, given={Split.FIT: rest, Split.SELECT: VAL}, **FRACTIONS
-    )
+    given = {Split.FIT: rest, Split.SELECT: VAL}
+    parts = partition(Y, fit_size=None, seed=0, given=given, **FRACTIONS)
     assert np.array_equal(parts.report, VAL)
-    assert set(parts.select) < set(rest)
-    assert all_sorted_and_disjoint(parts, 300)
+    assert np.array_equal(parts.pool, rest)
+    assert is_sound(parts, 300)
 
 
-def test_fractions_of_given_splits_are_not_looked_at() -> None:
-    given = {Split.FIT: TRAIN, Split.SELECT: VAL, Split.REPORT: TEST}
-    parts = partition(Y, fit_size=None, select_fraction=0, report_fraction=7, seed=0, given=given)
-    assert np.array_equal(parts.fit, TRAIN)
+def test_the_report_fraction_of_a_given_test_part_is_not_looked_at() -> None:
+    parts = partition(
+        Y, fit_size=None, select_fraction=0.2, report_fraction=7, seed=0, given=ALL_GIVEN
+    )
+    assert np.array_equal(parts.rows(Split.FIT), TRAIN)
+
+
+# ------------------------------------------------------------------ twins
+@st.composite
+def with_twins(draw: st.DrawFn) -> tuple[Labels, Labels]:
+    """Labels, and for each image the first one with its content; each class has six contents."""
+    classes = draw(st.integers(2, 5))
+    copies = draw(st.lists(st.integers(1, 4), min_size=6 * classes, max_size=6 * classes))
+    content = np.repeat(np.arange(6 * classes), copies)
+    order = np.random.default_rng(draw(st.integers(0, 1000))).permutation(len(content))
+    content = content[order]
+    _, first, group = np.unique(content, return_index=True, return_inverse=True)
+    return content % classes, first[group]
+
+
+@given(with_twins(), seeds, fold_counts, st.booleans())
+def test_images_with_the_same_content_are_never_apart(
+    images: tuple[Labels, Labels], seed: int, folds: int, small: bool
+) -> None:
+    y, same_as = images
+    size = 2 * len(np.unique(y)) + 1 if small else None
+    parts = partition(y, fit_size=size, seed=seed, folds=folds, same_as=same_as, **FRACTIONS)
+    assert is_sound(parts, len(y))
+    assert not set(same_as[parts.pool]) & set(same_as[parts.report])
+    for k in range(len(parts.folds)):
+        fit, select = parts.rows(Split.FIT, k), parts.rows(Split.SELECT, k)
+        assert not set(same_as[fit]) & set(same_as[select])
+    assert size is None or len(set(same_as[parts.pool])) == size
+    if size is None:
+        assert len(parts.pool) + len(parts.report) == len(y)
+
+
+@given(with_twins(), seeds, st.sampled_from(["auto", 3]), st.booleans())
+def test_of_given_parts_the_later_ones_keep_what_they_share_with_earlier_ones(
+    images: tuple[Labels, Labels], seed: int, folds: int, val: bool
+) -> None:
+    y, same_as = images
+    # a content of each class is in every part; the rest is in train
+    heads = np.unique(same_as)
+    report = np.array([heads[y[heads] == label][0] for label in np.unique(y)])
+    select = np.array([heads[y[heads] == label][1] for label in np.unique(y)])
+    given = {Split.REPORT: report, **({Split.SELECT: select} if val else {})}
+    parts = partition(
+        y, fit_size=None, seed=seed, folds=folds, given=given, same_as=same_as, **FRACTIONS
+    )
+    assert np.array_equal(parts.report, np.sort(report))
+    assert not set(same_as[parts.pool]) & set(same_as[report])
+    for k in range(len(parts.folds)):
+        assert not set(same_as[parts.rows(Split.FIT, k)]) & set(
+            same_as[parts.rows(Split.SELECT, k)]
+        )
+    repeated = np.isin(same_as, same_as[report]).sum() - len(report)
+    if repeated and (not val or folds != "auto"):
+        assert parts.said[0].startswith(f"{repeated} images of the fit split are left out")
+    if folds != "auto":  # train and val are one: what they share is not left out
+        assert len(parts.pool) == len(y) - len(report) - repeated
+
+
+def test_a_val_part_of_which_all_is_in_the_test_part_too_is_none() -> None:
+    y, same_as = np.append(Y, Y[TEST]), np.append(np.arange(300), TEST)
+    given = {Split.FIT: np.arange(240), Split.SELECT: np.arange(300, 360), Split.REPORT: TEST}
+    parts = partition(y, fit_size=None, seed=0, given=given, same_as=same_as, **FRACTIONS)
+    assert [len(fold) for fold in parts.folds] == [48] * 5
+    assert parts.said == (
+        "60 images of the select split are left out: their content is also in a split that is"
+        " scored",
+    )
 
 
 def refused(y: object, **changes: object) -> list[tuple[str, str, str]]:
@@ -201,15 +337,21 @@ def refused(y: object, **changes: object) -> list[tuple[str, str, str]]:
 
 
 def test_a_fit_size_that_is_not_there_is_refused_with_the_number_that_is() -> None:
-    ((value, rule, mend),) = refused(Y, fit_size=181)
-    assert value == "target.fit_size=181"
-    assert "and 180, the images left" in rule
-    assert mend.startswith("target.fit_size=180")
+    ((value, rule, mend),) = refused(Y, fit_size=241)
+    assert value == "target.fit_size=241"
+    assert "and 240, the images left" in rule
+    assert mend.startswith("target.fit_size=240")
 
 
-def test_a_fit_size_below_one_image_a_class_is_refused() -> None:
-    ((_, rule, mend),) = refused(Y, fit_size=2)
-    assert "between 3, one image of each class" in rule
+def test_a_pool_below_two_images_a_class_is_refused() -> None:
+    ((_, rule, mend),) = refused(Y, fit_size=5)
+    assert "between 6, 2 images of each class" in rule
+    assert mend.startswith("target.fit_size=6")
+
+
+def test_beside_a_given_val_part_one_image_a_class_is_enough() -> None:
+    ((_, rule, mend),) = refused(Y, fit_size=2, given=ALL_GIVEN)
+    assert "between 3, one image of each class, and 180" in rule
     assert mend.startswith("target.fit_size=3")
 
 
@@ -222,21 +364,26 @@ def test_fractions_out_of_range_are_all_refused_at_once(fraction: float) -> None
     ]
 
 
-def test_fractions_that_leave_nothing_to_fit_are_refused() -> None:
-    ((value, rule, _),) = refused(Y, select_fraction=0.5, report_fraction=0.5)
-    assert value == "target.select_fraction=0.5 target.report_fraction=0.5"
-    assert "together less than 1" in rule
-
-
 def test_one_class_alone_is_refused() -> None:
     ((_, rule, _),) = refused([1] * 50)
     assert "at least 2 classes" in rule
 
 
 def test_classes_with_too_few_images_are_named() -> None:
-    ((value, rule, _),) = refused([0] * 20 + [1] * 2 + [2] * 3 + [3])
+    y = [0] * 20 + [1] * 2 + [2] * 3 + [3]
+    ((value, rule, _),) = refused(y)
     assert value == "too few images (the least is 1) of class 1, 3"
-    assert "has 3 images or more" in rule
+    assert "has 3 different images or more" in rule
+    ((value, _, _),) = refused(y, class_names=["ant", "bee", "fly", "wasp"])
+    assert value == "too few images (the least is 1) of class bee, wasp"
+
+
+def test_copies_of_one_image_do_not_count_as_several() -> None:
+    y = [0] * 20 + [1] * 3
+    same_as = [*range(20), 20, 20, 20]
+    ((value, rule, _),) = refused(y, same_as=same_as, class_names=["ant", "bee"])
+    assert value == "too few images (the least is 1) of class bee"
+    assert "3 different images" in rule
 
 
 def test_a_class_that_only_the_report_split_has_is_named() -> None:

@@ -254,7 +254,7 @@ def test_a_download_that_is_not_possible_is_refused(
 
 
 @settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10_000), fit_size=st.integers(10, 1000))
+@given(seed=st.integers(0, 10_000), fit_size=st.integers(20, 1000))
 def test_digits_splits_are_disjoint_whatever_the_seed(
     digits: Target, seed: int, fit_size: int
 ) -> None:
@@ -266,9 +266,21 @@ def test_digits_splits_are_disjoint_whatever_the_seed(
         seed=seed,
         given=digits.given,
     )
-    together = np.concatenate([parts[split] for split in Split])
+    together = np.concatenate([parts.pool, parts.report])
     assert len(np.unique(together)) == len(together)
-    assert len(parts.fit) == fit_size
+    assert len(parts.pool) == fit_size
+
+
+def test_no_two_digits_are_the_same_image(digits: Target) -> None:
+    assert np.array_equal(digits.same_as, np.arange(len(digits.labels)))
+
+
+def test_equal_images_of_an_array_are_known_by_the_first_of_them() -> None:
+    images = np.random.default_rng(0).integers(0, 255, (5, 4, 4), dtype=np.uint8)
+    images[3] = images[1]
+    images[4] = images[1]
+    target = ArrayTarget("a", ("x", "y"), images, np.array([0, 0, 1, 0, 1]))
+    assert target.same_as.tolist() == [0, 1, 2, 1, 1]
 
 
 @pytest.mark.parametrize("ram_gb", [0, -1])

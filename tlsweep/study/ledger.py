@@ -240,10 +240,11 @@ class Ledger:
 
     # ------------------------------------------------------------------ within
     def _enqueue(self, items: Sequence[Item]) -> None:
-        # one that failed is run again, once a session: the user may have mended what made it fail
-        last = {t.user_attrs.get("key"): t for t in self.trials()}
+        # one that failed is run again, once a session: the user may have mended what made it fail.
+        # So is one that was cut short, unless its successor is known
+        known = {t.user_attrs.get("key") for t in self.trials() if not _may_succeed(t)}
         for item in items:
-            if item.key not in last or _may_succeed(last[item.key]):
+            if item.key not in known:
                 attributes = {"key": item.key, "overrides": list(item.overrides)}
                 params = parameters(item.overrides, self.typed)
                 self.study.enqueue_trial(params, user_attrs=attributes)
@@ -254,7 +255,6 @@ class Ledger:
             if trial.user_attrs.get("key") not in keys:
                 self._attribute(trial, "reason", "not wanted now")
                 self._attribute(trial, "cut_short", True)
-                self._attribute(trial, "unwanted", True)
                 self.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
     def _ask(self, space: Space) -> Job:
@@ -320,11 +320,7 @@ class Ledger:
 
 
 def _may_succeed(trial: FrozenTrial) -> bool:
-    if trial.state != TrialState.FAIL:
-        return False
-    if trial.user_attrs.get("unwanted"):
-        return True
-    return "cut_short" not in trial.user_attrs and bool(trial.user_attrs.get("again", True))
+    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get("again", True))
 
 
 def _differences(name: str, kept: Mapping[str, Any], now: Mapping[str, Any]) -> list[Fault]:

@@ -266,5 +266,8 @@ def parameters(overrides: Sequence[str], known: Mapping[str, BaseDistribution]) 
                 found[key] = text
         elif distribution is not None:
             with suppress(ValueError):
-                found[key] = int(text) if isinstance(distribution, IntDistribution) else float(text)
+                number = int(text) if isinstance(distribution, IntDistribution) else float(text)
+                # Optuna would draw another value in place of one that is out of range
+                if distribution._contains(number):
+                    found[key] = number
     return found

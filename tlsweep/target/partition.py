@@ -100,12 +100,12 @@ def partition(
     names = (
         [str(i) for i in range(int(y.max(initial=-1)) + 1)] if class_names is None else class_names
     )
-    parts, said = _without_twins(_resolve(given or {}, len(y)), first)
+    resolved = _resolve(given or {}, len(y))
+    if folds != "auto" and Split.SELECT in resolved:
+        resolved[Split.FIT] = np.union1d(resolved[Split.FIT], resolved.pop(Split.SELECT))
+    parts, said = _without_twins(resolved, first)
     carve = Split.REPORT not in parts
-    val = parts.get(Split.SELECT) if folds == "auto" else None
-    drawn_from = parts[Split.FIT]
-    if val is None and Split.SELECT in parts:
-        drawn_from = np.union1d(drawn_from, parts[Split.SELECT])
+    val, drawn_from = parts.get(Split.SELECT), parts[Split.FIT]
     # twins follow the first of them, so only that one is drawn
     alone = drawn_from[_first_of(first[drawn_from])]
     faults = _fraction_faults(select_fraction, report_fraction, carve)
@@ -119,7 +119,8 @@ def partition(
     report, queues = _carve(queues, report_fraction if carve else 0.0, carve, leave=needed - carve)
     least = 1 if val is not None else 2
     queues = _drawn(queues, fit_size, seed, least)
-    cut, more = _folds(queues, folds, select_fraction, val, names)
+    classes = [_named([y[queue[0]]], names) for queue in queues]
+    cut, more = _folds(queues, folds, select_fraction, val, classes)
     with_twins = _followers(first, drawn_from)
     pool = np.concatenate(queues)
     return Partition(
@@ -164,7 +165,7 @@ def _without_twins(
             )
         kept[split] = parts[split][~repeated]
         taken = np.concatenate([taken, first[kept[split]]])
-    return kept, said
+    return {s: ids for s, ids in kept.items() if len(ids) or s == Split.FIT}, said
 
 
 def _drawn(queues: list[Indices], fit_size: int | None, seed: int, least: int) -> list[Indices]:
@@ -194,9 +195,9 @@ def _folds(
     folds: Folds,
     select_fraction: float,
     val: Indices | None,
-    names: Sequence[str],
+    classes: Sequence[str],
 ) -> tuple[list[Indices], list[str]]:
-    """What each fold holds out, and what was decided about it."""
+    """What each fold holds out, and what was decided about it. classes: name of each queue's."""
     if val is not None:
         return [val], []
     counts = np.array([len(queue) for queue in queues])
@@ -209,18 +210,11 @@ def _folds(
         return [_carve(queues, select_fraction, True, leave=1)[0]], []
     least, said = int(counts.min()), []
     if least < wanted:
-        label = int(np.argmin(counts))
-        said.append(
-            f"{least} folds in place of {wanted}: class {_class_of(queues[label], names, label)}"
-            f" has {least} images"
-        )
+        smallest = classes[int(np.argmin(counts))]
+        said.append(f"{least} folds in place of {wanted}: class {smallest} has {least} images")
         wanted = least
     # dealt out like cards, class after class: folds and classes in them differ by one image at most
     return [pool[k::wanted] for k in range(wanted)], said
-
-
-def _class_of(queue: Indices, names: Sequence[str], label: int) -> str:
-    return str(names[label]) if label < len(names) else str(label)
 
 
 def _resolve(given: Mapping[Split, ArrayLike], n: int) -> dict[Split, Indices]:

@@ -1,0 +1,72 @@
+"""What a question says of its data before anything trains."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tlsweep.config import Settings
+from tlsweep.question import Question, open_question
+from tlsweep.terms import Split
+
+Make = Callable[..., Settings]
+
+
+def folder_of_images(root: Path, each: int = 20) -> Path:
+    draw = np.random.default_rng(0)
+    for name in ("ant", "bee"):
+        (root / name).mkdir(parents=True)
+        for i in range(each):
+            pixels = draw.integers(0, 255, (20, 20, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{i:02d}.png")
+    return root
+
+
+def opened(settings: Make, root: Path, *more: str) -> Question:
+    target = ("target=image_folder", f"target.root={root}", "target.fit_size=null")
+    return open_question(settings(*target, *more))
+
+
+def test_nothing_is_said_of_data_without_faults(settings: Make, tmp_path: Path) -> None:
+    assert opened(settings, folder_of_images(tmp_path / "images")).said() == []
+
+
+def test_one_image_under_two_labels_is_named_with_both(settings: Make, tmp_path: Path) -> None:
+    root = folder_of_images(tmp_path / "images")
+    shutil.copy(root / "ant" / "03.png", root / "bee" / "copy.png")
+    shutil.copy(root / "ant" / "05.png", root / "ant" / "same label.png")
+    question = opened(settings, root)
+    assert question.said() == [
+        "the same image under two labels: bee/copy.png (bee) and ant/03.png (ant)"
+    ]
+    pool, same_as = question.partition.pool, question.target.same_as
+    assert not set(same_as[pool]) & set(same_as[question.partition.report])
+
+
+def test_of_many_images_under_two_labels_three_are_named(settings: Make, tmp_path: Path) -> None:
+    root = folder_of_images(tmp_path / "images")
+    for i in range(5):
+        shutil.copy(root / "ant" / f"{i:02d}.png", root / "bee" / f"copy{i}.png")
+    (said,) = opened(settings, root).said()
+    assert said.count(" and ant/") == 3
+    assert said.endswith(", and 2 more")
+
+
+def test_fewer_folds_are_said_with_the_name_of_the_class(settings: Make, tmp_path: Path) -> None:
+    root = folder_of_images(tmp_path / "images")
+    for file in sorted((root / "bee").iterdir())[5:]:
+        file.unlink()
+    question = opened(settings, root)
+    assert question.said() == ["3 folds in place of 5: class bee has 3 images"]
+
+
+def test_images_are_those_of_the_fold_that_is_asked_for(settings: Make) -> None:
+    question = open_question(settings())
+    for fold in (0, 3):
+        _, y = question.images(Split.SELECT, fold).tensors()
+        assert y.tolist() == question.target.labels[question.partition.folds[fold]].tolist()
+    assert len(question.images(Split.FIT, None)) == len(question.partition.pool) == 60
