@@ -48,8 +48,8 @@ def main() -> None:
         table.show(console)
     text = "\n\n".join([*(table.markdown() for table in tables), "\n".join(notes)])
     if asked.write:
-        title = "# The truth, and what the verdict's rule finds of it\n\n`nox -s truth` writes this.\n\n"
-        TABLE.write_text(f"{title}{text}\n")
+        title = "# The truth, and what the verdict's rule finds of it"
+        TABLE.write_text(f"{title}\n\n`nox -s truth` writes this.\n\n{text}\n")
     else:
         console.print(f"As Markdown:\n\n{text}", markup=False, highlight=False, soft_wrap=True)
 
