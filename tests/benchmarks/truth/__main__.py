@@ -40,14 +40,16 @@ def main() -> None:
             if part in asked.part:
                 tables += measure(asked.studies, status.update)
     notes = [f"{about}; {time.monotonic() - began:.0f} s.", *([] if real else [NO_DATA])]
+    if asked.kept:
+        notes.append(
+            "Answers of heads on real data were kept from an earlier run: not in the seconds."
+        )
     for table in tables:
         table.show(console)
     text = "\n\n".join([*(table.markdown() for table in tables), "\n".join(notes)])
     if asked.write:
-        title = (
-            "# The truth, and what the verdict's rule finds of it\n\n`nox -s truth` wrote this.\n\n"
-        )
-        TABLE.write_text(f"{title}{text}\n")
+        title = "# The truth, and what the verdict's rule finds of it"
+        TABLE.write_text(f"{title}\n\n`nox -s truth` writes this.\n\n{text}\n")
     else:
         console.print(f"As Markdown:\n\n{text}", markup=False, highlight=False, soft_wrap=True)
 
