@@ -191,7 +191,7 @@ class TrainSettings(_Section):
     lr_ratio: Annotated[float, Field(gt=0, le=10)]
     block_decay: Rate
     weight_decay: Annotated[float, Field(ge=0)]
-    lr_schedule: Literal["wsd", "cosine", "constant"]
+    lr_schedule: Literal["cosine", "constant"]
     settle: bool
     batch_norm: Literal["source", "batch"]
     head_init: Literal["probe", "random"]

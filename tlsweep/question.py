@@ -50,9 +50,7 @@ class Question:
         kept = self.source.fresh(seed) if plan.random_weights else self.source.model()
         fresh = self.source.fresh(seed) if plan.regrow > plan.keep else kept
         blocks = blocks_of(plan, self.cuts, kept, fresh)
-        own = train.batch_norm == "source" and not plan.random_weights
-        head = self.head(plan, train, seed)
-        return PlanNetwork(blocks, head, source_norms=plan.keep if own else 0)
+        return PlanNetwork(blocks, self.head(plan, train, seed))
 
     def head(self, plan: TransferPlan, train: TrainSettings, seed: int) -> Head:
         """The head of a plan, its weights drawn from ``seed``."""

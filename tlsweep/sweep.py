@@ -223,7 +223,8 @@ def _time_for_another(s: Session, studies: _Studies, budget: Budget, stage: str)
         return True
     typical = statistics.median(float(t.user_attrs.get("seconds", 0.0)) for t in done)
     contenders = trained(done, s.settings.sweep.confirm)
-    confirming = LEAST * sum(c.seconds for c in contenders)
+    rounds = len(replicates(s.question, s.settings))
+    confirming = rounds * sum(c.seconds for c in contenders)
     return budget.allows(stage, typical, confirming + budget.final(contenders))
 
 

@@ -150,8 +150,8 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
             checkpoint=_checkpoint(settings),
             # one device of several could find what another one did not find yet
             shelf=first_phase if settings.train.devices == 1 else None,
-            evaluate=_evaluates(settings),
-            calibrated=probed,
+            evaluate="every" if _evaluates(settings) else "never",
+            calibrate=not probed,
         )
         logits = {}
         if not fitted.stopped and rank_of(settings.train) == 0:

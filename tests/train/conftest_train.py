@@ -22,6 +22,8 @@ def settings(**changes: object) -> TrainSettings:
         "block_decay": 1.0,
         "weight_decay": 0.1,
         "lr_schedule": "cosine",
+        "batch_norm": "source",
+        "head_init": "random",
         "head": "linear",
         "pool": 2,
         "augment": "none",

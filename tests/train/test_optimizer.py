@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -58,12 +59,10 @@ def test_no_parameter_is_in_the_optimiser_twice(watched: Watch) -> None:
     assert all(len(ids) == len(set(ids)) for ids in watched.ids)
 
 
-def test_the_rate_schedule_is_that_of_a_run_without_freezing(watched: Watch) -> None:
-    steps = len(watched.rates)
-    factor = [
-        0.5 * (1 + torch.pi * 0 + torch.tensor(torch.pi * (i + 1) / steps).cos().item())
-        for i in range(steps)
-    ]
+def test_rates_are_held_for_three_epochs_of_four_and_fall_in_the_last(watched: Watch) -> None:
+    """What thaws meanwhile learns at the factor of all others."""
+    factor = [1.0] * 15 + [0.5 * (1 + math.cos(math.pi * i / 5)) for i in range(6)]
+    factor = factor[1:]  # a step's rate is set as the one before it ends
     for block, base in enumerate((1e-2 * 0.1 * 0.25, 1e-2 * 0.1 * 0.5, 1e-2 * 0.1, 1e-2)):
         seen = [rates[block] for rates in watched.rates]
         assert seen == pytest.approx([base * f for f in factor], abs=1e-9)
@@ -122,7 +121,7 @@ def test_lightning_keeps_batchnorm_in_training_while_frozen_and_we_do_not() -> N
 
 def test_module_and_callback_agree_on_the_frozen_blocks() -> None:
     net = network()
-    module = PlanModule(net, settings(), keep=3, n_classes=3, seed=0)
+    module = PlanModule(net, settings(), keep=3, stays_frozen=0, n_classes=3, seed=0)
     callback = FreezeCallback(gradual(TransferPlan(0, 3, 3, 3), Ending()))
     callback.setup(pl.Trainer(logger=False, accelerator="cpu"), module, "fit")
     assert net.frozen == callback.frozen == 3

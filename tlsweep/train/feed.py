@@ -18,7 +18,7 @@ from tlsweep.train.sampling import EpochSampler, ShareSampler
 class Fed:
     """What an epoch trains on and is scored on, as (x [...], label).
 
-    select: None where nothing is held out; entry: the cut point that x comes from, 0 for images.
+    entry: the cut point that x comes from, 0 for images; select: None where nothing is held out.
     """
 
     fit: Images
@@ -67,10 +67,16 @@ class FeedModule(pl.LightningDataModule):
         found.sampler.set_epoch(self.epoch)
         return found
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        """This device's share of the select split."""
+    @property
+    def holds_out(self) -> bool:
+        """Whether the present epoch has a select split."""
+        return self._fed is not None and self._fed.select is not None
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """This device's share of the select split; nothing where there is none."""
         images = self.open().select
-        assert images is not None  # Lightning asks only where something is held out
+        if images is None:
+            return []
         if "select" not in self._loaders:
             sampler = ShareSampler(_size(images), rank=self.rank, world=self._world)
             self._loaders["select"] = loader(images, sampler, self.settings)

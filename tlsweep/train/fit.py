@@ -6,7 +6,7 @@ import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import torch
 from pytorch_lightning.strategies import DDPStrategy
 
 from tlsweep.config import TrainSettings
+from tlsweep.errors import TrialFailure
 from tlsweep.train.feed import Feed, FeedModule
 from tlsweep.train.freeze import FreezeCallback
 from tlsweep.train.loading import Images, in_batches
@@ -24,18 +25,43 @@ from tlsweep.train.schedule import FreezeSchedule
 from tlsweep.train.stage import KeepStage, Shelf
 from tlsweep.train.trainer import alone, rank_of, tamed, trainer
 
+Evaluate = Literal["every", "last", "never"]
+
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training gave.
+    """What training gave: metrics of every epoch, and how it ended.
 
-    history: metrics of every epoch; stopped: whether it was given up on request; settled: whether
-    its training loss had settled as it ended.
+    stopped: early, on request; settled: whether its training loss had settled (train/settle.py).
     """
 
     history: tuple[dict[str, float], ...]
     stopped: bool
     settled: bool
+
+
+class _Epoch(pl.Callback):
+    """Scores the select split in the epochs that want it, and closes every epoch.
+
+    Comes before all that read an epoch's metrics.
+    """
+
+    def __init__(self, data: FeedModule, evaluate: Evaluate) -> None:
+        self.data, self.evaluate = data, evaluate
+        self._wanted = False
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, PlanModule)
+        last = len(pl_module.history) + 1 >= pl_module.course.epochs
+        wanted = self.evaluate == "every" or (self.evaluate == "last" and last)
+        self._wanted = wanted and self.data.holds_out
+        trainer.limit_val_batches = (
+            1.0 if self._wanted else 0
+        )  # Lightning looks at each epoch's end
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, PlanModule)
+        pl_module.close_epoch(evaluated=self._wanted)
 
 
 class _LastCheckpoint(pl.Callback):
@@ -49,21 +75,6 @@ class _LastCheckpoint(pl.Callback):
         trainer.save_checkpoint(part, weights_only=False)  # optimiser and clock too
         if trainer.is_global_zero:
             os.replace(part, self.path)  # noqa: PTH105 - the atomic one
-
-
-class CloseEpoch(pl.Callback):
-    """Closes an epoch's metrics before any other callback looks at them."""
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Training of one epoch alone comes down in it."""
-        assert isinstance(pl_module, PlanModule)
-        if not pl_module.history:
-            pl_module.clock.tick(0, [])
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """After the held-out data was looked at, if it was."""
-        assert isinstance(pl_module, PlanModule)
-        pl_module.close_epoch()
 
 
 class _Calibrate(pl.Callback):
@@ -90,25 +101,35 @@ def fit(
     on_epoch: OnEpoch | None = None,
     checkpoint: Path | None = None,
     shelf: Shelf | None = None,
-    evaluate: bool = True,
-    calibrated: bool = False,
+    evaluate: Evaluate = "every",
+    calibrate: bool = True,
 ) -> Fitted:
     """Train ``network`` in place.
 
     feed: the data of each epoch; keep: blocks before this one are the source's (lower rate);
     on_epoch: told each epoch's metrics, True stops; checkpoint: where the state is kept after every
     epoch, and where ``train.resume`` goes on from; shelf: where the state after the schedule's
-    first phase is kept, and taken from in place of training that phase again; evaluate: whether
-    the select split is scored after every epoch; calibrated: whether the head is standardised
-    already.
-    Raises TrialFailure if a loss is not finite, or beyond any use.
+    first phase is kept, and taken from in place of training that phase again; evaluate: the epochs
+    after which the select split is scored, where there is one (all, where a plateau of its loss
+    ends phases); calibrate: False for a head that has its standardisation.
+    Raises TrialFailure if training diverges.
     """
+    network.steady = keep if train.batch_norm == "source" else 0
     network.freeze(schedule.freezes[0])
-    module = PlanModule(network, train, keep=keep, n_classes=_n_classes(network), seed=seed)
+    module = PlanModule(
+        network,
+        train,
+        keep=keep,
+        stays_frozen=schedule.freezes[-1],
+        n_classes=_n_classes(network),
+        seed=seed,
+    )
     data = FeedModule(feed, module, rank_of(train))
     module.on_epoch = on_epoch
     freezing = FreezeCallback(schedule)
-    callbacks: list[pl.Callback] = [CloseEpoch(), freezing]
+    if schedule.ending.until == "plateau" and len(schedule.freezes) > 1:
+        evaluate = "every"
+    callbacks: list[pl.Callback] = [_Epoch(data, evaluate), freezing]
     if checkpoint is not None:
         callbacks.append(_LastCheckpoint(checkpoint))
     resumed = train.resume and checkpoint is not None and checkpoint.exists()
@@ -118,7 +139,7 @@ def fit(
             begin = stack.enter_context(shelf.found())
             if begin is None:
                 callbacks.append(KeepStage(freezing.clock, shelf))
-        if begin is None and not calibrated:
+        if begin is None and calibrate:
             callbacks.append(_Calibrate(data))  # after the callback that freezes
         runner = trainer(
             train,
@@ -128,11 +149,11 @@ def fit(
             callbacks=callbacks,
             reload_dataloaders_every_n_epochs=1,
             num_sanity_val_steps=0,
-            limit_val_batches=1.0 if evaluate else 0,
+            limit_val_batches=0,  # until an epoch wants it
         )
         stack.enter_context(tamed())
         runner.fit(module, datamodule=data, ckpt_path=begin, weights_only=True)
-    return Fitted(tuple(module.history), module.stopped, module.clock.at_rest)
+    return Fitted(tuple(module.history), module.stopped, module.course.settled)
 
 
 class _Predictions(pl.LightningModule):
@@ -147,10 +168,19 @@ class _Predictions(pl.LightningModule):
 
 
 def predict(network: PlanNetwork, images: Images, train: TrainSettings) -> npt.NDArray[np.float32]:
-    """Logits [images, classes] in eval mode, in the order of ``images``."""
+    """Logits [images, classes] in eval mode, in the order of ``images``.
+
+    Raises TrialFailure where they are not finite.
+    """
     with tamed():
         found = alone(train).predict(_Predictions(network), in_batches(images, train))
-    return torch.cat([p for p in found or [] if isinstance(p, torch.Tensor)]).numpy()
+    answers = torch.cat([p for p in found or [] if isinstance(p, torch.Tensor)])
+    if not answers.isfinite().all():
+        raise TrialFailure(
+            "training diverged: the trained network's answers are not finite"
+            f" (train.lr={train.lr:g}); a lower train.lr may help"
+        )
+    return answers.numpy()
 
 
 def _n_classes(network: PlanNetwork) -> int:

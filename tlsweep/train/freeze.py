@@ -91,11 +91,10 @@ class FreezeCallback(pl.Callback):
         hold a clock and an optimiser of different phases.
         """
         assert isinstance(pl_module, PlanModule)
-        if trainer.current_epoch + 1 == trainer.max_epochs:
+        if pl_module.over:
             return  # no epoch follows that a new phase could be for
         mean = self._norm_sum / max(1, self._steps)
-        last = pl_module.history[-1]
-        loss = last.get("select_loss", last["fit_loss"])  # where nothing is held out
+        metrics = pl_module.history[-1]
+        loss = metrics.get("select_loss", metrics["fit_loss"])
         if self.clock.tick(self.schedule, loss, mean, self._first):
             pl_module.thaw(self.frozen)
-        pl_module.settle(last_phase=self.clock.phase + 1 == len(self.schedule.freezes))

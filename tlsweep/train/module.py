@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import pytorch_lightning as pl
 import torch
@@ -17,10 +17,10 @@ from torchmetrics.classification import MulticlassAccuracy
 from tlsweep.config import TrainSettings
 from tlsweep.errors import TrialFailure
 from tlsweep.train.network import PlanNetwork
-from tlsweep.train.rates import Clock
+from tlsweep.train.settle import Course, course
 
 OnEpoch = Callable[[int, dict[str, float]], bool]
-EXPLODED = 50.0  # times the loss of guessing: a training that is beyond any use
+EXPLODED = 1000  # times a guess's loss: no rounding away from one right answer brings that
 
 
 @dataclass(frozen=True)
@@ -44,30 +44,36 @@ class Rates:
 class PlanModule(pl.LightningModule):
     """Trains a PlanNetwork; asks ``on_epoch(epoch, metrics)`` after each epoch whether to stop.
 
-    keep: blocks before this one are the source's and train at the lower rate.
+    keep: blocks before this one are the source's and train at the lower rate; stays_frozen: blocks
+    before this one are frozen in the last phase, too.
     The optimiser has one parameter group a block and one for the head, from the start and to the
     end; the groups of frozen blocks are empty. Thawing fills a group, so the learning-rate
     schedulers, which count groups when they are built, stay right (Lightning issue 8720).
     """
 
     def __init__(
-        self, network: PlanNetwork, train: TrainSettings, *, keep: int, n_classes: int, seed: int
+        self,
+        network: PlanNetwork,
+        train: TrainSettings,
+        *,
+        keep: int,
+        stays_frozen: int,
+        n_classes: int,
+        seed: int,
     ) -> None:
         super().__init__()
         self.network = network
         self.settings, self.keep, self.seed = train, keep, seed
+        self.stays_frozen, self.n_classes = stays_frozen, n_classes
         self.rates = Rates(train.lr, train.lr_ratio, train.block_decay)
-        self.fit_loss = MeanMetric()
-        self.select_loss = MeanMetric()
+        # not a number is one that counts: by default it would be left out of the mean
+        self.fit_loss = MeanMetric(nan_strategy="disable")
+        self.select_loss = MeanMetric(nan_strategy="disable")
         self.select_accuracy = MulticlassAccuracy(n_classes, average="micro")
         self.history: list[dict[str, float]] = []
         self.on_epoch: OnEpoch | None = None
         self.stopped = False
         self.untrained = len(network.blocks)  # how many blocks no epoch has trained so far
-        self.clock = Clock(train.epochs, train.settle and train.lr_schedule != "cosine")
-        self.worst = EXPLODED * math.log(n_classes)
-        self._phase = 0  # epochs that were done as the present phase began
-        self._scored: dict[str, float] = {}
 
     # ------------------------------------------------------------------ optimiser
     def block_parameters(self, block: int) -> list[torch.nn.Parameter]:
@@ -100,21 +106,36 @@ class PlanModule(pl.LightningModule):
         else:
             optimizer = torch.optim.SGD(groups, momentum=0.9, **options)
         optimizer.register_load_state_dict_pre_hook(_by_group)
-        total = max(1, int(self.trainer.estimated_stepping_batches))
-        kinds = {"wsd": self._falling(total), "cosine": _cosine(total), "constant": _flat}
-        factor = kinds[self.settings.lr_schedule]
+        steps = int(self.trainer.estimated_stepping_batches) // self.settings.epochs
+        factor = self._falling(max(1, steps)) if self.settings.lr_schedule == "cosine" else _flat
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
-    def _falling(self, total: int) -> Callable[[int], float]:
-        """The factor of rates that come down as the clock says."""
-        steps = total / self.settings.epochs
-        return lambda step: self.clock.factor(step / steps)
+    def _falling(self, steps: int) -> Callable[[int], float]:
+        """The rate's factor at each step: 1, then half a cosine to 0. steps: of an epoch."""
+
+        def factor(step: int) -> float:
+            held, end = self.course.held * steps, self.course.epochs * steps
+            share = min(max(0, step - held), end - held) / (end - held)
+            return 0.5 * (1 + math.cos(math.pi * share))
+
+        return factor
+
+    @property
+    def course(self) -> Course:
+        """How long training goes on, as far as its history tells."""
+        last = [e["fit_loss"] for e in self.history if e["frozen_blocks"] == self.stays_frozen]
+        waited = len(self.history) - len(last)
+        return course(last, waited, self.settings.epochs, self.settings.settle)
+
+    @property
+    def over(self) -> bool:
+        """Whether no epoch is left."""
+        return len(self.history) >= self.course.epochs
 
     def thaw(self, frozen: int) -> None:
         """Lower the freeze point to ``frozen`` and give the thawed parameters to the optimiser."""
         self.network.freeze(frozen)
-        self._phase = len(self.history)
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -126,7 +147,6 @@ class PlanModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the history; leave out blocks not trained yet, which are as they were at first."""
         checkpoint["history"] = self.history
-        checkpoint["clock"] = {**asdict(self.clock), "phase": self._phase}
         untrained = tuple(f"network.blocks.{i}." for i in range(self.untrained))
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith(untrained)}
@@ -134,11 +154,6 @@ class PlanModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on from another run's state, or this one's own, with its history."""
         self.history = list(checkpoint["history"])
-        kept = dict(checkpoint["clock"])
-        self._phase = kept.pop("phase")
-        # another trial's first phase: how long this one may take is its own
-        own = {"most": self.clock.most, "ends_early": self.clock.ends_early}
-        self.clock = Clock(**{**kept, **own})
         checkpoint["state_dict"] = {**self.state_dict(), **checkpoint["state_dict"]}
 
     def on_train_start(self) -> None:
@@ -154,6 +169,7 @@ class PlanModule(pl.LightningModule):
             if self.stopped:
                 del self.history[epoch + 1 :]
                 break
+        self.trainer.should_stop |= self.over
 
     # ------------------------------------------------------------------ steps
     def on_train_epoch_start(self) -> None:
@@ -166,11 +182,7 @@ class PlanModule(pl.LightningModule):
         x_bchw, y_b = batch
         loss = functional.cross_entropy(self.network(x_bchw), y_b)
         if not torch.isfinite(loss):
-            raise TrialFailure(
-                f"the loss is {float(loss.detach())} at epoch {self.current_epoch + 1},"
-                f" step {batch_idx + 1}"
-                f" (train.lr={self.settings.lr:g}); a lower train.lr may help"
-            )
+            self._diverged(f"loss of step {batch_idx + 1}", float(loss.detach()))
         self.fit_loss.update(loss.detach(), len(y_b))
         return loss
 
@@ -181,52 +193,45 @@ class PlanModule(pl.LightningModule):
         self.select_loss.update(functional.cross_entropy(logits.float(), y_b), len(y_b))
         self.select_accuracy.update(logits, y_b)
 
-    def on_validation_epoch_end(self) -> None:
-        """Close the metrics of what is held out."""
-        self._scored = {
-            "select_loss": float(self.select_loss.compute()),
-            "select_accuracy": float(self.select_accuracy.compute()),
-        }
-        self.select_loss.reset()
-        self.select_accuracy.reset()
+    def close_epoch(self, *, evaluated: bool) -> None:
+        """Close the epoch's metrics and ask whether to stop.
 
-    def close_epoch(self) -> None:
-        """Close the epoch's metrics, ask whether to stop, and see whether training has settled.
-
-        Called before any other callback's end of the epoch (``CloseEpoch``).
-        Raises TrialFailure where a loss is not finite, or beyond any use.
+        evaluated: whether the select split was scored. Raises TrialFailure for an epoch whose
+        numbers are of no use.
         """
-        metrics = {"fit_loss": float(self.fit_loss.compute()), **self._scored}
-        self.fit_loss.reset()
-        self._scored = {}
-        self._refuse_exploded(metrics)
+        metrics = {"fit_loss": float(self.fit_loss.compute())}
+        self._sound("mean training loss", metrics["fit_loss"])
+        if evaluated:
+            metrics["select_loss"] = float(self.select_loss.compute())
+            metrics["select_accuracy"] = float(self.select_accuracy.compute())
+            self._sound("loss on the select split", metrics["select_loss"])
         metrics["frozen_blocks"] = float(self.network.frozen)
+        for metric in (self.fit_loss, self.select_loss, self.select_accuracy):
+            metric.reset()
         self.history.append(metrics)
         self._tell(self.current_epoch, metrics)
+        self.trainer.should_stop |= self.over
 
-    def settle(self, *, last_phase: bool) -> None:
-        """Let the clock of the rates tick, after a freeze schedule may have thawed blocks."""
-        losses = [metrics["fit_loss"] for metrics in self.history[self._phase :]]
-        self.clock.tick(len(self.history), losses, last_phase=last_phase)
-        if len(self.history) >= self.clock.end:
-            self.trainer.should_stop = True
+    def _sound(self, name: str, loss: float) -> None:
+        """Raise TrialFailure where an epoch's loss is of no use."""
+        if not loss <= EXPLODED * math.log(self.n_classes):  # of NaN, too
+            self._diverged(name, loss)
 
-    def _refuse_exploded(self, metrics: Mapping[str, float]) -> None:
-        for name, value in metrics.items():
-            if name.endswith("loss") and not value <= self.worst:
-                raise TrialFailure(
-                    f"the {name.replace('_', ' ')} is {value:.3g} after epoch"
-                    f" {self.current_epoch + 1} (train.lr={self.settings.lr:g}); a lower train.lr"
-                    " may help"
-                )
+    def _diverged(self, name: str, loss: float) -> NoReturn:
+        train = self.settings
+        raise TrialFailure(
+            f"training diverged: the {name} is {loss:.3g} at epoch {len(self.history) + 1}"
+            f" (train.lr={train.lr:g}, train.lr_ratio={train.lr_ratio:g}), where a guess has"
+            f" {math.log(self.n_classes):.3g}; a lower train.lr may help"
+        )
 
     def _tell(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Report an epoch, and stop where that is the answer."""
+        """Report an epoch, and stop where that is the answer and epochs are left."""
         stop = False
         if self.on_epoch is not None and self.trainer.is_global_zero:
             stop = self.on_epoch(epoch, metrics)
         # every rank stops in the same epoch, or the others wait for ever
-        if self.trainer.strategy.broadcast(stop):
+        if self.trainer.strategy.broadcast(stop) and epoch + 1 < self.course.epochs:
             self.stopped = True
             self.trainer.should_stop = True
 
@@ -251,10 +256,3 @@ def _by_group(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> dict[s
 
 def _flat(step: int) -> float:
     return 1.0
-
-
-def _cosine(total: int) -> Callable[[int], float]:
-    def factor(step: int) -> float:
-        return 0.5 * (1 + math.cos(math.pi * min(step, total) / total))
-
-    return factor

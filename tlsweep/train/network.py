@@ -22,16 +22,15 @@ class PlanNetwork(nn.Module):
     run from a copy with BatchNorm folded into the convolutions (``cut/fold.py``), which is made
     again when their weights change; ``blocks`` are always the original modules.
     entry: the cut point that inputs come from, 0 for images, at most ``frozen``; set by who feeds;
-    source_norms: BatchNorm of so many of the first blocks keeps the source's statistics while it is
-    trained: those of a few batches of a small target are worse.
+    steady: the BatchNorm of the blocks before this one keeps its statistics where it is trained,
+    too: those of a batch, or of few images, are worse than those of the source's many.
     """
 
-    def __init__(self, blocks: Sequence[nn.Module], head: Head, source_norms: int = 0) -> None:
+    def __init__(self, blocks: Sequence[nn.Module], head: Head) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.head = head
-        self.frozen = self.entry = 0
-        self.source_norms = source_norms
+        self.frozen = self.entry = self.steady = 0
         self._run: tuple[object, list[nn.Module]] = (None, [])  # a tuple: no submodules
         # of weights too: a convolution writes channels last if either is so, and dropout's random
         # numbers fall on elements in the order of memory
@@ -51,11 +50,11 @@ class PlanNetwork(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> PlanNetwork:
-        """As in torch, but frozen blocks and the source's BatchNorm stay in eval mode."""
+        """As in torch, but frozen blocks and steady BatchNorm stay in eval mode."""
         super().train(mode)
         for block in self.blocks[: self.frozen]:
             block.eval()
-        for block in self.blocks[self.frozen : self.source_norms]:
+        for block in self.blocks[self.frozen : self.steady]:
             for module in block.modules():
                 if isinstance(module, BATCH_NORMS):
                     module.eval()

@@ -19,6 +19,7 @@ from tlsweep.verdict.evidence import (
     luck_of_seeds,
     quantile,
     seed_variance,
+    seed_variance_of,
 )
 from tlsweep.verdict.rule import drawn_in
 
@@ -78,6 +79,9 @@ def contrast(
     d_n = best.score_n(folds) - control.score_n(folds)
     d_n = d_n[~np.isnan(d_n)]
     pair = (best, control)
+    if report is not None:
+        for plan, table in zip(pair, report, strict=True):
+            seeds = _with_report(seeds, plan, table)
     of_seeds = [luck_of_seeds(plan, folds, seeds) for plan in pair]
     parts = [_Part(float(d_n.mean()) - max(0.0, luck), correlation(best, folds), d_n, of_seeds)]
     if report is not None:
@@ -103,6 +107,17 @@ class _Part:
     @property
     def variance(self) -> float:
         return explained(self.of_examples, len(self.d_n), self.of_seeds)[0]
+
+
+def _with_report(
+    seeds: dict[str, SeedVariance], plan: Evidence, table: Table
+) -> dict[str, SeedVariance]:
+    """What is known of seeds, with what the final trainings of a plan add to its kind."""
+    if plan.deterministic or len(np.atleast_2d(table)) < 2:
+        return seeds
+    added = seed_variance_of(table)
+    known = seeds.get(plan.kind)
+    return {**seeds, plan.kind: added if known is None else known.pooled(added)}
 
 
 def _of_report(report: tuple[Table, Table], of_seeds: list[SeedVariance], folds: int) -> _Part:

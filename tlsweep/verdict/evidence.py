@@ -114,6 +114,15 @@ class SeedVariance:
         """What is left of it in a mean: one over the number of replicates."""
         return SeedVariance(self.value * share, self.seen * share, self.freedom)
 
+    def pooled(self, other: SeedVariance) -> SeedVariance:
+        """Two estimates as one, each counted by its degrees of freedom."""
+        freedom = self.freedom + other.freedom
+        value, seen = (
+            (a * self.freedom + b * other.freedom) / freedom
+            for a, b in ((self.value, other.value), (self.seen, other.seen))
+        )
+        return SeedVariance(value, seen, freedom)
+
 
 SEED_SPREAD = 0.05  # of a score over seeds, where nothing was measured yet: more than most vary
 NOT_MEASURED = SeedVariance(SEED_SPREAD**2, SEED_SPREAD**2, math.inf)
@@ -134,6 +143,15 @@ def seed_variance(plans: Sequence[Evidence], folds: frozenset[int]) -> dict[str,
         if not plan.deterministic and len(rows) > 1:
             found.setdefault(plan.kind, []).append((*_variances(rows, usual_n), len(rows) - 1))
     return {kind: _pooled(np.array(parts)) for kind, parts in found.items()}
+
+
+def seed_variance_of(table_rn: Table) -> SeedVariance:
+    """How much one plan's score varies over seeds that all answered the same examples.
+
+    table_rn: scores [replicates, examples], two replicates or more.
+    """
+    seen, chance = _variances(table_rn, np.zeros(table_rn.shape[1]))
+    return SeedVariance(max(0.0, seen - chance), seen, len(table_rn) - 1.0)
 
 
 def _pooled(parts_p3: Table) -> SeedVariance:

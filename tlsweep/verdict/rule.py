@@ -148,17 +148,20 @@ def drawn_in(plans: Sequence[Evidence], folds: frozenset[int], seeds: Seeds) -> 
 
     Twice empirical Bayes: trained plans are drawn to their own mean (a lone one to that of all),
     each by the share of luck in it, then all plans to the mean of all, by one share, which changes
-    no order.
+    no order. Frozen plans count on all folds that they have, trained ones on ``folds``, corrected
+    for how much harder or easier these are for the frozen ones.
     """
     scores_pn = np.stack([plan.score_n(folds) for plan in plans])
     scores_pn = scores_pn[:, ~np.isnan(scores_pn[0])]
-    score_p, n = scores_pn.mean(1), scores_pn.shape[1]
+    n = scores_pn.shape[1]
+    score_p, share_p = _on_own_folds(plans, scores_pn)
     seeds_p = np.array([luck_of_seeds(plan, folds, seeds).value for plan in plans])
     if len(plans) == 1 or n == 1:
         return score_p, np.diag(seeds_p)
     # what is hard for all plans does not tell them apart
     examples_pp = np.cov(scores_pn - scores_pn.mean(0)) / n
-    of_examples = float(np.diag(examples_pp).mean())
+    of_examples = float(np.diag(examples_pp).mean()) * share_p
+    examples_pp *= np.sqrt(share_p[:, None] * share_p)
     trained = np.array([not plan.deterministic for plan in plans])
     luck_p = of_examples + seeds_p
     kept_p = np.ones_like(score_p)
@@ -172,6 +175,25 @@ def drawn_in(plans: Sequence[Evidence], folds: frozenset[int], seeds: Seeds) -> 
     centre = score_p.mean()
     left_pp = (examples_pp + np.diag(seeds_p * kept_p)) * kept.mean()
     return centre + (score_p - centre) * kept, left_pp
+
+
+def _on_own_folds(plans: Sequence[Evidence], scores_pn: Table) -> tuple[Table, Table]:
+    """Mean scores [p], and the share of the luck of examples that is left where there are more.
+
+    scores_pn: on the folds that all plans have.
+    """
+    score_p, n = scores_pn.mean(1), scores_pn.shape[1]
+    frozen = [place for place, plan in enumerate(plans) if plan.deterministic]
+    if not frozen:
+        return score_p, np.ones_like(score_p)
+    more = frozenset.intersection(*(plans[place].folds for place in frozen))
+    own_fn = np.stack([plans[place].score_n(more) for place in frozen])
+    own_fn = own_fn[:, ~np.isnan(own_fn[0])]
+    own_p = score_p + own_fn.mean() - score_p[frozen].mean()
+    own_p[frozen] = own_fn.mean(1)
+    share_p = np.ones_like(score_p)
+    share_p[frozen] = n / own_fn.shape[1]
+    return own_p, share_p
 
 
 def _kept(score_p: Table, luck_p: Table, least: float) -> Table:

@@ -1,0 +1,111 @@
+"""A trained plan with a linear head above what it keeps starts at the score of its frozen twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tlsweep.config import Settings
+from tlsweep.plan import TransferPlan
+from tlsweep.probe import fit_probe, starts_as_probe
+from tlsweep.question import open_question
+from tlsweep.terms import Split
+from tlsweep.train.group import run_in_group
+from tlsweep.trial import Trained, _train_as_member, train_plan
+
+Make = Callable[..., Settings]
+STILL = ("train.lr=1e-12", "train.weight_decay=0", "train.epochs=1")
+PLANS = {
+    "finetune": ("plan=finetune",),
+    "last layers": ("plan=last_layers", "plan.freeze=3"),
+    "truncated": ("plan=truncate_tuned", "plan.keep=4"),
+    "thawed from the top": ("plan=truncate_tuned", "plan.keep=4", "schedule=gradual"),
+}
+
+
+def probe(asked: Settings) -> tuple[dict[str, float], np.ndarray]:
+    """Metrics and answers of the plan with all its blocks frozen."""
+    question = open_question(asked)
+    plan = question.plan(asked.plan)
+    frozen = TransferPlan(plan.keep, plan.keep, plan.keep, plan.n_blocks)
+    metrics, predictions = fit_probe(question, frozen, asked, [Split.SELECT])
+    return metrics, predictions[Split.SELECT]
+
+
+@pytest.mark.parametrize("more", [(), ("train.probe=ridge",), ("train.batch_norm=batch",)])
+@pytest.mark.parametrize("plan", PLANS.values(), ids=list(PLANS))
+def test_before_any_step_it_answers_as_its_probe_does(
+    settings: Make, plan: tuple[str, ...], more: tuple[str, ...]
+) -> None:
+    asked = settings(*plan, *STILL, *more)
+    trained, (metrics, answers) = train_plan(asked, None), probe(asked)
+    start = trained.history[0]
+    if "train.batch_norm=batch" not in more:  # there it trains on what the batch makes of it
+        assert start["fit_loss"] == pytest.approx(metrics["fit_loss"], abs=1e-4)
+        assert start["select_loss"] == pytest.approx(metrics["select_loss"], abs=1e-4)
+        assert np.array_equal(trained.predictions[Split.SELECT], answers)
+
+
+@pytest.mark.parametrize("augment", ["views", "live"])
+def test_augmentation_leaves_the_start_where_the_probe_is(settings: Make, augment: str) -> None:
+    """Fitted to all stored views, or to the images as they are where views are always new."""
+    asked = settings("plan=truncate_tuned", "plan.keep=4", *STILL, f"train.augment={augment}")
+    trained, (metrics, answers) = train_plan(asked, None), probe(asked)
+    assert trained.history[0]["select_loss"] == pytest.approx(metrics["select_loss"], abs=1e-4)
+    assert np.array_equal(trained.predictions[Split.SELECT], answers)
+
+
+def test_two_devices_start_where_one_does(settings: Make) -> None:
+    plan = ("plan=truncate_tuned", "plan.keep=4", *STILL)
+    several = ("train.devices=2", "train.strategy=ddp", "train.accelerator=cpu")
+    alone = train_plan(settings(*plan), None)
+    shared = run_in_group(2, _train_as_member, settings(*plan, *several), on_message=lambda m: None)
+    assert isinstance(shared, Trained)
+    assert shared.history[0] == pytest.approx(alone.history[0], abs=1e-4)
+
+
+def test_a_probe_that_is_stored_takes_no_second_pass(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tlsweep import inputs
+
+    asked = settings("plan=truncate_tuned", "plan.keep=4", *STILL)
+    train_plan(asked, None)
+    passes: list[object] = []
+    monkeypatch.setattr(inputs, "_pass", lambda *a: passes.append(a))
+    train_plan(asked, None)
+    assert passes == []
+
+
+@pytest.mark.parametrize(
+    "without",
+    [
+        ("plan=transfer_tuned", "plan.keep=4"),
+        ("plan=scratch",),
+        ("plan=truncate_tuned", "plan.weights=random"),
+        ("plan=finetune", "train.head=mlp"),
+        ("plan=finetune", "train.head_init=random"),
+    ],
+    ids=" ".join,
+)
+def test_where_there_is_no_probe_of_what_is_trained_the_head_starts_at_random(
+    settings: Make, without: tuple[str, ...], tmp_path: Path
+) -> None:
+    asked = settings(*without, *STILL)
+    question = open_question(asked)
+    assert not starts_as_probe(question.plan(asked.plan), asked.train)
+    start = train_plan(asked, None).history[0]
+    metrics, _ = probe(settings("plan=finetune"))
+    assert start["fit_loss"] > 2 * metrics["fit_loss"]
+
+
+def test_starting_as_a_probe_trains_to_a_lower_loss_in_as_many_epochs(settings: Make) -> None:
+    lines = ("plan=truncate_tuned", "plan.keep=4", "train.lr=1e-3", "train.epochs=3")
+    first, other = (
+        train_plan(settings(*lines, f"train.head_init={init}"), None).history[-1]["fit_loss"]
+        for init in ("probe", "random")
+    )
+    assert first < other

@@ -1,0 +1,144 @@
+"""A training ends when its own loss has settled, by a rule that looks at nothing else."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from conftest_train import feed, network, settings
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import TensorDataset
+
+from tlsweep.plan import TransferPlan
+from tlsweep.train.fit import fit
+from tlsweep.train.schedule import Ending, constant, gradual
+from tlsweep.train.settle import Course, course, has_settled
+
+GUESS = math.log(3)
+LOSSES = st.lists(st.floats(0, 9), max_size=40)
+PLAN = TransferPlan(0, 3, 3, 3)
+
+
+@given(LOSSES, st.integers(0, 5), st.integers(1, 40))
+def test_no_course_is_longer_than_its_epochs_and_each_ends_with_a_falling_rate(
+    losses: list[float], waited: int, most: int
+) -> None:
+    found = course(losses, waited, most, 3)
+    assert 0 <= found.held < found.epochs <= most
+
+
+@given(LOSSES, st.lists(st.floats(0, 9)), st.integers(0, 5), st.integers(1, 40))
+def test_later_epochs_change_nothing_of_a_course_that_has_begun_to_end(
+    losses: list[float], later: list[float], waited: int, most: int
+) -> None:
+    """Else a run that is taken up again would end elsewhere."""
+    found = course(losses, waited, most, 3)
+    if found.settled and found.held <= waited + len(losses) < found.epochs:
+        assert course([*losses, *later], waited, most, 3) == found
+
+
+def test_a_loss_that_stands_still_has_settled_and_one_that_falls_has_not() -> None:
+    assert has_settled([0.9] + [0.5] * 6, GUESS)
+    assert not has_settled([0.5] * 5, GUESS)  # two windows are compared
+    assert not has_settled([1.0, 0.9, 0.8, 0.7, 0.6, 0.5], GUESS)
+
+
+def test_a_loss_that_is_next_to_nothing_has_settled_at_once() -> None:
+    assert has_settled([0.009 * GUESS], GUESS)
+    assert not has_settled([0.011 * GUESS], GUESS)
+
+
+def test_a_bad_start_does_not_hide_that_the_loss_still_falls() -> None:
+    """What is gained is measured against a guess where the first epoch was worse than one."""
+    assert not has_settled([90.0, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6], GUESS)
+
+
+def test_the_rate_falls_for_a_third_of_the_epochs_at_the_full_one() -> None:
+    flat = [0.5] * 6
+    assert course(flat, 0, 30, 3) == Course(6, 8, settled=True)
+    assert course(flat, 3, 30, 3) == Course(9, 12, settled=True)
+    assert course([], 0, 12, 3) == Course(9, 12, settled=False)
+
+
+def test_a_loss_that_ends_at_next_to_nothing_has_settled_though_the_epochs_ended_it() -> None:
+    assert course([1.0, 0.5, 0.1, 0.001], 0, 4, 3) == Course(3, 4, settled=True)
+    assert course([1.0, 0.5, 0.1, 0.1], 0, 4, 3) == Course(3, 4, settled=False)
+
+
+# ---------------------------------------------------------------------- in training
+def test_a_training_that_settles_ends_there_and_says_so(images: TensorDataset) -> None:
+    train = settings(epochs=60, lr=3e-2)
+    ended = fit(network(dropout=0.0), constant(PLAN), feed(images), train, keep=0, seed=0)
+    losses = [epoch["fit_loss"] for epoch in ended.history]
+    assert ended.settled
+    assert len(losses) == course(losses, 0, 60, 3).epochs < 60
+
+
+def test_a_training_whose_epochs_are_too_few_says_so(images: TensorDataset) -> None:
+    train = settings(epochs=3, lr=1e-3)
+    ended = fit(network(), constant(PLAN), feed(images), train, keep=0, seed=0)
+    assert not ended.settled
+    assert len(ended.history) == 3
+
+
+def test_a_phase_that_is_not_the_last_does_not_end_training(images: TensorDataset) -> None:
+    """A rate of nearly nothing: each phase's loss stands still from its first epoch on."""
+    schedule = gradual(PLAN, Ending("epochs", 7))
+    train = settings(epochs=40, lr=1e-9, weight_decay=0.0)
+    ended = fit(network(dropout=0.0), schedule, feed(images), train, keep=3, seed=0)
+    frozen = [epoch["frozen_blocks"] for epoch in ended.history]
+    assert frozen[:22] == [3.0] * 7 + [2.0] * 7 + [1.0] * 7 + [0.0]
+    assert ended.settled
+    assert len(ended.history) == 27 + 9
+
+
+def test_a_finished_run_that_is_taken_up_again_trains_no_further(
+    images: TensorDataset, tmp_path: object
+) -> None:
+    file = tmp_path / "last.ckpt"  # type: ignore[operator]
+    nets = network(dropout=0.0), network(dropout=0.0)
+    for net, resume in zip(nets, (False, True), strict=True):
+        train = settings(epochs=60, lr=3e-2, resume=resume)
+        ended = fit(net, constant(PLAN), feed(images), train, keep=0, seed=0, checkpoint=file)
+        assert len(ended.history) < 60
+    for ours, theirs in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_run_killed_while_its_rate_falls_ends_as_if_it_had_not_been(
+    images: TensorDataset, tmp_path: object
+) -> None:
+    class KilledError(Exception):
+        pass
+
+    file = tmp_path / "last.ckpt"  # type: ignore[operator]
+    train = settings(epochs=60, lr=3e-2)
+    whole = fit(network(), constant(PLAN), feed(images), train, keep=0, seed=0)
+
+    def kill(epoch: int, metrics: dict[str, float]) -> bool:
+        if epoch + 2 == len(whole.history):
+            raise KilledError
+        return False
+
+    with pytest.raises(KilledError):
+        fit(
+            network(), constant(PLAN), feed(images), train, keep=0, seed=0,
+            on_epoch=kill, checkpoint=file,
+        )  # fmt: skip
+    resume = settings(epochs=60, lr=3e-2, resume=True)
+    rest = fit(network(), constant(PLAN), feed(images), resume, keep=0, seed=0, checkpoint=file)
+    assert rest == whole
+
+
+def test_a_stop_that_is_asked_for_after_the_last_epoch_stops_nothing(images: TensorDataset) -> None:
+    train = settings(epochs=60, lr=3e-2)
+    whole = fit(network(), constant(PLAN), feed(images), train, keep=0, seed=0)
+    last = len(whole.history) - 1
+    asked = fit(
+        network(), constant(PLAN), feed(images), train, keep=0, seed=0,
+        on_epoch=lambda epoch, metrics: epoch == last,
+    )  # fmt: skip
+    assert asked == whole
+    assert not asked.stopped

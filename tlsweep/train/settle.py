@@ -1,0 +1,62 @@
+"""When training ends: once its own loss has settled, whatever other data say. Pure.
+
+The rate is held until the mean training loss of an epoch has settled, then it falls to zero in as
+many epochs again, and that is the end (a constant rate with a cooldown: Haegele et al. 2024, where
+it ends as a cosine of the same length does). No held-out example has a say in it, so that a score
+of the last epoch is not the best of many.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WINDOW = 3  # epochs whose losses are averaged before they are compared
+LEAST = 0.2  # of its own loss: what a window must gain over the one before it
+FLOOR = 0.01  # nats: a training loss below it has little left to learn
+COOLDOWN = 1  # epochs at the full rate for each one in which it falls
+
+
+@dataclass(frozen=True)
+class Course:
+    """held: epochs at the full rate; epochs: all of them; settled: whether the loss ended it."""
+
+    held: int
+    epochs: int
+    settled: bool
+
+
+def course(losses: Sequence[float], waited: int, most: int, early: bool = True) -> Course:
+    """How long a training goes on, as far as its epochs so far tell.
+
+    losses: mean training loss of each epoch in the last phase of the freeze schedule; waited:
+    epochs before that phase; most: epochs that it may take; early: whether it may take fewer. What
+    is said of the past does not change as epochs are added, so a run that is taken up again ends
+    where it would have.
+    """
+    longest = most - _cooldown(most)
+    for n in range(1, len(losses) + 1):
+        if waited + n > longest:
+            break
+        if early and has_settled(losses[:n]):
+            held = waited + n
+            return Course(held, held + math.ceil(held / COOLDOWN), True)
+    learned = bool(losses) and waited + len(losses) >= most and losses[-1] < FLOOR
+    return Course(longest, most, learned)
+
+
+def has_settled(losses: Sequence[float]) -> bool:
+    """Whether the last loss is next to nothing, or the last windows differ by little."""
+    if losses[-1] < FLOOR:
+        return True
+    if len(losses) < 2 * WINDOW:
+        return False
+    before = sum(losses[-2 * WINDOW : -WINDOW]) / WINDOW
+    gained = before - sum(losses[-WINDOW:]) / WINDOW
+    return gained < LEAST * before
+
+
+def _cooldown(most: int) -> int:
+    """How many of ``most`` epochs the rate falls in where nothing settles before."""
+    return max(1, math.ceil(most / (COOLDOWN + 1)))
