@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+from pathlib import Path
 
 import networks
 import pytest
@@ -25,6 +27,12 @@ MODELS = {
 HALF = 0.05  # of the spread of an output in bfloat16, which has 8 bits; both ways round
 
 
+REAL = Path(
+    os.environ.get("TLSWEEP_REAL_DATA") or Path(__file__).parents[3] / "shared" / "data"
+).resolve()
+WEIGHTS = REAL / "weights" / "mobilenet_v2_imagenet.pt"
+
+
 def opened(name: str) -> tuple[nn.Module, Tensor, CutPoints]:
     torch.manual_seed(0)
     options = {"image_size": 64} if name == "vit_b_16" else {}
@@ -38,11 +46,9 @@ def norms(part: nn.Module) -> int:
     return sum(isinstance(module, nn.BatchNorm2d) for module in part.modules())
 
 
-@pytest.mark.parametrize("name", MODELS)
 @torch.no_grad()
-def test_every_cut_point_of_a_folded_model_is_where_it_was(name: str) -> None:
-    """To ``TOLERANCE`` of the largest value, block after block: errors add up, as in a pass."""
-    model, x, cuts = opened(name)
+def compared(model: nn.Module, x: Tensor, cuts: CutPoints) -> tuple[int, int]:
+    """Block after block, so that errors add up as in a pass; norms before folding and after."""
     z = quick = x
     found = left = 0
     for index in range(cuts.n_blocks):
@@ -51,7 +57,23 @@ def test_every_cut_point_of_a_folded_model_is_where_it_was(name: str) -> None:
         found, left = found + norms(part), left + norms(other)
         z, quick = part(z), other(quick)
         assert (z - quick).abs().max() <= TOLERANCE * z.abs().max(), cuts[index + 1].name
-    assert (found, left) == MODELS[name]
+    return found, left
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_cut_point_of_a_folded_model_is_where_it_was(name: str) -> None:
+    """To ``TOLERANCE`` of the largest value."""
+    assert compared(*opened(name)) == MODELS[name]
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not WEIGHTS.exists(), reason=f"no real data in {REAL} (TLSWEEP_REAL_DATA)")
+def test_trained_weights_fold_within_the_tolerance_too() -> None:
+    model = torchvision.models.mobilenet_v2(weights=None).eval()
+    model.load_state_dict(torch.load(WEIGHTS, weights_only=True))
+    x = torch.randn(8, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    cuts = cut_points(model, x)
+    assert compared(model, x, cuts) == MODELS["mobilenet_v2"]
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "densenet121"])

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from tlsweep.cut import CutPoints, cut_points, split
+from tlsweep.cut import CutPoints, cut_points, folded, split
+from tlsweep.cut.fold import TOLERANCE
 
 # The smallest inputs that are allowed, for time: the graph is the same at any size.
 PATCHES = {"vit_b_16": 16, "vit_b_32": 32, "vit_l_16": 16, "vit_l_32": 32, "vit_h_14": 14}
@@ -49,6 +50,8 @@ def verify(model: nn.Module, cuts: CutPoints, size: int) -> None:
         z = prefix(x)
         assert z.shape[1:] == cut.shape, cut.name
         assert torch.equal(suffix(z), expected), cut.name
+    quick = folded(prefix)(x)
+    assert (quick - z).abs().max() <= TOLERANCE * z.abs().max()
 
 
 @pytest.mark.zoo

@@ -18,7 +18,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from tlsweep.cut.program import Program, Step, names_in
 from tlsweep.cut.trace import trace
 
-TOLERANCE = 1e-5  # of the largest output; measured on six models: see tests/cut/test_fold.py
+# Of the largest output. Measured: at most 2.7e-6 on 76 untrained models of torchvision, 2.0e-5 on
+# MobileNetV2 with its ImageNet weights.
+TOLERANCE = 5e-5
 _NORM_OF: dict[type[nn.Module], type[nn.Module]] = {
     nn.Conv1d: nn.BatchNorm1d,
     nn.Conv2d: nn.BatchNorm2d,
