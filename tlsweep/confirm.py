@@ -64,11 +64,13 @@ def race(
             continue
         table = [tried(c, ledger, question, settings) for c in contenders]
         measured = [t for t in table if t is not None]
+        comparable = any(t.candidate for t in measured)  # else there is nothing to lose against
         by_plan = {id(c): t for c, t in zip(contenders, table, strict=True)}
-        out = [
-            c for c in alive if (t := by_plan[id(c)]) is None or not may_still_win(measured, t)
+        alive = [
+            c
+            for c in alive
+            if (t := by_plan[id(c)]) is not None and (not comparable or may_still_win(measured, t))
         ]
-        alive = [c for c in alive if c not in out]
     return said
 
 
@@ -123,8 +125,8 @@ def shortfalls(
     said = []
     ended = {t.user_attrs.get("key"): reason_of_failure(t) for t in ledger.ended()}
     for c in contenders:
-        prefix = " ".join(c.overrides) + " "
-        mine = {key: why for key, why in ended.items() if str(key).startswith(prefix)}
+        plan = Item.of(c.overrides).key
+        mine = {key: why for key, why in ended.items() if str(key).rpartition(" fold=")[0] == plan}
         failed = sorted({why for why in mine.values() if why})
         if failed:
             what = " and ".join(c.controls).replace("_", " ") or c.label
