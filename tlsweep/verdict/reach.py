@@ -154,7 +154,7 @@ def reach(
     recommended, best = tried[choice.recommended], tried[choice.best]
     if recommended.report_rn is None or best.report_rn is None:
         raise ValueError("what is recommended and what is best are scored on the report split")
-    rows = [_row(t, standing) for t, standing in zip(tried, choice.standings, strict=True)]
+    rows = [_row(t, s, confidence) for t, s in zip(tried, choice.standings, strict=True)]
     controls = _controls(recommended, tried, confidence)
     found = contrasts(best, tried, confidence)
     minus_best = None
@@ -210,7 +210,7 @@ def _scored(report_rn: Table, confidence: float) -> Scored:
     return Scored(first.score, first.as_list(), float(np.mean(seeds)), seeds)
 
 
-def _row(t: Tried, standing: Standing, confidence: float = 0.95) -> PlanRow:
+def _row(t: Tried, standing: Standing, confidence: float) -> PlanRow:
     f = t.facts
     return PlanRow(
         plan=f["plan"],
