@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -52,5 +52,28 @@ def settings(checkpoint: Path, tmp_path: Path) -> Callable[..., Settings]:
     def make(*overrides: str) -> Settings:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             return read(compose("config", overrides=[*source, *overrides]))
+
+    return make
+
+
+@pytest.fixture
+def facts() -> Callable[..., dict[str, Any]]:
+    """What a trial notes of a plan of a source with 8 blocks: block k is kept from 1,000 * k."""
+
+    def make(plan: str = "truncate", *, keep: int, freeze: int | None = None,
+             regrow: int | None = None, random: bool = False, **own: Any) -> dict[str, Any]:  # fmt: skip
+        freeze, regrow = keep if freeze is None else freeze, keep if regrow is None else regrow
+        fresh_or_tuned = regrow - freeze
+        return {
+            "plan": plan, "freeze": freeze, "keep": keep, "regrow": regrow, "n_blocks": 8,
+            "random_weights": random, "state": "frozen" if freeze == keep else "tuned",
+            "deterministic": freeze == regrow and not random,
+            "freeze_name": f"block{freeze}", "keep_name": f"block{keep}",
+            "regrow_name": f"block{regrow}", "kept_fraction": keep / 8,
+            "kept_parameters": 0 if random else 1000 * keep,
+            "trained_parameters": 1000 * fresh_or_tuned + 100, "flops": 10_000 * regrow,
+            "lr": 3e-3, "lr_ratio": 0.1, "head": "linear", "augmentation": "none",
+            "probe_penalty": 0.1 if freeze == regrow else None, "seed": 0, "fold": 0, **own,
+        }  # fmt: skip
 
     return make

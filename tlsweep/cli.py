@@ -132,7 +132,7 @@ def _hydra(arguments: list[str]) -> None:
 
 
 def job(config: DictConfig) -> float:
-    """One Hydra job: one trial. Returns its select-split accuracy."""
+    """One Hydra job: one trial. Returns its accuracy on what its fold holds out, 0 without."""
     from tlsweep import screen, trial
     from tlsweep.config import read
 
@@ -146,7 +146,7 @@ def job(config: DictConfig) -> float:
         shown.clear()
         result = trial.run(settings)
     _print_trial(settings, result)
-    return result.scores["select"]
+    return result.scores.get("select", 0.0)
 
 
 def _print_trial(settings: Settings, result: TrialResult) -> None:
@@ -155,13 +155,16 @@ def _print_trial(settings: Settings, result: TrialResult) -> None:
     facts, last = result.facts, result.facts["history"][-1]
     probe = facts["probe_penalty"] is not None
     ended = "head at its optimum" if probe else f"after {len(facts['history'])} epochs"
+    accuracy, held_out = "not known: fold=null holds nothing out", ""
+    if "select" in result.scores:
+        accuracy = f"{100 * result.scores['select']:.1f} %  on held-out examples (fold {facts['fold']})"
+        held_out = f", {last['select_loss']:.4f} held out"
     screen.console.print(
         f"{settings.study_name}  plan={facts['plan']}: blocks 0 to {facts['freeze']}"
         f" frozen, to {facts['keep']} kept ({facts['keep_name']}), to {facts['regrow']} in use,"
         f" of {facts['n_blocks']}\n"
-        f"  accuracy  {100 * result.scores['select']:.1f} %  on the select split\n"
-        f"  loss      {last['fit_loss']:.4f} fit, {last['select_loss']:.4f} select,"
-        f" {ended}\n"
+        f"  accuracy  {accuracy}\n"
+        f"  loss      {last['fit_loss']:.4f} fit{held_out}, {ended}\n"
         f"  trained   {facts['start']}\n"
         "  The report split stays unread: a sweep (-m) reads it once, for its verdict."
     )

@@ -32,6 +32,13 @@ def _not_a_switch(value: Any) -> Any:
     return value
 
 
+def _folds(value: Any) -> Any:
+    # told as one fault; a union would tell one for each of its kinds
+    if value != "auto" and (isinstance(value, bool) or not str(value).isdigit() or int(value) < 1):
+        raise PydanticCustomError("folds", "the value is auto, or a number of folds from 1 on")
+    return value
+
+
 def _cut_text(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         rule = "the value is a cut point: its name, its index, a fraction, all or none"
@@ -104,7 +111,7 @@ class HeldSource(_Section):
 
 class _Target(_Section):
     fit_size: Positive | None
-    folds: Literal["auto"] | Positive
+    folds: Annotated[Literal["auto"] | int, BeforeValidator(_folds)]
     select_fraction: Share
     report_fraction: Share
     split_seed: int
@@ -324,7 +331,7 @@ class Settings(_Section):
     study: PosixName | None
     output_dir: Annotated[str, BeforeValidator(_folder)]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
-    fold: Annotated[int, Field(ge=0)] | None
+    fold: Annotated[int, Field(ge=0), BeforeValidator(_not_a_switch)] | None
     keep_weights: bool
     stage: Stage
     trial: TrialIdentity | None
@@ -457,6 +464,7 @@ _SHAPES = {
     "int_parsing": "NUMBER",
     "int_from_float": "WHOLE NUMBER",
     "bool_parsing": "true",
+    "folds": "auto",
     "string_pattern_mismatch": "NAME, of letters, digits, dots, dashes and underscores",
 }
 

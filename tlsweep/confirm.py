@@ -131,8 +131,8 @@ def shortfalls(contenders: Sequence[Contender], ledger: Ledger, settings: Settin
     said = []
     ended = {t.user_attrs.get("key"): reason_of_failure(t) for t in ledger.ended()}
     for c in contenders:
-        prefix = " ".join(c.overrides) + " "
-        mine = {key: why for key, why in ended.items() if str(key).startswith(prefix)}
+        plan = Item.of(c.overrides).key
+        mine = {key: why for key, why in ended.items() if str(key).rpartition(" fold=")[0] == plan}
         failed = sorted({why for why in mine.values() if why})
         if failed:
             what = " and ".join(c.controls).replace("_", " ") or c.label

@@ -22,6 +22,8 @@ from ours import Ours, floor
 from table import Table, number, percent, spread
 from tasks import Task
 
+from tlsweep.terms import Split
+
 Contender = Callable[[Job], Outcome]
 Say = Callable[[str], None]
 
@@ -93,7 +95,8 @@ def _table(job: Job, outcomes: Mapping[str, Sequence[Outcome]]) -> Table:
     rows = [
         _row(name, outcomes[name], ours[0].scores, base) for name in (*opponents, FLOOR, OURS, WARM)
     ]
-    n_fit, n_select = len(job.question.partition.fit), len(job.question.partition.select)
+    parts = job.question.partition
+    n_fit, n_select = len(parts.rows(Split.FIT)), len(parts.rows(Split.SELECT))
     title = (
         f"{job.task.name}, {job.task.model}, {n_fit} + {n_select} images at"
         f" {job.question.source.image.size} px: {len(job.cuts)} cuts x {len(job.penalties)}"

@@ -70,7 +70,7 @@ class Job:
 
     def draw(self, seed: int) -> Tensor:
         """Which rows of the fit split a head is trained on: int64 [share of n]."""
-        y = self.question.target.labels[self.question.partition.fit]
+        y = self.question.target.labels[self.question.partition.rows(Split.FIT)]
         return torch.from_numpy(subset(y, max(round(SHARE * len(y)), self.n_classes), seed))
 
     def images(self) -> Images:

@@ -152,7 +152,7 @@ def _survey(lines: list[str]) -> dict[str, float]:
         with watched() as peak:
             survey(question, settings, lambda *_: None)
         stored = sum(path.stat().st_size for path in Path(folder).rglob("data.bin"))
-    images = len(question.partition.fit) + len(question.partition.select)
+    images = len(question.partition.pool)
     spec = question.source.image
     return {
         "images": images,

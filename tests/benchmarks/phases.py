@@ -51,13 +51,13 @@ def phases(task: Task, effort: Effort, say: Say) -> Table:
                     seconds.setdefault(name, []).append(time.perf_counter() - began)
                 say(f"{task.name}: two phases: {name}: {number(seconds[name][-1])} s")
     slow = median(next(iter(seconds.values())))
-    labels = job.question.target.labels[job.question.partition.select]
+    labels = job.question.target.labels[job.question.partition.rows(Split.SELECT)]
     rows = [
         [
             name,
             spread(taken),
             f"{slow / median(taken):.2f}x",
-            percent(float((ended[name].predictions[Split.SELECT] == labels).mean())),
+            percent(float((ended[name].logits[Split.SELECT].argmax(1) == labels).mean())),
             ended[name].start,
         ]
         for name, taken in seconds.items()

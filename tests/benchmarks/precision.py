@@ -12,6 +12,7 @@ from table import Table, percent, spread
 from tasks import Task
 
 from tlsweep.surveyor import survey
+from tlsweep.terms import Split
 
 PRECISIONS = ("32-true", "bf16-mixed")
 COLUMNS = (
@@ -34,7 +35,7 @@ def precision(task: Task, effort: Effort, say: Say) -> Table:
             say(f"{task.name}: survey, {name}: {median(seconds[name]):.2f} s")
     whole = scores[PRECISIONS[0]]
     rows = [_row(name, seconds[name], scores[name], whole, best[name]) for name in PRECISIONS]
-    n_select = len(task.question().partition.select)
+    n_select = len(task.question().partition.rows(Split.SELECT))
     notes = [
         f"{len(whole)} heads, penalties of the default sweep, scored on {n_select} select images:"
         f" one image is {100 / n_select:.1f} %.",

@@ -18,8 +18,14 @@ from tlsweep.question import Question, open_question
 from tlsweep.target import open_target
 
 PIXELS = 128
-COMMON = ("train.pool=1", "train.accelerator=cpu", "sweep.survey.random=false", "record=none")
-PARTITIONING = {"name", "fit_size", "select_fraction", "report_fraction", "split_seed"}
+# one holdout: opponents fit their heads once, not once a fold
+COMMON = (
+    "train.pool=1", "train.accelerator=cpu", "sweep.survey.random=false", "record=none",
+    "target.folds=1",
+)  # fmt: skip
+PARTITIONING = {
+    "name", "fit_size", "folds", "select_fraction", "report_fraction", "split_seed",
+}  # fmt: skip
 IMAGE_SETS = ("caltech101_25", "hymenoptera")
 EMBEDDED = "digits"
 

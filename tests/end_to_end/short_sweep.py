@@ -7,13 +7,16 @@ from collections.abc import Callable
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-# two epochs; six trials, three of them from the survey; two replicates
+# two epochs; one plan by name and two of the sampler's; one of them confirmed, and one control
 SHORT = (
     "train.epochs=2",
     "target.fit_size=60",
-    "sweep.n_trials=6",
+    "sweep.minutes=null",
+    "sweep.n_trials=2",
     "sweep.fixed=[{plan: scratch}]",
+    "sweep.confirm.top=1",
     "sweep.confirm.seeds=2",
-    "sweep.confirm.top=2",
-    "sweep.confirm.curve=false",
+    "sweep.confirm.controls=[scratch]",
 )
+# studies beside the one that is searched
+BESIDE = ("survey", "first", "confirm", "final")

@@ -68,6 +68,9 @@ CASES: list[tuple[str, Callable[[Path], None], tuple[str, ...], tuple[str, ...]]
     ("freeze above keep", nothing, ("plan.keep=2", "plan.freeze=5"), ("freeze <= keep",)),
     ("fit_size too large", nothing, ("target.fit_size=5000",), ("target.fit_size=5000",)),
     ("fit_size too small", nothing, ("target.fit_size=4",), ("target.fit_size=4", "10")),
+    ("no such fold", nothing, ("fold=5",), ("fold=5", "5 folds")),
+    ("no such fold in a grid", nothing, ("-m", "fold=0,6"), ("fold=6", "5 folds")),
+    ("no such number of folds", nothing, ("target.folds=many",), ("target.folds=many", "auto")),
     ("unknown model", nothing, ("source=torchvision", "source.model=resnet19"), ("resnet18",)),
     ("no weights", nothing, RESNET, ("source.weights=DEFAULT", "source.checkpoint=FILE")),
     ("two devices without ddp", nothing, ("train.devices=2",), ("train.strategy=ddp",)),
@@ -125,7 +128,7 @@ def test_it_is_refused_before_any_training(
         assert text in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) <= 40
-    assert not list(tmp_path.rglob("hits"))
+    assert not list(tmp_path.rglob("outcomes"))
 
 
 def test_every_fault_of_a_command_is_listed_at_once(tlsweep: Run) -> None:

@@ -53,10 +53,16 @@ def test_one_plan_twice_with_one_seed_gives_identical_metrics(tlsweep: Run, tmp_
     for _ in range(2):
         done = tlsweep("plan=finetune", "train.epochs=2", "schedule=two_phase", "schedule.epochs=1")
         assert done.returncode == 0, done.stderr
-        assert "select split" in done.stdout
+        assert "held-out" in done.stdout
     first, second = histories(tmp_path / "outputs")
     assert first == second
     assert len(first) == 6
+
+
+def test_a_plan_trained_on_all_of_the_pool_is_told_to_have_no_score(tlsweep: Run) -> None:
+    done = tlsweep("plan.keep=block3", "target.fit_size=60", "fold=null")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not known: fold=null holds nothing out" in done.stdout
 
 
 def test_two_devices_leave_one_run_with_the_scores_of_one_device(
@@ -87,8 +93,9 @@ def test_two_devices_survey_as_one_does(tlsweep: Run, tmp_path: Path) -> None:
     assert rows[0] == rows[1]
     after = tlsweep(
         "-m", *same, "study=two",
-        f"features.cache_dir={tmp_path / 'two'}", "train.accelerator=cpu", "sweep.n_trials=6",
-        "sweep.confirm.seeds=2", "sweep.confirm.top=1", "sweep.confirm.controls=[]",
+        f"features.cache_dir={tmp_path / 'two'}", "train.accelerator=cpu", "sweep.n_trials=1",
+        "sweep.minutes=null", "sweep.fixed=[]", "sweep.confirm.seeds=2", "sweep.confirm.top=1",
+        "sweep.confirm.controls=[]",
     )  # fmt: skip
     assert after.returncode == 0, after.stdout + after.stderr
     refused = tlsweep("-m", *several)
@@ -151,11 +158,14 @@ def test_lists_beside_a_named_sweep_are_its_search_space(tlsweep: Run, tmp_path:
     done = tlsweep(
         "-m", "sweep=random", "plan.keep=block2,block3", "train.lr=interval(1e-3,1e-2)",
         "sweep.n_trials=3", "sweep.fixed=[]", "train.epochs=1", "target.fit_size=40",
-        "sweep.confirm.controls=[scratch]", "sweep.confirm.seeds=2", "sweep.confirm.top=1",
+        "sweep.minutes=null", "sweep.confirm.controls=[scratch]", "sweep.confirm.seeds=2",
+        "sweep.confirm.top=1",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     verdict = json.loads((tmp_path / "outputs/glyphs_to_digits/verdict.json").read_text())
     assert verdict["n_trials"] == 3
+    assert verdict["shortfalls"] == ["scratch: no plan of it was tried"]
+    assert not (tmp_path / "outputs/glyphs_to_digits/survey.json").exists()
     assert verdict["recommended"]["keep_name"] in ("block2", "block3")
 
 

@@ -27,13 +27,14 @@ def test_ants_and_bees_get_a_verdict_from_an_imagenet_checkpoint(
     done = tlsweep(
         "-m", "study=ants_and_bees", "source=torchvision", "source.model=mobilenet_v2",
         f"source.checkpoint={WEIGHTS}", "source.image_size=128", "target=image_folder",
-        f"target.root={root}", "train.epochs=1", "train.lr=1e-3", "sweep.n_trials=6",
-        "sweep.fixed=[]", "sweep.confirm.top=2", "sweep.confirm.seeds=2",
-        "sweep.confirm.curve=false",
-        "sweep.confirm.controls=[feature_extractor,random_features]",
+        f"target.root={root}", "sweep.stages=[survey]", "sweep.confirm.seeds=2",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     verdict = json.loads((tmp_path / "outputs/ants_and_bees/verdict.json").read_text())
     # its ImageNet features are known to tell ants from bees: .87 at 128 px
     assert verdict["score"] > 0.75
-    assert verdict["score"] > verdict["controls"]["random_features"]["score"]
+    for control in ("random_features", "raw_pixels"):
+        assert verdict["score"] > verdict["controls"][control]["score"] + 0.1
+    assert verdict["pool_images"] == 244
+    assert verdict["report_images"] == 153  # its val part is quoted, since there is no test part
+    assert len(verdict["curve"]) == 21

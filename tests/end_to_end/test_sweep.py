@@ -15,19 +15,28 @@ from typing import Any
 import optuna
 import pytest
 from mlflow.tracking import MlflowClient
-from short_sweep import SHORT, Run
+from short_sweep import BESIDE, SHORT, Run
+
+from tlsweep import outcome
 
 STUDY = "glyphs_to_digits"
 ENDS = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
 
 
-def trials(output: Path, study: str = STUDY) -> list[optuna.trial.FrozenTrial]:
+def trials(output: Path, beside: str = "") -> list[optuna.trial.FrozenTrial]:
+    """The trials of the study that is searched, or of one of those beside it."""
     storage = f"sqlite:///{output / 'optuna.db'}"
+    study = f"{STUDY}.{beside}" if beside else STUDY
     return optuna.load_study(study_name=study, storage=storage).trials
 
 
-def counted(output: Path) -> list[optuna.trial.FrozenTrial]:
-    return [t for t in trials(output) if t.state in ENDS]
+def everywhere(output: Path) -> list[optuna.trial.FrozenTrial]:
+    return [t for beside in ("", *BESIDE) for t in trials(output, beside)]
+
+
+def counted(output: Path, *beside: str) -> list[optuna.trial.FrozenTrial]:
+    return [t for name in (beside or ("", *BESIDE)) for t in trials(output, name)
+            if t.state in ENDS]  # fmt: skip
 
 
 def runs(output: Path) -> list[Any]:
@@ -50,20 +59,58 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Pat
     return output, done.stdout
 
 
+def verdict_of(output: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((output / STUDY / "verdict.json").read_text())
+    return found
+
+
+def shown(text: str) -> str:
+    return " ".join(text.replace("│", " ").split())
+
+
 def test_the_verdict_holds_what_is_promised(finished: tuple[Path, str]) -> None:
-    verdict = json.loads((finished[0] / STUDY / "verdict.json").read_text())
+    verdict = verdict_of(finished[0])
     assert verdict["study"] == STUDY
-    assert verdict["n_trials"] == 6
+    assert verdict["n_trials"] == 3  # one by name, two of the sampler's
     wanted = {"plan", "freeze", "keep", "regrow", "keep_name", "kept_fraction"}
     assert wanted <= set(verdict["recommended"])
     low, high = verdict["interval"]
     assert 0 <= low <= verdict["score"] <= high <= 1
     assert set(verdict["controls"]) == {
-        "scratch", "random_features", "feature_extractor", "finetune",
+        "scratch", "random_features", "feature_extractor", "raw_pixels",
     }  # fmt: skip
-    for point in verdict["curve"]:
-        assert {"cut", "index", "state", "score", "interval"} <= set(point)
-    assert verdict["sentence"] in " ".join(finished[1].replace("│", " ").split())
+    assert (verdict["pool_images"], verdict["report_images"]) == (60, 719)
+    assert verdict["shortfalls"] == []
+    assert verdict["sentence"] in shown(finished[1])
+
+
+def test_the_curve_shows_every_cut_point_on_the_report_split(finished: tuple[Path, str]) -> None:
+    verdict = verdict_of(finished[0])
+    frozen = [point for point in verdict["curve"] if point["state"] == "frozen"]
+    assert [point["index"] for point in frozen] == list(range(9))
+    assert all({"cut", "score", "interval"} <= set(point) for point in frozen)
+    by_cut = {row["index"]: row for row in verdict["plans"] if row["state"] == "frozen"
+              and row["plan"] == "truncate"}  # fmt: skip
+    for point in frozen:
+        assert by_cut[point["index"]]["report"]["score"] == pytest.approx(point["score"])
+
+
+def test_controls_are_never_recommended(finished: tuple[Path, str]) -> None:
+    verdict = verdict_of(finished[0])
+    assert verdict["recommended"]["keep"] > 0
+    barred = {row["plan"] for row in verdict["plans"] if not row["candidate"]}
+    assert {"random_features", "scratch"} <= barred
+    assert verdict["best"]["plan"] not in ("random_features", "scratch")
+
+
+def test_the_surveys_answer_is_printed_as_soon_as_it_is_there(finished: tuple[Path, str]) -> None:
+    found = json.loads((finished[0] / STUDY / "survey.json").read_text())
+    curve = [point for point in found["frozen"] if point["weights"] == "source"]
+    best = min(curve, key=lambda p: (-p["score"], p["loss"], p["index"]))
+    said = f"frozen up to {best['cut']}, {100 * best['score']:.1f} % of 60 images out of fold"
+    text = shown(finished[1])
+    assert said in text
+    assert text.index(said) < text.index("verdict:")
 
 
 def test_the_studys_folder_holds_page_curve_and_config(finished: tuple[Path, str]) -> None:
@@ -81,35 +128,68 @@ def test_mlflow_holds_one_parent_and_a_child_for_each_trial(finished: tuple[Path
     assert len(parents) == 1
     assert parents[0].info.status == "FINISHED"
     assert {c.data.tags["mlflow.parentRunId"] for c in children} == {parents[0].info.run_id}
-    confirmed = trials(finished[0], f"{STUDY}.confirm")
-    assert len(children) == 6 + len(confirmed)
+    assert len(children) == len(counted(finished[0])) == len(everywhere(finished[0]))
     assert all(c.info.status == "FINISHED" for c in children)
     for name in ("source", "keep", "keep_index", "kept_fraction", "lr", "seed", "stage"):
         assert all(name in c.data.params for c in children)
 
 
-def test_only_confirmed_trials_have_read_the_report_split(finished: tuple[Path, str]) -> None:
+def test_only_final_trainings_have_read_the_report_split(finished: tuple[Path, str]) -> None:
     output = finished[0]
-    assert all("report" not in t.user_attrs.get("scores", {}) for t in trials(output))
-    confirmed = trials(output, f"{STUDY}.confirm")
-    assert confirmed
-    assert all("report" in t.user_attrs["scores"] for t in confirmed)
+    folder = output / STUDY / "outcomes"
+    for beside in ("", "survey", "first", "confirm"):
+        assert trials(output, beside)
+        for t in trials(output, beside):
+            assert set(t.user_attrs["scores"]) == {"select"}
+            assert outcome.read(folder / t.user_attrs["outcome"]).report is None
+    assert trials(output, "final")
+    for t in trials(output, "final"):
+        assert set(t.user_attrs["scores"]) == {"report"}
+        assert t.user_attrs["facts"]["fold"] is None
+        assert len(outcome.read(folder / t.user_attrs["outcome"]).report) == 719
+
+
+def test_the_samplers_study_holds_only_trials_of_its_space(finished: tuple[Path, str]) -> None:
+    space = {"plan", "plan.keep", "train.lr", "train.lr_ratio"}
+    assert len(trials(finished[0])) == 2
+    for t in trials(finished[0]):
+        assert space <= set(t.params)
+        assert "key" not in t.user_attrs
+    for beside in BESIDE:
+        assert all("key" in t.user_attrs and t.params for t in trials(finished[0], beside))
+
+
+def test_replicates_are_other_folds_with_other_seeds_and_final_seeds_chose_nothing(
+    finished: tuple[Path, str],
+) -> None:
+    def seeds(*beside: str) -> set[tuple[int | None, int]]:
+        facts = [t.user_attrs["facts"] for t in counted(finished[0], *beside)]
+        return {(f["fold"], f["seed"]) for f in facts}
+
+    assert seeds("", "first") == {(0, 0)}
+    confirmed = seeds("confirm")
+    assert {fold for fold, _ in confirmed} <= {1, 2, 3, 4}
+    assert {(1, 1), (2, 2)} <= confirmed
+    final = seeds("final")
+    assert {fold for fold, _ in final} == {None}
+    assert not {seed for _, seed in final} & {seed for _, seed in confirmed | {(0, 0)}}
 
 
 def test_a_finished_study_starts_no_trial_and_prints_its_verdict(
     finished: tuple[Path, str], tlsweep: Run
 ) -> None:
     output = finished[0]
-    before = json.loads((output / STUDY / "verdict.json").read_text())
-    n_runs, n_trials = len(runs(output)), len(trials(output))
+    before, survey = verdict_of(output), (output / STUDY / "survey.json").stat().st_mtime_ns
+    n_runs, n_trials = len(runs(output)), len(everywhere(output))
     again = tlsweep("-m", f"output_dir={output}", *SHORT)
     assert again.returncode == 0, again.stderr
-    after = json.loads((output / STUDY / "verdict.json").read_text())
-    assert (len(runs(output)), len(trials(output))) == (n_runs, n_trials)
+    after = verdict_of(output)
+    assert (len(runs(output)), len(everywhere(output))) == (n_runs, n_trials)
+    assert (output / STUDY / "survey.json").stat().st_mtime_ns == survey
     for verdict in (before, after):
         verdict.pop("seconds")
     assert before == after
-    assert before["sentence"] in " ".join(again.stdout.replace("│", " ").split())
+    assert before["sentence"] in shown(again.stdout)
 
 
 @pytest.mark.parametrize(
@@ -145,17 +225,20 @@ def test_controls_are_what_they_are_called_whatever_plan_the_command_line_names(
     """And a folder may hold quotes, commas and spaces."""
     output = tmp_path / "it's, a folder"
     quoted = str(output).replace("'", "\\'")
-    done = tlsweep("-m", f"output_dir='{quoted}'", "plan.keep=block3", *SHORT)
+    fixed = "sweep.fixed=[{plan: 'scratch,finetune'}]"
+    controls = "sweep.confirm.controls=[scratch,finetune]"
+    done = tlsweep("-m", f"output_dir='{quoted}'", "plan.keep=block3", *SHORT, fixed, controls)
     assert done.returncode == 0, done.stdout + done.stderr
     confirmed = {
         t.user_attrs["facts"]["plan"]: t.user_attrs["facts"]
-        for t in trials(output, f"{STUDY}.confirm")
+        for t in trials(output, "confirm")
     }
     scratch, whole = confirmed["scratch"], confirmed["finetune"]
     assert (scratch["freeze"], scratch["keep"], scratch["regrow"]) == (0, 0, 8)
     assert (whole["freeze"], whole["keep"], whole["regrow"]) == (0, 8, 8)
-    drawn = [t for t in counted(output) if "key" not in t.user_attrs]
+    drawn = trials(output)
     assert drawn
+    assert {"scratch", "finetune"} <= set(verdict_of(output)["controls"])
     assert {t.user_attrs["facts"]["keep"] for t in drawn} == {3}
 
 
@@ -184,27 +267,28 @@ def test_a_sweep_killed_again_and_again_ends_with_its_trials_each_once(
     assert kills >= 2
     last = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
     assert last.returncode == 0, last.stdout + last.stderr
-    assert len(counted(output)) == 6
-    keys = [t.user_attrs["key"] for t in counted(output) if "key" in t.user_attrs]
-    assert max(Counter(keys).values()) == 1
-    retried = [t.user_attrs["retry_of"] for t in trials(output) if "retry_of" in t.user_attrs]
-    assert max(Counter(retried).values(), default=1) == 1
-    by_number = {t.number: t for t in trials(output)}
-    for trial in by_number.values():
-        if "retry_of" in trial.user_attrs and trial.state in ENDS:
-            assert trial.params == by_number[trial.user_attrs["retry_of"]].params
+    assert len(counted(output, "")) == 2
+    for beside in BESIDE:
+        keys = Counter(t.user_attrs["key"] for t in counted(output, beside))
+        assert set(keys.values()) == {1}
+    for beside in ("", *BESIDE):
+        by_number = {t.number: t for t in trials(output, beside)}
+        again = [t for t in by_number.values() if "retry_of" in t.user_attrs]
+        retried = Counter(t.user_attrs["retry_of"] for t in again)
+        assert max(retried.values(), default=1) == 1
+        for trial in again:
+            if trial.state in ENDS:
+                assert trial.params == by_number[trial.user_attrs["retry_of"]].params
     children = [r for r in runs(output) if "mlflow.parentRunId" in r.data.tags]
     assert not [r for r in children if r.info.status == "RUNNING"]
-    confirmed = trials(output, f"{STUDY}.confirm")
-    ends = [t for t in confirmed if t.state == optuna.trial.TrialState.COMPLETE]
-    assert len([r for r in children if r.info.status == "FINISHED"]) == 6 + len(ends)
+    assert len([r for r in children if r.info.status == "FINISHED"]) == len(counted(output))
 
 
 def _under_way(output: Path, ended: int) -> bool:
     try:
         return any(
             t.state == optuna.trial.TrialState.RUNNING and "run_id" in t.user_attrs
-            for t in trials(output)
+            for t in everywhere(output)
         )
     except Exception:  # the study is not there yet
         return False
@@ -237,42 +321,102 @@ def test_ctrl_c_keeps_finished_trials_and_marks_the_open_one(
     assert process.returncode == 130, complaint
     assert "the same command goes on from here" in complaint
     assert "Traceback" not in complaint
-    assert not [t for t in trials(output) if t.state == optuna.trial.TrialState.RUNNING]
-    assert [t.user_attrs["reason"] for t in trials(output) if "reason" in t.user_attrs] == [
+    assert not [t for t in everywhere(output) if t.state == optuna.trial.TrialState.RUNNING]
+    assert [t.user_attrs["reason"] for t in everywhere(output) if "reason" in t.user_attrs] == [
         "interrupted"
     ]
     trained = [r for r in runs(output) if r.data.params["stage"] != "survey"]
     assert {r.info.status for r in trained} == {"KILLED"}
 
 
-# ---------------------------------------------------------------------- the survey
-def test_a_survey_alone_answers_every_cut_point_and_trains_nothing(
+def test_a_sweep_ends_with_its_minutes_and_at_the_same_trial_when_it_is_taken_up(
     tlsweep: Run, tmp_path: Path
 ) -> None:
-    done = tlsweep("-m", "sweep.stages=[survey]", "target.fit_size=60", "sweep.survey.random=false")
+    command = ("-m", *SHORT, "sweep.n_trials=20", "sweep.minutes=0.001", "sweep.survey.random=false")
+    first = tlsweep(*command)
+    assert first.returncode == 0, first.stdout + first.stderr
+    output = tmp_path / "outputs"
+    n_trials = len(everywhere(output))
+    # of each plan by name one training, whatever the time; nothing is searched after it
+    assert verdict_of(output)["n_trials"] == 1
+    (said,) = verdict_of(output)["shortfalls"]
+    assert said == "sweep.minutes ended the confirming after 2 of 4 folds"
+    again = tlsweep(*command)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert len(everywhere(output)) == n_trials
+    more = tlsweep(*command, "sweep.n_trials=1", "sweep.minutes=null")
+    assert more.returncode == 0, more.stdout + more.stderr
+    assert len(counted(output, "")) == 1
+    assert verdict_of(output)["shortfalls"] == []
+
+
+# ---------------------------------------------------------------------- the survey
+SURVEY = ("-m", "sweep.stages=[survey]", "target.fit_size=60", "sweep.confirm.seeds=2")
+
+
+def test_a_survey_alone_answers_every_cut_point_ends_with_a_verdict_and_trains_nothing(
+    tlsweep: Run, tmp_path: Path
+) -> None:
+    done = tlsweep(*SURVEY)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "frozen blocks, accuracy on the select split" in done.stdout
-    found = json.loads((tmp_path / "outputs" / STUDY / "survey.json").read_text())
+    output = tmp_path / "outputs"
+    found = json.loads((output / STUDY / "survey.json").read_text())
     assert {row["index"] for row in found["rows"]} == set(range(9))
     wanted = {"cut", "index", "head", "regularisation", "fit_size", "seed", "score"}
     assert all(wanted <= set(row) for row in found["rows"])
     assert all(isinstance(cut["frechet"], float) for cut in found["transfer"])
-    assert not (tmp_path / "outputs" / STUDY / "verdict.json").exists()
-    assert {t.user_attrs["facts"]["state"] for t in trials(tmp_path / "outputs")} == {"frozen"}
+    verdict = verdict_of(output)
+    assert verdict["sentence"] in shown(done.stdout)
+    assert verdict["n_trials"] == 0
+    assert verdict["folds"] == 5
+    assert len(verdict["curve"]) == 9
+    assert set(verdict["controls"]) == {"raw_pixels", "random_features", "feature_extractor"}
+    # the features of glyphs tell digits apart far better than pixels and random weights do
+    assert verdict["score"] > verdict["controls"]["random_features"]["score"]
+    assert "scratch: no plan of it was tried" in verdict["shortfalls"]
+    assert {t.user_attrs["facts"]["state"] for t in everywhere(output)} == {"frozen"}
+    # one plan depends on a seed: random weights
+    assert {t.params["plan"] for t in trials(output, "final")} == {"random_features"}
 
 
-def test_the_surveys_best_heads_are_trials_and_lead_the_search(finished: tuple[Path, str]) -> None:
+def test_a_second_survey_of_the_study_says_the_same_and_adds_nothing(
+    tlsweep: Run, tmp_path: Path
+) -> None:
+    verdicts, numbers = [], []
+    for _ in range(2):
+        done = tlsweep(*SURVEY)
+        assert done.returncode == 0, done.stdout + done.stderr
+        verdicts.append(verdict_of(tmp_path / "outputs"))
+        verdicts[-1].pop("seconds")
+        numbers.append((len(everywhere(tmp_path / "outputs")), len(runs(tmp_path / "outputs"))))
+    assert verdicts[0] == verdicts[1]
+    assert numbers[0] == numbers[1]
+
+
+def test_a_study_whose_outcome_was_damaged_is_refused_with_the_file(
+    tlsweep: Run, tmp_path: Path
+) -> None:
+    assert tlsweep(*SURVEY).returncode == 0
+    (trial, *_) = trials(tmp_path / "outputs", "final")
+    file = tmp_path / "outputs" / STUDY / "outcomes" / trial.user_attrs["outcome"]
+    file.write_bytes(file.read_bytes()[:50])
+    done = tlsweep(*SURVEY)
+    assert done.returncode == 1
+    assert file.name in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_surveys_cut_points_are_trials_and_lead_the_search(finished: tuple[Path, str]) -> None:
     found = json.loads((finished[0] / STUDY / "survey.json").read_text())
-    scores = {row["cut"]: 0.0 for row in found["rows"]}
-    for row in found["rows"]:
-        if row["weights"] == "source":
-            scores[row["cut"]] = max(scores[row["cut"]], row["score"])
-    entered = [t for t in trials(finished[0]) if t.user_attrs.get("seconds") == 0.0]
-    assert entered
+    points = {(p["weights"], p["index"]): p for p in found["frozen"]}
+    entered = trials(finished[0], "survey")
+    assert len(entered) == 9 + 1
     for trial in entered:
         facts = trial.user_attrs["facts"]
-        if not facts["random_weights"]:
-            assert trial.value == scores[facts["keep_name"]]
-    best = max(scores.values())
-    tuned = [t for t in counted(finished[0]) if t.user_attrs["facts"]["plan"] == "truncate_tuned"]
-    assert scores[tuned[0].user_attrs["facts"]["keep_name"]] == best
+        weights = "random" if facts["random_weights"] else "source"
+        assert trial.value == pytest.approx(points[weights, facts["keep"]]["score"])
+        assert trial.params["train.probe_penalty"] == facts["probe_penalty"]
+    source = [p for (weights, _), p in points.items() if weights == "source" and p["index"] > 0]
+    best = min(source, key=lambda p: (-p["score"], p["loss"], p["index"]))
+    first = trials(finished[0])[0]
+    assert (first.params["plan"], first.params["plan.keep"]) == ("truncate_tuned", best["cut"])

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -25,6 +26,7 @@ from tlsweep.report.page import page
 from tlsweep.verdict import Verdict
 
 CONF = (Path(__file__).parent / ".." / ".." / "conf").resolve()
+Make = Callable[..., Verdict]
 LIGHT, DARK = b"light picture", b"dark picture"
 
 
@@ -83,7 +85,10 @@ def test_a_users_text_is_never_taken_for_html(small_verdict: Verdict) -> None:
 def test_every_number_of_the_verdict_is_on_the_page(small_verdict: Verdict) -> None:
     text = written(small_verdict)
     shown = re.findall(r"(\d+\.\d) %  \((\d+\.\d) to (\d+\.\d)\)", text)
+    best = small_verdict.best.report
+    assert best is not None
     scores = [(small_verdict.score, small_verdict.interval)] * 2
+    scores += [(best.score, best.interval)]
     scores += [(c["score"], c["interval"]) for c in small_verdict.controls.values()]
     scores += [(p.score, p.interval) for p in small_verdict.curve]
     expected = [tuple(f"{100 * x:.1f}" for x in (score, *interval)) for score, interval in scores]
@@ -91,6 +96,40 @@ def test_every_number_of_the_verdict_is_on_the_page(small_verdict: Verdict) -> N
     for control in small_verdict.controls.values():
         assert f"{100 * control['recommended_minus_this']:+.1f}  (" in text
     assert small_verdict.sentence in text
+    for count in ("359 labelled images", "719 images", "22 trained plans", "184 seconds"):
+        assert count in text
+
+
+def test_where_the_best_plan_is_recommended_it_is_shown_once(make_verdict: Make) -> None:
+    verdict = make_verdict(["input", *(f"block{i}" for i in range(1, 9))])
+    one = replace(verdict, best=replace(verdict.best, overrides=verdict.recommended.overrides))
+    assert "best out of fold" in written(verdict)
+    assert "best out of fold" not in written(one)
+    assert "best " in on_terminal(verdict)
+    assert " best " not in on_terminal(replace(one, sentence=""))
+
+
+def test_a_control_that_had_not_settled_is_marked(small_verdict: Verdict) -> None:
+    text = on_terminal(small_verdict)
+    assert text.count("still improving") == 1
+    assert re.search(r"scratch \d+\.\d % \([\d. to]+\) \(still improving\)", text)
+
+
+def test_the_terminal_shows_every_control_and_the_most_frequent_class(
+    small_verdict: Verdict,
+) -> None:
+    text = on_terminal(small_verdict)
+    for name, control in small_verdict.controls.items():
+        assert f"{name.replace('_', ' ')} {table.percent(control['score'])}" in text
+    assert "most frequent class 12.0 %" in text
+
+
+def test_the_terminal_shows_how_far_the_seeds_of_a_trained_plan_spread(
+    small_verdict: Verdict,
+) -> None:
+    assert "seeds: mean" not in on_terminal(small_verdict)
+    spread = replace(small_verdict, seed_scores=[0.9, 0.92, 0.88], mean_score=0.9)
+    assert "3 seeds: mean 90.0, 88.0 to 92.0" in on_terminal(spread)
 
 
 def test_without_a_record_the_page_names_none(small_verdict: Verdict) -> None:
@@ -187,7 +226,7 @@ def test_controls_have_lines_that_differ(
     (axes,) = _drawn(small_verdict, monkeypatch).axes
     names = {n.replace("_", " ") for n in small_verdict.controls}
     lines = [x for x in axes.lines if str(x.get_label()).rsplit("  ", 1)[0] in names]
-    assert len({str(x._unscaled_dash_pattern) for x in lines}) == len(lines) == 4
+    assert len({str(x._unscaled_dash_pattern) for x in lines}) == len(lines) == 5
 
 
 def test_a_verdict_with_a_single_point_and_no_controls_can_be_drawn(
@@ -195,7 +234,8 @@ def test_a_verdict_with_a_single_point_and_no_controls_can_be_drawn(
 ) -> None:
     bare = replace(small_verdict, controls={}, curve=small_verdict.curve[:1])
     assert figure.curve_png(bare).startswith(b"\x89PNG")
-    assert written(replace(bare, curve=[])).count("<tr>") == 3
+    # two headings, the recommended plan and the best one
+    assert written(replace(bare, curve=[])).count("<tr>") == 4
 
 
 # ------------------------------------------------------------------ the terminal

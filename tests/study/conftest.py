@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from optuna.distributions import BaseDistribution
 
 from tlsweep.study import choice
 from tlsweep.study.ledger import Ended, Job, Ledger
@@ -49,12 +50,14 @@ def open_ledger(url: str) -> Callable[..., Ledger]:
         resume: bool = True,
         seed: int = 0,
         pruner: Mapping[str, Any] | None = None,
+        typed: Mapping[str, BaseDistribution] | None = None,
     ) -> Ledger:
         return Ledger(
             storage=url,
             name="s",
             sampler=choice.sampler({"name": "random"}, seed),
             pruner=pruner or {"name": "none"},
+            typed=typed or {},
             facts=facts or {"question": 1},
         ).open(resume=resume)
 

@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import optuna
 import psutil
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from tlsweep.errors import Refusal
@@ -21,10 +23,10 @@ Open = Callable[..., Ledger]
 MakeSpace = Callable[..., Space]
 
 
-def search(ledger: Ledger, space: Space, launch: Any, first: Sequence[Item] = (), *,
-           n_trials: int = 6, n_jobs: int = 1, max_failure_rate: float = 0.0) -> None:  # fmt: skip
-    ledger.search(space, first, launch, n_trials=n_trials, n_jobs=n_jobs,
-                  max_failure_rate=max_failure_rate)  # fmt: skip
+def search(ledger: Ledger, space: Space, launch: Any, *, n_trials: int = 6, n_jobs: int = 1,
+           max_failure_rate: float = 0.0, **more: Any) -> None:  # fmt: skip
+    ledger.search(space, launch, n_trials=n_trials, n_jobs=n_jobs,
+                  max_failure_rate=max_failure_rate, **more)  # fmt: skip
 
 
 @pytest.mark.parametrize("n_jobs", [1, 4])
@@ -38,17 +40,71 @@ def test_a_search_counts_exactly_its_budget(
     assert all(o[0] == "y=7" and o[1].startswith("x=0.") for o in launch.overrides)
 
 
-def test_the_items_of_the_list_come_first_in_order_and_once(
+def test_a_search_ends_when_there_is_no_time_for_another_trial(
     open_ledger: Open, space: MakeSpace, jobs: Any
 ) -> None:
-    items = [Item.of(("plan=a", f"keep={i}")) for i in range(3)]
-    launch = jobs()
-    search(open_ledger(), space("x=interval(0,1)"), launch, items, n_trials=5)
-    assert launch.overrides[:3] == [item.overrides for item in items]
-    again = jobs()
-    search(open_ledger(), space("x=interval(0,1)"), again, items, n_trials=7)
-    assert len(again.overrides) == 2
-    assert all(o[0].startswith("x=") for o in [*launch.overrides[3:], *again.overrides])
+    launch, ledger = jobs(), open_ledger()
+    search(ledger, space("x=interval(0,1)"), launch, go_on=lambda: len(launch.batches) < 2)
+    assert len(ledger.completed()) == 2
+    search(open_ledger(), space("x=interval(0,1)"), launch, go_on=lambda: False)
+    assert len(launch.batches) == 2
+
+
+def test_hinted_values_come_first_once_and_the_rest_is_drawn(
+    open_ledger: Open, space: MakeSpace, jobs: Any
+) -> None:
+    where, launch = space("c=choice(a,b,d)", "x=interval(0,1)"), jobs()
+    for seed, n_trials in enumerate((1, 4)):
+        ledger = open_ledger(seed=seed)
+        ledger.hint([{"c": "d"}, {"c": "b"}])
+        search(ledger, where, launch, n_trials=n_trials)
+    assert [o[0] for o in launch.overrides[:2]] == ["c=d", "c=b"]
+    assert len(launch.overrides) == 4
+    assert len({o[1] for o in launch.overrides}) == 4
+    assert all(sorted(t.params) == ["c", "x"] for t in ledger.completed())
+
+
+# ------------------------------------------------------------------ wanted by name
+def test_what_is_wanted_by_name_has_typed_parameters_that_optunas_plots_show(
+    open_ledger: Open, jobs: Any
+) -> None:
+    typed = {
+        "plan": CategoricalDistribution(["scratch", "truncate"]),
+        "train.lr": FloatDistribution(0.0, 1e6),
+        "fold": IntDistribution(0, 100),
+    }
+    ledger = open_ledger(typed=typed)
+    ran = Item.of(("plan=scratch", "train.lr=1e-3", "fold=2", "record=none"))
+    known = Item.of(("plan=truncate", "fold=null"))
+    launch = jobs(lambda overrides: 0.25)
+    ledger.run_list([ran], launch, n_jobs=1)
+    ledger.add_finished(known, 0.75, {"seconds": 0.0})
+    assert launch.overrides == [ran.overrides]
+    first, second = ledger.completed()
+    assert first.params == {"plan": "scratch", "train.lr": 0.001, "fold": 2}
+    assert first.distributions == typed
+    assert second.params == {"plan": "truncate"}
+    assert second.distributions == {"plan": typed["plan"]}
+    assert (second.value, second.user_attrs["seconds"]) == (0.75, 0.0)
+    importance = optuna.importance.get_param_importances(ledger.study, params=["plan"])
+    assert set(importance) == {"plan"}
+
+
+def test_an_item_is_found_by_its_key_once_it_is_finished(open_ledger: Open, jobs: Any) -> None:
+    ledger, item = open_ledger(), Item.of(("seed=1",))
+    assert ledger.of(item) is None
+    assert not ledger.knows(item)
+
+    def fail(overrides: Sequence[str]) -> float:
+        raise RuntimeError("no")
+
+    ledger.run_list([item], jobs(fail), n_jobs=1)
+    assert ledger.knows(item)
+    assert ledger.of(item) is None
+    ledger.run_list([item], jobs(lambda overrides: 0.5), n_jobs=1)
+    found = ledger.of(item)
+    assert found is not None
+    assert found.value == 0.5
 
 
 def test_a_search_that_is_done_runs_no_further_trial(
@@ -230,6 +286,28 @@ def test_an_interrupted_item_keeps_its_key_and_overrides(open_ledger: Open, jobs
     ledger.run_list(items, launch, n_jobs=1)
     assert sorted(launch.overrides) == [("seed=1",), ("seed=2",)]
     assert sorted(t.user_attrs["key"] for t in ledger.completed()) == ["seed=1", "seed=2"]
+
+
+def test_a_lost_item_is_run_again_though_other_items_are_asked_for_first(
+    open_ledger: Open, jobs: Any
+) -> None:
+    """A sweep asks for its items one by one, or fold by fold: from the first one, each session."""
+    items = [Item.of((f"seed={i}",)) for i in range(3)]
+
+    def killed_in_the_second(batch: Sequence[Job]) -> list[Ended]:
+        if batch[0].overrides == items[1].overrides:
+            raise KeyboardInterrupt
+        return [Ended(0.5) for _ in batch]
+
+    with pytest.raises(KeyboardInterrupt):
+        for item in items:
+            open_ledger().run_list([item], killed_in_the_second, n_jobs=1)
+    launch, ledger = jobs(), open_ledger()
+    ledger.reclaim()
+    for item in items:
+        ledger.run_list([item], launch, n_jobs=1)
+    assert launch.overrides == [items[1].overrides, items[2].overrides]
+    assert sorted(t.user_attrs["key"] for t in ledger.completed()) == [i.key for i in items]
 
 
 def test_trials_of_a_batch_that_had_ended_are_not_run_again(

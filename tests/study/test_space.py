@@ -18,7 +18,7 @@ from optuna.distributions import (
 )
 
 from tlsweep.errors import Refusal
-from tlsweep.study.space import Space, grid, parse, suggest
+from tlsweep.study.space import Space, grid, parameters, parse, suggest, typed
 
 Parsed = Callable[..., list[Override]]
 MakeSpace = Callable[..., Space]
@@ -151,6 +151,57 @@ def test_the_fingerprint_tells_spaces_apart_and_not_the_order_of_their_keys(
     for other in ("a=choice(1,3)", "a=choice(2,1)", "a=range(1,3)", "c=choice(1,2)"):
         assert one != space(other, "b=interval(0,1)").fingerprint()
     assert one != space("a=choice(1,2)", "b=tag(log,interval(0.1,1))").fingerprint()
+
+
+# ------------------------------------------------------------------ wanted by name
+@pytest.mark.parametrize(
+    ("override", "found"),
+    [
+        ("train.lr=1e-3", {"train.lr": 0.001}),
+        ("train.lr=3", {"train.lr": 3.0}),
+        ("train.probe_penalty=0.1", {"train.probe_penalty": 0.1}),
+        ("seed=7", {"seed": 7}),
+        ("fold=2", {"fold": 2}),
+        ("fold=null", {}),
+        ("train.epochs=1.5", {}),
+        ("train.lr=fast", {}),
+        ("train.lr=nan", {}),
+        ("train.lr=-1", {}),
+        ("seed=-1", {}),
+        ("plan=scratch", {"plan": "scratch"}),
+        ("plan=of_my_own", {}),
+        ("plan.keep=layer1.0", {"plan.keep": "layer1.0"}),
+        ("plan.freeze=none", {"plan.freeze": "none"}),
+        ("plan.keep=3", {}),
+        ("train.head=linear", {}),
+        ("schedule=gradual", {}),
+    ],
+)
+def test_overrides_of_a_wanted_trial_are_parameters_numbers_as_numbers(
+    override: str, found: dict[str, Any]
+) -> None:
+    known = typed(NAMES, ["truncate", "scratch"])
+    assert parameters([override], known) == found
+    for key, value in found.items():
+        assert type(parameters([override], known)[key]) is type(value)
+
+
+def test_every_parameter_of_a_wanted_trial_is_accepted_by_optuna_as_it_is() -> None:
+    known = typed(NAMES, ["truncate"])
+    overrides = ("plan=truncate", "plan.keep=all", "train.lr=0", "train.epochs=12", "seed=0")
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    given = parameters(overrides, known)
+    study.enqueue_trial(given)
+    trial = study.ask()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("warnings.warn", _no_warning)
+        assert suggest(trial, {name: known[name] for name in given}) == given
+
+
+def test_a_space_is_narrowed_to_some_values_in_the_order_they_had(space: MakeSpace) -> None:
+    found = space("plan.keep=glob(*)", "x=interval(0,1)").narrowed("plan.keep", ["layer2", "stem"])
+    assert found.listed("plan.keep") == ("stem", "layer2")
+    assert found.listed("x") == found.listed("nowhere") == ()
 
 
 # ------------------------------------------------------------------ grids

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from tlsweep.verdict import Confirmed, Evidence
+from tlsweep.verdict import Evidence, Tried
 
 Draw = Callable[..., npt.NDArray[np.bool_]]
 
@@ -43,41 +43,32 @@ def draw_hits() -> Draw:
 
 
 @pytest.fixture
-def facts() -> Callable[..., dict[str, Any]]:
-    """A trial's facts for a plan of a source with 8 blocks."""
+def plan(facts: Callable[..., dict[str, Any]]) -> Callable[..., Tried]:
+    """A plan that is right on given shares of 100 pool images, in 5 folds, and 200 report images.
 
-    def make(plan: str = "truncate", *, keep: int, freeze: int | None = None,
-             regrow: int | None = None, random: bool = False) -> dict[str, Any]:  # fmt: skip
-        freeze, regrow = keep if freeze is None else freeze, keep if regrow is None else regrow
-        return {
-            "plan": plan, "freeze": freeze, "keep": keep, "regrow": regrow, "n_blocks": 8,
-            "random_weights": random, "state": "frozen" if freeze == keep else "tuned",
-            "freeze_name": f"block{freeze}", "keep_name": f"block{keep}",
-            "regrow_name": f"block{regrow}", "kept_fraction": keep / 8,
-            "kept_parameters": 1000 * keep, "lr": 3e-3, "lr_ratio": 0.1,
-        }  # fmt: skip
-
-    return make
-
-
-@pytest.fixture
-def confirmed(facts: Callable[..., dict[str, Any]]) -> Callable[..., Confirmed]:
-    """A confirmed plan that is right on given shares of 100 select and 200 report images."""
+    seeds: of its final trainings, by what share each is right; report may be one share for all.
+    """
 
     def make(
-        select: float, report: float | None, *, controls: tuple[str, ...] = (),
-        candidate: bool = True, replicates: int = 3, **plan: Any,
-    ) -> Confirmed:  # fmt: skip
-        def table(share: float, images: int) -> npt.NDArray[np.bool_]:
-            row = np.arange(images) < round(share * images)
-            return np.tile(row, (replicates, 1))
-
-        return Confirmed(
-            facts=facts(**plan),
-            select_hits=table(select, 100),
-            report_hits=None if report is None else table(report, 200),
+        out_of_fold: float, report: float | Sequence[float] | None, *,
+        controls: tuple[str, ...] = (), candidate: bool = True, settled: bool = True, **own: Any,
+    ) -> Tried:  # fmt: skip
+        scores = np.full((5, 100), np.nan)
+        for fold in range(5):
+            scores[fold, 20 * fold : 20 * fold + 20] = np.arange(20) < round(20 * out_of_fold)
+        shares = [report] * 3 if isinstance(report, float) else report
+        table = shares and np.stack([np.arange(200) < round(200 * share) for share in shares])
+        found = facts(**own)
+        return Tried(
+            facts=found,
+            overrides=(f"plan={found['plan']}", f"plan.keep={found['keep_name']}", "train.lr=0.01"),
             controls=controls,
             candidate=candidate,
+            fold_r=np.arange(5),
+            scores_rn=scores,
+            losses_rn=np.where(np.isnan(scores), np.nan, 1.5 - scores),
+            report_rn=None if table is None else table.astype(float),
+            settled=settled,
         )
 
     return make

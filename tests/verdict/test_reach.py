@@ -1,4 +1,4 @@
-"""A verdict is chosen on one split, scored on another, and says in words what its numbers say."""
+"""A verdict is chosen out of fold, scored on the report split, and holds what its plans scored."""
 
 from __future__ import annotations
 
@@ -10,222 +10,222 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlsweep.verdict import Confirmed, Verdict, accuracy_interval, difference_interval, reach
+from tlsweep.verdict import (
+    Choice,
+    Interval,
+    Standing,
+    Tried,
+    Verdict,
+    accuracy_interval,
+    difference_interval,
+    reach,
+)
 
-Make = Callable[..., Confirmed]
+Make = Callable[..., Tried]
+
+
+def chosen(tried: Sequence[Tried], best: int, cheaper: int | None = None) -> Choice:
+    standings = tuple(
+        Standing(Interval(0.01 * i, 0.01 * i - 0.02, 0.01 * i + 0.02), 0.5 / (1 + i), 0.001 * i)
+        for i in range(len(tried))
+    )
+    return Choice(best, cheaper, standings, margin=0.02, more_images=None)
 
 
 def verdict(
-    confirmed: Sequence[Confirmed], searched: Sequence[Confirmed] = (), **options: Any
+    tried: Sequence[Tried], best: int = 0, cheaper: int | None = None, **options: Any
 ) -> Verdict:
-    options = {"rule": "smallest_not_worse", "confidence": 0.95, **options}
-    return reach("study", confirmed, searched, n_trials=22, seconds=1.5, **options)
+    options = {"confidence": 0.95, "majority": 0.11, "n_trials": 22, "seconds": 1.5, **options}
+    return reach("study", chosen(tried, best, cheaper), tried, **options)
 
 
 @pytest.fixture
-def plans(confirmed: Make) -> list[Confirmed]:
+def plans(plan: Make) -> list[Tried]:
     """Half of the blocks are best; scratch and random features are far behind."""
     return [
-        confirmed(0.60, 0.61, keep=1),
-        confirmed(0.95, 0.94, keep=4),
-        confirmed(0.96, 0.95, plan="finetune", keep=8, freeze=0, controls=("finetune",)),
-        confirmed(0.85, 0.86, keep=8, controls=("feature_extractor",)),
-        confirmed(0.70, 0.72, plan="scratch", keep=0, regrow=8, controls=("scratch",)),
-        confirmed(
-            0.50, 0.52, plan="random_features", keep=4, random=True,
-            controls=("random_features",), candidate=False,
-        ),
+        plan(0.95, 0.94, keep=4),
+        plan(0.60, [0.61], keep=1),
+        plan(0.90, [0.95, 0.93, 0.91], plan="finetune", keep=8, freeze=0, controls=("finetune",)),
+        plan(0.85, [0.86], keep=8, controls=("feature_extractor",)),
+        plan(0.70, 0.72, plan="scratch", keep=0, regrow=8, controls=("scratch",),
+             candidate=False, settled=False),
+        plan(0.50, 0.52, plan="random_features", keep=4, random=True,
+             controls=("random_features",), candidate=False),
+        plan(0.40, [0.42], keep=0, controls=("raw_pixels",), candidate=False),
+        plan(0.80, None, plan="truncate_tuned", keep=3, freeze=0),
     ]  # fmt: skip
 
 
-def test_the_choice_looks_at_the_select_split_only(plans: list[Confirmed]) -> None:
-    upside_down = [replace(p, report_hits=~p.report_hits) for p in plans]
+# ------------------------------------------------------------------ recommended and best
+def test_the_score_is_that_of_the_model_taken_home_and_the_mean_is_over_its_seeds(
+    plans: list[Tried],
+) -> None:
+    found = verdict(plans, best=2)
+    first = accuracy_interval(plans[2].report_rn[:1])  # type: ignore[index]
+    assert (found.score, found.interval) == (0.95, first.as_list())
+    assert found.mean_score == pytest.approx(0.93)
+    assert found.seed_scores == pytest.approx([0.95, 0.93, 0.91])
+    assert (found.replicates, found.report_images) == (3, 200)
+    assert (found.pool_images, found.folds) == (100, 5)
+
+
+def test_where_the_best_plan_is_recommended_there_is_no_difference_to_tell(
+    plans: list[Tried],
+) -> None:
+    found = verdict(plans, best=0)
+    assert found.recommended.keep_name == found.best.cut == "block4"
+    assert found.recommended.overrides == list(plans[0].overrides)
+    assert found.cheaper is None
+    assert found.minus_best is None
+
+
+def test_a_cheaper_plan_that_is_as_good_is_recommended_with_its_difference_on_the_report_split(
+    plans: list[Tried],
+) -> None:
+    found = verdict(plans, best=2, cheaper=0)
+    assert found.recommended.keep == 4
+    assert found.best.plan == "finetune"
+    assert found.cheaper is not None
+    assert found.cheaper.cut == "block4"
+    wanted = difference_interval(plans[0].report_rn, plans[2].report_rn)  # type: ignore[arg-type]
+    assert found.minus_best == wanted
+    assert found.score == 0.94
+
+
+def test_the_report_split_changes_no_choice(plans: list[Tried]) -> None:
+    upside_down = [
+        replace(p, report_rn=None if p.report_rn is None else 1 - p.report_rn) for p in plans
+    ]
     first, second = verdict(plans), verdict(upside_down)
     assert first.recommended == second.recommended
-    assert first.recommended.keep == 4
     assert second.score == pytest.approx(1 - first.score)
 
 
-def test_the_score_is_the_recommended_plans_on_the_report_split(plans: list[Confirmed]) -> None:
-    found = verdict(plans)
-    own = accuracy_interval(plans[1].report_hits)
-    assert found.score == own.score == 0.94
-    assert found.interval == own.as_list()
-    assert (found.report_images, found.select_images, found.replicates) == (200, 100, 3)
+def test_without_report_scores_of_what_is_chosen_there_is_no_verdict(plans: list[Tried]) -> None:
+    for best, cheaper in ((7, None), (0, 7)):
+        with pytest.raises(ValueError, match="scored on the report split"):
+            verdict(plans, best, cheaper)
 
 
-def test_the_rule_is_handed_on(plans: list[Confirmed]) -> None:
-    assert verdict(plans, rule="best").recommended.plan == "finetune"
+# ------------------------------------------------------------------ the table of plans
+def test_every_plan_has_a_row_with_its_standing(plans: list[Tried]) -> None:
+    rows = verdict(plans).plans
+    assert [row.overrides for row in rows] == [list(p.overrides) for p in plans]
+    assert [row.out_of_fold for row in rows] == pytest.approx([p.score for p in plans])
+    assert [row.less_than_best for row in rows] == pytest.approx([0.01 * i for i in range(8)])
+    assert rows[3].interval == pytest.approx([0.01, 0.05])
+    assert (rows[1].p_best, rows[1].expected_loss) == (0.25, 0.001)
+    assert [row.state for row in rows] == [
+        "frozen", "frozen", "tuned", "frozen", "frozen", "random", "frozen", "tuned",
+    ]  # fmt: skip
+    assert [row.candidate for row in rows] == [p.candidate for p in plans]
+    assert all(row.replicates == 5 for row in rows)
+    assert rows[7].report is None
+    assert rows[2].report is not None
+    assert rows[2].report.seeds == pytest.approx([0.95, 0.93, 0.91])
 
 
-def test_what_is_no_candidate_is_never_recommended(confirmed: Make) -> None:
-    control = confirmed(0.99, 0.99, keep=1, random=True, controls=("random_features",),
-                        candidate=False)  # fmt: skip
-    assert verdict([control, confirmed(0.5, 0.5, keep=3)]).recommended.keep == 3
-    with pytest.raises(ValueError, match="no candidate"):
-        verdict([control])
+def test_every_interval_has_the_confidence_that_was_asked_for(plans: list[Tried]) -> None:
+    found = verdict(plans, confidence=0.8)
+    own = accuracy_interval(plans[2].report_rn[:1], 0.8)  # type: ignore[index]
+    assert found.plans[2].report is not None
+    assert found.plans[2].report.interval == own.as_list()
+    assert found.interval == accuracy_interval(plans[0].report_rn[:1], 0.8).as_list()  # type: ignore[index]
+    narrow, wide = (verdict(plans, confidence=c).curve for c in (0.8, 0.99))
+    for a, b in zip(narrow, wide, strict=True):
+        assert a.interval[1] - a.interval[0] < b.interval[1] - b.interval[0]
 
 
+# ------------------------------------------------------------------ controls
 def test_controls_stand_beside_the_recommended_plan_on_the_same_images(
-    plans: list[Confirmed],
+    plans: list[Tried],
 ) -> None:
     found = verdict(plans)
-    assert set(found.controls) == {"scratch", "random_features", "feature_extractor", "finetune"}
-    less = difference_interval(plans[1].report_hits, plans[4].report_hits)
-    own = accuracy_interval(plans[4].report_hits)
+    assert list(found.controls) == [  # the best first
+        "finetune", "feature_extractor", "scratch", "random_features", "raw_pixels",
+    ]  # fmt: skip
+    report, scratch = plans[0].report_rn, plans[4].report_rn
+    assert report is not None
+    assert scratch is not None
     assert found.controls["scratch"] == {
-        "score": 0.72,
-        "interval": own.as_list(),
+        "score": pytest.approx(0.72),
+        "interval": accuracy_interval(scratch).as_list(),
         "recommended_minus_this": pytest.approx(0.22),
-        "difference_interval": less.as_list(),
+        "difference_interval": difference_interval(report, scratch).as_list(),
         "keep_name": "block0",
         "random_weights": False,
+        "settled": False,
     }
-    assert found.controls["finetune"]["recommended_minus_this"] == pytest.approx(-0.01)
+    assert found.controls["finetune"]["recommended_minus_this"] == pytest.approx(0.01)
 
 
-# ------------------------------------------------------------------ in words
-def test_where_transfer_helped_the_sentence_says_by_how_much(plans: list[Confirmed]) -> None:
+def test_a_plan_that_answers_to_two_names_is_both_controls(plan: Make) -> None:
+    both = plan(0.9, 0.9, keep=8, freeze=0, controls=("finetune", "feature_extractor"))
+    controls = verdict([both]).controls
+    assert controls["finetune"] == controls["feature_extractor"]
+
+
+def test_transfer_helped_where_the_best_plan_is_far_above_scratch_and_random_weights(
+    plans: list[Tried],
+) -> None:
     found = verdict(plans)
-    low, high = (f"{100 * x:.1f}" for x in found.interval)
     assert found.helped
-    assert found.sentence == (
-        f"Keeping 4 of 8 blocks (up to block4), frozen, scores 94.0 %"
-        f" (95 % interval {low} % to {high} %)."
-        " Transfer helped: 22.0 points above scratch, 42.0 points above random features."
-    )
+    assert {c.control for c in found.contrasts} == {"scratch", "random_features"}
+    for contrast in found.contrasts:
+        assert contrast.report is not None
+        assert contrast.report.low > 0
+    equal = [replace(p, report_rn=plans[0].report_rn, scores_rn=plans[0].scores_rn) for p in plans]
+    assert not verdict(equal).helped
 
 
-def test_where_a_control_may_do_as_well_the_sentence_names_it(plans: list[Confirmed]) -> None:
-    plans[4] = replace(plans[4], report_hits=plans[1].report_hits)
-    found = verdict(plans)
-    assert not found.helped
-    assert found.sentence.endswith(
-        "But it is not shown that transfer helped: scratch may do as well."
-    )
-
-
-def test_where_random_weights_do_best_elsewhere_the_sentence_says_where(
-    plans: list[Confirmed],
-) -> None:
-    plans[5] = replace(plans[5], facts={**plans[5].facts, "keep_name": "block2", "keep": 2})
-    assert verdict(plans).sentence.endswith("42.0 points above random features (up to block2).")
-
-
-@pytest.mark.parametrize(
-    ("select", "why"),
-    [
-        (
-            0.91,
-            "sweep.confirm.rule=smallest_not_worse gives up accuracy for a smaller prefix, as far"
-            " as 100 select images cannot tell; best would recommend keeping 8 blocks.",
-        ),
-        (0.89, "on the 100 select images nothing looked better than what is recommended."),
-    ],
-)
-def test_where_a_control_is_better_on_the_report_split_the_sentence_says_so(
-    confirmed: Make, select: float, why: str
-) -> None:
-    plans = [
-        confirmed(0.90, 0.70, keep=4),
-        confirmed(select, 0.90, keep=8, controls=("feature_extractor",)),
-        confirmed(0.60, 0.61, plan="scratch", keep=0, regrow=8, controls=("scratch",)),
-    ]
-    found = verdict(plans)
-    assert found.recommended.keep == 4
-    assert found.sentence.endswith(f" Feature extractor scores 20.0 points more: {why}")
-    assert verdict(plans, rule="best").recommended.keep == (8 if select > 0.90 else 4)
-    near = replace(plans[1], report_hits=plans[0].report_hits)
-    assert "points more" not in verdict([plans[0], near, plans[2]]).sentence
-
-
-def test_where_nothing_is_worth_keeping_the_sentence_says_so(confirmed: Make) -> None:
-    scratch = confirmed(0.95, 0.94, plan="scratch", keep=0, regrow=8, controls=("scratch",))
-    found = verdict([scratch, confirmed(0.60, 0.61, keep=4)])
-    assert not found.helped
-    assert found.sentence.startswith(
-        "Transfer did not help: keep nothing of the source. The architecture trained from scratch"
-        " scores 94.0 % (95 % interval "
-    )
-
-
-def test_a_head_on_the_raw_input_is_called_that(confirmed: Make) -> None:
-    found = verdict([confirmed(0.95, 0.94, keep=0, regrow=0)])
-    assert "A head on the raw input scores 94.0 %" in found.sentence
-
-
-def test_without_controls_it_is_not_claimed_that_transfer_helped(confirmed: Make) -> None:
-    found = verdict([confirmed(0.95, 0.94, keep=4)])
+def test_without_controls_it_is_not_claimed_that_transfer_helped(plan: Make) -> None:
+    found = verdict([plan(0.95, 0.94, keep=4)])
     assert not found.helped
     assert found.controls == {}
-    assert found.sentence.endswith(
-        "But it is not shown that transfer helped: no control was measured."
-    )
-
-
-@pytest.mark.parametrize(
-    ("plan", "words"),
-    [
-        ({"keep": 8}, "Keeping all 8 blocks, frozen, scores"),
-        ({"keep": 8, "freeze": 0}, "Keeping all 8 blocks, tuned, scores"),
-        ({"keep": 5, "freeze": 2}, "Keeping 5 of 8 blocks (up to block5), the first 2 frozen,"),
-        ({"keep": 5, "regrow": 8}, "(up to block5), frozen, 3 fresh blocks above, scores"),
-    ],
-)
-def test_the_sentence_says_what_becomes_of_the_blocks(
-    confirmed: Make, plan: dict[str, int], words: str
-) -> None:
-    assert words in verdict([confirmed(0.9, 0.9, **plan)]).sentence
-
-
-@pytest.mark.parametrize(("confidence", "words"), [(0.95, "(95 % "), (0.999, "(99.9 % ")])
-def test_the_sentence_names_the_confidence(confirmed: Make, confidence: float, words: str) -> None:
-    assert words in verdict([confirmed(0.9, 0.9, keep=3)], confidence=confidence).sentence
+    assert found.contrasts == []
 
 
 # ------------------------------------------------------------------ the curve
-def test_a_point_with_replicates_stands_for_its_cut_before_one_that_was_only_searched(
-    confirmed: Make,
+def test_the_curve_is_every_plan_with_something_of_the_source_and_a_report_score(
+    plans: list[Tried],
 ) -> None:
-    searched = confirmed(1.0, None, keep=4, replicates=1)
-    (point,) = verdict([confirmed(0.8, 0.7, keep=4)], [searched]).curve
-    assert (point.score, point.split, point.replicates) == (0.7, "report", 3)
+    curve = verdict(plans).curve
+    assert [(p.state, p.index, p.cut) for p in curve] == [
+        ("frozen", 0, "block0"),  # a head on the raw input
+        ("frozen", 1, "block1"),
+        ("frozen", 4, "block4"),
+        ("frozen", 8, "block8"),
+        ("tuned", 8, "block8"),
+    ]
+    assert [p.score for p in curve] == pytest.approx([0.42, 0.61, 0.94, 0.86, 0.93])
+    assert [p.replicates for p in curve] == [1, 1, 3, 1, 3]
+    assert curve[1].interval == accuracy_interval(plans[1].report_rn).as_list()  # type: ignore[arg-type]
 
 
-def test_a_cut_that_was_only_searched_is_shown_with_its_select_score(confirmed: Make) -> None:
-    curve = verdict([confirmed(0.8, 0.7, keep=4)], [confirmed(0.6, None, keep=2, replicates=1)])
-    first, _ = curve.curve
-    assert (first.index, first.cut, first.score) == (2, "block2", 0.6)
-    assert (first.split, first.replicates) == ("select", 1)
-    assert first.interval == accuracy_interval(np.arange(100) < 60).as_list()
-
-
-def test_of_two_plans_at_one_cut_the_select_split_says_which_is_shown(confirmed: Make) -> None:
+def test_of_two_plans_at_one_cut_held_out_examples_say_which_is_shown(plan: Make) -> None:
     tuned = {"keep": 4, "freeze": 0}
-    a = confirmed(0.9, 0.5, plan="truncate_tuned", **tuned)
-    b = confirmed(0.8, 0.6, plan="transfer_tuned", regrow=8, **tuned)
+    a = plan(0.9, 0.5, plan="truncate_tuned", **tuned)
+    b = plan(0.8, 0.6, plan="transfer_tuned", regrow=8, **tuned)
     for order in ([a, b], [b, a]):
         assert [p.score for p in verdict(order).curve] == [0.5]
 
 
-def test_random_features_and_scratch_are_not_on_the_curve(plans: list[Confirmed]) -> None:
-    found = verdict(plans)
-    assert [(p.state, p.index) for p in found.curve] == [
-        ("frozen", 1),
-        ("frozen", 4),
-        ("frozen", 8),
-        ("tuned", 8),
-    ]
+def test_a_frozen_prefix_with_fresh_blocks_above_is_not_on_the_frozen_curve(plan: Make) -> None:
+    assert verdict([plan(0.9, 0.9, plan="transfer", keep=4, regrow=8)]).curve == []
 
 
-def test_a_frozen_prefix_with_fresh_blocks_above_is_not_on_the_frozen_curve(
-    confirmed: Make,
-) -> None:
-    assert verdict([confirmed(0.9, 0.9, plan="transfer", keep=4, regrow=8)]).curve == []
-
-
-def test_a_verdict_is_plain_json(plans: list[Confirmed]) -> None:
-    found = verdict(plans, [replace(plans[0], facts={**plans[0].facts, "keep": 2})])
+# ------------------------------------------------------------------ as it is written
+def test_a_verdict_is_plain_json(plans: list[Tried]) -> None:
+    found = verdict(plans, best=2, cheaper=0, shortfalls=["scratch: no plan of it was tried"])
     again = json.loads(json.dumps(found.as_json(), allow_nan=False))
     assert again == found.as_json()
     assert set(again) >= {"recommended", "score", "interval", "controls", "curve", "sentence"}
+    assert again["shortfalls"] == ["scratch: no plan of it was tried"]
+    assert again["best"]["plan"] == "finetune"
+    assert (again["majority"], again["margin"]) == (0.11, 0.02)
+
+
+def test_the_sentence_is_of_the_recommended_plan(plans: list[Tried]) -> None:
+    assert "4 of 8 blocks (up to block4), frozen: 94.0 %" in verdict(plans).sentence
+    assert "all 8 blocks, and train them: 95.0 %" in verdict(plans, best=2).sentence
+    assert np.isfinite(verdict(plans).seconds)

@@ -28,7 +28,7 @@ class Palette:
 LIGHT = Palette("#ffffff", "#1d2733", "#8793a1", "#1f6fb4", "#c8561b", "#14804a")
 DARK = Palette("#14181d", "#e4e9ee", "#8793a1", "#6db3f2", "#f0975c", "#4fce8c")
 MARKERS = {"frozen": "o", "tuned": "s"}
-LINES = ("--", ":", "-.", (0, (12, 4)))
+LINES = ("--", ":", "-.", (0, (12, 4)), (0, (4, 1, 1, 1, 1, 1)))  # one a control
 
 
 def curve_png(verdict: Verdict, palette: Palette = LIGHT) -> bytes:
@@ -67,7 +67,7 @@ def _line(
 
 def _controls(axes: Any, verdict: Verdict, palette: Palette) -> None:
     ordered = sorted(verdict.controls.items(), key=lambda item: -item[1]["score"])
-    for (name, control), style in zip(ordered, LINES, strict=False):
+    for (name, control), style in zip(ordered, LINES[: len(ordered)], strict=True):
         text = f"{name.replace('_', ' ')}  {100 * control['score']:.1f}"
         axes.axhline(
             100 * control["score"], color=palette.faint, linestyle=style, linewidth=1.2, zorder=1,

@@ -100,12 +100,14 @@ def grid_table(trials: Sequence[TrialLike], outcomes: Path, question: Question) 
     for trial in trials:
         facts = trial.user_attrs
         row = [str(trial.number), str(facts.get("key", ""))]
-        if "outcome" in facts and facts["scores"]:
+        if facts.get("scores"):
             own = accuracy_interval(_right(outcomes / facts["outcome"], question))
             interval = f"{100 * own.low:.1f} to {100 * own.high:.1f}"
             row += [percent(own.score), interval, f"{facts['seconds']:.1f}"]
-        else:
-            row += ["failed", str(facts.get("reason", ""))[:60], ""]
+        elif "reason" in facts:
+            row += ["failed", str(facts["reason"])[:60], ""]
+        else:  # nothing was held out, or a pruner gave it up
+            row += ["-", "", f"{facts.get('seconds', 0.0):.1f}"]
         table.add_row(*row)
     return table
 

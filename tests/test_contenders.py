@@ -1,0 +1,171 @@
+"""Which plans a verdict compares, under which names, and which of them may win."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+from tlsweep.config import ConfirmSettings, Settings
+from tlsweep.contenders import Contender, frozen, identity, merged, overrides_of, trained
+from tlsweep.outcome import Outcome
+from tlsweep.question import open_question
+from tlsweep.survey.rows import Frozen
+
+Make = Callable[..., Settings]
+Facts = Callable[..., dict[str, Any]]
+CONTROLS = ("scratch", "finetune", "raw_pixels", "feature_extractor", "random_features")
+
+
+def chosen(top: int = 2, controls: tuple[str, ...] = CONTROLS) -> ConfirmSettings:
+    return ConfirmSettings(top=top, seeds=2, controls=controls, margin=2.0, confidence=0.95)
+
+
+def trial(
+    facts: Mapping[str, Any], score: float, *, loss: float = 1.0, lr: float = 0.01
+) -> optuna.trial.FrozenTrial:
+    noted = {
+        "facts": dict(facts),
+        "overrides": [f"plan={facts['plan']}", f"plan.keep={facts['keep']}", f"train.lr={lr}"],
+        "losses": {"select": loss},
+        "seconds": 3.5,
+    }
+    return optuna.trial.create_trial(value=score, user_attrs=noted)
+
+
+def labels(contenders: list[Contender]) -> list[str]:
+    return [c.label for c in contenders]
+
+
+# ------------------------------------------------------------------ trained
+def test_the_best_plans_and_the_controls_are_confirmed(facts: Facts) -> None:
+    trials = [
+        trial(facts("truncate_tuned", keep=2, freeze=0), 0.80),
+        trial(facts("truncate_tuned", keep=4, freeze=0), 0.90),
+        trial(facts("truncate_tuned", keep=6, freeze=0), 0.85),
+        trial(facts("scratch", keep=0, regrow=8), 0.50),
+        trial(facts("finetune", keep=8, freeze=0), 0.95),
+    ]
+    found = trained(trials, chosen(top=2))
+    # finetune is best, and is there as a control in any case: it takes no other plan's place
+    assert labels(found) == [
+        "truncate_tuned up to block4", "truncate_tuned up to block6",
+        "finetune up to block8", "scratch up to block0",
+    ]  # fmt: skip
+    assert [c.controls for c in found] == [(), (), ("finetune",), ("scratch",)]
+    assert [c.candidate for c in found] == [True, True, True, False]
+    assert all(c.seconds == 3.5 and c.outcome is None for c in found)
+
+
+def test_of_a_plan_the_setting_that_scored_best_is_taken_and_of_equals_the_lower_loss(
+    facts: Facts,
+) -> None:
+    plan = facts("finetune", keep=8, freeze=0)
+    trials = [
+        trial(plan, 0.90, lr=0.1),
+        trial(plan, 0.95, loss=0.8, lr=0.2),
+        trial(plan, 0.95, loss=0.3, lr=0.3),
+        trial(plan, 0.10, loss=0.1, lr=0.4),
+    ]
+    (found,) = trained(trials, chosen())
+    assert found.overrides[-1] == "train.lr=0.3"
+
+
+def test_a_plan_is_known_by_its_blocks_and_not_by_its_name(facts: Facts) -> None:
+    by_name = facts("finetune", keep=8, freeze=0)
+    same = facts("truncate_tuned", keep=8, freeze=0)
+    assert identity(by_name) == identity(same)
+    (found,) = trained([trial(same, 0.9), trial(by_name, 0.8)], chosen())
+    assert found.controls == ("finetune",)
+    others = [
+        facts("truncate_tuned", keep=7, freeze=0), facts("last_layers", keep=8, freeze=1),
+        facts("transfer_tuned", keep=7, freeze=0, regrow=8), facts(keep=8, head="mlp"),
+        facts(keep=8, random=True),
+    ]  # fmt: skip
+    assert len({identity(f) for f in [by_name, *others]}) == 1 + len(others)
+
+
+def test_controls_that_are_not_asked_for_compete_as_plans_and_scratch_never_wins(
+    facts: Facts,
+) -> None:
+    trials = [
+        trial(facts("finetune", keep=8, freeze=0), 0.95),
+        trial(facts("scratch", keep=0, regrow=8), 0.97),
+    ]
+    found = trained(trials, chosen(top=2, controls=("random_features",)))
+    assert [c.controls for c in found] == [(), ()]
+    assert {c.facts["plan"]: c.candidate for c in found} == {"finetune": True, "scratch": False}
+
+
+def test_blocks_with_random_weights_are_a_control_whatever_is_trained_above(facts: Facts) -> None:
+    (found,) = trained([trial(facts("transfer", keep=3, regrow=8, random=True), 0.99)], chosen())
+    assert found.controls == ("random_features",)
+    assert not found.candidate
+
+
+def test_without_trials_there_is_nothing_to_confirm() -> None:
+    assert trained([], chosen()) == []
+
+
+# ------------------------------------------------------------------ frozen
+@pytest.fixture
+def surveyed(settings: Make) -> list[Contender]:
+    asked = settings()
+    question = open_question(asked)
+    points = {
+        (weights, i): Frozen(name, i, weights, "logistic", 0.1 * (1 + i), 0.5, 1.0, False)
+        for weights in ("source", "random")
+        for i, name in enumerate(question.cuts.names)
+    }
+    outcomes = {place: Outcome({0: np.full((12, 10), place[1])}) for place in points}
+    return frozen(question, asked, points, outcomes, random_cut=2)
+
+
+def test_every_cut_point_is_a_contender_and_those_that_keep_something_may_win(
+    surveyed: list[Contender],
+) -> None:
+    source, random = surveyed[:-1], surveyed[-1]
+    last = len(source) - 1
+    assert [c.facts["keep"] for c in source] == list(range(last + 1))
+    assert [c.candidate for c in surveyed] == [False, *[True] * last, False]
+    names = {i: c.controls for i, c in enumerate(source) if c.controls}
+    assert names == {0: ("raw_pixels",), last: ("feature_extractor",)}
+    assert (random.controls, random.facts["keep"]) == (("random_features",), 2)
+    assert all(c.outcome is not None and c.outcome.held_out[0][0, 0] == c.facts["keep"]
+               for c in surveyed)  # fmt: skip
+    assert all(c.facts["deterministic"] for c in source)
+    assert not random.facts["deterministic"]
+
+
+def test_what_is_written_for_a_frozen_plan_is_that_plan_with_its_penalty(
+    surveyed: list[Contender], settings: Make
+) -> None:
+    for contender in (surveyed[3], surveyed[-1]):
+        asked = settings(*contender.overrides)
+        question = open_question(asked)
+        plan = question.plan(asked.plan)
+        f = contender.facts
+        assert (plan.freeze, plan.keep, plan.regrow) == (f["freeze"], f["keep"], f["regrow"])
+        assert plan.random_weights == f["random_weights"]
+        assert asked.train.head == "linear"
+        assert asked.train.probe_penalty == f["probe_penalty"] == pytest.approx(0.1 * (1 + f["keep"]))
+
+
+def test_without_random_weights_there_is_no_such_control(settings: Make) -> None:
+    asked = settings()
+    question = open_question(asked)
+    point = Frozen(question.cuts.names[1], 1, "source", "logistic", 0.1, 0.5, 1.0, False)
+    (found,) = frozen(question, asked, {("source", 1): point}, {("source", 1): Outcome()}, None)
+    assert found.overrides == overrides_of(point)
+
+
+def test_a_plan_of_both_lists_counts_as_the_first_one_knows_it(facts: Facts) -> None:
+    surveyed = Contender(facts(keep=3), ("plan=truncate",), outcome=Outcome())
+    again = Contender(facts(keep=3), ("plan=truncate", "train.lr=1"), seconds=2.0)
+    other = Contender(facts("finetune", keep=8, freeze=0), ("plan=finetune",))
+    found = merged([surveyed], [again, other])
+    assert len(found) == 2
+    assert {id(c) for c in found} == {id(surveyed), id(other)}

@@ -1,0 +1,137 @@
+"""What is quoted is trained on the whole pool, with seeds that chose nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tlsweep import final
+from tlsweep.config import Settings
+from tlsweep.confirm import item_of, replicates
+from tlsweep.contenders import Contender
+from tlsweep.outcome import Outcome, write
+from tlsweep.question import Question, open_question
+from tlsweep.study import choice
+from tlsweep.study.ledger import Ended, Item, Ledger
+from tlsweep.study.storage import default_url
+from tlsweep.survey.rows import Findings, Frozen
+from tlsweep.terms import Split
+from tlsweep.trial import outcomes_folder, train_plan
+
+Make = Callable[..., Settings]
+Facts = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def asked(settings: Make) -> Settings:
+    return settings("sweep.confirm.seeds=3", "seed=4")
+
+
+@pytest.fixture
+def question(asked: Settings) -> Question:
+    return open_question(asked)
+
+
+@pytest.fixture
+def open_ledger(tmp_path: Path) -> Callable[[str], Ledger]:
+    sampler = choice.sampler({"name": "random"}, 0)
+    return lambda name: Ledger(default_url(tmp_path), name, sampler).open(resume=True)
+
+
+@pytest.fixture
+def tuned(facts: Facts) -> Contender:
+    return Contender(facts("finetune", keep=8, freeze=0), ("plan=finetune",), ("finetune",))
+
+
+def test_there_is_a_training_for_each_seed_none_of_which_chose(
+    asked: Settings, question: Question, open_ledger: Callable[[str], Ledger], tuned: Contender
+) -> None:
+    items = final.items(tuned, open_ledger("s.confirm"), question, asked)
+    seeds = {item.overrides[-1] for item in items}
+    assert len(items) == len(seeds) == 3
+    assert not seeds & {f"seed={seed}" for _, seed in replicates(question, asked)}
+    assert "seed=4" not in seeds
+    assert all(item.overrides[:2] == ("plan=finetune", "fold=null") for item in items)
+
+
+def test_a_plan_that_no_seed_changes_is_trained_once(
+    asked: Settings, question: Question, open_ledger: Callable[[str], Ledger], facts: Facts
+) -> None:
+    frozen = Contender(facts(keep=3), ("plan=truncate",))
+    assert len(final.items(frozen, open_ledger("s.confirm"), question, asked)) == 1
+
+
+@pytest.mark.parametrize(("epochs", "median"), [([4, 9, 5, 6], 6), ([3, 7], 5), ([8], 8)])
+def test_it_takes_the_median_of_the_epochs_that_its_folds_took(
+    asked: Settings, question: Question, open_ledger: Callable[[str], Ledger], tuned: Contender,
+    epochs: list[int], median: int,
+) -> None:  # fmt: skip
+    confirmed = open_ledger("s.confirm")
+    for (fold, seed), taken in zip(replicates(question, asked), epochs, strict=False):
+        confirmed.add_finished(item_of(tuned, fold, seed), 0.5, {"epochs": taken})
+    for item in final.items(tuned, confirmed, question, asked):
+        assert f"train.epochs={median}" in item.overrides
+
+
+def test_only_what_heads_cannot_answer_is_trained(
+    asked: Settings, question: Question, open_ledger: Callable[[str], Ledger], facts: Facts,
+    tuned: Contender,
+) -> None:  # fmt: skip
+    surveyed = Contender(facts(keep=3), ("plan=truncate",), outcome=Outcome())
+    random = Contender(facts("random_features", keep=3, random=True), ("plan=random_features",),
+                       ("random_features",), outcome=Outcome())  # fmt: skip
+    ran: list[Item] = []
+    confirmed = open_ledger("s.confirm")
+    final.train([surveyed, random, tuned], confirmed, question, asked, ran.extend)
+    assert [item.overrides[0] for item in ran] == ["plan=random_features"] * 3 + [
+        "plan=finetune"
+    ] * 3
+
+
+def test_logits_of_the_seeds_that_ended_well_are_stacked_in_their_order(
+    asked: Settings, question: Question, open_ledger: Callable[[str], Ledger], tuned: Contender
+) -> None:
+    confirmed, ledger = open_ledger("s.confirm"), open_ledger("s.final")
+
+    def logits() -> Any:
+        return final.report_logits(tuned, {}, confirmed, ledger, question, asked)
+
+    assert logits() is None
+    items, n = final.items(tuned, confirmed, question, asked), len(question.partition.report)
+    for i in (2, 0):  # the second one failed
+        write(outcomes_folder(asked) / f"{i}.npz", Outcome({}, np.full((n, 10), i)))
+        ledger.add_finished(items[i], 0.5, {"outcome": f"{i}.npz"})
+    ledger.run_list([items[1]], lambda jobs: [Ended(error=OSError("full")) for _ in jobs], n_jobs=1)
+    found = logits()
+    assert found.shape == (2, n, 10)
+    assert found[:, 0, 0].tolist() == [0, 2]
+
+
+def test_frozen_plans_are_refitted_to_the_pool_each_with_its_own_penalty(
+    asked: Settings, question: Question, open_ledger: Callable[[str], Ledger], settings: Make,
+    facts: Facts,
+) -> None:  # fmt: skip
+    points = {2: 1.0, 4: 0.01}
+    frozen = tuple(
+        Frozen(question.cuts[i].name, i, weights, "logistic", penalty, 0.5, 1.0, False)
+        for i, penalty in points.items()
+        for weights in ("source", "random")
+    )
+    refits = final.frozen_reports(Findings((), frozen, (), 1.0), question, asked)
+    assert set(refits) == {2, 4}
+    for index, penalty in points.items():
+        contender = Contender(facts(keep=index), ("plan=truncate",), outcome=Outcome())
+        none, other = open_ledger("s.confirm"), open_ledger("s.final")
+        found = final.report_logits(contender, refits, none, other, question, asked)
+        assert found is not None
+        assert found.shape[0] == 1
+        alone = train_plan(
+            settings("plan=truncate", f"plan.keep={index}", f"train.probe_penalty={penalty}",
+                     "fold=null", "stage=final"), None,
+        ).logits[Split.REPORT]  # fmt: skip
+        apart = np.abs(found[0] - alone).max()
+        assert apart <= 0.02 * max(1.0, float(np.abs(alone).max()))

@@ -1,0 +1,142 @@
+"""The sentence says in plain words what the numbers say, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tlsweep.verdict import Contrast, Interval
+from tlsweep.verdict.sentence import percent, sentence
+
+Facts = Callable[..., dict[str, Any]]
+SCORED = Interval(0.94, 0.90, 0.965)
+NOWHERE = Interval(0.0, -1.0, 1.0)
+
+
+def contrast(
+    control: str, report: Interval | None, *, shown: bool = False, detectable: float = 0.04
+) -> Contrast:
+    return Contrast(control, NOWHERE, report, shown, detectable)
+
+
+@pytest.fixture
+def said(facts: Facts) -> Callable[..., str]:
+    def say(**given: Any) -> str:
+        plan = given.pop("plan", {"keep": 4})
+        usual = {
+            "recommended": facts(**plan), "scored": SCORED, "best": None, "contrasts": [],
+            "majority": 0.2, "margin": 0.02, "confidence": 0.95,
+        }  # fmt: skip
+        return sentence(**{**usual, **given})
+
+    return say
+
+
+Said = Callable[..., str]
+HELPED = [
+    contrast("scratch", Interval(0.22, 0.15, 0.29), shown=True),
+    contrast("random_features", Interval(0.42, 0.35, 0.5), shown=True),
+]
+
+
+def test_where_the_best_plan_is_recommended_and_transfer_helped(said: Said) -> None:
+    assert said(contrasts=HELPED) == (
+        "Keep 4 of 8 blocks (up to block4), frozen: 94.0 % of new images are classified rightly"
+        " (95 % interval 90.0 % to 96.5 %)."
+        " Transfer helped: 22.0 points above training from scratch and 42.0 points above random"
+        " weights."
+    )
+
+
+def test_where_a_cheaper_plan_is_recommended_it_names_the_best_one_and_the_price(
+    said: Said,
+) -> None:
+    best = SimpleNamespace(
+        overrides=["plan=finetune", "plan.keep=block8", "train.lr=0.1"], flops=80_000
+    )
+    assert said(best=best, contrasts=HELPED).split(". ")[1] == (
+        "The best plan (plan=finetune plan.keep=block8) is at most 2 points better; this one takes"
+        " 50 % of the computation"
+    )
+    as_large = SimpleNamespace(overrides=["plan=finetune"], flops=40_000)
+    assert "this one takes less training." in said(best=as_large, margin=0.005)
+    assert "at most 0.5 points better" in said(best=as_large, margin=0.005)
+
+
+def test_where_transfer_is_not_shown_to_help_it_says_what_could_have_been_shown(
+    said: Said,
+) -> None:
+    unclear = [
+        contrast("scratch", Interval(0.02, -0.03, 0.07), detectable=0.061),
+        contrast("random_features", Interval(0.42, 0.35, 0.5), shown=True),
+    ]
+    assert said(contrasts=unclear).endswith(
+        " It is not shown that transfer helped against training from scratch (this study could"
+        " have shown 6.1 points)."
+    )
+    neither = [unclear[0], contrast("random_features", Interval(0.01, -0.1, 0.1))]
+    assert said(contrasts=neither).endswith(
+        "against training from scratch (this study could have shown 6.1 points) and random weights"
+        " (this study could have shown 4.0 points)."
+    )
+
+
+def test_where_a_control_is_better_it_says_that_transfer_does_not_help_and_by_how_much(
+    said: Said,
+) -> None:
+    hurts = [contrast("scratch", Interval(-0.05, -0.09, -0.01)), HELPED[1]]
+    assert said(contrasts=hurts).endswith(
+        " Transfer does not help here: training from scratch scores 5.0 points more."
+    )
+    both = [hurts[0], contrast("random_features", Interval(-0.02, -0.03, -0.01))]
+    assert said(contrasts=both).endswith(
+        "training from scratch scores 5.0 points more and random weights scores 2.0 points more."
+    )
+
+
+@pytest.mark.parametrize("contrasts", [[], [contrast("scratch", None)]])
+def test_without_a_control_that_was_scored_it_says_that_it_was_not_measured(
+    said: Said, contrasts: list[Contrast]
+) -> None:
+    assert said(contrasts=contrasts).endswith(" Whether transfer helped was not measured.")
+
+
+def test_a_score_that_is_not_above_the_most_frequent_class_is_said_first(said: Said) -> None:
+    text = said(majority=0.91, contrasts=HELPED)
+    assert text.startswith(
+        "Nothing was shown to be better than always naming the most frequent class (91.0 %)."
+        " Keep 4 of 8 blocks"
+    )
+    assert "most frequent" not in said(majority=0.89)
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        ({"keep": 8}, "Keep all 8 blocks, frozen: 94.0 %"),
+        ({"keep": 8, "freeze": 0}, "Keep all 8 blocks, and train them: 94.0 %"),
+        (
+            {"keep": 5, "freeze": 2},
+            "Keep 5 of 8 blocks (up to block5), the first 2 frozen, the others trained: 94.0 %",
+        ),
+        (
+            {"keep": 5, "regrow": 8},
+            "Keep 5 of 8 blocks (up to block5), frozen, with 3 new blocks above: 94.0 %",
+        ),
+    ],
+)
+def test_it_says_what_becomes_of_the_blocks(said: Said, plan: dict[str, int], words: str) -> None:
+    assert said(plan=plan).startswith(words)
+
+
+@pytest.mark.parametrize(("confidence", "words"), [(0.95, "(95 % i"), (0.999, "(99.9 % i")])
+def test_it_names_the_confidence(said: Said, confidence: float, words: str) -> None:
+    assert words in said(confidence=confidence)
+
+
+@pytest.mark.parametrize(("share", "text"), [(0.9521, "95.2 %"), (1.0, "100.0 %"), (0, "0.0 %")])
+def test_a_share_is_written_in_percent(share: float, text: str) -> None:
+    assert percent(share) == text
