@@ -37,6 +37,8 @@ tlsweep: how much of a pre-trained model should I keep for my task?
                                           their checksums, action=prune budget_gb=5 evicts the
                                           least recently used, action=clear every one;
                                           format=json for JSON
+  python -m tlsweep reproduce run=ID      a recorded run again, every number compared
+  python -m tlsweep help                  the topics of the manual; help TOPIC shows a page
 
 Groups (conf/GROUP/NAME.yaml; choose with GROUP=NAME):
   source      glyphs, torchvision         the model that the weights come from
@@ -68,7 +70,7 @@ version. HYDRA_FULL_ERROR=1 shows where an error came from.
 """
 
 
-SUB_COMMANDS = ("cuts", "cache", "reproduce")  # each is tlsweep/NAME_command.py
+SUB_COMMANDS = ("help", "cuts", "cache", "reproduce")  # each is tlsweep/NAME_command.py
 NO_SPACE = "Finished trials are kept; free some space and give the same command again."
 
 
