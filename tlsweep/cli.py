@@ -42,6 +42,8 @@ tlsweep: how much of a pre-trained model should I keep for my task?
                                           says of images, as CSV; format=json, output=FILE
   python -m tlsweep export model=DIR format=onnx,torch_export
                                           that model in other formats, checked; output=FILE
+  python -m tlsweep reproduce run=ID      a recorded run again, every number compared
+  python -m tlsweep help                  the topics of the manual; help TOPIC shows a page
 
 Groups (conf/GROUP/NAME.yaml; choose with GROUP=NAME):
   source      glyphs, torchvision         the model that the weights come from
@@ -74,7 +76,7 @@ version. HYDRA_FULL_ERROR=1 shows where an error came from.
 
 
 # each is tlsweep/NAME_command.py
-SUB_COMMANDS = ("cuts", "cache", "predict", "export", "reproduce")
+SUB_COMMANDS = ("help", "cuts", "cache", "predict", "export", "reproduce")
 NO_SPACE = "Finished trials are kept; free some space and give the same command again."
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -196,9 +194,3 @@ def test_small_questions_are_answered(tlsweep: Run, arguments: tuple[str, ...]) 
     done = tlsweep(*arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
-
-
-def test_the_readmes_python_example_runs() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    code = readme.split("```python\n")[1].split("```")[0]
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=200)
