@@ -20,10 +20,11 @@ from tlsweep.check import check_combinations, check_keys, check_space, refuse_dd
 from tlsweep.confirm import LEAST, race, replicates, shortfalls, tried
 from tlsweep.contenders import Contender, frozen, merged, trained
 from tlsweep.errors import TlsweepError
+from tlsweep.gather import gather, tell_record
 from tlsweep.guide import Surveyed, enter_survey, guide, run_survey
-from tlsweep.outcome import accuracies
+from tlsweep.outcome import Logits, accuracies
 from tlsweep.question import Question, open_question
-from tlsweep.report import table, write_report
+from tlsweep.report import table, write_report, write_survey
 from tlsweep.session import Session, locked
 from tlsweep.study import choice, space
 from tlsweep.study.bench import Bench
@@ -115,14 +116,14 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
             _search(s, studies, where, budget)
             contenders = merged(contenders, trained(studies.searched(), settings.sweep.confirm))
         said = _confirm(s, studies, contenders, budget)
-        verdict = _conclude(s, studies, contenders, surveyed, said, budget)
-        look = s.record.where_to_look()
-        files = write_report(s.folder, verdict, settings, look)
-        s.record.keep_files(s.parent_run, files)
-        s.record.end_sweep(s.parent_run, "finished", {"report_score": verdict.score})
+        verdict, taken_home = _conclude(s, studies, contenders, surveyed, said, budget)
+        findings = None if surveyed is None else surveyed.findings
+        material = gather(s, verdict, taken_home, findings, vars(studies), where)
+        files = write_report(s.folder, material)
+        tell_record(s, material, findings, files)
     s.shown.clear()
-    screen.console.print(table.verdict_box(verdict))
-    screen.console.print(table.where_next(verdict, files, look), soft_wrap=True)
+    screen.console.print(table.verdict_box(material))
+    screen.console.print(table.where_next(material, files), soft_wrap=True)
     return verdict
 
 
@@ -148,6 +149,7 @@ def _early_answer(s: Session, surveyed: Surveyed, budget: Budget) -> None:
     hits = np.arange(n)[None] < round(best.score * n)
     low, high = accuracy_interval(hits).as_list()
     rest = "" if budget.minutes is None else f"; the rest takes {max(0, budget.left) / 60:.0f} min at most"
+    write_survey(s.folder, findings, n, s.settings.sweep.confirm.confidence)
     s.shown.say(
         f"  in {budget.spent:.0f} s: frozen up to {best.cut}, {100 * best.score:.1f} % of {n} images"
         f" out of fold ({100 * low:.1f} to {100 * high:.1f}){rest}"
@@ -228,8 +230,11 @@ def _conclude(
     surveyed: Surveyed | None,
     said: Sequence[str],
     budget: Budget,
-) -> Verdict:
-    """Choose out of fold, train what is quoted on the whole pool, and only then read the report."""
+) -> tuple[Verdict, Logits]:
+    """Choose out of fold, train what is quoted on the whole pool, and only then read the report.
+
+    Returns what the recommended model answers of the report split beside the verdict.
+    """
     settings, question, chosen = s.settings, s.question, s.settings.sweep.confirm
     seen = [(c, tried(c, studies.confirm, question, settings)) for c in contenders]
     known = [(c, t) for c, t in seen if t is not None]
@@ -251,7 +256,7 @@ def _conclude(
         t if z is None else replace(t, report_rn=np.stack([accuracies(one, y) for one in z]))
         for (_, t), z in zip(known, logits, strict=True)
     ]
-    return reach(
+    verdict = reach(
         settings.study_name,
         decided,
         scored,
@@ -261,6 +266,9 @@ def _conclude(
         seconds=round(budget.spent, 1),
         shortfalls=[*said, *shortfalls(contenders, studies.confirm, settings)],
     )
+    taken_home = logits[decided.recommended]
+    assert taken_home is not None  # else there is no verdict
+    return verdict, taken_home[0]
 
 
 def _train_finally(s: Session, studies: _Studies, quoted: Sequence[Contender]) -> None:
