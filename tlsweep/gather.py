@@ -59,7 +59,8 @@ def gather(
     """What a page is made of.
 
     taken_home: what the recommended model answers of the report split, float32 [images, classes];
-    findings: the survey's, None without one; ledgers: every study, by stage; where: the search space.
+    findings: the survey's, None without one; ledgers: every study, by stage; where: what was
+    searched.
     """
     question, r = s.question, verdict.recommended
     target, pool = question.target, question.partition.pool
@@ -83,7 +84,7 @@ def gather(
         answered=answered(question, taken_home),
         trainings=tuple(trainings(verdict, ledgers)),
         runs=tuple(_runs(s, ledgers)),
-        train_this=Command("Train just this plan, without a sweep:", _line(_this_plan(s, verdict))),
+        train_this=Command("Train just this plan, without a sweep", _line(_this_plan(s, verdict))),
         commands=tuple(_commands(s, verdict, ledgers, look)),
         notes=tuple(notes(verdict, question.said(), labelled, _edges(verdict, findings, where))),
         look=look,
@@ -227,15 +228,15 @@ def _commands(s: Session, verdict: Verdict, ledgers: Ledgers, look: str) -> list
     if (model := s.folder / MODEL).is_dir():
         place = [f"model={_near(model)}"]
         found += [
-            Command("Classify images of your own:", _line(place, "predict") + " IMAGE_OR_FOLDER"),
-            Command("Take the model elsewhere:", _line([*place, "format=onnx"], "export")),
+            Command("Classify images of your own", _line(place, "predict") + " IMAGE_OR_FOLDER"),
+            Command("Take the model elsewhere", _line([*place, "format=onnx"], "export")),
         ]
     if run_id := _run_id(verdict, ledgers):
         here = [o for o in s.plain if o.startswith(("output_dir=", "record."))]
         line = _line([f"run={run_id}", *here], "reproduce")
-        found.append(Command("Train what is quoted again and compare every number:", line))
+        found.append(Command("Train what is quoted again and compare every number", line))
     if look and not look.startswith("http"):
-        found.append(Command("See every training in MLflow:", look))
+        found.append(Command("See every training in MLflow", look))
     found.append(_more(s))
     return found[:3]
 
@@ -245,10 +246,10 @@ def _more(s: Session) -> Command:
     chosen, plain = s.settings.sweep, list(s.plain)
     if "search" not in chosen.stages:
         rest = [o for o in plain if not o.startswith("sweep.stages=")]
-        return Command("Try trained plans too:", _line(rest, "-m"))
+        return Command("Try trained plans too", _line(rest, "-m"))
     rest = [o for o in plain if not o.startswith("sweep.minutes=")]
     longer = [] if chosen.minutes is None else [f"sweep.minutes={2 * chosen.minutes:g}"]
-    return Command("Go on searching, with twice the time:", _line([*rest, *longer], "-m"))
+    return Command("Go on searching, with twice the time", _line([*rest, *longer], "-m"))
 
 
 def _run_id(verdict: Verdict, ledgers: Ledgers) -> str | None:

@@ -40,7 +40,7 @@ MARKERS = {"frozen": "o", "tuned": "s", "fresh": "D", "random": "X"}
 WORDS = {
     "frozen": "frozen, a new head on top",
     "tuned": "trained further",
-    "fresh": "frozen, new blocks above",
+    "fresh": "with new blocks",
     "random": "random weights",
 }
 WIDE, NARROW = (920, 470), (350, 430)  # pixels, of a desktop's page and of a phone's
@@ -58,7 +58,7 @@ def curve(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure:
     _points(axes, [p for p in verdict.curve if p.state == "tuned"], "tuned", WORDS["tuned"])
     _points(axes, [p for p in verdict.curve if p.index == 0], "frozen", "raw pixels", hollow=True)
     if random := _random_point(verdict):
-        _points(axes, [random], "random", WORDS["random"])
+        _points(axes, [random], "random", WORDS["random"], shift=0.15)
     _ring(axes, verdict, verdict.recommended.keep)
     names = {p.index: p.cut for p in verdict.curve}
     names[verdict.recommended.keep] = verdict.recommended.keep_name
@@ -110,12 +110,9 @@ def cost(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure:
         if row.report is not None:
             groups.setdefault(kind_of(row), []).append(row)
     for kind, rows in groups.items():
-        points = [
-            CurvePoint(r.cut, r.index, kind, r.report.score, r.report.interval, 1)
-            for r in rows
-            if r.report is not None
-        ]
-        _points(axes, points, kind, WORDS[kind], at=[r.flops / 1e6 for r in rows])
+        x = [row.flops / 1e6 for row in rows]
+        y = [100 * row.report.mean for row in rows if row.report is not None]
+        axes.plot(x, y, MARKERS[kind], color=_colour(kind), markersize=7, label=WORDS[kind])
     _ring(axes, verdict, verdict.recommended.flops / 1e6)
     axes.set_xlabel("computation of one image, million operations (FLOPs)", color=LIGHT.ink)
     axes.set_ylabel("accuracy on new images, %", color=LIGHT.ink)
@@ -152,9 +149,7 @@ def kind_of(row: PlanRow) -> str:
     """What the marker of a plan is: random, fresh, tuned or frozen."""
     if row.state == "random":
         return "random"
-    name = row.plan
-    fresh = name in ("scratch", "transfer") or (name == "transfer_tuned" and row.state == "frozen")
-    return "fresh" if fresh else row.state
+    return "fresh" if row.plan in ("scratch", "transfer", "transfer_tuned") else row.state
 
 
 # ---------------------------------------------------------------------- as text
@@ -243,14 +238,13 @@ def _points(
     kind: str,
     words: str,
     *,
-    at: Sequence[float] | None = None,
     shift: float = 0.0,
     hollow: bool = False,
 ) -> None:
-    """Points with their intervals. at: where they stand, by default at their cut points."""
+    """Points with their intervals, at their cut points."""
     if not points:
         return
-    x = [p.index + shift for p in points] if at is None else at
+    x = [p.index + shift for p in points]
     y = _percents(points)
     below = [max(0.0, 100 * (p.score - p.interval[0])) for p in points]
     above = [max(0.0, 100 * (p.interval[1] - p.score)) for p in points]
@@ -262,21 +256,13 @@ def _points(
 
 
 def _ring(axes: Any, verdict: Verdict, x: float) -> None:
-    axes.plot(
-        [x], [100 * verdict.score], "o", markersize=17, markerfacecolor="none", markeredgewidth=2.2,
-        color=LIGHT.chosen, zorder=4, label=f"recommended, {100 * verdict.score:.1f} %",
-        linestyle="none",
-    )  # fmt: skip
-    if not any(_at(p, verdict) for p in verdict.curve):  # new blocks above: on no curve
-        axes.plot([x], [100 * verdict.score], MARKERS["fresh"], color=LIGHT.fresh, markersize=7,
+    """The recommended plan, at the mean of its trainings as all points are."""
+    r, y = verdict.recommended, 100 * verdict.mean_score
+    if r.state == "frozen" and r.regrow > r.keep:  # it lies on no curve
+        axes.plot([x], [y], MARKERS["fresh"], color=LIGHT.fresh, markersize=7,
                   label=WORDS["fresh"], linestyle="none")  # fmt: skip
-
-
-def _at(point: CurvePoint, verdict: Verdict) -> bool:
-    r = verdict.recommended
-    return (point.index, point.state) == (r.keep, r.state) and abs(
-        point.score - verdict.score
-    ) < 0.05
+    axes.plot([x], [y], "o", markersize=17, markerfacecolor="none", markeredgewidth=2.2,
+              color=LIGHT.chosen, zorder=4, label="recommended", linestyle="none")  # fmt: skip
 
 
 def _random_point(verdict: Verdict) -> CurvePoint | None:
@@ -305,12 +291,9 @@ def _lines(axes: Any, controls: Mapping[str, Mapping[str, Any]], size: tuple[int
         axes.axhline(score, color=LIGHT.faint, linestyle=style, linewidth=1.4, zorder=1)
         # ordered from the best down: each label stands below the one before
         at.append(min(score, at[-1] - least) if at else score)
-        bound = "" if control["settled"] else "+"
-        text = (
-            f"{words_of(name)}\n{score:.1f}{bound} %"
-            if size[0] < 500
-            else (f"{words_of(name)} {score:.1f}{bound} %")
-        )
+        bound = "" if control["settled"] else "≥ "  # it was still improving
+        between = "\n" if size[0] < 500 else " "
+        text = f"{words_of(name)}{between}{bound}{score:.1f} %"
         axes.annotate(
             text, (1.0, at[-1]), xytext=(6, 0), xycoords=axes.get_yaxis_transform(),
             textcoords="offset points", va="center", color=LIGHT.ink, fontsize=_letters(size) - 1,
@@ -349,7 +332,7 @@ def _legend(figure: Figure, axes: Any, size: tuple[int, int]) -> None:
     order = list(dict.fromkeys(labels))
     figure.legend(
         [first[label] for label in order], order, loc="outside upper left", frameon=False,
-        ncols=min(len(order), 4) if size[0] > 500 else 1, labelcolor=LIGHT.ink,
+        ncols=min(len(order), 5) if size[0] > 500 else 1, labelcolor=LIGHT.ink,
         fontsize=_letters(size), handlelength=1.8, columnspacing=1.4, borderpad=0.1,
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,8 @@ class ClassRow:
     """How well one class is answered by the model that is taken home.
 
     images: of this class in the report split; labelled: in the pool; interval: of the accuracy;
-    taken_for, taken: the class that it is most often mistaken for, and how often ("" and 0 without).
+    taken_for, taken: the class that it is most often mistaken for, and how often ("" and 0 where
+    it never is).
     """
 
     name: str
@@ -92,7 +94,7 @@ class Training:
     def thaws(self) -> list[int]:
         """The epochs (1 is the first) that begin with fewer blocks frozen than the one before."""
         frozen = [epoch.get("frozen_blocks") for epoch in self.epochs]
-        pairs = enumerate(zip(frozen, frozen[1:], strict=False), start=2)
+        pairs = enumerate(itertools.pairwise(frozen), start=2)
         return [n for n, (was, now) in pairs if was is not None and now is not None and now < was]
 
 

@@ -1,4 +1,4 @@
-"""What a user should know before believing an answer, in plain words: shown at the top of the page."""
+"""What a user should know before believing an answer, in plain words, at the top of the page."""
 
 from __future__ import annotations
 

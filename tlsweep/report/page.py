@@ -11,10 +11,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from tlsweep.report import figure
+from tlsweep.report import figure, table
 from tlsweep.report.material import Answered, Block, Material
-from tlsweep.report.table import percent, plan_words, seeds_words, with_interval
-from tlsweep.verdict import Verdict
+from tlsweep.report.table import plan_words, seeds_words
+from tlsweep.verdict import PlanRow, Verdict
 
 STATE_WORDS = {
     "frozen": "kept as it is",
@@ -30,6 +30,7 @@ SCORES = {  # name: words, whether higher is better, what it is
     "cka_below": ("CKA", None, "CKA: likeness to the features one cut point below."),
 }
 ALL_CLASSES, CONFUSION = 20, 14  # classes that are shown at once; in a table of both
+SHORT = 6  # letters of a class name that heads a column
 
 
 def page(material: Material) -> str:
@@ -64,6 +65,8 @@ def page(material: Material) -> str:
         confusion=_confusion(answered),
         scores=_scores(material.transfer),
         points=points,
+        how=_how,
+        unbroken=unbroken,
         percent=percent,
         with_interval=with_interval,
         seeds_words=seeds_words,
@@ -73,6 +76,29 @@ def page(material: Material) -> str:
         light=_colours(figure.LIGHT),
         dark=_colours(figure.DARK),
     )
+
+
+def unbroken(text: str) -> str:
+    """The text, with no line ending between a number and its percent sign."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def percent(share: float) -> str:
+    """0.9521 as ``95.2 %``, in one piece."""
+    return unbroken(table.percent(share))
+
+
+def with_interval(score: float, interval: Sequence[float]) -> str:
+    """``95.2 %  (93.5 to 96.6)``."""
+    return unbroken(table.with_interval(score, interval))
+
+
+def _how(row: PlanRow) -> str:
+    """What is done with the kept blocks, and which control the plan is."""
+    kind = figure.kind_of(row)
+    if row.controls:
+        return ", ".join(figure.words_of(name) for name in row.controls)
+    return figure.WORDS[kind] + ("" if kind == "frozen" else f" ({plan_words(row.overrides)})")
 
 
 def points(difference: float, interval: Sequence[float]) -> str:
@@ -121,6 +147,8 @@ def _confusion(answered: Answered) -> list[dict[str, Any]]:
     """Rows of the table of both; none where there are too many classes to be looked at."""
     if len(answered.classes) > CONFUSION:
         return []
+    names = [row.name for row in answered.classes]
+    as_they_are = max(len(name) for name in names) <= SHORT
     rows = []
     for true, (row, counts) in enumerate(zip(answered.classes, answered.confusion_kk, strict=True)):
         most = max(1, int(counts.sum()))
@@ -132,7 +160,8 @@ def _confusion(answered: Answered) -> list[dict[str, Any]]:
             }
             for answer, n in enumerate(counts)
         ]
-        rows.append({"name": row.name, "cells": cells})
+        short = row.name if as_they_are else str(true + 1)
+        rows.append({"name": row.name, "short": short, "cells": cells})
     return rows
 
 

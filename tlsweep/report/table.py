@@ -79,15 +79,17 @@ def seeds_words(verdict: Verdict) -> str:
     if len(seeds) == 1:
         return ""
     low, high = 100 * min(seeds), 100 * max(seeds)
-    return f"  {len(seeds)} seeds: mean {100 * verdict.mean_score:.1f}, {low:.1f} to {high:.1f}"
+    mean = 100 * verdict.mean_score
+    return f"  {len(seeds)} trainings: mean {mean:.1f}, {low:.1f} to {high:.1f}"
 
 
 def where_next(material: Material, files: Sequence[Path]) -> str:
-    """What the verdict took, where to look, and what to do next; not to be wrapped: it is copied."""
+    """What the verdict took, where to look, what to do next. Not to be wrapped: it is copied."""
     verdict = material.verdict
     lines = ["", f"{verdict.n_trials} trials searched, {verdict.seconds:.0f} s"]
     lines += [f"report   {_short(file)}" for file in files if file.suffix == ".html"]
-    lines += [f"mlflow   {material.look}"] if material.look else []
+    if material.look and material.look not in [command.line for command in material.commands]:
+        lines.append(f"mlflow   {material.look}")
     for command in material.commands:
         lines += ["", f"{command.purpose}:", f"  {command.line}"]
     return "\n".join(lines)
