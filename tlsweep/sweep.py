@@ -20,10 +20,11 @@ from tlsweep.check import check_combinations, check_keys, check_space, refuse_dd
 from tlsweep.confirm import LEAST, race, replicates, shortfalls, tried
 from tlsweep.contenders import Contender, frozen, merged, trained
 from tlsweep.errors import TlsweepError
+from tlsweep.gather import gather, tell_record
 from tlsweep.guide import Surveyed, enter_survey, guide, refuse_minutes, run_survey
-from tlsweep.outcome import accuracies
+from tlsweep.outcome import Logits, accuracies
 from tlsweep.question import Question, open_question
-from tlsweep.report import table, write_report
+from tlsweep.report import table, write_report, write_survey
 from tlsweep.session import Session, locked
 from tlsweep.study import choice, space
 from tlsweep.study.bench import Bench
@@ -123,15 +124,15 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
             contenders = merged(contenders, trained(studies.searched(), settings.sweep.confirm))
         said += _confirm(s, studies, contenders, budget)
         said += _read_before(studies, stages)
-        verdict, chosen = _conclude(s, studies, contenders, surveyed, said, budget)
+        verdict, chosen, answers = _conclude(s, studies, contenders, surveyed, said, budget)
         _take_home(s, studies, chosen, verdict)
-        look = s.record.where_to_look()
-        files = write_report(s.folder, verdict, settings, look)
-        s.record.keep_files(s.parent_run, files)
-        s.record.end_sweep(s.parent_run, "finished", {"report_score": verdict.score})
+        findings = None if surveyed is None else surveyed.findings
+        material = gather(s, verdict, answers, findings, vars(studies), where)
+        files = write_report(s.folder, material)
+        tell_record(s, material, findings, files)
     s.shown.clear()
-    screen.console.print(table.verdict_box(verdict))
-    screen.console.print(table.where_next(verdict, files, look), soft_wrap=True)
+    screen.console.print(table.verdict_box(material))
+    screen.console.print(table.where_next(material, files), soft_wrap=True)
     return verdict
 
 
@@ -169,11 +170,9 @@ def _early_answer(s: Session, surveyed: Surveyed, budget: Budget) -> None:
     n = len(s.question.partition.held_out)
     hits = np.arange(n)[None] < round(best.score * n)
     low, high = accuracy_interval(hits).as_list()
-    rest = (
-        ""
-        if budget.minutes is None
-        else f"; the rest takes {max(0, budget.left) / 60:.0f} min at most"
-    )
+    left = max(0, budget.left) / 60
+    rest = "" if budget.minutes is None else f"; the rest takes {left:.0f} min at most"
+    write_survey(s.folder, findings, n, s.settings.sweep.confirm.confidence)
     s.shown.say(
         f"  in {budget.spent:.0f} s: frozen up to {best.cut}, {100 * best.score:.1f} % of {n}"
         f" images out of fold ({100 * low:.1f} to {100 * high:.1f}){rest}"
@@ -255,10 +254,10 @@ def _conclude(
     surveyed: Surveyed | None,
     said: Sequence[str],
     budget: Budget,
-) -> tuple[Verdict, Contender]:
+) -> tuple[Verdict, Contender, Logits]:
     """Choose out of fold, train what is quoted on the whole pool, and only then read the report.
 
-    Returns the verdict and the recommended plan.
+    Returns the verdict, the recommended plan, and what its model answers of the report split.
     """
     settings, question, chosen = s.settings, s.question, s.settings.sweep.confirm
     seen = [(c, tried(c, studies.confirm, question, settings)) for c in contenders]
@@ -293,7 +292,10 @@ def _conclude(
         seconds=round(budget.spent, 1),
         shortfalls=[*said, *shortfalls(contenders, studies.confirm, settings)],
     )
-    return verdict, next(c for c, t in known if t.evidence is decided.recommended)
+    place = next(i for i, (_, t) in enumerate(known) if t.evidence is decided.recommended)
+    answers = logits[place]
+    assert answers is not None  # else there is no verdict
+    return verdict, known[place][0], answers[0]
 
 
 def _take_home(s: Session, studies: _Studies, chosen: Contender, verdict: Verdict) -> None:

@@ -84,7 +84,7 @@ def run(settings: Settings) -> TrialResult:
     facts = describe(question, plan, settings)
     run_record = record.start_trial(
         settings.trial.parent_run if settings.trial else None,
-        trial_name(settings, facts),
+        trial_name(settings.stage, facts),
         _params(settings, facts),
         _tags(settings, question),
     )
@@ -329,11 +329,21 @@ def trained_parameters(question: Question, plan: TransferPlan, settings: Setting
     return blocks + sum(p.numel() for p in head.parameters())
 
 
-def trial_name(settings: Settings, facts: dict[str, Any]) -> str:
-    """A short name for people, what differs most first: ``block3 truncate seed 1 confirm``."""
-    stage = "" if settings.stage == Stage.SEARCH else f" {settings.stage}"
-    fold = "" if facts["fold"] is None else f" fold {facts['fold']}"
-    return f"{facts['keep_name']} {facts['plan']}{fold} seed {facts['seed']}{stage}"
+def trial_name(stage: str, facts: Mapping[str, Any]) -> str:
+    """A name that tells runs apart: ``block3 truncate_tuned lr 0.003 x 0.1 fold 1 seed 1 confirm``."""
+    words = [facts["keep_name"], facts["plan"]]
+    if 0 < facts["freeze"] < facts["keep"]:
+        words.append(f"frozen to {facts['freeze_name']}")
+    if facts["keep"] < facts["regrow"] < facts["n_blocks"]:
+        words.append(f"new to {facts['regrow_name']}")
+    if facts["probe_penalty"] is not None:
+        words.append(f"penalty {facts['probe_penalty']:.3g}")
+    else:
+        ratio = f" x {facts['lr_ratio']:.2g}" if facts["state"] == "tuned" else ""
+        words.append(f"lr {facts['lr']:.3g}{ratio}")
+    if facts["fold"] is not None and stage != Stage.SURVEY:
+        words.append(f"fold {facts['fold']}")
+    return " ".join([*words, f"seed {facts['seed']}", stage])
 
 
 def _params(settings: Settings, facts: dict[str, Any]) -> dict[str, str | int | float | bool]:
@@ -459,7 +469,7 @@ def unwritable(output_dir: str, error: OSError) -> Fault:
 def _watch(
     settings: Settings, facts: dict[str, Any], handle: TrialHandle | None, run_record: TrialRun
 ) -> OnEpoch:
-    shown, name = screen.current(), trial_name(settings, facts)
+    shown, name = screen.current(), trial_name(settings.stage, facts)
 
     def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
         run_record.log_epoch(epoch + 1, metrics)
@@ -505,6 +515,7 @@ def _close(
         epochs = 0 if facts["probe_penalty"] is not None else len(trained.history)
         ending = {"epochs": epochs, "settled": trained.settled}
         handle.note({"seconds": seconds, "start": trained.start, **ending})
+        handle.note({"history": list(trained.history)})
         handle.finish(_value(scores), pruned=trained.stopped)
     return TrialResult(
         scores,
@@ -563,7 +574,7 @@ def known_result(
     pairs = [(z, y[folds[k]]) for k, z in outcome.held_out.items()]
     scores = {str(Split.SELECT): float(np.concatenate([accuracies(*p) for p in pairs]).mean())}
     losses = {str(Split.SELECT): float(np.concatenate([log_losses(*p) for p in pairs]).mean())}
-    name, tags = trial_name(settings, facts), _tags(settings, question)
+    name, tags = trial_name(settings.stage, facts), _tags(settings, question)
     run_record = record.start_trial(parent_run, name, _params(settings, facts), tags)
     run_record.end("finished", _summary(scores, losses, facts, 0.0))
     noted: dict[str, Any] = {"outcome": file, "scores": scores}

@@ -61,6 +61,19 @@ class Record(abc.ABC):
         """Close the parent run."""
 
     @abc.abstractmethod
+    def tell_verdict(
+        self,
+        run_id: str | None,
+        words: str,
+        tags: Mapping[str, str],
+        curves: Mapping[str, Mapping[int, float]],
+    ) -> None:
+        """Tell a sweep's answer to its parent run.
+
+        words: the run's description; curves: by name a score for each index of a cut point.
+        """
+
+    @abc.abstractmethod
     def keep_files(self, run_id: str | None, files: list[Path]) -> None:
         """Keep files with a run."""
 
@@ -80,7 +93,11 @@ class Record(abc.ABC):
 
     @abc.abstractmethod
     def where_to_look(self) -> str:
-        """The command that shows the record, or an empty text."""
+        """The command or the address that shows the record, or an empty text."""
+
+    @abc.abstractmethod
+    def link(self, run_id: str) -> str:
+        """The address of a run's page, or an empty text where nothing serves it."""
 
 
 class _NoTrialRun(TrialRun):
@@ -108,6 +125,15 @@ class NoRecord(Record):
     def end_sweep(self, run_id: str | None, status: Status, metrics: Mapping[str, float]) -> None:
         """Nothing to close."""
 
+    def tell_verdict(
+        self,
+        run_id: str | None,
+        words: str,
+        tags: Mapping[str, str],
+        curves: Mapping[str, Mapping[int, float]],
+    ) -> None:
+        """Nobody to tell."""
+
     def keep_files(self, run_id: str | None, files: list[Path]) -> None:
         """Nothing to keep."""
 
@@ -126,5 +152,9 @@ class NoRecord(Record):
         raise Refusal(Fault(f"run={run_id} with record=none", rule, "leave record=none out"))
 
     def where_to_look(self) -> str:
+        """Nowhere."""
+        return ""
+
+    def link(self, run_id: str) -> str:
         """Nowhere."""
         return ""

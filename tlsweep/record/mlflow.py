@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 # read by MLflow when it is imported. A record of research is nobody else's business; and a server
 # that does not answer is noticed in seconds, not in four minutes.
@@ -27,6 +29,7 @@ from mlflow.tracking import MlflowClient
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.record.base import Params, Record, Recorded, Status, TrialRun
+from tlsweep.record.moved import mend_moved
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -47,6 +50,8 @@ def open_mlflow(tracking_uri: str | None, experiment: str, output_dir: Path) -> 
     """
     uri = tracking_uri or f"sqlite:///{(output_dir / 'mlflow.db').resolve()}"
     try:
+        if tracking_uri is None:
+            mend_moved(output_dir.resolve())
         client = MlflowClient(tracking_uri=uri)
         found = client.get_experiment_by_name(experiment)
         if found is not None:
@@ -63,7 +68,15 @@ def open_mlflow(tracking_uri: str | None, experiment: str, output_dir: Path) -> 
                 "start it (mlflow server), or use record.tracking_uri=null or record=none",
             )
         ) from error
-    return MlflowLedger(client, experiment_id, None if tracking_uri else uri)
+    return MlflowLedger(client, experiment_id, uri)
+
+
+def without_secrets(uri: str) -> str:
+    """An address without the name and the password that it may hold: pages are handed on."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri.rstrip("/")
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
 
 
 class _Careful:
@@ -90,8 +103,10 @@ class _Careful:
 class MlflowTrialRun(TrialRun):
     """One child run. Metrics are sent every few seconds and at the end."""
 
-    def __init__(self, client: MlflowClient, run_id: str | None, careful: _Careful) -> None:
-        self.client, self.run_id, self.careful = client, run_id, careful
+    def __init__(
+        self, client: MlflowClient, run_id: str | None, careful: _Careful, name: str = ""
+    ) -> None:
+        self.client, self.run_id, self.careful, self.name = client, run_id, careful, name
         self.waiting: list[Metric] = []
         self.sent = time.monotonic()
 
@@ -117,8 +132,12 @@ class MlflowTrialRun(TrialRun):
         if reason:
             ending["tlsweep.reason"] = reason[:4000]
         self._flush([RunTag(key, value) for key, value in ending.items()])
-        if self.run_id is not None:
-            self.careful(self.client.set_terminated, self.run_id, _MLFLOW_STATUS[status])
+        if self.run_id is None:
+            return
+        if status == "pruned" and self.name:  # the list of runs shows names, and no such status
+            name = f"{self.name} (stopped early)"
+            self.careful(self.client.update_run, self.run_id, name=name)
+        self.careful(self.client.set_terminated, self.run_id, _MLFLOW_STATUS[status])
 
     def _flush(self, tags: list[RunTag] | None = None) -> None:
         if self.run_id is not None:  # else the server was away when the run was to be opened
@@ -130,7 +149,7 @@ class MlflowTrialRun(TrialRun):
 class MlflowLedger(Record):
     """Parent and child runs of one MLflow experiment."""
 
-    def __init__(self, client: MlflowClient, experiment_id: str, uri: str | None) -> None:
+    def __init__(self, client: MlflowClient, experiment_id: str, uri: str) -> None:
         self.client, self.experiment_id, self.uri = client, experiment_id, uri
         self.careful = _Careful()
 
@@ -152,6 +171,32 @@ class MlflowLedger(Record):
             run = MlflowTrialRun(self.client, run_id, self.careful)
             run.end(status, metrics)
 
+    def tell_verdict(
+        self,
+        run_id: str | None,
+        words: str,
+        tags: Mapping[str, str],
+        curves: Mapping[str, Mapping[int, float]],
+    ) -> None:
+        """The description, tags, and curves as metrics whose steps are indices of cut points."""
+        if run_id is None:
+            return
+        told = {"mlflow.note.content": words, **tags}
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(name, value, now, step)
+            for name, points in curves.items()
+            for step, value in self._new(run_id, name, points).items()
+        ]
+        entries = [RunTag(key, value[:5000]) for key, value in told.items()]
+        self.careful(self.client.log_batch, run_id, metrics=metrics, tags=entries)
+
+    def _new(self, run_id: str, name: str, points: Mapping[int, float]) -> dict[int, float]:
+        """Points that the run does not show yet: a sweep that goes on tells its verdict again."""
+        known = self.careful(self.client.get_metric_history, run_id, name) or []
+        last = {m.step: m.value for m in sorted(known, key=lambda m: m.timestamp)}
+        return {step: value for step, value in points.items() if last.get(step) != value}
+
     def keep_files(self, run_id: str | None, files: list[Path]) -> None:
         """Log files as artifacts."""
         for file in files if run_id is not None else []:
@@ -165,7 +210,7 @@ class MlflowLedger(Record):
         if parent is not None:
             tags["mlflow.parentRunId"] = parent
         run_id = self._create(name, params, tags)
-        return MlflowTrialRun(self.client, run_id, self.careful)
+        return MlflowTrialRun(self.client, run_id, self.careful, name)
 
     def end_lost(self, run_id: str) -> None:
         """Close a run whose process is gone, unless that was done."""
@@ -192,8 +237,19 @@ class MlflowLedger(Record):
         return Recorded(run.info.run_name or run_id, config, dict(run.data.tags), metrics)
 
     def where_to_look(self) -> str:
-        """The command that opens MLflow's pages on this record."""
-        return f"mlflow ui --backend-store-uri {self.uri}" if self.uri else ""
+        """The command that opens MLflow's pages on this record, or a server's own page."""
+        shown = without_secrets(self.uri)
+        if self._served:
+            return f"{shown}/#/experiments/{self.experiment_id}"
+        return f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
+
+    def link(self, run_id: str) -> str:
+        """The address of a run's page, where a server shows it."""
+        return f"{self.where_to_look()}/runs/{run_id}" if self._served else ""
+
+    @property
+    def _served(self) -> bool:
+        return self.uri.startswith(("http://", "https://"))
 
     def _running_children(self, parent: str) -> list[str]:
         runs = self.client.search_runs(

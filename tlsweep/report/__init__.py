@@ -1,5 +1,6 @@
-"""What a person sees: tables on the terminal, the curve, one self-contained page."""
+"""What a person sees: tables on the terminal, pictures, one self-contained page."""
 
-from tlsweep.report.write import write_report
+from tlsweep.report.material import Material
+from tlsweep.report.write import write_report, write_survey
 
-__all__ = ["write_report"]
+__all__ = ["Material", "write_report", "write_survey"]

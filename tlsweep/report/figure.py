@@ -1,115 +1,357 @@
-"""The curve: score against cut point, frozen and tuned, controls as lines."""
+"""The pictures of a verdict, as SVG whose colours follow the page's appearance.
+
+The curve shows one population: the report split, by models that were trained on the whole pool.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from tlsweep.verdict import CurvePoint, Verdict
+from tlsweep.report.material import Training
+from tlsweep.survey.rows import Frozen
+from tlsweep.verdict import CurvePoint, Interval, PlanRow, Verdict
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours of one appearance. frozen and tuned differ in hue and in marker, for all eyes."""
+    """Colours of one appearance. States differ in hue and in marker, for all eyes."""
 
     paper: str
     ink: str
     faint: str
     frozen: str
     tuned: str
+    fresh: str
     chosen: str
 
 
-LIGHT = Palette("#ffffff", "#1d2733", "#8793a1", "#1f6fb4", "#c8561b", "#14804a")
-DARK = Palette("#14181d", "#e4e9ee", "#8793a1", "#6db3f2", "#f0975c", "#4fce8c")
-MARKERS = {"frozen": "o", "tuned": "s"}
-LINES = ("--", ":", "-.", (0, (12, 4)), (0, (4, 1, 1, 1, 1, 1)))  # one a control
+LIGHT = Palette("#ffffff", "#1d2733", "#6b7886", "#1f6fb4", "#c8561b", "#8a4fbf", "#14804a")
+DARK = Palette("#14181d", "#e4e9ee", "#93a0ad", "#6db3f2", "#f0975c", "#c39bf0", "#4fce8c")
+MARKERS = {"frozen": "o", "tuned": "s", "fresh": "D", "random": "X"}
+WORDS = {
+    "frozen": "frozen, a new head on top",
+    "tuned": "trained further",
+    "fresh": "with new blocks",
+    "random": "random weights",
+}
+WIDE, NARROW = (920, 470), (350, 430)  # pixels, of a desktop's page and of a phone's
+LINES = ("--", ":", "-.", (0, (10, 3)))
+LINE_CONTROLS = ("scratch", "finetune")  # the others are points: they stand at a cut point
 
 
-def curve_png(verdict: Verdict, palette: Palette = LIGHT) -> bytes:
-    """The curve of a verdict as a PNG of 1440 x 840 pixels."""
-    figure = Figure(figsize=(9.6, 5.6), dpi=150, facecolor=palette.paper, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot(facecolor=palette.paper)
-    for state, colour in (("frozen", palette.frozen), ("tuned", palette.tuned)):
-        _line(axes, [p for p in verdict.curve if p.state == state], state, colour, palette)
-    _controls(axes, verdict, palette)
-    _recommended(axes, verdict, palette)
-    _dress(axes, verdict, palette)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor=palette.paper)
+# ---------------------------------------------------------------------- pictures
+def curve(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure:
+    """Report score against the cut point, with controls, and the recommended plan ringed."""
+    figure, axes = _empty(size)
+    frozen = [p for p in verdict.curve if p.state == "frozen" and p.index > 0]
+    axes.plot([p.index for p in frozen], _percents(frozen), color=LIGHT.frozen, lw=1.4, alpha=0.8)
+    _points(axes, frozen, "frozen", WORDS["frozen"])
+    _points(axes, [p for p in verdict.curve if p.state == "tuned"], "tuned", WORDS["tuned"])
+    _points(axes, [p for p in verdict.curve if p.index == 0], "frozen", "raw pixels", hollow=True)
+    if random := _random_point(verdict):
+        _points(axes, [random], "random", WORDS["random"], shift=0.15)
+    _ring(axes, verdict, verdict.recommended.keep)
+    names = {p.index: p.cut for p in verdict.curve}
+    names[verdict.recommended.keep] = verdict.recommended.keep_name
+    _cut_axis(axes, names, verdict.recommended.n_blocks, size)
+    lines = {n: c for n, c in verdict.controls.items() if n in LINE_CONTROLS}
+    scores = [x for p in verdict.curve for x in p.interval] + list(verdict.interval)
+    scores += [x for c in verdict.controls.values() for x in c["interval"]]
+    _heights(axes, scores)
+    _lines(axes, lines, size)
+    axes.set_ylabel(f"accuracy on {verdict.report_images} new images, %", color=LIGHT.ink)
+    _legend(figure, axes, size)
+    return figure
+
+
+def survey(
+    points: Sequence[Frozen],
+    intervals: Sequence[Interval],
+    images: int,
+    size: tuple[int, int] = WIDE,
+) -> Figure:
+    """Out-of-fold accuracy of every frozen cut point, of the source's weights and of random ones.
+
+    intervals: of each point; images: that were each held out once.
+    """
+    figure, axes = _empty(size)
+    shown = [
+        CurvePoint(p.cut, p.index, p.weights, p.score, i.as_list(), 1)
+        for p, i in zip(points, intervals, strict=True)
+    ]
+    own = [p for p in shown if p.state == "source"]
+    for state, words, mine in (
+        ("frozen", "frozen, the source's weights", own),
+        ("random", WORDS["random"], [p for p in shown if p.state == "random"]),
+    ):
+        axes.plot([p.index for p in mine], _percents(mine), color=_colour(state), lw=1.2, alpha=0.7)
+        _points(axes, mine, state, words, shift=0.08 if state == "random" else -0.08)
+    _cut_axis(axes, {p.index: p.cut for p in own}, max(p.index for p in own), size)
+    _heights(axes, [x for p in shown for x in p.interval])
+    axes.set_ylabel(f"accuracy on {images} images, each held out, %", color=LIGHT.ink)
+    _legend(figure, axes, size)
+    return figure
+
+
+def cost(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure:
+    """Report score of every plan against the computation of one forward pass."""
+    figure, axes = _empty((size[0], min(size[1], 400)))
+    groups: dict[str, list[PlanRow]] = {}
+    for row in verdict.plans:
+        if row.report is not None:
+            groups.setdefault(kind_of(row), []).append(row)
+    for kind, rows in groups.items():
+        x = [row.flops / 1e6 for row in rows]
+        y = [100 * row.report.mean for row in rows if row.report is not None]
+        axes.plot(x, y, MARKERS[kind], color=_colour(kind), markersize=7, label=WORDS[kind])
+    _ring(axes, verdict, verdict.recommended.flops / 1e6)
+    axes.set_xlabel("computation of one image, million operations (FLOPs)", color=LIGHT.ink)
+    axes.set_ylabel("accuracy on new images, %", color=LIGHT.ink)
+    _legend(figure, axes, size)
+    return figure
+
+
+def learning(trainings: Sequence[Training], size: tuple[int, int] = WIDE) -> Figure | None:
+    """Loss and held-out accuracy by epoch, thaws as lines; None where nothing had epochs."""
+    panels = [
+        ("fit_loss", "training loss", [t for t in trainings if not t.held_out]),
+        ("select_accuracy", "held-out accuracy, %", [t for t in trainings if t.held_out]),
+    ]
+    panels = [(key, words, with_) for key, words, all_ in panels if (with_ := _having(all_, key))]
+    if not panels:
+        return None
+    narrow = size[0] < 500
+    height = 260 * len(panels) + 60 if narrow else 360
+    figure = _figure((size[0], height))
+    shape = (len(panels), 1) if narrow else (1, len(panels))
+    labels = list(dict.fromkeys(t.label for t in trainings))
+    for place, (key, words, own) in enumerate(panels, start=1):
+        axes = figure.add_subplot(*shape, place)
+        _dress(axes, size)
+        _trainings(axes, own, key, labels)
+        axes.set_xlabel("epoch", color=LIGHT.ink)
+        axes.set_ylabel(words, color=LIGHT.ink)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _legend(figure, figure.axes[0], size)
+    return figure
+
+
+def kind_of(row: PlanRow) -> str:
+    """What the marker of a plan is: random, fresh, tuned or frozen."""
+    if row.state == "random":
+        return "random"
+    return "fresh" if row.plan in ("scratch", "transfer", "transfer_tuned") else row.state
+
+
+# ---------------------------------------------------------------------- as text
+def svg(figure: Figure, name: str, title: str) -> str:
+    """A picture for a page: colours are the page's own, texts stay texts.
+
+    name: tells the identifiers of one picture from those of another; title: for who cannot see it.
+    """
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata=_NO_METADATA)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r' (?:xmlns(?::xlink)?|version|width|height)="[^"]*"', "", text, count=5)
+    text = re.sub(r"<defs>\s*<style[^>]*>[^<]*</style>\s*</defs>", "", text)
+    for field in LIGHT.__dataclass_fields__:
+        text = text.replace(getattr(LIGHT, field), f"var(--{field})")
+    # the browser's own letters: it has no others
+    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
+    return text.replace("<svg", f'<svg role="img" aria-label="{_attribute(title)}"', 1)
+
+
+def svg_file(figure: Figure, name: str) -> bytes:
+    """A picture as a file of its own, dark on white."""
+    with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": name}):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", facecolor=LIGHT.paper, metadata=_NO_METADATA)
     return buffer.getvalue()
 
 
-def _line(
-    axes: Any, points: Sequence[CurvePoint], state: str, colour: str, palette: Palette
-) -> None:
-    if not points:
-        return
-    x = [p.index for p in points]
-    y = [100 * p.score for p in points]
-    below = [max(0.0, 100 * (p.score - p.interval[0])) for p in points]
-    above = [max(0.0, 100 * (p.interval[1] - p.score)) for p in points]
-    shift = -0.06 if state == "frozen" else 0.06  # else the bars of both lie on each other
-    x_shifted = [i + shift for i in x]
-    axes.plot(x_shifted, y, color=colour, linewidth=1.4, alpha=0.8, zorder=2)
-    axes.errorbar(
-        x_shifted, y, yerr=[below, above], fmt="none", ecolor=colour, elinewidth=1.1, capsize=2.5,
-        zorder=2,
-    )  # fmt: skip
-    axes.plot(x_shifted, y, MARKERS[state], color=colour, markersize=6.5, label=state, zorder=3)
+def png_file(figure: Figure) -> bytes:
+    """A picture as PNG, twice as many pixels as its size says."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=144, facecolor=LIGHT.paper)
+    return buffer.getvalue()
 
 
-def _controls(axes: Any, verdict: Verdict, palette: Palette) -> None:
-    ordered = sorted(verdict.controls.items(), key=lambda item: -item[1]["score"])
-    for (name, control), style in zip(ordered, LINES[: len(ordered)], strict=True):
-        text = f"{name.replace('_', ' ')}  {100 * control['score']:.1f}"
-        axes.axhline(
-            100 * control["score"], color=palette.faint, linestyle=style, linewidth=1.2, zorder=1,
-            label=text,
-        )  # fmt: skip
+_NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
 
-def _recommended(axes: Any, verdict: Verdict, palette: Palette) -> None:
-    r = verdict.recommended
-    shift = -0.06 if r.state == "frozen" else 0.06
-    axes.plot(
-        [r.keep + shift], [100 * verdict.score], "o", markersize=17, markerfacecolor="none",
-        markeredgewidth=2.2, color=palette.chosen, zorder=4,
-        label=f"recommended  {100 * verdict.score:.1f}",
-    )  # fmt: skip
+def _attribute(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
 
 
-def _dress(axes: Any, verdict: Verdict, palette: Palette) -> None:
-    names = {p.index: p.cut for p in verdict.curve}
-    ticks = sorted(names)
-    crowded = len(ticks) > 10 or max((len(names[t]) for t in ticks), default=0) > 9
-    axes.set_xticks(
-        ticks, [names[t] for t in ticks], rotation=40 if crowded else 0,
-        ha="right" if crowded else "center",
-    )  # fmt: skip
-    axes.set_xlim(-0.5, verdict.recommended.n_blocks + 0.5)
-    axes.set_xlabel("cut point: the blocks before it are kept", color=palette.ink)
-    axes.set_ylabel("accuracy, %", color=palette.ink)
-    percent = f"{verdict.confidence:.0%}".replace("%", " %")
-    break_ = ":\n" if len(verdict.study) > 45 else ": "  # else it runs out of the picture
-    axes.set_title(
-        f"{verdict.study}{break_}{verdict.report_images} report images,"
-        f" bars are {percent} intervals",
-        color=palette.ink, fontsize=10.5 * min(1, 75 / len(verdict.study)), loc="left",
-    )  # fmt: skip
-    axes.tick_params(colors=palette.ink, labelsize=9)
-    axes.grid(axis="y", color=palette.faint, alpha=0.25, linewidth=0.7)
+# ---------------------------------------------------------------------- parts
+def _figure(size: tuple[int, int]) -> Figure:
+    figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _empty(size: tuple[int, int]) -> tuple[Figure, Any]:
+    figure = _figure(size)
+    axes = figure.add_subplot()
+    _dress(axes, size)
+    return figure, axes
+
+
+def _dress(axes: Any, size: tuple[int, int]) -> None:
+    axes.set_facecolor("none")
+    axes.tick_params(colors=LIGHT.ink, labelsize=_letters(size))
+    axes.xaxis.label.set_fontsize(_letters(size))
+    axes.yaxis.label.set_fontsize(_letters(size))
+    axes.grid(axis="y", color=LIGHT.faint, alpha=0.25, linewidth=0.7)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
-        axes.spines[side].set_color(palette.faint)
-    axes.legend(
-        loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, labelcolor=palette.ink,
-        fontsize=9, labelspacing=1.0, handlelength=3.5,
+        axes.spines[side].set_color(LIGHT.faint)
+
+
+def _letters(size: tuple[int, int]) -> float:
+    return 11 if size[0] < 500 else 12.5
+
+
+def _colour(kind: str) -> str:
+    return LIGHT.faint if kind == "random" else str(getattr(LIGHT, kind))
+
+
+def _percents(points: Iterable[CurvePoint]) -> list[float]:
+    return [100 * p.score for p in points]
+
+
+def _points(
+    axes: Any,
+    points: Sequence[CurvePoint],
+    kind: str,
+    words: str,
+    *,
+    shift: float = 0.0,
+    hollow: bool = False,
+) -> None:
+    """Points with their intervals, at their cut points."""
+    if not points:
+        return
+    x = [p.index + shift for p in points]
+    y = _percents(points)
+    below = [max(0.0, 100 * (p.score - p.interval[0])) for p in points]
+    above = [max(0.0, 100 * (p.interval[1] - p.score)) for p in points]
+    colour = _colour(kind)
+    axes.errorbar(x, y, yerr=[below, above], fmt="none", ecolor=colour, elinewidth=1.1, capsize=2.5)
+    face = LIGHT.paper if hollow else colour
+    axes.plot(x, y, MARKERS[kind], color=colour, markerfacecolor=face, markersize=7, label=words,
+              zorder=3, linestyle="none")  # fmt: skip
+
+
+def _ring(axes: Any, verdict: Verdict, x: float) -> None:
+    """The recommended plan, at the mean of its trainings as all points are."""
+    r, y = verdict.recommended, 100 * verdict.mean_score
+    if r.state == "frozen" and r.regrow > r.keep:  # it lies on no curve
+        axes.plot([x], [y], MARKERS["fresh"], color=LIGHT.fresh, markersize=7,
+                  label=WORDS["fresh"], linestyle="none")  # fmt: skip
+    axes.plot([x], [y], "o", markersize=17, markerfacecolor="none", markeredgewidth=2.2,
+              color=LIGHT.chosen, zorder=4, label="recommended", linestyle="none")  # fmt: skip
+
+
+def _random_point(verdict: Verdict) -> CurvePoint | None:
+    control = verdict.controls.get("random_features")
+    rows = [row for row in verdict.plans if "random_features" in row.controls]
+    if control is None or not rows:
+        return None
+    row = rows[0]
+    return CurvePoint(row.cut, row.index, "random", control["score"], control["interval"], 1)
+
+
+def _heights(axes: Any, scores: Sequence[float]) -> None:
+    low, high = 100 * min(scores), 100 * max(scores)
+    room = 0.06 * max(high - low, 5)
+    axes.set_ylim(low - room, min(101.0, high + room))
+
+
+def _lines(axes: Any, controls: Mapping[str, Mapping[str, Any]], size: tuple[int, int]) -> None:
+    """Controls as lines with the band of their interval, labelled at their right end."""
+    low, high = axes.get_ylim()
+    least = (high - low) * 1.3 * _letters(size) / (0.72 * size[1])  # a line of text
+    at: list[float] = []
+    for (name, control), style in zip(controls.items(), LINES, strict=False):
+        score, (below, above) = 100 * control["score"], control["interval"]
+        axes.axhspan(100 * below, 100 * above, color=LIGHT.faint, alpha=0.1, lw=0, zorder=0)
+        axes.axhline(score, color=LIGHT.faint, linestyle=style, linewidth=1.4, zorder=1)
+        # ordered from the best down: each label stands below the one before
+        at.append(min(score, at[-1] - least) if at else score)
+        bound = "" if control["settled"] else "≥ "  # it was still improving
+        between = "\n" if size[0] < 500 else " "
+        text = f"{words_of(name)}{between}{bound}{score:.1f} %"
+        axes.annotate(
+            text, (1.0, at[-1]), xytext=(6, 0), xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points", va="center", color=LIGHT.ink, fontsize=_letters(size) - 1,
+            annotation_clip=False,
+        )  # fmt: skip
+
+
+def words_of(control: str) -> str:
+    """A control's name in plain words."""
+    return {
+        "scratch": "from scratch",
+        "finetune": "train all blocks",
+        "feature_extractor": "all blocks frozen",
+        "raw_pixels": "raw pixels",
+        "random_features": "random weights",
+    }.get(control, control.replace("_", " "))
+
+
+def _cut_axis(axes: Any, names: Mapping[int, str], last: int, size: tuple[int, int]) -> None:
+    room = size[0] / max(1, last + 1)  # pixels between two cut points
+    step = max(1, -(-20 // int(max(room, 1))))
+    ticks = sorted(names)[::-step][::-1]
+    longest = max((len(names[t]) for t in ticks), default=0)
+    crowded = longest * 7 > room * step
+    axes.set_xticks(
+        ticks, [names[t] for t in ticks], rotation=45 if crowded else 0,
+        ha="right" if crowded else "center", rotation_mode="anchor",
     )  # fmt: skip
+    axes.set_xlim(-0.5, last + 0.5)
+    axes.set_xlabel("cut point: the blocks up to it are kept", color=LIGHT.ink)
+
+
+def _legend(figure: Figure, axes: Any, size: tuple[int, int]) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    first = dict(reversed(list(zip(labels, handles, strict=True))))  # one a label
+    order = list(dict.fromkeys(labels))
+    figure.legend(
+        [first[label] for label in order], order, loc="outside upper left", frameon=False,
+        ncols=min(len(order), 5) if size[0] > 500 else 1, labelcolor=LIGHT.ink,
+        fontsize=_letters(size), handlelength=1.8, columnspacing=1.4, borderpad=0.1,
+    )  # fmt: skip
+
+
+def _having(trainings: Sequence[Training], key: str) -> list[Training]:
+    return [t for t in trainings if len(t.epochs) > 1 and all(key in e for e in t.epochs)]
+
+
+def _trainings(axes: Any, own: Sequence[Training], key: str, labels: Sequence[str]) -> None:
+    scale = 100 if key.endswith("accuracy") else 1
+    colours = (LIGHT.frozen, LIGHT.tuned, LIGHT.fresh, LIGHT.faint)
+    others = [label for label in labels if not any(t.recommended for t in own if t.label == label)]
+    for t in own:
+        place = 0 if t.recommended else others.index(t.label)
+        colour = LIGHT.chosen if t.recommended else colours[place % 4]
+        style: Any = "-" if t.recommended else LINES[place % 4]
+        width = 2.0 if t.recommended else 1.4
+        epochs = range(1, len(t.epochs) + 1)
+        values = [scale * e[key] for e in t.epochs]
+        axes.plot(epochs, values, color=colour, linestyle=style, linewidth=width, label=t.label)
+        for epoch in t.thaws:
+            axes.axvline(epoch - 0.5, color=colour, linewidth=1, linestyle=":", label="blocks thaw")

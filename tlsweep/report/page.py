@@ -1,17 +1,40 @@
-"""The report page: one HTML file that needs no other, in light and dark."""
+"""The report page: one HTML file that needs no other, for screens and paper, light and dark."""
 
 from __future__ import annotations
 
 import base64
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-from tlsweep.report.table import percent, plan_words, with_interval
-from tlsweep.verdict import Verdict
+from tlsweep.report import figure, table
+from tlsweep.report.material import Answered, Block, Material
+from tlsweep.report.table import plan_words, seeds_words
+from tlsweep.verdict import PlanRow, Verdict
+
+STATE_WORDS = {
+    "frozen": "kept as it is",
+    "tuned": "kept and trained further",
+    "fresh": "trained anew",
+    "dropped": "left out",
+}
+SCORES = {  # name: words, whether higher is better, what it is
+    "log_me": ("LogME", True, "LogME: evidence of a linear model of the classes."),
+    "h_score": ("H-score", True, "H-score: spread between classes against the spread within."),
+    "leep": ("LEEP", True, "LEEP: how well the source's own answers tell the classes."),
+    "frechet": ("Fréchet distance", False, "Fréchet distance: from the source's own images."),
+    "cka_below": ("CKA", None, "CKA: likeness to the features one cut point below."),
+}
+ALL_CLASSES, CONFUSION = 20, 14  # classes that are shown at once; in a table of both
+SHORT = 6  # letters of a class name that heads a column
 
 
-def page(verdict: Verdict, light: bytes, dark: bytes, config_yaml: str, look: str) -> str:
-    """The page. light, dark: the curve as PNG for both appearances; look: the MLflow command."""
+def page(material: Material) -> str:
+    """The page as HTML."""
     environment = Environment(
         loader=PackageLoader("tlsweep.report", "."),
         autoescape=True,  # names of classes, folders and studies are the user's text
@@ -19,14 +42,150 @@ def page(verdict: Verdict, light: bytes, dark: bytes, config_yaml: str, look: st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = percent
+    environment.filters["words_of"] = figure.words_of
+    verdict, answered = material.verdict, material.answered
+    pictures = _pictures(material)
+    few = len(answered.classes) <= ALL_CLASSES
+    ordered = sorted(answered.classes, key=lambda row: (math.isnan(row.accuracy), row.accuracy))
     return environment.get_template("page.html.j2").render(
+        m=material,
         verdict=verdict,
         recommended=verdict.recommended,
+        plans=sorted(verdict.plans, key=lambda row: -row.out_of_fold),
+        pictures=pictures,
+        picture=lambda name: Markup(pictures[name]),
+        states=_states(material.blocks),
+        state_words=STATE_WORDS,
+        bar_words=", ".join(f"{block.name} {block.state}" for block in material.blocks),
+        shown_classes=answered.classes if few else ordered[:ALL_CLASSES],
+        other_classes=() if few else ordered[ALL_CLASSES:],
+        class_table=lambda rows: Markup(
+            environment.get_template("classes.html.j2").render(rows=rows, percent=percent)
+        ),
+        confusion=_confusion(answered),
+        scores=_scores(material.transfer),
+        points=points,
+        how=_how,
+        unbroken=unbroken,
+        percent=percent,
         with_interval=with_interval,
+        seeds_words=seeds_words,
         plan_words=plan_words,
-        light=base64.b64encode(light).decode(),
-        dark=base64.b64encode(dark).decode(),
-        config=config_yaml,
-        look=look,
+        words_of=figure.words_of,
+        base64=lambda content: base64.b64encode(content).decode(),
+        light=_colours(figure.LIGHT),
+        dark=_colours(figure.DARK),
     )
+
+
+def unbroken(text: str) -> str:
+    """The text, with no line ending between a number and its percent sign."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def percent(share: float) -> str:
+    """0.9521 as ``95.2 %``, in one piece."""
+    return unbroken(table.percent(share))
+
+
+def with_interval(score: float, interval: Sequence[float]) -> str:
+    """``95.2 %  (93.5 to 96.6)``."""
+    return unbroken(table.with_interval(score, interval))
+
+
+def _how(row: PlanRow) -> str:
+    """What is done with the kept blocks, and which control the plan is."""
+    kind = figure.kind_of(row)
+    if row.controls:
+        return ", ".join(figure.words_of(name) for name in row.controls)
+    return figure.WORDS[kind] + ("" if kind == "frozen" else f" ({plan_words(row.overrides)})")
+
+
+def points(difference: float, interval: Sequence[float]) -> str:
+    """A difference of accuracies: ``+3.5  (+1.9 to +5.1)``."""
+    return f"{100 * difference:+.1f}  ({100 * interval[0]:+.1f} to {100 * interval[1]:+.1f})"
+
+
+def _colours(palette: figure.Palette) -> str:
+    return " ".join(f"--{name}: {getattr(palette, name)};" for name in palette.__dataclass_fields__)
+
+
+def _pictures(material: Material) -> dict[str, str]:
+    """Each picture twice: as a desktop shows it, and as a phone does."""
+    verdict = material.verdict
+    found: dict[str, str] = {}
+    for place, size in (("desk", figure.WIDE), ("phone", figure.NARROW)):
+        drawn = {
+            "curve": (figure.curve(verdict, size), _curve_words(verdict)),
+            "cost": (figure.cost(verdict, size), "Accuracy against computation; numbers above."),
+            "learning": (figure.learning(material.trainings, size), "Loss by epoch."),
+        }
+        for name, (picture, words) in drawn.items():
+            if picture is not None:
+                text = figure.svg(picture, f"{name}-{place}", words)
+                found[name] = f'{found.get(name, "")}<div class="{place}">{text}</div>'
+    return found
+
+
+def _curve_words(verdict: Verdict) -> str:
+    return (
+        "Accuracy against the cut point, with the controls; the table of every plan holds the same"
+        f" numbers. Recommended: {verdict.recommended.keep_name}, {percent(verdict.score)}."
+    )
+
+
+def _states(blocks: Sequence[Block]) -> list[tuple[str, str]]:
+    """Runs of blocks in one state, in words: ``block1 to block5``."""
+    found = []
+    for state, run in itertools.groupby(blocks, key=lambda block: block.state):
+        names = [block.name for block in run]
+        found.append((str(state), names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"))
+    return found
+
+
+def _confusion(answered: Answered) -> list[dict[str, Any]]:
+    """Rows of the table of both; none where there are too many classes to be looked at."""
+    if len(answered.classes) > CONFUSION:
+        return []
+    names = [row.name for row in answered.classes]
+    as_they_are = max(len(name) for name in names) <= SHORT
+    rows = []
+    for true, (row, counts) in enumerate(zip(answered.classes, answered.confusion_kk, strict=True)):
+        most = max(1, int(counts.sum()))
+        cells = [
+            {
+                "n": int(n),
+                "colour": "chosen" if true == answer else "tuned",
+                "strength": round(15 + 55 * int(n) / most),
+            }
+            for answer, n in enumerate(counts)
+        ]
+        short = row.name if as_they_are else str(true + 1)
+        rows.append({"name": row.name, "short": short, "cells": cells})
+    return rows
+
+
+def _scores(transfer: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The table of transferability scores; None without any."""
+    known = [name for name in SCORES if any(row.get(name) is not None for row in transfer)]
+    if not known:
+        return None
+    best = {}
+    for name in known:
+        values = [row[name] for row in transfer if row.get(name) is not None]
+        higher = SCORES[name][1]
+        if higher is not None and len(values) > 1:
+            best[name] = max(values) if higher else min(values)
+    rows = [
+        {"cut": row["cut"], "cells": [_cell(row.get(name), best.get(name)) for name in known]}
+        for row in transfer
+    ]
+    return {
+        "columns": [(name, SCORES[name][0]) for name in known],
+        "rows": rows,
+        "words": " ".join(SCORES[name][2] for name in known),
+    }
+
+
+def _cell(value: float | None, best: float | None) -> tuple[str, bool]:
+    return ("", False) if value is None else (f"{value:.3g}", value == best)

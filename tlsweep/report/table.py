@@ -16,6 +16,8 @@ from rich.text import Text
 
 from tlsweep import outcome
 from tlsweep.question import Question
+from tlsweep.report.figure import words_of
+from tlsweep.report.material import Material
 from tlsweep.verdict import Verdict, accuracy_interval
 
 
@@ -41,9 +43,9 @@ def with_interval(score: float, interval: Sequence[float]) -> str:
     return f"{percent(score)}  ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
 
 
-def verdict_box(verdict: Verdict) -> RenderableType:
+def verdict_box(material: Material) -> RenderableType:
     """The verdict in a few lines."""
-    r = verdict.recommended
+    verdict, r = material.verdict, material.verdict.recommended
     rows = Table(box=None, show_header=False, pad_edge=False)
     rows.add_column(justify="left")
     rows.add_column(justify="left")
@@ -63,10 +65,10 @@ def verdict_box(verdict: Verdict) -> RenderableType:
         score = with_interval(control["score"], control["interval"])
         cut = f"  up to {control['keep_name']}" if control["random_weights"] else ""
         bound = "" if control["settled"] else "  (still improving)"
-        rows.add_row(name.replace("_", " "), score + cut + bound)
+        rows.add_row(words_of(name), score + cut + bound)
     rows.add_row("most frequent class", percent(verdict.majority))
-    for shortfall in verdict.shortfalls:
-        rows.add_row("not measured", Text(shortfall))
+    for note in material.notes:
+        rows.add_row("careful", Text(note))
     title = f"verdict: {verdict.study}"
     return Panel(Group(Text(verdict.sentence + "\n"), rows), title=title)
 
@@ -77,14 +79,20 @@ def seeds_words(verdict: Verdict) -> str:
     if len(seeds) == 1:
         return ""
     low, high = 100 * min(seeds), 100 * max(seeds)
-    return f"  {len(seeds)} seeds: mean {100 * verdict.mean_score:.1f}, {low:.1f} to {high:.1f}"
+    mean = 100 * verdict.mean_score
+    return f"  {len(seeds)} trainings: mean {mean:.1f}, {low:.1f} to {high:.1f}"
 
 
-def where_next(verdict: Verdict, files: Sequence[Path], look: str) -> str:
-    """What the verdict took, and where to look next; not to be wrapped, since it is copied."""
+def where_next(material: Material, files: Sequence[Path]) -> str:
+    """What the verdict took, where to look, what to do next. Not to be wrapped: it is copied."""
+    verdict = material.verdict
     lines = ["", f"{verdict.n_trials} trials searched, {verdict.seconds:.0f} s"]
     lines += [f"report   {_short(file)}" for file in files if file.suffix == ".html"]
-    return "\n".join([*lines, f"mlflow   {look}"] if look else lines)
+    if material.look and material.look not in [command.line for command in material.commands]:
+        lines.append(f"mlflow   {material.look}")
+    for command in material.commands:
+        lines += ["", f"{command.purpose}:", f"  {command.line}"]
+    return "\n".join(lines)
 
 
 def plan_words(overrides: Sequence[str]) -> str:

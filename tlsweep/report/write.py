@@ -1,29 +1,51 @@
-"""Writes a verdict's files into the study's folder."""
+"""Writes what a person looks at into the study's folder."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
-from tlsweep.config import Settings, to_yaml
+import numpy as np
+
+from tlsweep.files import write_whole
 from tlsweep.report import figure
+from tlsweep.report.material import Material
 from tlsweep.report.page import page
-from tlsweep.verdict import Verdict
+from tlsweep.survey.rows import Findings
+from tlsweep.verdict import accuracy_interval
 
 
-def write_report(folder: Path, verdict: Verdict, settings: Settings, look: str) -> list[Path]:
-    """verdict.json, curve.png and report.html in ``folder``; config.yaml is there already.
+def write_report(folder: Path, material: Material) -> list[Path]:
+    """verdict.json, curve.svg, curve.png and report.html in ``folder``. Returns the files.
 
-    look: the command that shows the record. Returns the files.
+    config.yaml is there already.
     """
-    light, dark = (figure.curve_png(verdict, p) for p in (figure.LIGHT, figure.DARK))
-    contents: dict[str, bytes] = {
-        "verdict.json": (json.dumps(verdict.as_json(), indent=2) + "\n").encode(),
-        "curve.png": light,
-        "report.html": page(verdict, light, dark, to_yaml(settings), look).encode(),
-    }
+    verdict = material.verdict
+    drawn = figure.curve(verdict)
+    return _written(
+        folder,
+        {
+            "verdict.json": (json.dumps(verdict.as_json(), indent=2) + "\n").encode(),
+            "curve.svg": figure.svg_file(drawn, "curve"),
+            "curve.png": figure.png_file(drawn),
+            "report.html": page(material).encode(),
+        },
+    )
+
+
+def write_survey(folder: Path, findings: Findings, images: int, confidence: float) -> Path:
+    """survey.svg in ``folder``: every cut point, frozen, with intervals. Returns the file.
+
+    images: that were each held out once; confidence: of the intervals.
+    """
+    hits = [np.arange(images)[None] < round(point.score * images) for point in findings.frozen]
+    intervals = [accuracy_interval(one, confidence) for one in hits]
+    drawn = figure.survey(findings.frozen, intervals, images)
+    return _written(folder, {"survey.svg": figure.svg_file(drawn, "survey")})[0]
+
+
+def _written(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
     for name, content in contents.items():
-        part = folder / f"{name}.part"
-        part.write_bytes(content)
-        part.replace(folder / name)
+        write_whole(folder / name, content)
     return [folder / name for name in contents]

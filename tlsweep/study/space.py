@@ -52,6 +52,11 @@ class Space:
         d = self.searched.get(key)
         return d.choices if isinstance(d, CategoricalDistribution) else ()
 
+    def ends(self, key: str) -> tuple[float, float] | None:
+        """The two ends of a key's range; None where it has no range, or is not searched."""
+        d = self.searched.get(key)
+        return (d.low, d.high) if isinstance(d, FloatDistribution | IntDistribution) else None
+
     def samples(self) -> list[str]:
         """An override for every listed value, and for the lower end of every range."""
         found = []

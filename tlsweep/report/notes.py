@@ -1,0 +1,83 @@
+"""What a user should know before believing an answer, in plain words, at the top of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tlsweep.report.figure import words_of
+from tlsweep.verdict import Verdict
+
+FEW_LABELLED = 100  # images of the pool
+FEW_OF_CLASS = 10  # images of one class in the pool
+WIDE_INTERVAL = 0.05  # half of an interval, as a share
+_NAMED = 8
+
+
+def notes(
+    verdict: Verdict,
+    said: Sequence[str],
+    labelled: Mapping[str, int],
+    edges: Sequence[tuple[str, float, Sequence[float]]],
+) -> list[str]:
+    """A sentence for each reason to be careful; none where there is none.
+
+    said: what was decided about the data; labelled: images of each class in the pool; edges:
+    (setting, value, the two ends that were tried) where the best value is one of these ends.
+    """
+    found = [
+        _few_labelled(verdict),
+        _few_quoted(verdict),
+        _few_of_class(labelled),
+        *(_unsettled(name, control) for name, control in verdict.controls.items()),
+        *(_edge(*edge) for edge in edges),
+        *(f"Not measured: {text}." for text in verdict.shortfalls),
+        *(f"{text[:1].upper()}{text[1:]}." for text in said),
+    ]
+    return [text for text in found if text]
+
+
+def _few_labelled(verdict: Verdict) -> str:
+    if verdict.pool_images >= FEW_LABELLED:
+        return ""
+    return (
+        f"Only {verdict.pool_images} labelled images chose the plan: with other images another plan"
+        " could well be chosen."
+    )
+
+
+def _few_quoted(verdict: Verdict) -> str:
+    half = (verdict.interval[1] - verdict.interval[0]) / 2
+    if half <= WIDE_INTERVAL:
+        return ""
+    return (
+        f"Only {verdict.report_images} images were set apart to score the plans: scores are known"
+        f" to about {100 * half:.0f} points up or down."
+    )
+
+
+def _few_of_class(labelled: Mapping[str, int]) -> str:
+    few = sorted((n, name) for name, n in labelled.items() if n < FEW_OF_CLASS)
+    if not few:
+        return ""
+    named = ", ".join(f"{name} ({n})" for n, name in few[:_NAMED])
+    more = f" and {len(few) - _NAMED} more" if len(few) > _NAMED else ""
+    return f"Classes with fewer than {FEW_OF_CLASS} labelled images to learn from: {named}{more}."
+
+
+def _unsettled(name: str, control: Mapping[str, Any]) -> str:
+    if control["settled"]:
+        return ""
+    what = f"Training {words_of(name)}" if name == "scratch" else f"The control “{words_of(name)}”"
+    least = f"{what} was still improving when it ended: its {100 * control['score']:.1f} % is a"
+    if name not in ("scratch", "random_features"):
+        return f"{least} lower bound."
+    most = max(0.0, 100 * control["recommended_minus_this"])
+    return f"{least} lower bound, and transfer helped by at most {most:.1f} points."
+
+
+def _edge(setting: str, value: float, ends: Sequence[float]) -> str:
+    return (
+        f"The best value found for {setting}, {value:.2g}, is at an end of what was tried"
+        f" ({ends[0]:.2g} to {ends[1]:.2g}): a wider range may score better."
+    )
