@@ -151,7 +151,9 @@ def test_what_is_written_for_a_frozen_plan_is_that_plan_with_its_penalty(
         assert (plan.freeze, plan.keep, plan.regrow) == (f["freeze"], f["keep"], f["regrow"])
         assert plan.random_weights == f["random_weights"]
         assert asked.train.head == "linear"
-        assert asked.train.probe_penalty == f["probe_penalty"] == pytest.approx(0.1 * (1 + f["keep"]))
+        assert (
+            asked.train.probe_penalty == f["probe_penalty"] == pytest.approx(0.1 * (1 + f["keep"]))
+        )
 
 
 def test_without_random_weights_there_is_no_such_control(settings: Make) -> None:

@@ -159,7 +159,9 @@ def _print_trial(settings: Settings, result: TrialResult) -> None:
     ended = "head at its optimum" if probe else f"after {len(facts['history'])} epochs"
     accuracy, held_out = "not known: fold=null holds nothing out", ""
     if "select" in result.scores:
-        accuracy = f"{100 * result.scores['select']:.1f} %  on held-out examples (fold {facts['fold']})"
+        accuracy = (
+            f"{100 * result.scores['select']:.1f} %  on held-out examples (fold {facts['fold']})"
+        )
         held_out = f", {last['select_loss']:.4f} held out"
     screen.console.print(
         f"{settings.study_name}  plan={facts['plan']}: blocks 0 to {facts['freeze']}"

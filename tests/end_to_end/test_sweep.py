@@ -230,8 +230,7 @@ def test_controls_are_what_they_are_called_whatever_plan_the_command_line_names(
     done = tlsweep("-m", f"output_dir='{quoted}'", "plan.keep=block3", *SHORT, fixed, controls)
     assert done.returncode == 0, done.stdout + done.stderr
     confirmed = {
-        t.user_attrs["facts"]["plan"]: t.user_attrs["facts"]
-        for t in trials(output, "confirm")
+        t.user_attrs["facts"]["plan"]: t.user_attrs["facts"] for t in trials(output, "confirm")
     }
     scratch, whole = confirmed["scratch"], confirmed["finetune"]
     assert (scratch["freeze"], scratch["keep"], scratch["regrow"]) == (0, 0, 8)
@@ -332,7 +331,13 @@ def test_ctrl_c_keeps_finished_trials_and_marks_the_open_one(
 def test_a_sweep_ends_with_its_minutes_and_at_the_same_trial_when_it_is_taken_up(
     tlsweep: Run, tmp_path: Path
 ) -> None:
-    command = ("-m", *SHORT, "sweep.n_trials=20", "sweep.minutes=0.001", "sweep.survey.random=false")
+    command = (
+        "-m",
+        *SHORT,
+        "sweep.n_trials=20",
+        "sweep.minutes=0.001",
+        "sweep.survey.random=false",
+    )
     first = tlsweep(*command)
     assert first.returncode == 0, first.stdout + first.stderr
     output = tmp_path / "outputs"
