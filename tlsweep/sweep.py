@@ -114,7 +114,8 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
             contenders = frozen(s.question, settings, points, outcomes, surveyed.random_cut)
             _early_answer(s, surveyed, budget)
         said: list[str] = []
-        if "search" in stages and not budget.allows("training", 0.0, 0.0):
+        begun = bool(studies.searched())  # in an earlier session: what it trained counts
+        if "search" in stages and not begun and not budget.allows("training", 0.0, 0.0):
             said = ["training: sweep.minutes had passed after the survey"]
         elif "search" in stages:
             if surveyed is not None:
