@@ -61,7 +61,8 @@ def facts() -> Callable[..., dict[str, Any]]:
     """What a trial notes of a plan of a source with 8 blocks: block k is kept from 1,000 * k."""
 
     def make(plan: str = "truncate", *, keep: int, freeze: int | None = None,
-             regrow: int | None = None, random: bool = False, **own: Any) -> dict[str, Any]:  # fmt: skip
+             regrow: int | None = None, random: bool = False,
+             **own: Any) -> dict[str, Any]:  # fmt: skip
         freeze, regrow = keep if freeze is None else freeze, keep if regrow is None else regrow
         fresh_or_tuned = regrow - freeze
         return {

@@ -114,7 +114,8 @@ def test_a_phase_that_differs_in_anything_is_not_taken(settings: Make) -> None:
         "train.epochs=7", "train.lr_schedule=constant", "train.batch_size=16",
         "train.head=mlp", "train.weight_decay=0.2",
         "train.optimizer=sgd", "train.pool=1", "train.augment=live", "train.augment=views",
-        "fold=1", "fold=null", "schedule.epochs=3", "schedule.until=plateau", "target.fit_size=61", "target.split_seed=1",
+        "fold=1", "fold=null", "schedule.epochs=3", "schedule.until=plateau",
+        "target.fit_size=61", "target.split_seed=1",
         "source.image_size=40", "train.precision=bf16-mixed",
     ]  # fmt: skip
     found = {digest(change) for change in changes}

@@ -330,7 +330,7 @@ def trained_parameters(question: Question, plan: TransferPlan, settings: Setting
 
 
 def trial_name(stage: str, facts: Mapping[str, Any]) -> str:
-    """A name that tells runs apart: ``block3 truncate_tuned lr 0.003 x 0.1 fold 1 seed 1 confirm``."""
+    """A name that tells runs apart: ``block3 truncate_tuned lr 0.003 x 0.1 fold 1 confirm``."""
     words = [facts["keep_name"], facts["plan"]]
     if 0 < facts["freeze"] < facts["keep"]:
         words.append(f"frozen to {facts['freeze_name']}")

@@ -24,7 +24,7 @@ from tlsweep.report.material import (
     Run,
     Training,
 )
-from tlsweep.verdict import Tried, Verdict, decide, reach
+from tlsweep.verdict import Evidence, Tried, Verdict, cost_of, kind_of, reach, recommend
 
 CONF = (Path(__file__).parent / ".." / ".." / "conf").resolve()
 DENSENET = ["input", "features.conv0", "features.norm0", "features.pool0"] + [
@@ -67,10 +67,16 @@ class _Tries:
             facts=facts,
             overrides=(f"plan={kind}", f"plan.keep={self.names[keep]}", *rate),
             controls=controls,
-            candidate=keep > 0 and not random,
-            fold_r=folds,
-            scores_rn=seen,
-            losses_rn=1.1 - seen,
+            evidence=Evidence(
+                name=f"{kind} {self.names[keep]}",
+                scores_rn=seen,
+                losses_rn=1.1 - seen,
+                fold_r=folds,
+                cost=cost_of(facts),
+                kind=kind_of(facts),
+                control=keep == 0 or random,
+                deterministic=facts["deterministic"],
+            ),
             report_rn=report if reported else None,
             settled=settled,
         )
@@ -104,9 +110,9 @@ def make_verdict() -> Callable[..., Verdict]:
         names: Sequence[str], study: str = "glyphs_to_digits", best_trained: float = 0.98
     ) -> Verdict:
         plans = tries(names, best_trained)
-        choice = decide(plans, margin=0.02, confidence=0.9)
-        return reach(study, choice, plans, confidence=0.95, majority=0.1, n_trials=22,
-                     seconds=184.2)  # fmt: skip
+        choice = recommend([p.evidence for p in plans])
+        return reach(study, choice, plans, margin=0.02, confidence=0.95, majority=0.1,
+                     n_trials=22, seconds=184.2)  # fmt: skip
 
     return make
 

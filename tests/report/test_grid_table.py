@@ -21,6 +21,8 @@ from tlsweep.verdict import accuracy_interval
 
 @dataclass
 class Trial:
+    """What a table needs of a trial."""
+
     number: int
     user_attrs: dict[str, Any] = field(default_factory=dict)
 

@@ -299,9 +299,12 @@ def test_a_lost_item_is_run_again_though_other_items_are_asked_for_first(
             raise KeyboardInterrupt
         return [Ended(0.5) for _ in batch]
 
-    with pytest.raises(KeyboardInterrupt):
+    def one_by_one() -> None:
         for item in items:
             open_ledger().run_list([item], killed_in_the_second, n_jobs=1)
+
+    with pytest.raises(KeyboardInterrupt):
+        one_by_one()
     launch, ledger = jobs(), open_ledger()
     ledger.reclaim()
     for item in items:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from tlsweep.verdict import Evidence, Tried
+from tlsweep.verdict import Evidence, Tried, cost_of, kind_of
 
 Draw = Callable[..., npt.NDArray[np.bool_]]
 
@@ -63,10 +63,16 @@ def plan(facts: Callable[..., dict[str, Any]]) -> Callable[..., Tried]:
             facts=found,
             overrides=(f"plan={found['plan']}", f"plan.keep={found['keep_name']}", "train.lr=0.01"),
             controls=controls,
-            candidate=candidate,
-            fold_r=np.arange(5),
-            scores_rn=scores,
-            losses_rn=np.where(np.isnan(scores), np.nan, 1.5 - scores),
+            evidence=Evidence(
+                name=f"{found['plan']} {found['keep_name']}",
+                scores_rn=scores,
+                losses_rn=np.where(np.isnan(scores), np.nan, 1.5 - scores),
+                fold_r=np.arange(5),
+                cost=cost_of(found),
+                kind=kind_of(found),
+                control=not candidate,
+                deterministic=found["deterministic"],
+            ),
             report_rn=None if table is None else table.astype(float),
             settled=settled,
         )

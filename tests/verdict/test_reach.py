@@ -11,32 +11,50 @@ import numpy as np
 import pytest
 
 from tlsweep.verdict import (
-    Choice,
-    Interval,
-    Standing,
+    Comparison,
+    Ranked,
+    Recommendation,
     Tried,
     Verdict,
     accuracy_interval,
     difference_interval,
+    model_interval,
     reach,
 )
 
 Make = Callable[..., Tried]
 
 
-def chosen(tried: Sequence[Tried], best: int, cheaper: int | None = None) -> Choice:
-    standings = tuple(
-        Standing(Interval(0.01 * i, 0.01 * i - 0.02, 0.01 * i + 0.02), 0.5 / (1 + i), 0.001 * i)
-        for i in range(len(tried))
+ERROR = 0.02 / 1.959964  # of a difference with an interval of two points to both sides
+
+
+def chosen(tried: Sequence[Tried], best: int, cheaper: int | None = None) -> Recommendation:
+    ranked = tuple(
+        Ranked(
+            t.evidence,
+            0.9,
+            None if i == best else Comparison(0.01 * i, ERROR, 1e9, 5, 100),
+            0.5 / (1 + i),
+            0.001 * i,
+        )
+        for i, t in enumerate(tried)
+        if not t.evidence.control
     )
-    return Choice(best, cheaper, standings, margin=0.02, more_images=None)
+    lower = None if cheaper is None else tried[cheaper].evidence
+    return Recommendation(tried[best].evidence, lower, ranked, more_images=None)
+
+
+def score(t: Tried) -> float:
+    return float(np.nanmean(t.evidence.scores_rn))
 
 
 def verdict(
     tried: Sequence[Tried], best: int = 0, cheaper: int | None = None, **options: Any
 ) -> Verdict:
-    options = {"confidence": 0.95, "majority": 0.11, "n_trials": 22, "seconds": 1.5, **options}
-    return reach("study", chosen(tried, best, cheaper), tried, **options)
+    usual = {
+        "margin": 0.02, "confidence": 0.95, "majority": 0.11, "n_trials": 22, "seconds": 1.5,
+    }  # fmt: skip
+    return reach("study", chosen(tried, best, cheaper), tried, **{**usual, **options})
 
 
 @pytest.fixture
@@ -61,7 +79,7 @@ def test_the_score_is_that_of_the_model_taken_home_and_the_mean_is_over_its_seed
     plans: list[Tried],
 ) -> None:
     found = verdict(plans, best=2)
-    first = accuracy_interval(plans[2].report_rn[:1])  # type: ignore[index]
+    first = model_interval(plans[2].report_rn[0] > 0)  # type: ignore[index]
     assert (found.score, found.interval) == (0.95, first.as_list())
     assert found.mean_score == pytest.approx(0.93)
     assert found.seed_scores == pytest.approx([0.95, 0.93, 0.91])
@@ -111,14 +129,18 @@ def test_without_report_scores_of_what_is_chosen_there_is_no_verdict(plans: list
 def test_every_plan_has_a_row_with_its_standing(plans: list[Tried]) -> None:
     rows = verdict(plans).plans
     assert [row.overrides for row in rows] == [list(p.overrides) for p in plans]
-    assert [row.out_of_fold for row in rows] == pytest.approx([p.score for p in plans])
-    assert [row.less_than_best for row in rows] == pytest.approx([0.01 * i for i in range(8)])
+    assert [row.out_of_fold for row in rows] == pytest.approx([score(p) for p in plans])
+    apart = [row.less_than_best for row in rows]
+    assert [apart[i] for i in (0, 1, 2, 3, 7)] == pytest.approx([0, 0.01, 0.02, 0.03, 0.07])
+    # of controls, which are not ranked, as the two are compared
+    assert apart[4] == pytest.approx(score(plans[0]) - score(plans[4]))
     assert rows[3].interval == pytest.approx([0.01, 0.05])
     assert (rows[1].p_best, rows[1].expected_loss) == (0.25, 0.001)
     assert [row.state for row in rows] == [
         "frozen", "frozen", "tuned", "frozen", "frozen", "random", "frozen", "tuned",
     ]  # fmt: skip
-    assert [row.candidate for row in rows] == [p.candidate for p in plans]
+    assert [row.candidate for row in rows] == [not p.evidence.control for p in plans]
+    assert [row.expected_loss is None for row in rows] == [p.evidence.control for p in plans]
     assert all(row.replicates == 5 for row in rows)
     assert rows[7].report is None
     assert rows[2].report is not None
@@ -127,10 +149,11 @@ def test_every_plan_has_a_row_with_its_standing(plans: list[Tried]) -> None:
 
 def test_every_interval_has_the_confidence_that_was_asked_for(plans: list[Tried]) -> None:
     found = verdict(plans, confidence=0.8)
-    own = accuracy_interval(plans[2].report_rn[:1], 0.8)  # type: ignore[index]
+    own = model_interval(plans[2].report_rn[0] > 0, 0.8)  # type: ignore[index]
     assert found.plans[2].report is not None
     assert found.plans[2].report.interval == own.as_list()
-    assert found.interval == accuracy_interval(plans[0].report_rn[:1], 0.8).as_list()  # type: ignore[index]
+    first = model_interval(plans[0].report_rn[0] > 0, 0.8)  # type: ignore[index]
+    assert found.interval == first.as_list()
     narrow, wide = (verdict(plans, confidence=c).curve for c in (0.8, 0.99))
     for a, b in zip(narrow, wide, strict=True):
         assert a.interval[1] - a.interval[0] < b.interval[1] - b.interval[0]
@@ -170,11 +193,13 @@ def test_transfer_helped_where_the_best_plan_is_far_above_scratch_and_random_wei
 ) -> None:
     found = verdict(plans)
     assert found.helped
-    assert {c.control for c in found.contrasts} == {"scratch", "random_features"}
-    for contrast in found.contrasts:
-        assert contrast.report is not None
-        assert contrast.report.low > 0
-    equal = [replace(p, report_rn=plans[0].report_rn, scores_rn=plans[0].scores_rn) for p in plans]
+    assert [c.control for c in found.contrasts] == ["scratch", "random_features", "raw_pixels"]
+    assert all(c.low > 0 for c in found.contrasts)
+    alike = plans[0].evidence.scores_rn
+    equal = [
+        replace(p, report_rn=plans[0].report_rn, evidence=replace(p.evidence, scores_rn=alike))
+        for p in plans
+    ]
     assert not verdict(equal).helped
 
 

@@ -12,7 +12,6 @@ plan that no seed changes: its seeds have no variance.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,32 +89,6 @@ def difference_interval(a: Hits, b: Hits, confidence: float = 0.95) -> Interval:
     variance = max(variance, (0.5 / first.shape[1]) ** 2)
     half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
     return Interval(d, max(-1.0, d - half), min(1.0, d + half))
-
-
-def differences_from(
-    best: Hits, tables: Sequence[Hits], confidence: float = 0.95
-) -> list[Interval]:
-    """``best``'s accuracy minus that of each of ``tables``, each with its interval.
-
-    best: one of ``tables``, all [replicates, images] on the same images. How much seeds vary is
-    pooled over all plans, as in comparisons with a control (Dunnett 1955): from the few
-    replicates of two plans alone it is so uncertain that a clearly worse plan passes for equal.
-    """
-    floats = [_table(hits) for hits in tables]
-    first, images = _table(best), floats[0].shape[1]
-    freedom = max(1, sum(len(table) - 1 for table in floats))
-    sums = zip(*(_row_sums(table) for table in floats), strict=True)
-    of_rows, of_chance = (sum(column) / freedom for column in sums)
-    found = []
-    for table in floats:
-        d = first.mean(0) - table.mean(0)
-        of_images = max(float(d.var(ddof=1)) / images if images > 1 else 0.0, (0.5 / images) ** 2)
-        share = _share(first, table)
-        variance, df = _with_seeds(of_images, max(images, 2), of_rows, of_chance, share, freedom)
-        half = float(stats.t.ppf((1 + confidence) / 2, df)) * math.sqrt(variance)
-        mean = float(d.mean())
-        found.append(Interval(mean, max(-1.0, mean - half), min(1.0, mean + half)))
-    return found
 
 
 def _table(hits: Hits) -> npt.NDArray[np.float64]:
