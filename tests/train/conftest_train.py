@@ -21,6 +21,7 @@ def settings(**changes: object) -> TrainSettings:
         "lr_ratio": 0.1,
         "block_decay": 1.0,
         "weight_decay": 0.1,
+        "settle": True,
         "lr_schedule": "cosine",
         "batch_norm": "source",
         "head_init": "random",

@@ -59,9 +59,9 @@ def test_no_parameter_is_in_the_optimiser_twice(watched: Watch) -> None:
     assert all(len(ids) == len(set(ids)) for ids in watched.ids)
 
 
-def test_rates_are_held_for_three_epochs_of_four_and_fall_in_the_last(watched: Watch) -> None:
+def test_rates_are_held_for_half_of_the_epochs_and_fall_in_the_others(watched: Watch) -> None:
     """What thaws meanwhile learns at the factor of all others."""
-    factor = [1.0] * 15 + [0.5 * (1 + math.cos(math.pi * i / 5)) for i in range(6)]
+    factor = [1.0] * 10 + [0.5 * (1 + math.cos(math.pi * i / 10)) for i in range(11)]
     factor = factor[1:]  # a step's rate is set as the one before it ends
     for block, base in enumerate((1e-2 * 0.1 * 0.25, 1e-2 * 0.1 * 0.5, 1e-2 * 0.1, 1e-2)):
         seen = [rates[block] for rates in watched.rates]
