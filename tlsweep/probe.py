@@ -34,10 +34,12 @@ def starts_at_probe(plan: TransferPlan, train: TrainSettings) -> bool:
 
     Linear probe, then fine-tune (Kumar et al. 2022): the first step starts at the frozen plan's
     score, so that it does not tear apart what was kept. Not where fresh blocks lie below the head,
-    nor where the blocks are random: there is nothing to save.
+    nor where the blocks are random: there is nothing to save. Nor where BatchNorm takes the
+    statistics of each batch: what reaches the head is then not what it was fitted to.
     """
     kept = 0 < plan.keep == plan.regrow and not plan.random_weights
-    return kept and train.head == "linear" and train.head_init == "probe"
+    wanted = train.head == "linear" and train.head_init == "probe"
+    return kept and wanted and train.batch_norm == "source"
 
 
 def fit_probe(

@@ -169,6 +169,7 @@ def svg(figure: Figure, name: str, title: str) -> str:
         text = text.replace(getattr(LIGHT, field), f"var(--{field})")
     # the browser's own letters: it has no others
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
+    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
     return text.replace("<svg", f'<svg role="img" aria-label="{_attribute(title)}"', 1)
 
 
@@ -249,7 +250,16 @@ def _points(
     below = [max(0.0, 100 * (p.score - p.interval[0])) for p in points]
     above = [max(0.0, 100 * (p.interval[1] - p.score)) for p in points]
     colour = _colour(kind)
-    axes.errorbar(x, y, yerr=[below, above], fmt="none", ecolor=colour, elinewidth=1.1, capsize=2.5)
+    axes.errorbar(
+        x,
+        y,
+        yerr=[below, above],
+        fmt="none",
+        color=colour,
+        ecolor=colour,
+        elinewidth=1.1,
+        capsize=2.5,
+    )
     face = LIGHT.paper if hollow else colour
     axes.plot(x, y, MARKERS[kind], color=colour, markerfacecolor=face, markersize=7, label=words,
               zorder=3, linestyle="none")  # fmt: skip
@@ -283,7 +293,8 @@ def _heights(axes: Any, scores: Sequence[float]) -> None:
 def _lines(axes: Any, controls: Mapping[str, Mapping[str, Any]], size: tuple[int, int]) -> None:
     """Controls as lines with the band of their interval, labelled at their right end."""
     low, high = axes.get_ylim()
-    least = (high - low) * 1.3 * _letters(size) / (0.72 * size[1])  # a line of text
+    lines = 2 if size[0] < 500 else 1  # of text, of each label
+    least = (high - low) * lines * 1.5 * _letters(size) / (0.5 * size[1])
     at: list[float] = []
     for (name, control), style in zip(controls.items(), LINES, strict=False):
         score, (below, above) = 100 * control["score"], control["interval"]

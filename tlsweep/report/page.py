@@ -98,7 +98,7 @@ def _how(row: PlanRow) -> str:
     kind = figure.kind_of(row)
     if row.controls:
         return ", ".join(figure.words_of(name) for name in row.controls)
-    return figure.WORDS[kind] + ("" if kind == "frozen" else f" ({plan_words(row.overrides)})")
+    return kind if kind == "frozen" else f"{figure.WORDS[kind]} ({plan_words(row.overrides)})"
 
 
 def points(difference: float, interval: Sequence[float]) -> str:
