@@ -51,6 +51,7 @@ def test_every_group_of_conf_is_tested_here() -> None:
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_of_conf_passes_the_schema(group: str, option: str) -> None:
     extra = ["target.root=/photos"] if option == "image_folder" else []
+    extra += [f"{group}.key=Net-0"] if option == "held" else []
     found = settings(f"{group}={option}", *extra)
     if group not in ("train", "sweep", "features", "experiment"):
         assert getattr(found, group).name == option
@@ -260,7 +261,7 @@ def test_an_unknown_variant_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(Refusal) as caught:
         read(config)
     assert caught.value.faults == (
-        Fault("source=glyph", "a source is one of: glyphs, torchvision", "source=glyphs"),
+        Fault("source=glyph", "a source is one of: glyphs, torchvision, held", "source=glyphs"),
     )
 
 

@@ -35,7 +35,7 @@ def test_settings_of_a_sweep_are_refused_without_one(given: str) -> None:
 
 def test_an_unknown_option_of_a_group_is_refused_with_the_nearest_one() -> None:
     assert faults("source=glyph") == (
-        Fault("source=glyph", "a source is one of: glyphs, torchvision", "source=glyphs"),
+        Fault("source=glyph", "a source is one of: glyphs, held, torchvision", "source=glyphs"),
     )
 
 
@@ -72,7 +72,7 @@ def test_a_key_of_an_option_that_was_not_chosen_is_unknown() -> None:
 def test_a_key_like_no_other_is_refused_with_the_first_words_there_are() -> None:
     (fault,) = faults("zzz=3")
     assert fault.rule.startswith(
-        "a key is one of: features, fold, output_dir, plan, record, schedule"
+        "a key is one of: features, fold, keep_weights, output_dir, plan, record"
     )
     assert fault.mend == "see python -m tlsweep --help"
 

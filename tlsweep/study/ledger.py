@@ -253,7 +253,7 @@ class Ledger:
         # a session that was stopped may have queued items that are not asked for now
         for trial in self.trials(TrialState.WAITING):
             if trial.user_attrs.get("key") not in keys:
-                self._attribute(trial, "reason", "not wanted now")
+                self._attribute(trial, "reason", "no longer wanted")
                 self._attribute(trial, "cut_short", True)
                 self.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
