@@ -1,6 +1,7 @@
 """The source "held": a network that a Python program holds.
 
-Given to ``tlsweep.api.sweep(model=...)``. A config names it by a key that this process made: no config and no recorded run can name code.
+Given to ``tlsweep.api.sweep(model=...)``. A config names it by a key that this process made: no
+config and no recorded run can name code.
 """
 
 from __future__ import annotations
