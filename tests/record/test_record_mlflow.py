@@ -106,10 +106,56 @@ def test_files_are_kept_with_the_run_beside_the_database(
     assert run_id is not None
     ledger.keep_files(run_id, [file])
     assert [f.path for f in ledger.client.list_artifacts(run_id)] == ["verdict.json"]
-    assert ledger.uri is not None
     folder = Path(ledger.uri.removeprefix("sqlite:///")).parent
     assert list((folder / "artifacts").rglob("verdict.json"))
     assert ledger.where_to_look() == f"mlflow ui --backend-store-uri {ledger.uri}"
+
+
+def test_a_verdict_is_the_description_tags_and_curves_of_its_sweep(ledger: MlflowLedger) -> None:
+    """Told again it changes what has changed, and doubles no point."""
+    run_id = ledger.start_sweep("told", {})
+    assert run_id is not None
+    for last in (0.9, 0.9, 0.8):
+        curves = {"frozen_curve_report": {0: 0.5, 3: last}}
+        tags = {"recommended.plan": "truncate"}
+        ledger.tell_verdict(run_id, "Keep 3 blocks.", tags, curves)
+    told = ledger.client.get_run(run_id).data.tags
+    assert told["mlflow.note.content"] == "Keep 3 blocks."
+    assert told["recommended.plan"] == "truncate"
+    points = ledger.client.get_metric_history(run_id, "frozen_curve_report")
+    assert sorted((m.step, m.value) for m in points) == [(0, 0.5), (3, 0.8), (3, 0.9)]
+    ledger.tell_verdict(None, "nobody hears it", {}, {})
+
+
+def test_a_run_that_was_stopped_early_says_so_in_its_name(ledger: MlflowLedger) -> None:
+    names = {}
+    for status in ("pruned", "finished"):
+        run = ledger.start_trial(None, "block3 finetune", {}, {})
+        run.end(status, {})  # type: ignore[arg-type]
+        assert run.run_id is not None
+        names[status] = ledger.client.get_run(run.run_id).info.run_name
+    assert names == {"pruned": "block3 finetune (stopped early)", "finished": "block3 finetune"}
+
+
+@pytest.mark.parametrize(
+    ("uri", "look", "link"),
+    [
+        ("sqlite:////tmp/a b/m.db", "mlflow ui --backend-store-uri 'sqlite:////tmp/a b/m.db'", ""),
+        ("http://host:5000/", "http://host:5000/#/experiments/7", "/runs/abc"),
+        ("https://me:secret@host/x", "https://host/x/#/experiments/7", "/runs/abc"),
+        (
+            "postgresql://me:secret@host/db",
+            "mlflow ui --backend-store-uri postgresql://host/db",
+            "",
+        ),
+    ],
+)
+def test_where_to_look_is_an_address_or_a_command_without_passwords(
+    ledger: MlflowLedger, uri: str, look: str, link: str
+) -> None:
+    record = MlflowLedger(ledger.client, "7", uri)
+    assert record.where_to_look() == look
+    assert record.link("abc") == (f"{look}{link}" if link else "")
 
 
 def test_no_usage_is_sent_to_anybody() -> None:
