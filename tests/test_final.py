@@ -51,7 +51,7 @@ def test_there_is_a_training_for_each_seed_none_of_which_chose(
     asked: Settings, question: Question, open_ledger: Callable[[str], Ledger], tuned: Contender
 ) -> None:
     items = final.items(tuned, open_ledger("s.confirm"), question, asked)
-    seeds = {item.overrides[-1] for item in items}
+    seeds = {o for item in items for o in item.overrides if o.startswith("seed=")}
     assert len(items) == len(seeds) == 3
     assert not seeds & {f"seed={seed}" for _, seed in replicates(question, asked)}
     assert "seed=4" not in seeds
