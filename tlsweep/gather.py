@@ -234,7 +234,7 @@ def _commands(s: Session, verdict: Verdict, ledgers: Ledgers, look: str) -> list
     if run_id := _run_id(verdict, ledgers):
         here = [o for o in s.plain if o.startswith(("output_dir=", "record."))]
         line = _line([f"run={run_id}", *here], "reproduce")
-        found.append(Command("Train what is quoted again and compare every number", line))
+        found.append(Command("Run it again and compare every number", line))
     if look and not look.startswith("http"):
         found.append(Command("See every training in MLflow", look))
     found.append(_more(s))
@@ -253,7 +253,7 @@ def _more(s: Session) -> Command:
 
 
 def _run_id(verdict: Verdict, ledgers: Ledgers) -> str | None:
-    """The run of the training that is quoted: the first final one, or the survey's."""
+    """The run to repeat: the first final training, or a frozen plan's run in the survey."""
     wanted = tuple(verdict.recommended.overrides)
     for stage in (Stage.FINAL, Stage.SURVEY):
         for trial in ledgers[stage].completed() if stage in ledgers else []:
