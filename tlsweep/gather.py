@@ -253,12 +253,11 @@ def _more(s: Session) -> Command:
 
 
 def _run_id(verdict: Verdict, ledgers: Ledgers) -> str | None:
-    """The run of the training that is quoted: the first final one, or the survey's."""
+    """The run that is quoted, the first final training; a head that a survey fitted has none."""
     wanted = tuple(verdict.recommended.overrides)
-    for stage in (Stage.FINAL, Stage.SURVEY):
-        for trial in ledgers[stage].completed() if stage in ledgers else []:
-            if tuple(trial.user_attrs["overrides"])[: len(wanted)] == wanted:
-                return trial.user_attrs.get("run_id")
+    for trial in ledgers[Stage.FINAL].completed():
+        if tuple(trial.user_attrs["overrides"])[: len(wanted)] == wanted:
+            return trial.user_attrs.get("run_id")
     return None
 
 
