@@ -87,9 +87,17 @@ def test_only_what_heads_cannot_answer_is_trained(
     ran: list[Item] = []
     confirmed = open_ledger("s.confirm")
     final.train([surveyed, random, tuned], confirmed, question, asked, ran.extend)
-    assert [item.overrides[0] for item in ran] == ["plan=random_features"] * 3 + [
-        "plan=finetune"
-    ] * 3
+    # seed by seed: where time runs out each plan has as many
+    assert [item.overrides[0] for item in ran] == ["plan=random_features", "plan=finetune"] * 3
+
+
+def test_where_time_runs_out_every_plan_has_the_same_number_of_seeds(
+    asked: Settings, question: Question, open_ledger: Callable[[str], Ledger], tuned: Contender,
+) -> None:  # fmt: skip
+    ran: list[Item] = []
+    confirmed = open_ledger("s.confirm")
+    done = final.train([tuned], confirmed, question, asked, ran.extend, lambda: len(ran) < 2)
+    assert done == len(ran) == 2
 
 
 def test_logits_of_the_seeds_that_ended_well_are_stacked_in_their_order(

@@ -68,9 +68,19 @@ def train(
     question: Question,
     settings: Settings,
     run: Callable[[Sequence[Item]], None],
-) -> None:
-    """Train on the whole pool what the survey's heads cannot answer."""
-    run([i for c in chosen if not refitted(c) for i in items(c, confirmed, question, settings)])
+    allowed: Callable[[], bool] = lambda: True,
+) -> int:
+    """Train on the whole pool what the survey's heads cannot answer, seed by seed.
+
+    allowed: asked before every seed but the first whether there is time. Returns how many were run.
+    """
+    wanted = [items(c, confirmed, question, settings) for c in chosen if not refitted(c)]
+    seeds = max(map(len, wanted), default=0)
+    for done in range(seeds):
+        if done and not allowed():
+            return done
+        run([own[done] for own in wanted if len(own) > done])
+    return seeds
 
 
 def refitted(contender: Contender) -> bool:

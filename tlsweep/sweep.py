@@ -269,7 +269,7 @@ def _conclude(
     decided = recommend([t.evidence for _, t in known], margin)
     wanted = [id(decided.best), id(decided.recommended)]
     quoted = [c for c, t in known if id(t.evidence) in wanted or c.controls]
-    _train_finally(s, studies, quoted)
+    said = [*said, *_train_finally(s, studies, quoted, budget)]
     refits = {} if surveyed is None else final.frozen_reports(surveyed.findings, question, settings)
     logits = [
         final.report_logits(c, refits, studies.confirm, studies.final, question, settings)
@@ -318,7 +318,10 @@ def _take_home(s: Session, studies: _Studies, chosen: Contender, verdict: Verdic
     write_model(s.folder, s.question, plan, settings, network, about)
 
 
-def _train_finally(s: Session, studies: _Studies, quoted: Sequence[Contender]) -> None:
+def _train_finally(
+    s: Session, studies: _Studies, quoted: Sequence[Contender], budget: Budget
+) -> list[str]:
+    """Train what is quoted on the whole pool. Returns what was left out for want of time."""
     ledger, total = studies.final, s.settings.sweep.confirm.seeds * len(quoted)
     ledger.on_trial = s.follow("final  ", total, lambda: len(ledger.counted()))
     launch = s.launch(ledger, Stage.FINAL)
@@ -326,7 +329,19 @@ def _train_finally(s: Session, studies: _Studies, quoted: Sequence[Contender]) -
     def run(items: Sequence[Item]) -> None:
         ledger.run_list(items, launch, n_jobs=s.bench.options.n_jobs)
 
-    final.train(quoted, studies.confirm, s.question, s.settings, run)
+    seeds = s.settings.sweep.confirm.seeds
+    one = budget.final(quoted) / seeds
+    done = final.train(
+        quoted,
+        studies.confirm,
+        s.question,
+        s.settings,
+        run,
+        lambda: budget.allows("final", one, 0.0),
+    )
+    if 0 < done < seeds and any(c.seconds > 0 for c in quoted):
+        return [f"sweep.minutes ended the final trainings after {done} of {seeds} seeds"]
+    return []
 
 
 def _majority(question: Question) -> float:
