@@ -51,7 +51,7 @@ def test_image_files_are_prepared_as_the_study_prepared_its_own(
     probe_folder: Made, images: Path
 ) -> None:
     question, model = probe_folder.question, tlsweep.load_model(probe_folder.folder)
-    rows = question.partition[Split.REPORT][:9]
+    rows = question.partition.rows(Split.REPORT)[:9]
     files = [list_images(images).files[i] for i in rows]
     expected = probe_folder.logits.softmax(1)
     assert torch.equal(model.predict(files), expected)
@@ -62,7 +62,7 @@ def test_image_files_are_prepared_as_the_study_prepared_its_own(
 
 def test_images_of_a_target_of_arrays_are_resized_as_arrays(asked: Make, tmp_path: Path) -> None:
     made = probe(asked("target=digits", "target.fit_size=60", "plan.keep=2"), tmp_path)
-    rows = made.question.partition[Split.REPORT][:9]
+    rows = made.question.partition.rows(Split.REPORT)[:9]
     files = [tmp_path / f"{i}.png" for i in rows]
     for file, i in zip(files, rows, strict=True):
         ink = load_digits().images[i]  # 0..16

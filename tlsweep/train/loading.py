@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tlsweep.config import TrainSettings
-from tlsweep.train.sampling import BatchShare
+from tlsweep.train.sampling import BatchShare, EpochSampler
 
 PASSED, PASSED_ON_GPU = 64, 128  # images that go through a network at a time, untrained
 Images = Dataset[tuple[Tensor, int]]
@@ -48,11 +48,14 @@ def device_of(train: TrainSettings) -> torch.device:
 
 
 def loader(images: Images, sampler: Any, train: TrainSettings) -> DataLoader[Any]:
-    """A device's batches in the order of ``sampler``."""
+    """A device's batches in the order of ``sampler``; none that trains has one image alone."""
+    size, trains = train.batch_size // train.devices, isinstance(sampler, EpochSampler)
     return DataLoader(
         images,
-        batch_size=train.batch_size // train.devices,
+        batch_size=size,
         sampler=sampler,
+        # BatchNorm cannot be trained on one image; the order of another epoch leaves out another
+        drop_last=trains and len(sampler) > size and len(sampler) % size == 1,
         num_workers=_workers(images, train),
         persistent_workers=_workers(images, train) > 0,
         # its own: else every new iterator draws from the generator that dropout draws from

@@ -66,9 +66,9 @@ class PlanModule(pl.LightningModule):
         self.settings, self.keep, self.seed = train, keep, seed
         self.stays_frozen, self.n_classes = stays_frozen, n_classes
         self.rates = Rates(train.lr, train.lr_ratio, train.block_decay)
-        # not a number is one that counts: by default it would be left out of the mean
-        self.fit_loss = MeanMetric(nan_strategy="disable")
-        self.select_loss = MeanMetric(nan_strategy="disable")
+        # not a number counts, as infinity: by default it would be left out of the mean
+        self.fit_loss = MeanMetric(nan_strategy=math.inf)
+        self.select_loss = MeanMetric(nan_strategy=math.inf)
         self.select_accuracy = MulticlassAccuracy(n_classes, average="micro")
         self.history: list[dict[str, float]] = []
         self.on_epoch: OnEpoch | None = None
