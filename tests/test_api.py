@@ -11,7 +11,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch.utils.data import Dataset
 
-import tlsweep.api as api
+import tlsweep
 from tlsweep.errors import Refusal
 from tlsweep.source import held as held_source
 from tlsweep.source import open_source
@@ -54,7 +54,7 @@ def test_a_network_and_a_dataset_of_the_users_own_get_a_verdict(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TLSWEEP_CACHE", str(tmp_path))
-    verdict = api.sweep(
+    verdict = tlsweep.sweep(
         network(), Digits("tensor"), "record=none", image=IMAGE,
         sweep__stages=["survey"], output_dir=str(tmp_path / "out"), study="own",
     )  # fmt: skip
@@ -102,4 +102,4 @@ def test_a_key_that_this_process_has_not_made_is_refused(part: str) -> None:
 
 def test_a_wrong_key_is_refused_as_on_the_command_line(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match=r"unknown key sweep\.minute"):
-        api.sweep("glyphs", "digits", sweep__minute=5, output_dir=str(tmp_path))
+        tlsweep.sweep("glyphs", "digits", sweep__minute=5, output_dir=str(tmp_path))

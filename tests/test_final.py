@@ -96,8 +96,9 @@ def test_where_time_runs_out_every_plan_has_the_same_number_of_seeds(
 ) -> None:  # fmt: skip
     ran: list[Item] = []
     confirmed = open_ledger("s.confirm")
-    done = final.train([tuned], confirmed, question, asked, ran.extend, lambda: len(ran) < 2)
-    assert done == len(ran) == 2
+    said = final.train([tuned], confirmed, question, asked, ran.extend, lambda: len(ran) < 2)
+    assert len(ran) == 2
+    assert said == ["sweep.minutes ended the final trainings after 2 of 3 seeds"]
 
 
 def test_logits_of_the_seeds_that_ended_well_are_stacked_in_their_order(

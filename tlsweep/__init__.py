@@ -2,6 +2,10 @@
 
 ``python -m tlsweep -m`` answers it from the command line. From Python::
 
+    verdict = tlsweep.sweep("mobilenet_v2", "DIR")
+
+Its parts alone::
+
     cuts = tlsweep.cut_points(model, example)
     prefix, suffix = tlsweep.split(model, cuts.resolve("layer3"))
 
@@ -17,6 +21,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tlsweep.api import sweep
     from tlsweep.cut import CutPoint, CutPoints, cut_points, prefix_costs, split
     from tlsweep.model import TakenModel, load_model
 
@@ -30,12 +35,13 @@ __all__ = [
     "load_model",
     "prefix_costs",
     "split",
+    "sweep",
 ]
+_ROOMS = {"sweep": "tlsweep.api", "TakenModel": "tlsweep.model", "load_model": "tlsweep.model"}
 
 
 def __getattr__(name: str) -> Any:
     # torch takes over a second to import, and ``--help`` does not need it
     if name in __all__:
-        room = "tlsweep.model" if name in ("TakenModel", "load_model") else "tlsweep.cut"
-        return getattr(importlib.import_module(room), name)
+        return getattr(importlib.import_module(_ROOMS.get(name, "tlsweep.cut")), name)
     raise AttributeError(f"module 'tlsweep' has no attribute {name!r}")

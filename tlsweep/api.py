@@ -1,4 +1,4 @@
-"""A whole sweep from Python: ``tlsweep.api.sweep(model=..., target=...)``."""
+"""A whole sweep from Python: ``tlsweep.sweep(model=..., target=...)``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sweep(
 
     Example::
 
-        verdict = tlsweep.api.sweep("glyphs", "digits", sweep__stages=["survey"])
+        verdict = tlsweep.sweep("glyphs", "digits", sweep__stages=["survey"])
         print(verdict.sentence)
         verdict.to_dataframe()
     """

@@ -13,6 +13,7 @@ from tlsweep.study.space import Space
 from tlsweep.trial import check_fold, check_schedule
 
 MOST = 6  # faults shown: a screenful
+ITS_OWN = ("fold", "keep_weights", "stage", "trial")  # what a whole sweep sets in each trial
 
 
 def refuse_ddp(settings: config.Settings, is_grid: bool) -> None:
@@ -28,6 +29,21 @@ def refuse_ddp(settings: config.Settings, is_grid: bool) -> None:
                 " the survey first: sweep.stages=[survey]",
             )
         )
+
+
+def refuse_its_own(keys: Iterable[str]) -> None:
+    """Raise Refusal for keys that a whole sweep sets itself: another value would blur stages."""
+    faults = [
+        Fault(
+            f"{key} with -m",
+            "a whole sweep sets it in each of its trials",
+            f"leave {key} out; target.folds and target.split_seed say how the pool is cut",
+        )
+        for key in keys
+        if key in ITS_OWN
+    ]
+    if faults:
+        raise Refusal(*faults)
 
 
 def check_keys(keys: Iterable[str]) -> None:

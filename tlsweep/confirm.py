@@ -96,7 +96,8 @@ def tried(
         deterministic=bool(contender.facts["deterministic"]),
     )
     trials = _trials(contender, ledger, question, settings)
-    at_rest = all(t.user_attrs.get("settled", True) for t in trials)
+    # final trainings take the median number of epochs of the folds: what most folds did counts
+    at_rest = 2 * sum(t.user_attrs.get("settled", True) for t in trials) >= len(trials)
     names = contender.controls
     return Tried(contender.facts, contender.overrides, names, evidence, settled=at_rest)
 
@@ -135,7 +136,7 @@ def shortfalls(contenders: Sequence[Contender], ledger: Ledger, settings: Settin
         mine = {key: why for key, why in ended.items() if str(key).rpartition(" fold=")[0] == plan}
         failed = sorted({why for why in mine.values() if why})
         if failed:
-            what = " and ".join(c.controls).replace("_", " ") or c.label
+            what = c.called
             count = sum(why is not None for why in mine.values())
             said.append(f"{what}: {count} of {len(mine)} replicates failed: {'; '.join(failed)}")
     measured = {name for c in contenders for name in c.controls}

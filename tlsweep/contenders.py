@@ -41,6 +41,11 @@ class Contender:
         f = self.facts
         return f"{f['plan']} up to {f['keep_name']}"
 
+    @property
+    def called(self) -> str:
+        """What a reader knows it by: the controls that it answers to, else its plan."""
+        return " and ".join(self.controls).replace("_", " ") or self.label
+
 
 def identity(facts: Mapping[str, Any]) -> Identity:
     """What makes two plans the same plan, whatever they are called."""

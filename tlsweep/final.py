@@ -16,7 +16,7 @@ from tlsweep.confirm import item_of, replicates
 from tlsweep.contenders import Contender
 from tlsweep.outcome import Logits, read
 from tlsweep.question import Question
-from tlsweep.study.ledger import Item, Ledger
+from tlsweep.study.ledger import Item, Ledger, reason_of_failure
 from tlsweep.survey.rows import Findings
 from tlsweep.surveyor import refit
 from tlsweep.trial import outcomes_folder
@@ -69,18 +69,47 @@ def train(
     settings: Settings,
     run: Callable[[Sequence[Item]], None],
     allowed: Callable[[], bool] = lambda: True,
-) -> int:
+) -> list[str]:
     """Train on the whole pool what the survey's heads cannot answer, seed by seed.
 
-    allowed: asked before every seed but the first whether there is time. Returns how many were run.
+    allowed: asked before every seed but the first whether there is time. Returns what was left out,
+    a sentence each.
     """
     wanted = [items(c, confirmed, question, settings) for c in chosen if not refitted(c)]
     seeds = max(map(len, wanted), default=0)
     for done in range(seeds):
         if done and not allowed():
-            return done
+            return [f"sweep.minutes ended the final trainings after {done} of {seeds} seeds"]
         run([own[done] for own in wanted if len(own) > done])
-    return seeds
+    return []
+
+
+def taken_home(
+    contender: Contender, confirmed: Ledger, ledger: Ledger, question: Question, settings: Settings
+) -> bool:
+    """Whether there is a network of it to take home: that of its first final training."""
+    if contender.facts["deterministic"]:
+        return True  # fitted anew in no time
+    return ledger.of(items(contender, confirmed, question, settings)[0]) is not None
+
+
+def failures(
+    chosen: Sequence[Contender],
+    confirmed: Ledger,
+    ledger: Ledger,
+    question: Question,
+    settings: Settings,
+) -> list[str]:
+    """What was to be trained on the whole pool and failed, in a sentence each."""
+    ended = {t.user_attrs.get("key"): reason_of_failure(t) for t in ledger.ended()}
+    said = []
+    for c in chosen:
+        keys = [] if refitted(c) else [i.key for i in items(c, confirmed, question, settings)]
+        reasons = [why for key in keys if (why := ended.get(key)) is not None]
+        if reasons:
+            why = "; ".join(sorted(set(reasons)))
+            said.append(f"{c.called}: {len(reasons)} of {len(keys)} final trainings failed: {why}")
+    return said
 
 
 def refitted(contender: Contender) -> bool:

@@ -93,6 +93,8 @@ def run(settings: Settings) -> TrialResult:
     began = time.monotonic()
     try:
         trained = _train(settings, question, _watch(settings, facts, handle, run_record))
+        seconds = time.monotonic() - began
+        return _close(settings, question, facts, trained, handle, run_record, seconds)
     except TrialFailure as failure:
         run_record.end("failed", {}, reason=str(failure))
         if handle is not None:
@@ -106,7 +108,6 @@ def run(settings: Settings) -> TrialResult:
         if handle is not None:
             handle.fail(f"{type(error).__name__}: {error}")
         raise
-    return _close(settings, question, facts, trained, handle, run_record, time.monotonic() - began)
 
 
 def _opened(settings: Settings) -> tuple[Question, TransferPlan, Record]:

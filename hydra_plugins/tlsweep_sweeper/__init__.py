@@ -71,7 +71,7 @@ class TlsweepSweeper(Sweeper):
         assert self.config is not None
         bench = Bench(self, SweepOptions(**self.options))
         if {"source", "target", "plan", "schedule", "train", "sweep", "trial"} <= set(self.config):
-            from tlsweep.sweep import sweep
+            from tlsweep.story import sweep
 
             return sweep(bench, arguments)
         from tlsweep.study.foreign import sweep_foreign_app

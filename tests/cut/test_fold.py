@@ -107,6 +107,36 @@ def test_the_part_keeps_its_tensors_modules_and_modes() -> None:
     assert not any(p.requires_grad for p in quick.parameters() if p.grad_fn is not None)
 
 
+def _steady(part: nn.Module) -> nn.Module:
+    """In training mode, with BatchNorm that keeps its statistics."""
+    part.train()
+    for module in part.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    return part
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "densenet121"])
+def test_a_part_that_is_folded_in_each_pass_trains_as_it_would(name: str) -> None:
+    """The same tensors, the same gradients, to the tolerance of folding; in double precision."""
+    model, x, cuts = opened(name)
+    part = _steady(section(model, cuts, 0, 3).double())
+    quick = folded(part, trains=True)
+    assert quick is not part
+    own = dict(part.named_parameters())
+    assert {id(p) for p in quick.parameters()} == {id(p) for p in own.values()}
+    before = {key: value.clone() for key, value in part.named_buffers()}
+    gradients = []
+    for run in (part, quick):
+        part.zero_grad()
+        run(x.double()).square().mean().backward()
+        gradients.append({key: p.grad.clone() for key, p in own.items() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys() == own.keys()
+    for key, expected in gradients[0].items():
+        torch.testing.assert_close(gradients[1][key], expected, rtol=1e-7, atol=1e-12)
+    assert all(torch.equal(value, before[key]) for key, value in part.named_buffers())
+
+
 class _Net(nn.Module):
     """One convolution, one norm; ``kind`` says what else happens to them."""
 

@@ -28,14 +28,16 @@ _NORM_OF: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def folded(part: nn.Module) -> nn.Module:
-    """``part`` in eval mode, with BatchNorm folded where it follows a convolution directly.
+def folded(part: nn.Module, *, trains: bool = False) -> nn.Module:
+    """``part`` with BatchNorm folded where it follows a convolution directly, in eval mode.
 
     part: a section, or any module that takes one tensor. Modules inside blocks that are kept whole
-    are folded too. A pair is left as it is if anything besides the BatchNorm reads the
-    convolution's output, if either is called twice or has hooks, or if its surroundings cannot be
-    traced. ``part`` itself is left as it was; what is not folded is shared with it, and ``part``
-    is returned where there is nothing to fold.
+    are folded too. trains: fold anew in each pass, so that both are trained as they would be where
+    BatchNorm keeps its statistics; the result has the modes of ``part``.
+    A pair is left as it is if anything besides the BatchNorm reads the convolution's output, if
+    either is called twice or has hooks, or if its surroundings cannot be traced. ``part`` itself is
+    left as it was; what is not folded is shared with it, and ``part`` is returned where there is
+    nothing to fold.
     """
     if not any(type(module) in _NORM_OF.values() for module in part.modules()):
         return part
@@ -50,9 +52,10 @@ def folded(part: nn.Module) -> nn.Module:
     mine = {id(t): t for t in (*part.parameters(), *part.buffers())}
     quick = copy.deepcopy(part, dict[int, object](mine))
     for conv, norm in pairs:
-        _put(quick, conv, _fused(part.get_submodule(conv), part.get_submodule(norm)))
+        both = part.get_submodule(conv), part.get_submodule(norm)
+        _put(quick, conv, _Trained(*both) if trains else _fused(*both))
         _put(quick, norm, nn.Identity())
-    return quick.eval()
+    return quick if trains else quick.eval()
 
 
 def _pairs(part: nn.Module, program: Program) -> Iterator[tuple[str, str]]:
@@ -114,6 +117,30 @@ def _fused(conv: Any, norm: Any) -> nn.Module:
         quick.bias = nn.Parameter(bias.to(conv.weight.dtype), requires_grad=False)
     fused: nn.Module = quick
     return fused
+
+
+class _Trained(nn.Module):
+    """A convolution that carries the BatchNorm behind it; gradients reach the tensors of both."""
+
+    def __init__(self, conv: Any, norm: Any) -> None:
+        super().__init__()
+        self.conv, self.norm = conv, norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the convolution and then the BatchNorm in eval mode."""
+        conv, norm = self.conv, self.norm
+        scale_c = torch.rsqrt(norm.running_var + norm.eps)
+        if norm.weight is not None:
+            scale_c = scale_c * norm.weight
+        shift_c = -norm.running_mean * scale_c
+        if conv.bias is not None:
+            shift_c = shift_c + conv.bias * scale_c
+        if norm.bias is not None:
+            shift_c = shift_c + norm.bias
+        weight = conv.weight * scale_c.reshape(-1, *[1] * (conv.weight.ndim - 1))
+        # padding of every mode is the convolution's own affair
+        out: Tensor = conv._conv_forward(x, weight, shift_c)
+        return out
 
 
 def _put(root: nn.Module, path: str, module: nn.Module) -> None:

@@ -1,6 +1,6 @@
 """The source "held": a network that a Python program holds.
 
-Given to ``tlsweep.api.sweep(model=...)``. A config names it by a key that this process made: no
+Given to ``tlsweep.sweep(model=...)``. A config names it by a key that this process made: no
 config and no recorded run can name code.
 """
 
@@ -74,7 +74,7 @@ def check(*, key: str, progress: Progress | None = None) -> None:
             Fault(
                 f"source=held source.key={key}",
                 "a network that a Python program holds is given by that program",
-                "tlsweep.api.sweep(model=MODEL, target=TARGET) in Python, or another source",
+                "tlsweep.sweep(model=MODEL, target=TARGET) in Python, or another source",
             )
         )
 

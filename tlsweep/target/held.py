@@ -1,6 +1,6 @@
 """The target "held": a torch Dataset that a Python program holds.
 
-Given to ``tlsweep.api.sweep(target=...)``; a config names it by a key that this process made.
+Given to ``tlsweep.sweep(target=...)``; a config names it by a key that this process made.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def check(*, key: str, progress: Progress | None = None) -> None:
             Fault(
                 f"target=held target.key={key}",
                 "a dataset that a Python program holds is given by that program",
-                "tlsweep.api.sweep(model=MODEL, target=DATASET) in Python, or another target",
+                "tlsweep.sweep(model=MODEL, target=DATASET) in Python, or another target",
             )
         )
 

@@ -16,7 +16,13 @@ from hydra.core.override_parser.types import Override
 
 from tlsweep import config, final, fixed, screen
 from tlsweep.budget import Budget
-from tlsweep.check import check_combinations, check_keys, check_space, refuse_ddp
+from tlsweep.check import (
+    check_combinations,
+    check_keys,
+    check_space,
+    refuse_ddp,
+    refuse_its_own,
+)
 from tlsweep.confirm import LEAST, race, replicates, shortfalls, tried
 from tlsweep.contenders import Contender, frozen, merged, trained
 from tlsweep.errors import TlsweepError
@@ -33,7 +39,14 @@ from tlsweep.study.space import Space
 from tlsweep.take_home import network_of
 from tlsweep.terms import Split, Stage
 from tlsweep.trial import outcomes_folder
-from tlsweep.verdict import Verdict, accuracy_interval, reach, recommend
+from tlsweep.verdict import (
+    Recommendation,
+    Tried,
+    Verdict,
+    accuracy_interval,
+    reach,
+    recommend,
+)
 
 
 def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
@@ -53,6 +66,7 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
     settings = config.read(bench.compose([*plain, *base]))
     refuse_ddp(settings, is_grid)
     if not is_grid:
+        refuse_its_own(o.key_or_group for o in overrides)
         check_keys([o.key_or_group for o in listed] or bench.options.params)
     with screen.shown() as shown, locked(settings):
         question = open_question(settings, shown.step)
@@ -92,6 +106,9 @@ class _Studies:
         return [*self.first.completed(), *self.search.completed()]
 
 
+_READ_AT = "report_read_at"  # how many trials had been run when a verdict first read it
+
+
 def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
     where, first = _what_to_try(s, listed)
     name, stages, settings = s.settings.study_name, s.settings.sweep.stages, s.settings
@@ -124,7 +141,6 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
             _search(s, studies, where, budget)
             contenders = merged(contenders, trained(studies.searched(), settings.sweep.confirm))
         said += _confirm(s, studies, contenders, budget)
-        said += _read_before(studies, stages)
         verdict, chosen, answers = _conclude(s, studies, contenders, surveyed, said, budget)
         _take_home(s, studies, chosen, verdict)
         findings = None if surveyed is None else surveyed.findings
@@ -137,15 +153,22 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
     return verdict
 
 
-def _read_before(studies: _Studies, stages: Sequence[str]) -> list[str]:
-    """What to say where the report split was read before the search: it might have guided it."""
-    read = "survey.report_read"
-    if "search" not in stages:
-        studies.search.remember(read, True)
+def _read_before(studies: _Studies) -> list[str]:
+    """What to say where the report split was read before now, and trials have been run since.
+
+    What it showed might have guided whoever asked for them.
+    """
+    chose = sum(
+        len(ledger.counted()) for ledger in (studies.search, studies.first, studies.confirm)
+    )
+    before = studies.search.recall(_READ_AT)
+    if before is None:
+        studies.search.remember(_READ_AT, chose)
         return []
+    more = chose - before
     return (
-        ["a report split that nobody had seen: a verdict from the survey alone has read it before"]
-        if studies.search.recall(read)
+        [f"a report split that nobody had seen: {more} trials were run after a verdict had read it"]
+        if more > 0
         else []
     )
 
@@ -260,16 +283,9 @@ def _conclude(
 
     Returns the verdict, the recommended plan, and what its model answers of the report split.
     """
-    settings, question, chosen = s.settings, s.question, s.settings.sweep.confirm
-    seen = [(c, tried(c, studies.confirm, question, settings)) for c in contenders]
-    known = [(c, t) for c, t in seen if t is not None]
-    if all(t.evidence.control for _, t in known):
-        raise TlsweepError(_why_nothing(studies.confirm))
-    margin = chosen.margin / 100
-    decided = recommend([t.evidence for _, t in known], margin)
-    wanted = [id(decided.best), id(decided.recommended)]
-    quoted = [c for c, t in known if id(t.evidence) in wanted or c.controls]
-    said = [*said, *_train_finally(s, studies, quoted, budget)]
+    settings, question = s.settings, s.question
+    said = [*said, *_read_before(studies)]
+    known, decided, quoted, short = _choose(s, studies, contenders, budget)
     refits = {} if surveyed is None else final.frozen_reports(surveyed.findings, question, settings)
     logits = [
         final.report_logits(c, refits, studies.confirm, studies.final, question, settings)
@@ -286,17 +302,45 @@ def _conclude(
         settings.study_name,
         decided,
         scored,
-        margin=margin,
-        confidence=chosen.confidence,
+        margin=settings.sweep.confirm.margin / 100,
+        confidence=settings.sweep.confirm.confidence,
         majority=_majority(question),
         n_trials=len(studies.searched()),
         seconds=round(budget.spent, 1),
-        shortfalls=[*said, *shortfalls(contenders, studies.confirm, settings)],
+        shortfalls=[*said, *short, *shortfalls(contenders, studies.confirm, settings)],
     )
     place = next(i for i, (_, t) in enumerate(known) if t.evidence is decided.recommended)
     answers = logits[place]
     assert answers is not None  # else there is no verdict
     return verdict, known[place][0], answers[0]
+
+
+def _choose(
+    s: Session, studies: _Studies, contenders: Sequence[Contender], budget: Budget
+) -> tuple[list[tuple[Contender, Tried]], Recommendation, list[Contender], list[str]]:
+    """Choose out of fold, and train what is quoted on the whole pool.
+
+    Where the final training of a chosen plan fails, the next best one stands in its place. Returns
+    what was compared, the choice, what is quoted, and what was left out, a sentence each.
+    """
+    seen = [(c, tried(c, studies.confirm, s.question, s.settings)) for c in contenders]
+    known = [(c, t) for c, t in seen if t is not None]
+    said: list[str] = []
+    while not all(t.evidence.control for _, t in known):
+        margin = s.settings.sweep.confirm.margin / 100
+        decided = recommend([t.evidence for _, t in known], margin)
+        wanted = [id(decided.best), id(decided.recommended)]
+        quoted = [c for c, t in known if id(t.evidence) in wanted or c.controls]
+        short = _train_finally(s, studies, quoted, budget)
+        common = studies.confirm, studies.final, s.question, s.settings
+        lost = [
+            c for c, t in known if id(t.evidence) in wanted and not final.taken_home(c, *common)
+        ]
+        if not lost:
+            return known, decided, quoted, [*said, *short, *final.failures(quoted, *common)]
+        said += final.failures(lost, *common)
+        known = [(c, t) for c, t in known if not any(c is one for one in lost)]
+    raise TlsweepError(_why_nothing(studies.confirm, studies.final))
 
 
 def _take_home(s: Session, studies: _Studies, chosen: Contender, verdict: Verdict) -> None:
@@ -329,9 +373,8 @@ def _train_finally(
     def run(items: Sequence[Item]) -> None:
         ledger.run_list(items, launch, n_jobs=s.bench.options.n_jobs)
 
-    seeds = s.settings.sweep.confirm.seeds
-    one = budget.final(quoted) / seeds
-    done = final.train(
+    one = budget.final(quoted) / s.settings.sweep.confirm.seeds
+    return final.train(
         quoted,
         studies.confirm,
         s.question,
@@ -339,9 +382,6 @@ def _train_finally(
         run,
         lambda: budget.allows("final", one, 0.0),
     )
-    if 0 < done < seeds and any(c.seconds > 0 for c in quoted):
-        return [f"sweep.minutes ended the final trainings after {done} of {seeds} seeds"]
-    return []
 
 
 def _majority(question: Question) -> float:
@@ -351,8 +391,9 @@ def _majority(question: Question) -> float:
     return float(np.mean(labels[parts.rows(Split.REPORT)] == most))
 
 
-def _why_nothing(ledger: Ledger) -> str:
-    reasons = sorted({reason for t in ledger.ended() if (reason := reason_of_failure(t))})
+def _why_nothing(*ledgers: Ledger) -> str:
+    ended = (t for ledger in ledgers for t in ledger.ended())
+    reasons = sorted({reason for t in ended if (reason := reason_of_failure(t))})
     return (
         "no plan could be confirmed: all replicates failed. Reasons: "
         + ("; ".join(reasons) or "none was run")
