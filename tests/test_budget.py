@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tlsweep.budget import SLOWER, Budget
+from tlsweep.budget import CLOSING, FOLDS, SLOWER, Budget
 from tlsweep.contenders import Contender
 from tlsweep.outcome import Outcome
 from tlsweep.study import choice
@@ -68,14 +68,39 @@ def test_with_more_minutes_or_no_limit_it_goes_on(main: Ledger) -> None:
     assert budget(main, None, spent=100).allows("search", 30, 0)
 
 
-def test_final_trainings_take_the_best_plan_and_every_control(
-    main: Ledger, facts: Callable[..., dict[str, Any]]
-) -> None:
-    def contender(seconds: float, *controls: str, outcome: Outcome | None = None) -> Contender:
-        return Contender(facts(keep=1), (), controls, outcome=outcome, seconds=seconds)
+Plan = Callable[..., Contender]
 
-    plans = [contender(4.0), contender(10.0), contender(3.0, "scratch"), contender(5.0, "finetune"),
-             contender(0.0, "raw_pixels", outcome=Outcome())]  # fmt: skip
-    assert budget(main, 2, seeds=2).final(plans) == pytest.approx(2 * SLOWER * (3 + 5 + 10))
-    assert budget(main, 2).final([]) == 0
-    assert budget(main, 2, seeds=1).final([plans[2]]) == pytest.approx(SLOWER * 3)
+
+@pytest.fixture
+def plan(facts: Callable[..., dict[str, Any]]) -> Plan:
+    def make(seconds: float, *controls: str, outcome: Outcome | None = None) -> Contender:
+        overrides = (f"plan={'_'.join(controls) or 'tuned'}", f"train.lr={seconds}")
+        return Contender(facts(keep=1), overrides, controls, outcome=outcome, seconds=seconds)
+
+    return make
+
+
+def test_final_trainings_take_the_best_plan_and_every_control(main: Ledger, plan: Plan) -> None:
+    plans = [plan(4.0), plan(10.0), plan(3.0, "scratch"), plan(5.0, "finetune"),
+             plan(0.0, "raw_pixels", outcome=Outcome())]  # fmt: skip
+    expected = CLOSING + 2 * SLOWER * (3 + 5 + 10)
+    assert budget(main, 2, seeds=2).final(plans) == pytest.approx(expected)
+    assert budget(main, 2).final([]) == CLOSING
+    assert budget(main, 2, seeds=1).final([plans[2]]) == pytest.approx(CLOSING + SLOWER * 3)
+
+
+def test_what_the_minutes_cannot_hold_is_left_out_the_costliest_first(
+    main: Ledger, plan: Plan
+) -> None:
+    """Each plan needs 3.25 times its seconds: 13, 65 and 130 of the 45 or 95 that are left."""
+    assert FOLDS + SLOWER == 3.25
+    known = plan(0.0, "raw_pixels", outcome=Outcome())
+    plans = [plan(20.0, "scratch"), plan(4.0), plan(40.0, "finetune"), known]
+    kept, said = budget(main, 2, spent=60).affordable(plans)
+    assert kept == [plans[1], known]
+    assert said[0].startswith("scratch: a training takes 20 s, and sweep.minutes=2 has no room")
+    assert said[1].endswith("sweep.minutes=5 may have")
+    # a session that goes on leaves out the same, however much it is quiet now
+    assert budget(main, 2, spent=0).affordable(plans)[0] == kept
+    assert budget(main, 3, spent=60).affordable(plans)[0] == [plans[0], plans[1], known]
+    assert budget(main, None, spent=1e6).affordable(plans) == (plans, [])

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tlsweep.budget import FOLDS
 from tlsweep.config import Settings
-from tlsweep.confirm import LEAST, item_of, race, replicates, shortfalls, tried
+from tlsweep.confirm import item_of, race, replicates, shortfalls, tried
 from tlsweep.contenders import Contender
 from tlsweep.errors import TlsweepError
 from tlsweep.outcome import Outcome, accuracies, log_losses, write
@@ -170,7 +171,7 @@ def test_the_race_ends_where_there_is_no_time_and_says_so(
 
     def until_two(alive: Sequence[Contender], done: int) -> bool:
         heard.append((len(alive), done))
-        return done < LEAST
+        return done < FOLDS
 
     said = race(plans, ledger, question, asked, trainings.run, until_two)
     assert said == ["sweep.minutes ended the confirming after 2 of 4 folds"]

@@ -70,3 +70,11 @@ def test_images_are_those_of_the_fold_that_is_asked_for(settings: Make) -> None:
         _, y = question.images(Split.SELECT, fold).tensors()
         assert y.tolist() == question.target.labels[question.partition.folds[fold]].tolist()
     assert len(question.images(Split.FIT, None)) == len(question.partition.pool) == 60
+
+
+def test_freezing_a_share_of_what_is_kept_rounds_down(settings: Make) -> None:
+    """0 is nothing; 75 % of 5 blocks are 3."""
+    question = open_question(settings())
+    for keep, written, frozen in ((5, "75%", 3), (5, "0%", 0), (8, "50%", 4), (0, "75%", 0)):
+        plan = settings(f"plan.keep={keep}", "plan.regrow=8", f"plan.freeze={written}").plan
+        assert question.plan(plan).freeze == frozen

@@ -6,6 +6,7 @@ it ends at the same trial, and goes on where it is given more.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from tlsweep.contenders import Contender
 from tlsweep.study.ledger import Ledger
 
 SLOWER = 1.25  # a training on the whole pool takes longer than on the fit part of a fold
+FOLDS = 2  # replicates that a comparison needs: one shows nothing of how much folds vary
+CLOSING = 15.0  # seconds for the model's files and the page
 
 
 @dataclass
@@ -59,9 +62,41 @@ class Budget:
         self.main.remember(f"{stage}_ended", self.minutes)
         return False
 
+    def affordable(self, contenders: Sequence[Contender]) -> tuple[list[Contender], list[str]]:
+        """Those contenders for whose least trainings there is time; the costliest are left out.
+
+        The least: ``FOLDS`` replicates and one final training. Returns what was left out, a
+        sentence each. A session that goes on leaves out the same ones.
+        """
+        if self.minutes is None:
+            return list(contenders), []
+        known = self.main.recall("left_out")
+        if known is None or self.minutes > known["minutes"]:
+            known = {"minutes": self.minutes, "plans": self._too_long(contenders)}
+            self.main.remember("left_out", known)
+        out = [c for c in contenders if " ".join(c.overrides) in known["plans"]]
+        needed = (self.spent + CLOSING + sum(map(_least, contenders))) / 60
+        said = [
+            f"{c.called}: a training takes {c.seconds:.0f} s, and sweep.minutes={self.minutes:g}"
+            f" has no room for {FOLDS + 1} more; sweep.minutes={math.ceil(needed)} may have"
+            for c in out
+        ]
+        return [c for c in contenders if not any(c is one for one in out)], said
+
+    def _too_long(self, contenders: Sequence[Contender]) -> list[str]:
+        costly = sorted(contenders, key=lambda c: -c.seconds)
+        while costly and sum(map(_least, costly)) > self.left - CLOSING and costly[0].seconds > 0:
+            costly.pop(0)
+        return [" ".join(c.overrides) for c in contenders if not any(c is one for one in costly)]
+
     def final(self, contenders: Sequence[Contender]) -> float:
-        """Seconds that the final trainings will take: the best plan and the controls."""
+        """Seconds from the final trainings on: of the best plan and the controls."""
         trained = [c for c in contenders if c.seconds > 0]
         controls = [c.seconds for c in trained if c.controls]
         best = max((c.seconds for c in trained if not c.controls), default=0.0)
-        return self.final_seeds * SLOWER * (sum(controls) + best)
+        return CLOSING + self.final_seeds * SLOWER * (sum(controls) + best)
+
+
+def _least(contender: Contender) -> float:
+    """Seconds of the least that a contender needs to be compared and quoted."""
+    return (FOLDS + SLOWER) * contender.seconds

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from tlsweep.budget import FOLDS
 from tlsweep.config import Settings
 from tlsweep.contenders import Contender
 from tlsweep.outcome import Outcome, accuracies, log_losses, read
@@ -17,8 +18,6 @@ from tlsweep.question import Question
 from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure
 from tlsweep.trial import outcomes_folder
 from tlsweep.verdict import Evidence, Tried, cost_of, kind_of, may_still_win
-
-LEAST = 2  # folds that a comparison needs: one shows nothing of how much folds vary
 
 
 def replicates(question: Question, settings: Settings) -> list[tuple[int, int]]:
@@ -60,7 +59,7 @@ def race(
             said.append(f"sweep.minutes ended the confirming after {done} of {len(rounds)} folds")
             break
         run([item_of(c, fold, seed) for c in alive])
-        if done + 1 < LEAST:
+        if done + 1 < FOLDS:
             continue
         table = [tried(c, ledger, question, settings) for c in contenders]
         known = {id(c): t.evidence for c, t in zip(contenders, table, strict=True) if t is not None}

@@ -21,7 +21,7 @@ from tlsweep.probe import starts_at_probe
 from tlsweep.question import Question
 from tlsweep.terms import Split
 
-LAYOUT = 3  # raise it when what is trained, or what a checkpoint holds, changes
+LAYOUT = 4  # raise it when what is trained, or what a checkpoint holds, changes
 _FILE = "first-phase.ckpt"
 # how and where, or of layers that the phase does not train
 _WITHOUT_EFFECT = (
@@ -111,10 +111,11 @@ class FirstPhase:
 
     @property
     def _head_init(self) -> list[Any]:
-        """What the head starts from."""
+        """What the head starts from, and how fast it goes on where that is its own affair."""
         train = self.settings.train
-        probed = starts_at_probe(self.plan, train)
-        return [train.probe, train.probe_penalty] if probed else ["random"]
+        if not starts_at_probe(self.plan, train):
+            return ["random"]
+        return [train.probe, train.probe_penalty, train.lr_ratio]
 
     @property
     def _phase(self) -> dict[str, Any] | None:

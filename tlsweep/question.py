@@ -161,7 +161,11 @@ def _plan(settings: PlanSettings, cuts: CutPoints) -> TransferPlan:
     for name in ("keep", "freeze", "regrow"):
         written = getattr(settings, name)
         try:
-            index[name] = cuts.resolve(written, where=f"plan.{name}").index
+            share = _share(written) if name == "freeze" else None
+            if share is not None and "keep" in index:
+                index[name] = int(share * index["keep"])
+            else:
+                index[name] = cuts.resolve(written, where=f"plan.{name}").index
         except Refusal as refusal:
             if written not in refused:
                 faults.append(refusal)
@@ -170,6 +174,25 @@ def _plan(settings: PlanSettings, cuts: CutPoints) -> TransferPlan:
         raise together(*faults)
     random = settings.weights == "random"
     return TransferPlan(**index, n_blocks=cuts.n_blocks, random_weights=random)
+
+
+def _share(written: str | int | float) -> float | None:
+    """The share of the kept blocks that ``75%`` is; None for other spellings.
+
+    Raises Refusal where it is more than all of them.
+    """
+    number = str(written).strip().removesuffix("%")
+    if not str(written).strip().endswith("%") or not number.replace(".", "", 1).isdigit():
+        return None
+    if float(number) <= 100:
+        return float(number) / 100
+    raise Refusal(
+        Fault(
+            f"plan.freeze={written}",
+            "a share of the kept blocks lies between 0% and 100%",
+            "plan.freeze=100% freezes all that is kept",
+        )
+    )
 
 
 def _cuts(settings: Settings) -> tuple[CutPoints, tuple[PrefixCost, ...]]:

@@ -15,7 +15,7 @@ import numpy as np
 from hydra.core.override_parser.types import Override
 
 from tlsweep import config, final, fixed, screen
-from tlsweep.budget import Budget
+from tlsweep.budget import CLOSING, FOLDS, Budget
 from tlsweep.check import (
     check_combinations,
     check_keys,
@@ -23,7 +23,7 @@ from tlsweep.check import (
     refuse_ddp,
     refuse_its_own,
 )
-from tlsweep.confirm import LEAST, race, replicates, shortfalls, tried
+from tlsweep.confirm import race, replicates, shortfalls, tried
 from tlsweep.contenders import Contender, frozen, merged, trained
 from tlsweep.errors import TlsweepError
 from tlsweep.gather import gather, tell_record
@@ -119,7 +119,7 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
     studies = _Studies(search, *others)
     with s.recorded(*studies.all):
         seeds = settings.sweep.confirm.seeds
-        budget = Budget(settings.sweep.minutes, search, studies.seconds(), seeds)
+        budget = Budget(settings.sweep.minutes, search, studies.seconds(), seeds, s.began)
         contenders: list[Contender] = []
         surveyed = None
         # lists on the command line are the whole search space: nothing is tried beside them
@@ -140,7 +140,8 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
             _first(s, studies, first, budget)
             _search(s, studies, where, budget)
             contenders = merged(contenders, trained(studies.searched(), settings.sweep.confirm))
-        said += _confirm(s, studies, contenders, budget)
+        affordable, short = budget.affordable(contenders)
+        said += [*short, *_confirm(s, studies, affordable, budget)]
         verdict, chosen, answers = _conclude(s, studies, contenders, surveyed, said, budget)
         _take_home(s, studies, chosen, verdict)
         findings = None if surveyed is None else surveyed.findings
@@ -263,7 +264,7 @@ def _confirm(
 
     def allowed(alive: Sequence[Contender], rounds: int) -> bool:
         seconds = sum(c.seconds for c in alive)
-        return rounds < LEAST or budget.allows("confirm", seconds, budget.final(contenders))
+        return rounds < FOLDS or budget.allows("confirm", seconds, budget.final(contenders))
 
     def run(items: Sequence[Item]) -> None:
         ledger.run_list(items, launch, n_jobs=s.bench.options.n_jobs)
@@ -305,7 +306,7 @@ def _conclude(
         margin=settings.sweep.confirm.margin / 100,
         confidence=settings.sweep.confirm.confidence,
         majority=_majority(question),
-        n_trials=len(studies.searched()),
+        searched=[t.user_attrs["facts"] for t in studies.searched()],
         seconds=round(budget.spent, 1),
         shortfalls=[*said, *short, *shortfalls(contenders, studies.confirm, settings)],
     )
@@ -373,14 +374,14 @@ def _train_finally(
     def run(items: Sequence[Item]) -> None:
         ledger.run_list(items, launch, n_jobs=s.bench.options.n_jobs)
 
-    one = budget.final(quoted) / s.settings.sweep.confirm.seeds
+    one = (budget.final(quoted) - CLOSING) / s.settings.sweep.confirm.seeds
     return final.train(
         quoted,
         studies.confirm,
         s.question,
         s.settings,
         run,
-        lambda: budget.allows("final", one, 0.0),
+        lambda: budget.allows("final", one, CLOSING),
     )
 
 

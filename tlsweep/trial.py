@@ -152,7 +152,7 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
             # one device of several could find what another one did not find yet
             shelf=first_phase if settings.train.devices == 1 else None,
             evaluate="every" if _evaluates(settings) else "never",
-            calibrate=not probed,
+            fitted=probed,
         )
         logits = {}
         if not fitted.stopped and rank_of(settings.train) == 0:

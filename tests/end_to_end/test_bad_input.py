@@ -70,6 +70,8 @@ CASES: list[tuple[str, Callable[[Path], None], tuple[str, ...], tuple[str, ...]]
     ("fit_size too small", nothing, ("target.fit_size=4",), ("target.fit_size=4", "10")),
     ("no such fold", nothing, ("fold=5",), ("fold=5", "5 folds")),
     ("no such fold in a grid", nothing, ("-m", "fold=0,6"), ("fold=6", "5 folds")),
+    ("what a sweep sets itself", nothing, ("-m", "fold=1"), ("fold with -m", "target.split_seed")),
+    ("more than all frozen", nothing, ("plan.freeze=150%",), ("plan.freeze=150%", "100%")),
     ("no such number of folds", nothing, ("target.folds=many",), ("target.folds=many", "auto")),
     ("unknown model", nothing, ("source=torchvision", "source.model=resnet19"), ("resnet18",)),
     ("no weights", nothing, RESNET, ("source.weights=DEFAULT", "source.checkpoint=FILE")),

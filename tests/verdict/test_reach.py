@@ -52,7 +52,7 @@ def verdict(
     tried: Sequence[Tried], best: int = 0, cheaper: int | None = None, **options: Any
 ) -> Verdict:
     usual = {
-        "margin": 0.02, "confidence": 0.95, "majority": 0.11, "n_trials": 22, "seconds": 1.5,
+        "margin": 0.02, "confidence": 0.95, "majority": 0.11, "searched": (), "seconds": 1.5,
     }  # fmt: skip
     return reach("study", chosen(tried, best, cheaper), tried, **{**usual, **options})
 
@@ -254,3 +254,23 @@ def test_the_sentence_is_of_the_recommended_plan(plans: list[Tried]) -> None:
     assert "4 of 8 blocks (up to block4), frozen: 94.0 %" in verdict(plans).sentence
     assert "all 8 blocks, and train them: 95.0 %" in verdict(plans, best=2).sentence
     assert np.isfinite(verdict(plans).seconds)
+
+
+def test_the_verdict_says_how_many_trials_each_family_of_plans_got(
+    plans: list[Tried], facts: Callable[..., dict[str, Any]]
+) -> None:
+    searched = [
+        facts("scratch", keep=0, regrow=8, freeze=0),
+        facts("scratch", keep=0, regrow=8, freeze=0),
+        facts("finetune", keep=8, freeze=0),
+        facts("truncate_tuned", keep=5, freeze=0),
+        facts("truncate_tuned", keep=5, freeze=3),
+        facts("transfer_tuned", keep=5, freeze=0, regrow=8),
+    ]
+    found = verdict(plans, searched=searched)
+    assert found.n_trials == 6
+    assert found.effort == {
+        "scratch": 2, "all blocks": 1, "all kept blocks": 1, "last kept blocks": 1,
+        "new blocks above kept ones": 1,
+    }  # fmt: skip
+    assert next(iter(found.effort)) == "scratch"

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from tlsweep.report import figure, table
 from tlsweep.report.material import Answered, Block, Material
-from tlsweep.report.table import plan_words, seeds_words
+from tlsweep.report.table import effort_words, plan_words, seeds_words
 from tlsweep.verdict import PlanRow, Verdict
 
 STATE_WORDS = {
@@ -66,6 +66,7 @@ def page(material: Material) -> str:
         scores=_scores(material.transfer),
         points=points,
         how=_how,
+        effort=effort_words(verdict),
         unbroken=unbroken,
         percent=percent,
         with_interval=with_interval,

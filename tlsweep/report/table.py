@@ -83,10 +83,16 @@ def seeds_words(verdict: Verdict) -> str:
     return f"  {len(seeds)} trainings: mean {mean:.1f}, {low:.1f} to {high:.1f}"
 
 
+def effort_words(verdict: Verdict) -> str:
+    """How many trials each family of trained plans got: ``5 trials: 3 scratch, 2 all blocks``."""
+    each = ", ".join(f"{count} {family}" for family, count in verdict.effort.items())
+    return f"{verdict.n_trials} trials" + (f": {each}" if each else "")
+
+
 def where_next(material: Material, files: Sequence[Path]) -> str:
     """What the verdict took, where to look, what to do next. Not to be wrapped: it is copied."""
     verdict = material.verdict
-    lines = ["", f"{verdict.n_trials} trials searched, {verdict.seconds:.0f} s"]
+    lines = ["", f"{effort_words(verdict)}; {verdict.seconds:.0f} s"]
     lines += [f"report   {_short(file)}" for file in files if file.suffix == ".html"]
     if material.look and material.look not in [command.line for command in material.commands]:
         lines.append(f"mlflow   {material.look}")

@@ -251,6 +251,7 @@ def typed(cut_names: Sequence[str], plan_names: Sequence[str]) -> dict[str, Base
     return {
         "plan": CategoricalDistribution(sorted(plan_names)),
         **dict.fromkeys(CUT_KEYS, cuts),
+        "plan.freeze": CategoricalDistribution([*cuts.choices, "0%", "25%", "50%", "75%"]),
         **dict.fromkeys(("train.lr", "train.lr_ratio", "train.probe_penalty"), rates),
         **dict.fromkeys(("train.epochs", "seed", "fold"), whole),
     }

@@ -102,7 +102,7 @@ def fit(
     checkpoint: Path | None = None,
     shelf: Shelf | None = None,
     evaluate: Evaluate = "every",
-    calibrate: bool = True,
+    fitted: bool = False,
 ) -> Fitted:
     """Train ``network`` in place.
 
@@ -111,7 +111,7 @@ def fit(
     epoch, and where ``train.resume`` goes on from; shelf: where the state after the schedule's
     first phase is kept, and taken from in place of training that phase again; evaluate: the epochs
     after which the select split is scored, where there is one (all, where a plateau of its loss
-    ends phases); calibrate: False for a head that has its standardisation.
+    ends phases); fitted: whether the head is at its optimum, with its standardisation, already.
     Raises TrialFailure if training diverges.
     """
     network.steady = keep if train.batch_norm == "source" else 0
@@ -123,6 +123,7 @@ def fit(
         stays_frozen=schedule.freezes[-1],
         n_classes=_n_classes(network),
         seed=seed,
+        fitted=fitted,
     )
     data = FeedModule(feed, module, rank_of(train))
     module.on_epoch = on_epoch
@@ -139,7 +140,7 @@ def fit(
             begin = stack.enter_context(shelf.found())
             if begin is None:
                 callbacks.append(KeepStage(freezing.clock, shelf))
-        if begin is None and calibrate:
+        if begin is None and not fitted:
             callbacks.append(_Calibrate(data))  # after the callback that freezes
         runner = trainer(
             train,

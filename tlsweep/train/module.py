@@ -45,7 +45,9 @@ class PlanModule(pl.LightningModule):
     """Trains a PlanNetwork; asks ``on_epoch(epoch, metrics)`` after each epoch whether to stop.
 
     keep: blocks before this one are the source's and train at the lower rate; stays_frozen: blocks
-    before this one are frozen in the last phase, too.
+    before this one are frozen in the last phase, too; fitted: whether the head is at its optimum
+    already, as no new layer is: it trains at the rate of kept blocks, else its first steps would
+    throw it far from there.
     The optimiser has one parameter group a block and one for the head, from the start and to the
     end; the groups of frozen blocks are empty. Thawing fills a group, so the learning-rate
     schedulers, which count groups when they are built, stay right (Lightning issue 8720).
@@ -60,9 +62,11 @@ class PlanModule(pl.LightningModule):
         stays_frozen: int,
         n_classes: int,
         seed: int,
+        fitted: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
+        self.fitted = fitted
         self.settings, self.keep, self.seed = train, keep, seed
         self.stays_frozen, self.n_classes = stays_frozen, n_classes
         self.rates = Rates(train.lr, train.lr_ratio, train.block_decay)
@@ -93,9 +97,9 @@ class PlanModule(pl.LightningModule):
             }
             for i in range(len(self.network.blocks))
         ]
-        groups.append(
-            {"params": list(self.network.head.parameters()), "lr": self.rates.base, "name": "head"}
-        )
+        rate = self.rates.base * (self.rates.ratio if self.fitted else 1.0)
+        head = list(self.network.head.parameters())
+        groups.append({"params": head, "lr": rate, "name": "head"})
         options: dict[str, Any] = {
             "lr": self.rates.base,
             "weight_decay": self.settings.weight_decay,

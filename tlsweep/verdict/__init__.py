@@ -11,7 +11,7 @@ from tlsweep.verdict.intervals import (
 from tlsweep.verdict.penalty import PENALTIES, Nested, nested_penalty
 from tlsweep.verdict.reach import CurvePoint, PlanRow, Recommended, Scored, Verdict, reach
 from tlsweep.verdict.rule import Ranked, Recommendation, best, may_still_win, recommend
-from tlsweep.verdict.tried import Tried, cost_of, kind_of
+from tlsweep.verdict.tried import Tried, cost_of, family_of, kind_of
 
 __all__ = [
     "PENALTIES",
@@ -34,6 +34,7 @@ __all__ = [
     "contrast",
     "cost_of",
     "difference_interval",
+    "family_of",
     "kind_of",
     "may_still_win",
     "model_interval",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from tlsweep.verdict.intervals import (
 )
 from tlsweep.verdict.rule import Recommendation
 from tlsweep.verdict.sentence import sentence
-from tlsweep.verdict.tried import Tried
+from tlsweep.verdict.tried import Tried, family_of
 
 if TYPE_CHECKING:
     import pandas
@@ -127,6 +128,7 @@ class Verdict:
     contrasts: list[Contrast]
     helped: bool
     n_trials: int
+    effort: dict[str, int]  # trials of each family of trained plans, the most tried first
     seconds: float
     sentence: str
     confidence: float
@@ -168,7 +170,7 @@ def reach(
     margin: float,
     confidence: float,
     majority: float,
-    n_trials: int,
+    searched: Sequence[Mapping[str, Any]],
     seconds: float,
     shortfalls: Sequence[str] = (),
 ) -> Verdict:
@@ -176,7 +178,8 @@ def reach(
 
     recommendation: made out of fold, before the report split was read; tried: the plans that it was
     made from, now with their report scores; margin: what a cheaper plan may lose, in accuracy;
-    majority: accuracy of always naming the pool's most frequent class, on the report split.
+    majority: accuracy of always naming the pool's most frequent class, on the report split;
+    searched: facts of the trained plans that were tried to find these.
     Raises ValueError if the recommended plan or the best one has no report scores.
     """
     rows = {id(t.evidence): _row(t, recommendation, confidence) for t in tried}
@@ -213,7 +216,8 @@ def reach(
         curve=_curve(tried, confidence),
         contrasts=found,
         helped=bool(found) and all(c.outcome == "effect" for c in found),
-        n_trials=n_trials,
+        n_trials=len(searched),
+        effort=dict(Counter(map(family_of, searched)).most_common()),
         seconds=seconds,
         sentence=sentence(
             recommended=chosen.facts,

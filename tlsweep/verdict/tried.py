@@ -39,3 +39,17 @@ def kind_of(facts: Mapping[str, Any]) -> str:
     if facts["deterministic"]:
         return "frozen"
     return "fresh" if facts["regrow"] > facts["keep"] else "tuned"
+
+
+def family_of(facts: Mapping[str, Any]) -> str:
+    """The family of a trained plan, in words: families are to be tried alike."""
+    freeze, keep, regrow, n = (facts[name] for name in ("freeze", "keep", "regrow", "n_blocks"))
+    if facts["random_weights"]:
+        return "random weights"
+    if freeze == regrow:
+        return "frozen"
+    if keep < regrow:
+        return "scratch" if keep == 0 else "new blocks above kept ones"
+    if freeze > 0:
+        return "last kept blocks"
+    return "all blocks" if keep == n else "all kept blocks"
