@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from tlsweep.errors import Fault, Refusal
+from tlsweep.record.logged_model import ToLog
 
 Status = Literal["finished", "pruned", "failed", "killed"]
 Params = Mapping[str, str | int | float | bool]
@@ -78,6 +79,10 @@ class Record(abc.ABC):
         """Keep files with a run."""
 
     @abc.abstractmethod
+    def keep_model(self, run_id: str | None, model: ToLog) -> None:
+        """Keep the model to take home with a run, in place of one that was kept before."""
+
+    @abc.abstractmethod
     def start_trial(
         self, parent: str | None, name: str, params: Params, tags: Mapping[str, str]
     ) -> TrialRun:
@@ -135,6 +140,9 @@ class NoRecord(Record):
         """Nobody to tell."""
 
     def keep_files(self, run_id: str | None, files: list[Path]) -> None:
+        """Nothing to keep."""
+
+    def keep_model(self, run_id: str | None, model: ToLog) -> None:
         """Nothing to keep."""
 
     def start_trial(

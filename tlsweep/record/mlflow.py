@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -23,18 +24,20 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.record.base import Params, Record, Recorded, Status, TrialRun
+from tlsweep.record.logged_model import ToLog, write_mlflow_model
 from tlsweep.record.moved import mend_moved
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 FLUSH_SECONDS = 2.0  # a database call takes 5 to 30 ms, as long as an epoch of a small network
+_DIGEST = "tlsweep.weights"  # tag: which weights a logged model holds
 _MLFLOW_STATUS: dict[Status, str] = {
     "finished": "FINISHED",
     "pruned": "FINISHED",  # MLflow has no such state; the tag tlsweep.status says it
@@ -201,6 +204,29 @@ class MlflowLedger(Record):
         """Log files as artifacts."""
         for file in files if run_id is not None else []:
             self.careful(self.client.log_artifact, run_id, str(file))
+
+    def keep_model(self, run_id: str | None, model: ToLog) -> None:
+        """A LoggedModel of the run: one that holds other weights is replaced."""
+        if run_id is not None:
+            self.careful(self._log_model, run_id, model)
+
+    def _log_model(self, run_id: str, model: ToLog) -> None:
+        known = self.client.search_logged_models(
+            [self.experiment_id], filter_string=f"source_run_id = '{run_id}'"
+        )
+        whole = [m for m in known if m.status == LoggedModelStatus.READY]
+        if any(m.tags.get(_DIGEST) == model.digest for m in whole):
+            return
+        for old in known:
+            self.client.delete_logged_model(old.model_id)
+        made = self.client.create_logged_model(
+            self.experiment_id, "model", run_id, tags={**model.about, _DIGEST: model.digest}
+        )
+        with tempfile.TemporaryDirectory(prefix="tlsweep-model-") as folder:
+            written = write_mlflow_model(model, Path(folder) / "model")
+            self.client.log_model_artifacts(made.model_id, str(written))
+        self.client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
+        self.client.log_outputs(run_id, [LoggedModelOutput(made.model_id, step=0)])
 
     def start_trial(
         self, parent: str | None, name: str, params: Params, tags: Mapping[str, str]
