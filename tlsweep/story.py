@@ -36,7 +36,7 @@ from tlsweep.study import choice, space
 from tlsweep.study.bench import Bench
 from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure
 from tlsweep.study.space import Space
-from tlsweep.take_home import network_of
+from tlsweep.take_home import keep_in_record, network_of
 from tlsweep.terms import Split, Stage
 from tlsweep.trial import outcomes_folder
 from tlsweep.verdict import (
@@ -360,7 +360,7 @@ def _take_home(s: Session, studies: _Studies, chosen: Contender, verdict: Verdic
         "overrides": verdict.recommended.overrides,
         "sentence": verdict.sentence,
     }
-    write_model(s.folder, s.question, plan, settings, network, about)
+    keep_in_record(s, write_model(s.folder, s.question, plan, settings, network, about))
 
 
 def _train_finally(

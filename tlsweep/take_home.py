@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsweep import config, final
@@ -12,9 +13,10 @@ from tlsweep.errors import TlsweepError
 from tlsweep.fixed import inherited
 from tlsweep.plan import TransferPlan
 from tlsweep.probe import fitted_head
+from tlsweep.record import ToLog
 from tlsweep.session import Session
 from tlsweep.study.ledger import Item, Ledger
-from tlsweep.terms import Stage
+from tlsweep.terms import Split, Stage
 from tlsweep.trial import outcomes_folder
 
 if TYPE_CHECKING:
@@ -38,6 +40,32 @@ def network_of(
         _load(s, network, items, finals)
     network.freeze(plan.freeze)
     return network.eval(), plan, settings
+
+
+def keep_in_record(s: Session, folder: Path) -> None:
+    """Keep a model folder with the sweep's run, where its exported program is there."""
+    from tlsweep.model import PROGRAM, WEIGHTS, read_card
+
+    card = read_card(folder)
+    if not (folder / PROGRAM).exists():
+        return  # its card says why
+    example = s.question.images(Split.POOL).batch([0])[0].numpy()
+    torch_version = card.versions["torch"].partition("+")[0]  # of a build that pip knows
+    s.record.keep_model(
+        s.parent_run,
+        ToLog(
+            program=folder / PROGRAM,
+            digest=card.files[WEIGHTS],
+            example=example,
+            classes=len(card.class_names),
+            requirements=(f"torch=={torch_version}", "numpy"),
+            about={
+                "tlsweep.sentence": str(card.about["sentence"]),
+                "tlsweep.classes": ", ".join(card.class_names)[:5000],
+                "tlsweep.preprocessing": card.preprocessing.in_words,
+            },
+        ),
+    )
 
 
 def _settings(s: Session, item: Item) -> Settings:

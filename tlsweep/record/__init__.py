@@ -5,6 +5,7 @@ sweep without a record (``record=none``) is the same code.
 """
 
 from tlsweep.record.base import NoRecord, Record, Recorded, TrialRun
+from tlsweep.record.logged_model import ToLog
 from tlsweep.record.registry import open_record
 
-__all__ = ["NoRecord", "Record", "Recorded", "TrialRun", "open_record"]
+__all__ = ["NoRecord", "Record", "Recorded", "ToLog", "TrialRun", "open_record"]

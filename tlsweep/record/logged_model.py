@@ -48,7 +48,7 @@ def write_mlflow_model(model: ToLog, into: Path) -> Path:
     (into / _EXAMPLE).write_text(json.dumps({"inputs": model.example.tolist()}))
     (into / "requirements.txt").write_text("\n".join(model.requirements) + "\n")
     number = np.dtype(np.float32)
-    images = TensorSpec(number, (-1, *model.example.shape[1:]), "images")
+    images = TensorSpec(number, (-1, *model.example.shape[1:]))
     logits = TensorSpec(number, (-1, model.classes))
     signature = ModelSignature(Schema([images]), Schema([logits]))
     card = Model(signature=signature)
