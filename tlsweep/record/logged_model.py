@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 _PROGRAM = "data/model.pt2"  # where MLflow's pytorch flavour looks for an exported program
 _EXAMPLE = "input_example.json"
+_SERVED = "serving_input_example.json"  # the same, as a served model is asked
 
 
 @dataclass(frozen=True)
@@ -45,21 +46,23 @@ def write_mlflow_model(model: ToLog, into: Path) -> Path:
 
     (into / _PROGRAM).parent.mkdir(parents=True)
     shutil.copyfile(model.program, into / _PROGRAM)
-    (into / _EXAMPLE).write_text(json.dumps({"inputs": model.example.tolist()}))
+    example = model.example.tolist()
+    (into / _EXAMPLE).write_text(json.dumps(example))
+    (into / _SERVED).write_text(json.dumps({"inputs": example}))
     (into / "requirements.txt").write_text("\n".join(model.requirements) + "\n")
     number = np.dtype(np.float32)
     images = TensorSpec(number, (-1, *model.example.shape[1:]))
     logits = TensorSpec(number, (-1, model.classes))
     signature = ModelSignature(Schema([images]), Schema([logits]))
     card = Model(signature=signature)
-    card.saved_input_example_info = _example_info()
+    card.saved_input_example_info = {
+        "artifact_path": _EXAMPLE,
+        "serving_input_path": _SERVED,
+        "type": "ndarray",
+    }
     version = next(r.partition("==")[2] for r in model.requirements if r.startswith("torch=="))
     card.add_flavor("pytorch", model_data="data", pytorch_version=version, code=None)
     options: dict[str, Any] = {"loader_module": "mlflow.pytorch", "data": "data"}
     pyfunc.add_to_model(card, **options, model_config={"device": None})
     card.save(str(into / "MLmodel"))
     return into
-
-
-def _example_info() -> dict[str, str]:
-    return {"artifact_path": _EXAMPLE, "type": "ndarray", "format": "tf-serving"}
