@@ -234,7 +234,7 @@ def _commands(s: Session, verdict: Verdict, ledgers: Ledgers, look: str) -> list
     if run_id := _run_id(verdict, ledgers):
         here = [o for o in s.plain if o.startswith(("output_dir=", "record."))]
         line = _line([f"run={run_id}", *here], "reproduce")
-        found.append(Command("Train what is quoted again and compare every number", line))
+        found.append(Command("Run it again and compare every number", line))
     if look and not look.startswith("http"):
         found.append(Command("See every training in MLflow", look))
     found.append(_more(s))
@@ -253,11 +253,12 @@ def _more(s: Session) -> Command:
 
 
 def _run_id(verdict: Verdict, ledgers: Ledgers) -> str | None:
-    """The run that is quoted, the first final training; a head that a survey fitted has none."""
+    """The run of the first final training; of a frozen plan, that of its heads out of fold."""
     wanted = tuple(verdict.recommended.overrides)
-    for trial in ledgers[Stage.FINAL].completed():
-        if tuple(trial.user_attrs["overrides"])[: len(wanted)] == wanted:
-            return trial.user_attrs.get("run_id")
+    for stage in (Stage.FINAL, Stage.SURVEY):
+        for trial in ledgers[stage].completed():
+            if tuple(trial.user_attrs["overrides"])[: len(wanted)] == wanted:
+                return trial.user_attrs.get("run_id")
     return None
 
 

@@ -90,11 +90,13 @@ def _survey_again(
     settings: Settings, question: Question, shown: screen.Screen
 ) -> dict[tuple[str, int], float]:
     from tlsweep.surveyor import survey
+    from tlsweep.trial import answered_summary
 
     plan = question.plan(settings.plan)
-    findings, _ = survey(question, settings, shown.step)
-    point = findings.curve("random" if plan.random_weights else "source")[plan.keep]
-    return {("select_score", 0): point.score, ("select_log_loss", 0): point.loss}
+    _, outcomes = survey(question, settings, shown.step)
+    answered = outcomes["random" if plan.random_weights else "source", plan.keep]
+    summary = answered_summary(settings, question, answered)
+    return {(name, 0): value for name, value in summary.items()}
 
 
 def _refuse_changed(question: Question, recorded: Recorded) -> None:

@@ -205,14 +205,17 @@ def _early_answer(s: Session, surveyed: Surveyed, budget: Budget) -> None:
 
 
 def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget) -> None:
-    """The plans that sweep.fixed names, as far as there is time; of each plan at least one."""
+    """The plans that sweep.fixed names, one of each first; of what follows as many as time allows.
+
+    So each plan is tried once at least, and what a training of it takes is known.
+    """
     ledger = studies.first
     ledger.on_trial = s.follow("first  ", len(first), lambda: len(ledger.counted()))
     run = s.launch(ledger, Stage.FIRST)
     left_out = 0
-    for item in first:
-        plans = {t.user_attrs["overrides"][0] for t in ledger.completed()}
-        must = item.overrides[0] not in plans
+    one_each = list({item.overrides[0]: item for item in reversed(first)}.values())[::-1]
+    for item in [*one_each, *(item for item in first if item not in one_each)]:
+        must = item.overrides[0] not in {t.user_attrs["overrides"][0] for t in ledger.completed()}
         if must or _time_for_another(s, studies, budget, "first"):
             ledger.run_list([item], run, n_jobs=1)
         else:

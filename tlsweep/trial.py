@@ -568,19 +568,33 @@ def known_result(
     outcome: what it answered out of fold; file: where that is kept. Returns the score and what a
     trial that ran would have noted in the study.
     """
-    import numpy as np
-
     facts = describe(question, question.plan(settings.plan), settings)
-    y, folds = question.target.labels, question.partition.folds
-    pairs = [(z, y[folds[k]]) for k, z in outcome.held_out.items()]
-    scores = {str(Split.SELECT): float(np.concatenate([accuracies(*p) for p in pairs]).mean())}
-    losses = {str(Split.SELECT): float(np.concatenate([log_losses(*p) for p in pairs]).mean())}
+    scores, losses = _out_of_fold(question, outcome)
     name, tags = trial_name(settings.stage, facts), _tags(settings, question)
     run_record = record.start_trial(parent_run, name, _params(settings, facts), tags)
     run_record.end("finished", _summary(scores, losses, facts, 0.0))
     noted: dict[str, Any] = {"outcome": file, "scores": scores}
     noted |= {"facts": facts, "run_id": run_record.run_id, "losses": losses, "seconds": 0.0}
     return _value(scores), noted
+
+
+def answered_summary(settings: Settings, question: Question, outcome: Outcome) -> dict[str, float]:
+    """The final numbers of a trial whose answers out of fold are known, as its run has them."""
+    facts = describe(question, question.plan(settings.plan), settings)
+    return _summary(*_out_of_fold(question, outcome), facts, 0.0)
+
+
+def _out_of_fold(question: Question, outcome: Outcome) -> tuple[dict[str, float], dict[str, float]]:
+    """Accuracy and log loss over all held-out examples of an outcome."""
+    import numpy as np
+
+    y, folds = question.target.labels, question.partition.folds
+    pairs = [(z, y[folds[k]]) for k, z in outcome.held_out.items()]
+    score, loss = (
+        float(np.concatenate([measure(*pair) for pair in pairs]).mean())
+        for measure in (accuracies, log_losses)
+    )
+    return {str(Split.SELECT): score}, {str(Split.SELECT): loss}
 
 
 def _keep_weights(beside: Path, network: PlanNetwork) -> Path:

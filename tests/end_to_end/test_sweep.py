@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -443,3 +444,14 @@ def test_the_surveys_cut_points_are_trials_and_lead_the_search(finished: tuple[P
     best = min(source, key=lambda p: (-p["score"], p["loss"], p["index"]))
     first = trials(finished[0])[0]
     assert (first.params["plan"], first.params["plan.keep"]) == ("truncate_tuned", best["cut"])
+
+
+def test_a_cut_point_of_the_survey_is_reproduced_with_every_number_of_its_run(
+    finished: tuple[Path, str], tlsweep: Run
+) -> None:
+    output = finished[0]
+    facts = {t.user_attrs["run_id"]: t.user_attrs["facts"] for t in trials(output, "survey")}
+    run_id = next(i for i, f in facts.items() if f["keep"] == 3 and not f["random_weights"])
+    done = tlsweep("reproduce", f"run={run_id}", f"output_dir={output}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"(\d+) of \1 numbers are equal", done.stdout), done.stdout
