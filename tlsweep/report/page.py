@@ -15,6 +15,7 @@ from tlsweep.report import figure, table
 from tlsweep.report.material import Answered, Block, Material
 from tlsweep.report.table import effort_words, plan_words, seeds_words
 from tlsweep.verdict import PlanRow, Verdict
+from tlsweep.verdict import percent as spelled
 
 STATE_WORDS = {
     "frozen": "kept as it is",
@@ -86,7 +87,7 @@ def unbroken(text: str) -> str:
 
 def percent(share: float) -> str:
     """0.9521 as ``95.2 %``, in one piece."""
-    return unbroken(table.percent(share))
+    return unbroken(spelled(share))
 
 
 def with_interval(score: float, interval: Sequence[float]) -> str:

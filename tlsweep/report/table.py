@@ -18,7 +18,7 @@ from tlsweep import outcome
 from tlsweep.question import Question
 from tlsweep.report.figure import words_of
 from tlsweep.report.material import Material
-from tlsweep.verdict import Verdict, accuracy_interval
+from tlsweep.verdict import Verdict, accuracy_interval, percent
 
 
 class TrialLike(Protocol):
@@ -31,11 +31,6 @@ class TrialLike(Protocol):
     @property
     def user_attrs(self) -> dict[str, Any]:
         """Its facts."""
-
-
-def percent(share: float) -> str:
-    """0.9521 as ``95.2 %``."""
-    return f"{100 * share:.1f} %"
 
 
 def with_interval(score: float, interval: Sequence[float]) -> str:

@@ -11,6 +11,7 @@ from tlsweep.verdict.intervals import (
 from tlsweep.verdict.penalty import PENALTIES, Nested, nested_penalty
 from tlsweep.verdict.reach import CurvePoint, PlanRow, Recommended, Scored, Verdict, reach
 from tlsweep.verdict.rule import Ranked, Recommendation, best, may_still_win, recommend
+from tlsweep.verdict.sentence import percent
 from tlsweep.verdict.tried import Tried, cost_of, family_of, kind_of
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "may_still_win",
     "model_interval",
     "nested_penalty",
+    "percent",
     "reach",
     "recommend",
 ]
