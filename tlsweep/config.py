@@ -258,6 +258,9 @@ class SurveySettings(_Section):
     random: bool
 
 
+TrainedOn = Literal["pool", "all"]
+
+
 class SweepSettings(_Section):
     """conf/sweep/*.yaml. The keys above ``params`` are those of Hydra's own Optuna sweeper."""
 
@@ -276,6 +279,7 @@ class SweepSettings(_Section):
     survey: SurveySettings
     explore: Annotated[float, Field(gt=0, le=1), BeforeValidator(_not_a_switch)]
     confirm: ConfirmSettings
+    final: TrainedOn
 
     @model_validator(mode="after")
     def _stages_in_a_row(self) -> SweepSettings:
@@ -332,6 +336,7 @@ class Settings(_Section):
     output_dir: Annotated[str, BeforeValidator(_folder)]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     fold: Annotated[int, Field(ge=0), BeforeValidator(_not_a_switch)] | None
+    train_on: TrainedOn
     keep_weights: bool
     stage: Stage
     trial: TrialIdentity | None

@@ -52,6 +52,12 @@ def items(
     ]
 
 
+def on_all(contender: Contender, confirmed: Ledger, question: Question, settings: Settings) -> Item:
+    """One more training, on the report split too: a model that has no score of its own."""
+    scored = items(contender, confirmed, question, settings)[0]
+    return Item.of((*scored.overrides, "train_on=all"))
+
+
 def _epochs(
     contender: Contender, confirmed: Ledger, question: Question, settings: Settings
 ) -> int | None:

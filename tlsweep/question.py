@@ -5,6 +5,7 @@ Opening gathers every fault that can be known before training, from all parts, i
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -94,7 +95,10 @@ def open_question(settings: Settings, progress: Progress | None = None) -> Quest
     """
     _check_device(settings.train)
     text = settings.model_dump_json(include={"source", "target"})
-    return _open(text, _Hidden((settings, progress)))
+    question = _open(text, _Hidden((settings, progress)))
+    if settings.train_on == "all":
+        return dataclasses.replace(question, partition=question.partition.joined())
+    return question
 
 
 def _two_labels(target: Target) -> list[str]:

@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from hydra.core.override_parser.types import Override
@@ -106,6 +107,10 @@ class _Studies:
         return [*self.first.completed(), *self.search.completed()]
 
 
+NO_SCORE = (
+    "it was trained on all labels (sweep.final=all); what is quoted is the same plan, trained on"
+    " the pool alone"
+)
 _READ_AT = "report_read_at"  # how many trials had been run when a verdict first read it
 
 
@@ -289,6 +294,8 @@ def _conclude(
     """
     settings, question = s.settings, s.question
     said = [*said, *_read_before(studies)]
+    if settings.sweep.final == "all":
+        said.append(f"a score of the model to take home: {NO_SCORE}")
     known, decided, quoted, short = _choose(s, studies, contenders, budget)
     refits = {} if surveyed is None else final.frozen_reports(surveyed.findings, question, settings)
     logits = [
@@ -348,11 +355,18 @@ def _choose(
 
 
 def _take_home(s: Session, studies: _Studies, chosen: Contender, verdict: Verdict) -> None:
-    """Write the model folder: the recommended plan as the first final training left it."""
+    """Write the model folder: the recommended plan as the first final training left it.
+
+    With ``sweep.final=all`` it is trained once more, on all labels.
+    """
     from tlsweep.model import write_model
 
+    of_all = s.settings.sweep.final == "all"
+    if of_all and not chosen.facts["deterministic"]:
+        item = final.on_all(chosen, studies.confirm, s.question, s.settings)
+        studies.final.run_list([item], s.launch(studies.final, Stage.FINAL), n_jobs=1)
     network, plan, settings = network_of(s, chosen, studies.confirm, studies.final)
-    about = {
+    about: dict[str, Any] = {
         "metric": verdict.metric,
         "score": verdict.score,
         "interval": verdict.interval,
@@ -363,6 +377,10 @@ def _take_home(s: Session, studies: _Studies, chosen: Contender, verdict: Verdic
         "overrides": verdict.recommended.overrides,
         "sentence": verdict.sentence,
     }
+    if of_all:
+        images = verdict.pool_images + verdict.report_images
+        about |= {"score": None, "interval": None, "trained_on_images": images}
+        about["no_score"] = NO_SCORE
     keep_in_record(s, write_model(s.folder, s.question, plan, settings, network, about))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from tlsweep.errors import TlsweepError
 from tlsweep.fixed import inherited
 from tlsweep.plan import TransferPlan
 from tlsweep.probe import fitted_head
+from tlsweep.question import open_question
 from tlsweep.record import ToLog
 from tlsweep.session import Session
 from tlsweep.study.ledger import Item, Ledger
@@ -26,18 +26,22 @@ if TYPE_CHECKING:
 def network_of(
     s: Session, contender: Contender, confirmed: Ledger, finals: Ledger
 ) -> tuple[PlanNetwork, TransferPlan, Settings]:
-    """The network of the first final training, its plan, and the settings that trained it.
+    """The network to take home, its plan, and the settings that trained it.
 
+    That of the first final training, or with ``sweep.final=all`` that of the one on all labels.
     Raises TlsweepError where its tensors are not there any more.
     """
-    items = final.items(contender, confirmed, s.question, s.settings)
-    settings = _settings(s, items[0])
-    plan = s.question.plan(settings.plan)
-    network = s.question.network(plan, settings.train, settings.seed)
+    of_all = s.settings.sweep.final == "all"
+    asked = (contender, confirmed, s.question, s.settings)
+    item = final.on_all(*asked) if of_all else final.items(*asked)[0]
+    settings = _settings(s, item)
+    question = open_question(settings)
+    plan = question.plan(settings.plan)
+    network = question.network(plan, settings.train, settings.seed)
     if contender.facts["deterministic"]:  # a head at its optimum: fitted anew in no time
-        network.head = fitted_head(s.question, plan, settings)
+        network.head = fitted_head(question, plan, settings)
     else:
-        _load(s, network, items, finals)
+        _load(s, network, item, finals)
     network.freeze(plan.freeze)
     return network.eval(), plan, settings
 
@@ -73,11 +77,11 @@ def _settings(s: Session, item: Item) -> Settings:
     return config.read(s.bench.compose([*lines, f"study={s.settings.study_name}"]))
 
 
-def _load(s: Session, network: PlanNetwork, items: Sequence[Item], finals: Ledger) -> None:
+def _load(s: Session, network: PlanNetwork, item: Item, finals: Ledger) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_model
 
-    trial = finals.of(items[0])
+    trial = finals.of(item)
     name = "" if trial is None else trial.user_attrs.get("weights", "")
     file = outcomes_folder(s.settings) / name
     try:

@@ -177,6 +177,8 @@ def _evaluates(settings: Settings) -> bool:
 
 def scored_splits(settings: Settings) -> list[Split]:
     """What a trial is scored on: what its fold holds out, and in the final stage what is quoted."""
+    if settings.train_on == "all":
+        return []
     held_out = [] if settings.fold is None else [Split.SELECT]
     return [*held_out, *([Split.REPORT] if settings.stage == Stage.FINAL else [])]
 
@@ -241,6 +243,9 @@ def freeze_schedule(settings: Settings, plan: TransferPlan) -> FreezeSchedule:
 def check_fold(settings: Settings, question: Question) -> None:
     """Raise Refusal for a fold that there is not."""
     count = len(question.partition.folds)
+    if settings.fold is not None and not count:
+        rule = "all labelled images train, and none is held out"
+        raise Refusal(Fault(f"train_on=all fold={settings.fold}", rule, "fold=null"))
     if settings.fold is not None and settings.fold >= count:
         rule = f"the pool has {count} folds" if count > 1 else "the pool has one held-out part"
         mend = f"fold={count - 1} or less, or target.folds={settings.fold + 1}"
@@ -496,17 +501,8 @@ def _close(
     seconds: float,
 ) -> TrialResult:
     scores, losses = _scores(question, settings.fold, trained.logits)
-    if handle is not None and trained.logits:
-        held_out = trained.logits.get(Split.SELECT)
-        answered = Outcome(
-            {} if held_out is None or settings.fold is None else {settings.fold: held_out},
-            trained.logits.get(Split.REPORT),
-        )
-        name = f"{handle.study.study_name}-{handle.trial.number:05d}"
-        file = keep_outcome(settings, name, answered)
-        handle.note({"outcome": file.name, "scores": scores, "losses": losses})
-        if trained.network is not None:
-            handle.note({"weights": _keep_weights(file, trained.network).name})
+    if handle is not None:
+        _keep_answers(settings, trained, handle, {"scores": scores, "losses": losses})
     if facts["probe_penalty"] is not None:  # it has one state, and no epochs that were told of
         run_record.log_epoch(1, trained.history[-1])
     status: Status = "pruned" if trained.stopped else "finished"
@@ -524,6 +520,22 @@ def _close(
         trained.stopped,
         {**facts, "history": list(trained.history), "start": trained.start},
     )
+
+
+def _keep_answers(
+    settings: Settings, trained: Trained, handle: TrialHandle, noted: Mapping[str, Any]
+) -> None:
+    """Keep what a trial answered, and its network where that was asked for; note where they are."""
+    name = f"{handle.study.study_name}-{handle.trial.number:05d}"
+    if trained.logits:
+        held_out = trained.logits.get(Split.SELECT)
+        answered = Outcome(
+            {} if held_out is None or settings.fold is None else {settings.fold: held_out},
+            trained.logits.get(Split.REPORT),
+        )
+        handle.note({"outcome": keep_outcome(settings, name, answered).name, **noted})
+    if trained.network is not None:
+        handle.note({"weights": _keep_weights(settings, name, trained.network).name})
 
 
 def _scores(
@@ -597,11 +609,12 @@ def _out_of_fold(question: Question, outcome: Outcome) -> tuple[dict[str, float]
     return {str(Split.SELECT): score}, {str(Split.SELECT): loss}
 
 
-def _keep_weights(beside: Path, network: PlanNetwork) -> Path:
-    """Write a trained network's tensors beside what it answered, whole or not at all."""
+def _keep_weights(settings: Settings, name: str, network: PlanNetwork) -> Path:
+    """Write a trained network's tensors beside what trials answered, whole or not at all."""
     from safetensors.torch import save_model
 
-    file = beside.with_suffix(".safetensors")
+    file = outcomes_folder(settings) / f"{name}.safetensors"
+    file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
     save_model(network, str(part))
     part.replace(file)

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -455,3 +456,22 @@ def test_a_cut_point_of_the_survey_is_reproduced_with_every_number_of_its_run(
     done = tlsweep("reproduce", f"run={run_id}", f"output_dir={output}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"(\d+) of \1 numbers are equal", done.stdout), done.stdout
+
+
+def test_a_model_may_be_trained_on_all_labels_and_has_no_score_of_its_own(
+    finished: tuple[Path, str], tlsweep: Run, tmp_path: Path
+) -> None:
+    output = tmp_path / "outputs"
+    shutil.copytree(finished[0], output)
+    before, done_before = verdict_of(output), {t.number for t in trials(output, "final")}
+    done = tlsweep("-m", *SHORT, "sweep.final=all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    after, card = verdict_of(output), json.loads((output / STUDY / "model/model.json").read_text())
+    assert (after["score"], after["recommended"]) == (before["score"], before["recommended"])
+    assert any("a score of the model to take home" in text for text in after["shortfalls"])
+    assert card["about"]["score"] is None
+    assert card["about"]["trained_on_images"] == after["pool_images"] + after["report_images"]
+    more = [t for t in trials(output, "final") if t.number not in done_before]
+    assert len(more) == (after["recommended"]["probe_penalty"] is None)
+    assert all("train_on=all" in t.user_attrs["overrides"] for t in more)
+    assert all("scores" not in t.user_attrs for t in more)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -52,6 +52,10 @@ class Partition:
     def places(self, split: Split, fold: int | None = 0) -> Indices:
         """Where the rows of a fit or select split stand in the pool."""
         return np.searchsorted(self.pool, self.rows(split, fold))
+
+    def joined(self) -> Partition:
+        """All labelled images in the pool: nothing is held out, and no score is to be had."""
+        return replace(self, pool=np.union1d(self.pool, self.report), folds=())
 
     @property
     def held_out(self) -> Indices:
