@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from effort import Effort
-from folding import folding
+from folding import folding, folding_in_training
 from frozen_sweep import frozen_sweep
 from memory import memory
 from phases import phases
@@ -30,6 +30,7 @@ def measure(
             tables += [frozen_sweep(task, effort, say) for task in tasks]
         if "folding" in sections:
             tables += [folding(task, effort, say) for task in tasks]
+            tables += [folding_in_training(task, effort, say) for task in tasks]
         if "tuned" in sections:
             tables.append(tuned_trials(tasks[0], effort, say))
         if "phases" in sections:

@@ -130,3 +130,17 @@ def test_steady_blocks_train_everything_but_batchnorms_statistics() -> None:
     assert [norm.training for norm in norms] == [False, False, True]
     assert [block[3].training for block in net.blocks] == [False, True, True]
     assert norms[1].weight.requires_grad
+
+
+def test_steady_blocks_train_as_they_would_without_being_folded(
+    images: TensorDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To rounding; modes are followed, though Lightning sets them module by module."""
+    schedule = constant(TransferPlan(0, 3, 3, 3))
+    quick, plain = network(), network()
+    first = fit(quick, schedule, feed(images), settings(), keep=3, seed=0)
+    assert not all(a is b for a, b in zip(quick.blocks, quick._trained[1], strict=True))
+    monkeypatch.setattr("tlsweep.train.network.folded", lambda block, trains=False: block)
+    second = fit(plain, schedule, feed(images), settings(), keep=3, seed=0)
+    for ours, theirs in zip(first.history, second.history, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
