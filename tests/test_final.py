@@ -85,8 +85,8 @@ def test_only_what_heads_cannot_answer_is_trained(
     random = Contender(facts("random_features", keep=3, random=True), ("plan=random_features",),
                        ("random_features",), outcome=Outcome())  # fmt: skip
     ran: list[Item] = []
-    confirmed = open_ledger("s.confirm")
-    final.train([surveyed, random, tuned], confirmed, question, asked, ran.extend)
+    confirmed, ledger = open_ledger("s.confirm"), open_ledger("s.final")
+    final.train([surveyed, random, tuned], confirmed, ledger, question, asked, ran.extend)
     # seed by seed: where time runs out each plan has as many
     assert [item.overrides[0] for item in ran] == ["plan=random_features", "plan=finetune"] * 3
 
@@ -95,10 +95,19 @@ def test_where_time_runs_out_every_plan_has_the_same_number_of_seeds(
     asked: Settings, question: Question, open_ledger: Callable[[str], Ledger], tuned: Contender,
 ) -> None:  # fmt: skip
     ran: list[Item] = []
-    confirmed = open_ledger("s.confirm")
-    said = final.train([tuned], confirmed, question, asked, ran.extend, lambda: len(ran) < 2)
+    confirmed, ledger = open_ledger("s.confirm"), open_ledger("s.final")
+
+    def asked_whether() -> bool:
+        return len(ran) < 2
+
+    said = final.train([tuned], confirmed, ledger, question, asked, ran.extend, asked_whether)
     assert len(ran) == 2
     assert said == ["sweep.minutes ended the final trainings after 2 of 3 seeds"]
+    # what is there already takes no time, so a finished study is not told that it ended
+    for item in final.items(tuned, confirmed, question, asked):
+        ledger.add_finished(item, 0.5, {})
+    again = final.train([tuned], confirmed, ledger, question, asked, ran.extend, lambda: False)
+    assert again == []
 
 
 def test_logits_of_the_seeds_that_ended_well_are_stacked_in_their_order(

@@ -68,7 +68,7 @@ class Budget:
         The least: ``FOLDS`` replicates and one final training. Returns what was left out, a
         sentence each. A session that goes on leaves out the same ones.
         """
-        if self.minutes is None:
+        if self.minutes is None or not any(c.seconds > 0 for c in contenders):
             return list(contenders), []
         known = self.main.recall("left_out")
         if known is None or self.minutes > known["minutes"]:

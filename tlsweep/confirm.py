@@ -55,10 +55,11 @@ def race(
     for done, (fold, seed) in enumerate(rounds):
         if not alive:
             break
-        if not allowed(alive, done):
+        items = [item_of(c, fold, seed) for c in alive]
+        if any(ledger.of(item) is None for item in items) and not allowed(alive, done):
             said.append(f"sweep.minutes ended the confirming after {done} of {len(rounds)} folds")
             break
-        run([item_of(c, fold, seed) for c in alive])
+        run(items)
         if done + 1 < FOLDS:
             continue
         table = [tried(c, ledger, question, settings) for c in contenders]

@@ -71,6 +71,7 @@ def _epochs(
 def train(
     chosen: Sequence[Contender],
     confirmed: Ledger,
+    ledger: Ledger,
     question: Question,
     settings: Settings,
     run: Callable[[Sequence[Item]], None],
@@ -84,9 +85,10 @@ def train(
     wanted = [items(c, confirmed, question, settings) for c in chosen if not refitted(c)]
     seeds = max(map(len, wanted), default=0)
     for done in range(seeds):
-        if done and not allowed():
+        seed = [own[done] for own in wanted if len(own) > done]
+        if done and any(ledger.of(item) is None for item in seed) and not allowed():
             return [f"sweep.minutes ended the final trainings after {done} of {seeds} seeds"]
-        run([own[done] for own in wanted if len(own) > done])
+        run(seed)
     return []
 
 

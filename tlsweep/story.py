@@ -399,6 +399,7 @@ def _train_finally(
     return final.train(
         quoted,
         studies.confirm,
+        studies.final,
         s.question,
         s.settings,
         run,
