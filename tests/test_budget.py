@@ -71,6 +71,10 @@ def test_with_more_minutes_or_no_limit_it_goes_on(main: Ledger) -> None:
 Plan = Callable[..., Contender]
 
 
+def needed(contender: Contender) -> float:
+    return 0.0 if contender.outcome is not None else FOLDS + SLOWER
+
+
 @pytest.fixture
 def plan(facts: Callable[..., dict[str, Any]]) -> Plan:
     def make(seconds: float, *controls: str, outcome: Outcome | None = None) -> Contender:
@@ -96,11 +100,22 @@ def test_what_the_minutes_cannot_hold_is_left_out_the_costliest_first(
     assert FOLDS + SLOWER == 3.25
     known = plan(0.0, "raw_pixels", outcome=Outcome())
     plans = [plan(20.0, "scratch"), plan(4.0), plan(40.0, "finetune"), known]
-    kept, said = budget(main, 2, spent=60).affordable(plans)
+    kept, said = budget(main, 2, spent=60).affordable(plans, needed)
     assert kept == [plans[1], known]
     assert said[0].startswith("scratch: a training takes 20 s, and sweep.minutes=2 has no room")
     assert said[1].endswith("sweep.minutes=5 may have")
     # a session that goes on leaves out the same, however much it is quiet now
-    assert budget(main, 2, spent=0).affordable(plans)[0] == kept
-    assert budget(main, 3, spent=60).affordable(plans)[0] == [plans[0], plans[1], known]
-    assert budget(main, None, spent=1e6).affordable(plans) == (plans, [])
+    assert budget(main, 2, spent=0).affordable(plans, needed)[0] == kept
+    assert budget(main, 3, spent=60).affordable(plans, needed)[0] == [plans[0], plans[1], known]
+    assert budget(main, None, spent=1e6).affordable(plans, needed) == (plans, [])
+
+
+def test_what_is_trained_already_is_not_asked_to_fit_again(main: Ledger, plan: Plan) -> None:
+    plans = [plan(60.0, "scratch"), plan(4.0)]
+    done = {id(plans[0]): 0.0, id(plans[1]): 3.25}
+    kept, said = budget(main, 2, spent=60).affordable(plans, lambda c: done[id(c)])
+    assert kept == plans
+    assert said == []
+    # nor is anything left out for a plan that takes no time, however late it is
+    free = [plan(0.0, "raw_pixels", outcome=Outcome()), plan(4.0)]
+    assert budget(main, 2.5, spent=500).affordable(free, needed)[0] == free[:1]

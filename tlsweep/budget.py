@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tlsweep.contenders import Contender
 from tlsweep.study.ledger import Ledger
@@ -62,32 +63,40 @@ class Budget:
         self.main.remember(f"{stage}_ended", self.minutes)
         return False
 
-    def affordable(self, contenders: Sequence[Contender]) -> tuple[list[Contender], list[str]]:
+    def affordable(
+        self, contenders: Sequence[Contender], missing: Callable[[Contender], float]
+    ) -> tuple[list[Contender], list[str]]:
         """Those contenders for whose least trainings there is time; the costliest are left out.
 
-        The least: ``FOLDS`` replicates and one final training. Returns what was left out, a
-        sentence each. A session that goes on leaves out the same ones.
+        missing: how many trainings of a contender are still to run before it can be compared and
+        quoted. Returns what was left out, a sentence each. A session that goes on leaves out the
+        same ones.
         """
         if self.minutes is None or not any(c.seconds > 0 for c in contenders):
             return list(contenders), []
         known = self.main.recall("left_out")
-        if known is None or self.minutes > known["minutes"]:
-            known = {"minutes": self.minutes, "plans": self._too_long(contenders)}
+        keys = [" ".join(c.overrides) for c in contenders]
+        if known is None or self.minutes > known["minutes"] or set(keys) - set(known["of"]):
+            known = {"minutes": self.minutes, "of": keys, **self._too_long(contenders, missing)}
             self.main.remember("left_out", known)
         out = [c for c in contenders if " ".join(c.overrides) in known["plans"]]
-        needed = (self.spent + CLOSING + sum(map(_least, contenders))) / 60
         said = [
             f"{c.called}: a training takes {c.seconds:.0f} s, and sweep.minutes={self.minutes:g}"
-            f" has no room for {FOLDS + 1} more; sweep.minutes={math.ceil(needed)} may have"
+            f" has no room for those that it needs; sweep.minutes={known['needed']} may have"
             for c in out
         ]
         return [c for c in contenders if not any(c is one for one in out)], said
 
-    def _too_long(self, contenders: Sequence[Contender]) -> list[str]:
-        costly = sorted(contenders, key=lambda c: -c.seconds)
-        while costly and sum(map(_least, costly)) > self.left - CLOSING and costly[0].seconds > 0:
-            costly.pop(0)
-        return [" ".join(c.overrides) for c in contenders if not any(c is one for one in costly)]
+    def _too_long(
+        self, contenders: Sequence[Contender], missing: Callable[[Contender], float]
+    ) -> dict[str, Any]:
+        seconds = {id(c): c.seconds * missing(c) for c in contenders}
+        needed = math.ceil((self.spent + CLOSING + sum(seconds.values())) / 60)
+        kept = sorted(contenders, key=lambda c: -seconds[id(c)])
+        out: list[str] = []
+        while kept and sum(seconds[id(c)] for c in kept) > max(0.0, self.left - CLOSING):
+            out.append(" ".join(kept.pop(0).overrides))
+        return {"plans": out, "needed": needed}
 
     def final(self, contenders: Sequence[Contender]) -> float:
         """Seconds from the final trainings on: of the best plan and the controls."""
@@ -95,8 +104,3 @@ class Budget:
         controls = [c.seconds for c in trained if c.controls]
         best = max((c.seconds for c in trained if not c.controls), default=0.0)
         return CLOSING + self.final_seeds * SLOWER * (sum(controls) + best)
-
-
-def _least(contender: Contender) -> float:
-    """Seconds of the least that a contender needs to be compared and quoted."""
-    return (FOLDS + SLOWER) * contender.seconds

@@ -37,13 +37,19 @@ def refuse_ddp(settings: config.Settings, is_grid: bool) -> None:
         )
 
 
+_INSTEAD = {
+    "fold": "target.folds and target.split_seed say how the pool is cut",
+    "train_on": "sweep.final=all trains the model to take home on all labels",
+}
+
+
 def refuse_its_own(keys: Iterable[str]) -> None:
     """Raise Refusal for keys that a whole sweep sets itself: another value would blur stages."""
     faults = [
         Fault(
             f"{key} with -m",
             "a whole sweep sets it in each of its trials",
-            f"leave {key} out; target.folds and target.split_seed say how the pool is cut",
+            f"leave {key} out; {_INSTEAD.get(key, 'without -m it trains one plan')}",
         )
         for key in keys
         if key in ITS_OWN

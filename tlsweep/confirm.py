@@ -56,7 +56,7 @@ def race(
         if not alive:
             break
         items = [item_of(c, fold, seed) for c in alive]
-        if any(ledger.of(item) is None for item in items) and not allowed(alive, done):
+        if any(map(ledger.would_run, items)) and not allowed(alive, done):
             said.append(f"sweep.minutes ended the confirming after {done} of {len(rounds)} folds")
             break
         run(items)
@@ -97,7 +97,8 @@ def tried(
     )
     trials = _trials(contender, ledger, question, settings)
     # final trainings take the median number of epochs of the folds: what most folds did counts
-    at_rest = 2 * sum(t.user_attrs.get("settled", True) for t in trials) >= len(trials)
+    settled = sum(t.user_attrs.get("settled", True) for t in trials)
+    at_rest = not trials or 2 * settled > len(trials)
     names = contender.controls
     return Tried(contender.facts, contender.overrides, names, evidence, settled=at_rest)
 

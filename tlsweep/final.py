@@ -86,7 +86,7 @@ def train(
     seeds = max(map(len, wanted), default=0)
     for done in range(seeds):
         seed = [own[done] for own in wanted if len(own) > done]
-        if done and any(ledger.of(item) is None for item in seed) and not allowed():
+        if done and any(map(ledger.would_run, seed)) and not allowed():
             return [f"sweep.minutes ended the final trainings after {done} of {seeds} seeds"]
         run(seed)
     return []
@@ -96,8 +96,8 @@ def taken_home(
     contender: Contender, confirmed: Ledger, ledger: Ledger, question: Question, settings: Settings
 ) -> bool:
     """Whether there is a network of it to take home: that of its first final training."""
-    if contender.facts["deterministic"]:
-        return True  # fitted anew in no time
+    if refitted(contender):
+        return True  # in no time
     return ledger.of(items(contender, confirmed, question, settings)[0]) is not None
 
 

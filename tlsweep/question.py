@@ -167,7 +167,7 @@ def _plan(settings: PlanSettings, cuts: CutPoints) -> TransferPlan:
         try:
             share = _share(written) if name == "freeze" else None
             if share is not None and "keep" in index:
-                index[name] = int(share * index["keep"])
+                index[name] = int(share * index["keep"] + 1e-9)  # 29 % of 100 are 29
             else:
                 index[name] = cuts.resolve(written, where=f"plan.{name}").index
         except Refusal as refusal:

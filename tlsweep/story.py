@@ -10,13 +10,14 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hydra.core.override_parser.types import Override
 
 from tlsweep import config, final, fixed, screen
-from tlsweep.budget import CLOSING, FOLDS, Budget
+from tlsweep.budget import CLOSING, FOLDS, SLOWER, Budget
 from tlsweep.check import (
     check_combinations,
     check_keys,
@@ -24,7 +25,7 @@ from tlsweep.check import (
     refuse_ddp,
     refuse_its_own,
 )
-from tlsweep.confirm import race, replicates, shortfalls, tried
+from tlsweep.confirm import item_of, race, replicates, shortfalls, tried
 from tlsweep.contenders import Contender, frozen, merged, trained
 from tlsweep.errors import TlsweepError
 from tlsweep.gather import gather, tell_record
@@ -102,6 +103,10 @@ class _Studies:
         ended = (t for ledger in self.all for t in ledger.ended())
         return sum(float(t.user_attrs.get("seconds", 0.0)) for t in ended)
 
+    def tried(self) -> list[Trial]:
+        """The trained plans that were tried, those that were stopped early among them."""
+        return [*self.first.counted(), *self.search.counted()]
+
     def searched(self) -> list[Trial]:
         """The trained plans that were tried on the fold that the search holds out."""
         return [*self.first.completed(), *self.search.completed()]
@@ -145,14 +150,15 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
             _first(s, studies, first, budget)
             _search(s, studies, where, budget)
             contenders = merged(contenders, trained(studies.searched(), settings.sweep.confirm))
-        affordable, short = budget.affordable(contenders)
+        affordable, short = budget.affordable(contenders, lambda c: _missing(s, studies, c))
         said += [*short, *_confirm(s, studies, affordable, budget)]
         verdict, chosen, answers = _conclude(s, studies, contenders, surveyed, said, budget)
-        _take_home(s, studies, chosen, verdict)
+        model = _take_home(s, studies, chosen, verdict)
         findings = None if surveyed is None else surveyed.findings
         material = gather(s, verdict, answers, findings, vars(studies), where)
         files = write_report(s.folder, material)
         tell_record(s, material, findings, files)
+        keep_in_record(s, model)
     s.shown.clear()
     screen.console.print(table.verdict_box(material))
     screen.console.print(table.where_next(material, files), soft_wrap=True)
@@ -218,15 +224,20 @@ def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget)
     ledger.on_trial = s.follow("first  ", len(first), lambda: len(ledger.counted()))
     run = s.launch(ledger, Stage.FIRST)
     left_out = 0
-    one_each = list({item.overrides[0]: item for item in reversed(first)}.values())[::-1]
+    one_each = list({_plan_of(item.overrides): item for item in reversed(first)}.values())[::-1]
     for item in [*one_each, *(item for item in first if item not in one_each)]:
-        must = item.overrides[0] not in {t.user_attrs["overrides"][0] for t in ledger.completed()}
+        tried_plans = {_plan_of(t.user_attrs["overrides"]) for t in ledger.completed()}
+        must = _plan_of(item.overrides) not in tried_plans
         if must or _time_for_another(s, studies, budget, "first"):
             ledger.run_list([item], run, n_jobs=1)
         else:
             left_out += ledger.of(item) is None
     if left_out:
         s.shown.say(f"  sweep.minutes has no room for {left_out} plans of sweep.fixed")
+
+
+def _plan_of(overrides: Sequence[str]) -> str:
+    return next((o for o in overrides if o.startswith("plan=")), "")
 
 
 def _search(s: Session, studies: _Studies, where: Space, budget: Budget) -> None:
@@ -258,6 +269,17 @@ def _time_for_another(s: Session, studies: _Studies, budget: Budget, stage: str)
     rounds = len(replicates(s.question, s.settings))
     confirming = rounds * sum(c.seconds for c in contenders)
     return budget.allows(stage, typical, confirming + budget.final(contenders))
+
+
+def _missing(s: Session, studies: _Studies, contender: Contender) -> float:
+    """How many trainings a contender still needs to be compared and quoted, in trials' time."""
+    if contender.outcome is not None:
+        return 0.0
+    wanted = replicates(s.question, s.settings)[:FOLDS]
+    done = (studies.confirm.of(item_of(contender, fold, seed)) for fold, seed in wanted)
+    final_item = final.items(contender, studies.confirm, s.question, s.settings)[0]
+    last = 0.0 if studies.final.of(final_item) is not None else SLOWER
+    return sum(trial is None for trial in done) + last
 
 
 def _confirm(
@@ -294,9 +316,10 @@ def _conclude(
     """
     settings, question = s.settings, s.question
     said = [*said, *_read_before(studies)]
-    if settings.sweep.final == "all":
-        said.append(f"a score of the model to take home: {NO_SCORE}")
     known, decided, quoted, short = _choose(s, studies, contenders, budget)
+    place = next(i for i, (_, t) in enumerate(known) if t.evidence is decided.recommended)
+    if settings.sweep.final == "all":
+        said.append(_train_on_all(s, studies, known[place][0]))
     refits = {} if surveyed is None else final.frozen_reports(surveyed.findings, question, settings)
     logits = [
         final.report_logits(c, refits, studies.confirm, studies.final, question, settings)
@@ -316,11 +339,11 @@ def _conclude(
         margin=settings.sweep.confirm.margin / 100,
         confidence=settings.sweep.confirm.confidence,
         majority=_majority(question),
-        searched=[t.user_attrs["facts"] for t in studies.searched()],
+        pool_images=len(question.partition.pool),
+        searched=[t.user_attrs["facts"] for t in studies.tried()],
         seconds=round(budget.spent, 1),
         shortfalls=[*said, *short, *shortfalls(contenders, studies.confirm, settings)],
     )
-    place = next(i for i, (_, t) in enumerate(known) if t.evidence is decided.recommended)
     answers = logits[place]
     assert answers is not None  # else there is no verdict
     return verdict, known[place][0], answers[0]
@@ -354,17 +377,10 @@ def _choose(
     raise TlsweepError(_why_nothing(studies.confirm, studies.final))
 
 
-def _take_home(s: Session, studies: _Studies, chosen: Contender, verdict: Verdict) -> None:
-    """Write the model folder: the recommended plan as the first final training left it.
-
-    With ``sweep.final=all`` it is trained once more, on all labels.
-    """
+def _take_home(s: Session, studies: _Studies, chosen: Contender, verdict: Verdict) -> Path:
+    """Write the model folder: the recommended plan as its final training left it."""
     from tlsweep.model import write_model
 
-    of_all = s.settings.sweep.final == "all"
-    if of_all and not chosen.facts["deterministic"]:
-        item = final.on_all(chosen, studies.confirm, s.question, s.settings)
-        studies.final.run_list([item], s.launch(studies.final, Stage.FINAL), n_jobs=1)
     network, plan, settings = network_of(s, chosen, studies.confirm, studies.final)
     about: dict[str, Any] = {
         "metric": verdict.metric,
@@ -377,11 +393,21 @@ def _take_home(s: Session, studies: _Studies, chosen: Contender, verdict: Verdic
         "overrides": verdict.recommended.overrides,
         "sentence": verdict.sentence,
     }
-    if of_all:
+    if settings.train_on == "all":
         images = verdict.pool_images + verdict.report_images
         about |= {"score": None, "interval": None, "trained_on_images": images}
         about["no_score"] = NO_SCORE
-    keep_in_record(s, write_model(s.folder, s.question, plan, settings, network, about))
+    return write_model(s.folder, s.question, plan, settings, network, about)
+
+
+def _train_on_all(s: Session, studies: _Studies, chosen: Contender) -> str:
+    """Train the recommended plan once more, on all labels. Returns what its model then lacks."""
+    item = final.on_all(chosen, studies.confirm, s.question, s.settings)
+    if not chosen.facts["deterministic"]:
+        studies.final.run_list([item], s.launch(studies.final, Stage.FINAL), n_jobs=1)
+        if studies.final.of(item) is None:
+            return "a model of all labels: its training failed; that of the pool is taken home"
+    return f"a score of the model to take home: {NO_SCORE}"
 
 
 def _train_finally(

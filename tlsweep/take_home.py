@@ -28,12 +28,15 @@ def network_of(
 ) -> tuple[PlanNetwork, TransferPlan, Settings]:
     """The network to take home, its plan, and the settings that trained it.
 
-    That of the first final training, or with ``sweep.final=all`` that of the one on all labels.
+    That of the first final training, or with ``sweep.final=all`` that of the one on all labels,
+    where it ended well.
     Raises TlsweepError where its tensors are not there any more.
     """
-    of_all = s.settings.sweep.final == "all"
     asked = (contender, confirmed, s.question, s.settings)
-    item = final.on_all(*asked) if of_all else final.items(*asked)[0]
+    item = final.items(*asked)[0]
+    if s.settings.sweep.final == "all":
+        more = final.on_all(*asked)
+        item = more if contender.facts["deterministic"] or finals.of(more) is not None else item
     settings = _settings(s, item)
     question = open_question(settings)
     plan = question.plan(settings.plan)

@@ -275,7 +275,8 @@ def _checkpoint(settings: Settings) -> Path | None:
     folder = study_folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
     # named by what is trained: a run goes on from its own checkpoint and from no other
-    what = json.dumps(settings.question(), sort_keys=True)
+    asked = {**settings.question(), "fold": settings.fold, "train_on": settings.train_on}
+    what = json.dumps(asked, sort_keys=True)
     return folder / f"last-{hashlib.sha256(what.encode()).hexdigest()[:8]}.ckpt"
 
 

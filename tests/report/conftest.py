@@ -112,7 +112,8 @@ def make_verdict() -> Callable[..., Verdict]:
         plans = tries(names, best_trained)
         choice = recommend([p.evidence for p in plans])
         return reach(study, choice, plans, margin=0.02, confidence=0.95, majority=0.1,
-                     searched=[p.facts for p in plans], seconds=184.2)  # fmt: skip
+                     searched=[p.facts for p in plans], seconds=184.2,
+                     pool_images=plans[0].evidence.scores_rn.shape[1])  # fmt: skip
 
     return make
 

@@ -53,6 +53,7 @@ def verdict(
 ) -> Verdict:
     usual = {
         "margin": 0.02, "confidence": 0.95, "majority": 0.11, "searched": (), "seconds": 1.5,
+        "pool_images": tried[0].evidence.scores_rn.shape[1],
     }  # fmt: skip
     return reach("study", chosen(tried, best, cheaper), tried, **{**usual, **options})
 

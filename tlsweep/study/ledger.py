@@ -203,6 +203,13 @@ class Ledger:
         mine = (t for t in self.completed() if t.user_attrs.get("key") == item.key)
         return next(mine, None)
 
+    def would_run(self, item: Item) -> bool:
+        """Whether ``run_list`` would train the item now: not one that ended, well or for good."""
+        mine = [t for t in self.trials() if t.user_attrs.get("key") == item.key]
+        return not any(
+            t.state in COUNTED or (t.state == TrialState.FAIL and not _may_succeed(t)) for t in mine
+        )
+
     def reseed(self, sampler: BaseSampler) -> None:
         """Ask this sampler from now on."""
         self.study.sampler = sampler

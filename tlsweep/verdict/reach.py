@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -170,6 +171,7 @@ def reach(
     margin: float,
     confidence: float,
     majority: float,
+    pool_images: int,
     searched: Sequence[Mapping[str, Any]],
     seconds: float,
     shortfalls: Sequence[str] = (),
@@ -179,6 +181,7 @@ def reach(
     recommendation: made out of fold, before the report split was read; tried: the plans that it was
     made from, now with their report scores; margin: what a cheaper plan may lose, in accuracy;
     majority: accuracy of always naming the pool's most frequent class, on the report split;
+    pool_images: labelled images that choose and train, those that no fold holds out among them;
     searched: facts of the trained plans that were tried to find these.
     Raises ValueError if the recommended plan or the best one has no report scores.
     """
@@ -189,6 +192,9 @@ def reach(
     if chosen.report_rn is None or best.report_rn is None:
         raise ValueError("what is recommended and what is best are scored on the report split")
     cheaper = recommendation.cheaper
+    more = recommendation.more_images
+    if more is not None:  # of held-out examples: with one holdout, more of the pool's
+        more = math.ceil(more * pool_images / chosen.evidence.scores_rn.shape[1])
     found = _contrasts(best, tried, confidence)
     minus_best = None
     if chosen is not best:
@@ -208,7 +214,7 @@ def reach(
         best=rows[id(best.evidence)],
         cheaper=None if cheaper is None else rows[id(cheaper)],
         minus_best=minus_best,
-        more_images=recommendation.more_images,
+        more_images=more,
         margin=margin,
         plans=list(rows.values()),
         controls=_controls(chosen, tried, confidence),
@@ -226,13 +232,13 @@ def reach(
             contrasts=found,
             majority=majority,
             margin=margin,
-            more_images=recommendation.more_images,
+            more_images=more,
             confidence=confidence,
         ),
         confidence=confidence,
         replicates=len(chosen.report_rn),
         report_images=chosen.report_rn.shape[1],
-        pool_images=chosen.evidence.scores_rn.shape[1],
+        pool_images=pool_images,
         folds=len(chosen.evidence.folds),
         shortfalls=list(shortfalls),
     )

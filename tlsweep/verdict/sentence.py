@@ -98,7 +98,9 @@ def _transfer(contrasts: Sequence[Contrast]) -> str:
     unclear = [c for c in contrasts if c.outcome != "effect"]
     if not unclear:
         margins = ", ".join(f"{_points(c)} above {WITHOUT[c.control]}" for c in contrasts)
-        return f"Transfer helped: {margins}."
+        scratch = any(c.control == "scratch" for c in contrasts)
+        unknown = "" if scratch else " Against training from scratch it was not measured."
+        return f"Transfer helped: {margins}.{unknown}"
     names = " and ".join(
         f"{WITHOUT[c.control]} ({100 * c.difference:+.1f} points, {_range(c)};"
         f" this study would have shown {100 * c.detectable:.1f})"

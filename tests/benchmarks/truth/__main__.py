@@ -14,7 +14,7 @@ sys.path.insert(0, str(HERE.parent))  # tables, tasks and machine are those of t
 from rich.console import Console  # noqa: E402
 
 TABLE = HERE.parent / "truth.md"
-PARTS = ("real", "worlds", "bounds", "helped", "model")
+PARTS = ("real", "sweeps", "worlds", "bounds", "helped", "model")
 NO_DATA = "TLSWEEP_REAL_DATA is not set: of the real data only the embedded digits were measured."
 
 
@@ -29,11 +29,14 @@ def main() -> None:
     from machine import machine
     from real import SETTINGS, replay
     from simulated import bounds, choices, helped, model_scores
+    from whole import whole_sweeps
 
     about, began, tables = machine(), time.monotonic(), []
     with screen.status("starting") as status:
         if "real" in asked.part:
             tables += replay(SETTINGS, asked.draws, real, asked.kept, status.update)
+        if "sweeps" in asked.part:
+            tables += whole_sweeps(real, asked.kept, status.update)
         for part, measure in (
             ("worlds", choices), ("bounds", bounds), ("helped", helped), ("model", model_scores)
         ):  # fmt: skip
@@ -42,7 +45,8 @@ def main() -> None:
     notes = [f"{about}; {time.monotonic() - began:.0f} s.", *([] if real else [NO_DATA])]
     if asked.kept:
         notes.append(
-            "Answers of heads on real data were kept from an earlier run: not in the seconds."
+            "Answers of heads on real data and whole sweeps were kept from an earlier run: not in"
+            " the seconds."
         )
     for table in tables:
         table.show(console)
