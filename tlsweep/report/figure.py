@@ -108,7 +108,7 @@ def cost(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure:
     groups: dict[str, list[PlanRow]] = {}
     for row in verdict.plans:
         if row.report is not None:
-            groups.setdefault(kind_of(row), []).append(row)
+            groups.setdefault(row.state, []).append(row)
     for kind, rows in groups.items():
         x = [row.flops / 1e6 for row in rows]
         y = [100 * row.report.mean for row in rows if row.report is not None]
@@ -143,13 +143,6 @@ def learning(trainings: Sequence[Training], size: tuple[int, int] = WIDE) -> Fig
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(figure, figure.axes[0], size)
     return figure
-
-
-def kind_of(row: PlanRow) -> str:
-    """What the marker of a plan is: random, fresh, tuned or frozen."""
-    if row.state == "random":
-        return "random"
-    return "fresh" if row.plan in ("scratch", "transfer", "transfer_tuned") else row.state
 
 
 # ---------------------------------------------------------------------- as text

@@ -97,10 +97,10 @@ def with_interval(score: float, interval: Sequence[float]) -> str:
 
 def _how(row: PlanRow) -> str:
     """What is done with the kept blocks, and which control the plan is."""
-    kind = figure.kind_of(row)
     if row.controls:
         return ", ".join(figure.words_of(name) for name in row.controls)
-    return kind if kind == "frozen" else f"{figure.WORDS[kind]} ({plan_words(row.overrides)})"
+    own = f"{figure.WORDS[row.state]} ({plan_words(row.overrides)})"
+    return own if row.state != "frozen" else row.state
 
 
 def points(difference: float, interval: Sequence[float]) -> str:

@@ -277,7 +277,7 @@ def _row(t: Tried, recommendation: Recommendation, confidence: float) -> PlanRow
         plan=f["plan"],
         cut=f["keep_name"],
         index=f["keep"],
-        state="random" if f["random_weights"] else f["state"],
+        state=_state(f),
         overrides=list(t.overrides),
         controls=list(t.controls),
         candidate=not t.evidence.control,
@@ -291,6 +291,13 @@ def _row(t: Tried, recommendation: Recommendation, confidence: float) -> PlanRow
         expected_loss=None if ranked is None else ranked.expected_loss,
         report=None if t.report_rn is None else _scored(t.report_rn, confidence),
     )
+
+
+def _state(facts: Mapping[str, Any]) -> str:
+    """What is done with the blocks: random, fresh (some of them are), tuned or frozen."""
+    if facts["random_weights"]:
+        return "random"
+    return "fresh" if facts["regrow"] > facts["keep"] else str(facts["state"])
 
 
 def _controls(
