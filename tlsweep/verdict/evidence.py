@@ -115,15 +115,24 @@ class SeedVariance:
         return SeedVariance(self.value * share, self.seen * share, self.freedom)
 
     def pooled(self, other: SeedVariance) -> SeedVariance:
-        """Two estimates as one, each counted by its degrees of freedom."""
+        """Two estimates as one, each counted by its precision.
+
+        That is by freedom / seen^2: replicates that answered many examples know far more of seeds
+        than those of small folds. What seeds give of ``seen`` is taken from both, since a small
+        ``seen`` of three replicates is mostly luck.
+        """
+        both = (self, other)
         freedom = self.freedom + other.freedom
-        value, seen = (
-            (a * self.freedom + b * other.freedom) / freedom
-            for a, b in ((self.value, other.value), (self.seen, other.seen))
-        )
-        return SeedVariance(value, seen, freedom)
+        common = sum(part.value * part.freedom for part in both) / freedom
+        seen_p = np.array([part.seen - part.value + common for part in both])
+        known_p = np.array([part.freedom for part in both]) / np.maximum(seen_p, TINY) ** 2
+        weight_p = known_p / known_p.sum()
+        value = float(weight_p @ [part.value for part in both])
+        seen = float(weight_p @ seen_p)
+        return SeedVariance(value, seen, min(freedom, seen**2 * float(known_p.sum())))
 
 
+TINY = 1e-8  # a variance of scores: less is none
 SEED_SPREAD = 0.05  # of a score over seeds, where nothing was measured yet: more than most vary
 NOT_MEASURED = SeedVariance(SEED_SPREAD**2, SEED_SPREAD**2, math.inf)
 Seeds = Mapping[str, SeedVariance]

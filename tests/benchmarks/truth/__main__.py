@@ -14,7 +14,7 @@ sys.path.insert(0, str(HERE.parent))  # tables, tasks and machine are those of t
 from rich.console import Console  # noqa: E402
 
 TABLE = HERE.parent / "truth.md"
-PARTS = ("real", "sweeps", "worlds", "bounds", "helped", "model")
+PARTS = ("real", "sweeps", "controls", "worlds", "bounds", "helped", "model")
 NO_DATA = "TLSWEEP_REAL_DATA is not set: of the real data only the embedded digits were measured."
 
 
@@ -26,6 +26,7 @@ def main() -> None:
         console.width = 160  # else tables fold at 80 columns
     given = os.environ.get("TLSWEEP_REAL_DATA")
     real = Path(given).expanduser().resolve() if given else None
+    from controls import controls
     from machine import machine
     from real import SETTINGS, replay
     from simulated import bounds, choices, helped, model_scores
@@ -37,6 +38,8 @@ def main() -> None:
             tables += replay(SETTINGS, asked.draws, real, asked.kept, status.update)
         if "sweeps" in asked.part:
             tables += whole_sweeps(real, asked.kept, status.update)
+        if "controls" in asked.part:
+            tables += controls(status.update)
         for part, measure in (
             ("worlds", choices), ("bounds", bounds), ("helped", helped), ("model", model_scores)
         ):  # fmt: skip
