@@ -228,7 +228,7 @@ def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget)
     for item in [*one_each, *(item for item in first if item not in one_each)]:
         tried_plans = {_plan_of(t.user_attrs["overrides"]) for t in ledger.completed()}
         must = _plan_of(item.overrides) not in tried_plans
-        if must or _time_for_another(s, studies, budget, "first"):
+        if must or _time_for_another(s, studies, budget, "first", least=True):
             ledger.run_list([item], run, n_jobs=1)
         else:
             left_out += ledger.of(item) is None
@@ -259,13 +259,22 @@ def _search(s: Session, studies: _Studies, where: Space, budget: Budget) -> None
     )
 
 
-def _time_for_another(s: Session, studies: _Studies, budget: Budget, stage: str) -> bool:
-    """Whether one more trial leaves the time that confirming and the final trainings need."""
+def _time_for_another(
+    s: Session, studies: _Studies, budget: Budget, stage: str, *, least: bool = False
+) -> bool:
+    """Whether one more trial leaves the time that confirming and the final trainings need.
+
+    least: of these the fewest with which plans can be compared and quoted; a second rate for a
+    control is worth more than a third replicate.
+    """
     done = studies.searched()
     if not done:
         return True
     typical = statistics.median(float(t.user_attrs.get("seconds", 0.0)) for t in done)
     contenders = trained(done, s.settings.sweep.confirm)
+    if least:
+        needed = sum(c.seconds * _missing(s, studies, c) for c in contenders)
+        return budget.allows(stage, typical, CLOSING + needed)
     rounds = len(replicates(s.question, s.settings))
     confirming = rounds * sum(c.seconds for c in contenders)
     return budget.allows(stage, typical, confirming + budget.final(contenders))
