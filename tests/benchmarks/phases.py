@@ -41,7 +41,7 @@ def phases(task: Task, effort: Effort, say: Say) -> Table:
                 ),
                 "first trial: stores what it needs": (*lines, kept),
                 "next trial: first phase and activations found": (
-                    *lines, kept, "train.lr_ratio=0.2",
+                    *lines, kept, "train.block_decay=0.5",
                 ),
             }  # fmt: skip
             for name, overrides in contenders.items():
@@ -65,6 +65,6 @@ def phases(task: Task, effort: Effort, say: Say) -> Table:
     cut = job.question.cuts[freeze].name
     notes = [
         f"{half} epochs of the head alone, then {half} of the blocks above {cut}; the next trial"
-        " has another rate for kept blocks (train.lr_ratio), which its first phase does not use."
+        " has other rates for kept blocks (train.block_decay), which its first phase does not use."
     ]
     return Table(f"{task.name}, {task.model}: trials in two phases", COLUMNS, rows, notes)

@@ -138,7 +138,7 @@ def test_every_plan_has_a_row_with_its_standing(plans: list[Tried]) -> None:
     assert rows[3].interval == pytest.approx([0.01, 0.05])
     assert (rows[1].p_best, rows[1].expected_loss) == (0.25, 0.001)
     assert [row.state for row in rows] == [
-        "frozen", "frozen", "tuned", "frozen", "frozen", "random", "frozen", "tuned",
+        "frozen", "frozen", "tuned", "frozen", "fresh", "random", "frozen", "tuned",
     ]  # fmt: skip
     assert [row.candidate for row in rows] == [not p.evidence.control for p in plans]
     assert [row.expected_loss is None for row in rows] == [p.evidence.control for p in plans]

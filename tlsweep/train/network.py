@@ -23,8 +23,8 @@ class PlanNetwork(nn.Module):
     again when their weights change; ``blocks`` are always the original modules.
     entry: the cut point that inputs come from, 0 for images, at most ``frozen``; set by who feeds;
     steady: the BatchNorm of the blocks before this one keeps its statistics where it is trained,
-    too: those of a batch, or of few images, are worse than those of the source's many. These blocks
-    are run folded as well, anew in each pass: they train the same tensors in less time.
+    too: those of a batch, or of few images, are worse than those of the source's many. In training
+    these blocks are run folded as well, anew in each pass: the same tensors in less time.
     """
 
     def __init__(self, blocks: Sequence[nn.Module], head: Head) -> None:
@@ -69,9 +69,9 @@ class PlanNetwork(nn.Module):
         with torch.no_grad():
             for block in self._frozen_blocks():
                 z = block(z)
-        for block in self._steady_blocks():
-            z = block(z)
-        for block in self.blocks[max(self.frozen, self.steady) :]:
+        # only to train: what is scored is what the model taken home answers, bit for bit
+        steady = self._steady_blocks() if self.training else []
+        for block in (*steady, *self.blocks[self.frozen + len(steady) :]):
             z = block(z)
         return z
 
