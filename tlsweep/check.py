@@ -13,13 +13,8 @@ from tlsweep.study.space import Space
 from tlsweep.trial import check_fold, check_schedule
 
 MOST = 6  # faults shown: a screenful
-ITS_OWN = (
-    "fold",
-    "train_on",
-    "keep_weights",
-    "stage",
-    "trial",
-)  # what a whole sweep sets in each trial
+# what a whole sweep sets in each trial
+ITS_OWN = ("fold", "train_on", "keep_weights", "stage", "trial")
 
 
 def refuse_ddp(settings: config.Settings, is_grid: bool) -> None:
