@@ -65,6 +65,20 @@ def test_a_plan_that_no_seed_changes_is_trained_once(
     assert len(final.items(frozen, open_ledger("s.confirm"), question, asked)) == 1
 
 
+def test_other_draws_have_splits_and_seeds_of_their_own(
+    settings: Make, question: Question, open_ledger: Callable[[str], Ledger], tuned: Contender
+) -> None:
+    asked = settings("sweep.confirm.splits=3", "target.split_seed=7", "seed=4")
+    confirmed = open_ledger("s.confirm")
+    items = final.on_draws(tuned, confirmed, question, asked)
+    splits = [o for item in items for o in item.overrides if o.startswith("target.split_seed=")]
+    assert splits == [f"target.split_seed={seed}" for seed in (8, 9, 10)]
+    own = {o for item in items for o in item.overrides if o.startswith("seed=")}
+    quoted = final.items(tuned, confirmed, question, asked)
+    assert len(own) == 3
+    assert not own & {o for item in quoted for o in item.overrides}
+
+
 @pytest.mark.parametrize(("epochs", "median"), [([4, 9, 5, 6], 6), ([3, 7], 5), ([8], 8)])
 def test_it_takes_the_median_of_the_epochs_that_its_folds_took(
     asked: Settings, question: Question, open_ledger: Callable[[str], Ledger], tuned: Contender,

@@ -7,17 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tlsweep.config import Settings
-from tlsweep.question import Question, open_question
+from tlsweep.errors import Refusal
+from tlsweep.question import Question, open_question, refuse_draws
 from tlsweep.terms import Split
 
 Make = Callable[..., Settings]
 
 
-def folder_of_images(root: Path, each: int = 20) -> Path:
-    draw = np.random.default_rng(0)
+def folder_of_images(root: Path, each: int = 20, seed: int = 0) -> Path:
+    draw = np.random.default_rng(seed)
     for name in ("ant", "bee"):
         (root / name).mkdir(parents=True)
         for i in range(each):
@@ -78,3 +80,16 @@ def test_freezing_a_share_of_what_is_kept_rounds_down(settings: Make) -> None:
     for keep, written, frozen in ((5, "75%", 3), (5, "0%", 0), (8, "50%", 4), (0, "75%", 0)):
         plan = settings(f"plan.keep={keep}", "plan.regrow=8", f"plan.freeze={written}").plan
         assert question.plan(plan).freeze == frozen
+
+
+def test_other_draws_of_a_pool_that_is_not_drawn_are_refused(
+    settings: Make, tmp_path: Path
+) -> None:
+    for seed, part in enumerate(("train", "test")):
+        folder_of_images(tmp_path / part, seed=seed)
+    asked = (f"target.root={tmp_path}", "target=image_folder", "sweep.confirm.splits=5")
+    given = settings(*asked, "target.fit_size=null")
+    with pytest.raises(Refusal, match=r"(?s)sweep.confirm.splits=5.*target.fit_size draw a part"):
+        refuse_draws(given, open_question(given))
+    drawn = settings(*asked, "target.fit_size=12")
+    refuse_draws(drawn, open_question(drawn))

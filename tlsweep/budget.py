@@ -25,13 +25,15 @@ class Budget:
     """What is left of a sweep's minutes.
 
     minutes: None for no limit; main: the ledger that remembers; before: seconds of earlier
-    sessions; final_seeds: trainings of each plan that is quoted.
+    sessions; final_seeds: trainings of each plan that is quoted; splits: trainings of the
+    recommended plan on other draws of the pool.
     """
 
     minutes: float | None
     main: Ledger
     before: float
     final_seeds: int
+    splits: int = 0
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -100,7 +102,16 @@ class Budget:
 
     def final(self, contenders: Sequence[Contender]) -> float:
         """Seconds from the final trainings on: of the best plan and the controls."""
-        trained = [c for c in contenders if c.seconds > 0]
-        controls = [c.seconds for c in trained if c.controls]
-        best = max((c.seconds for c in trained if not c.controls), default=0.0)
-        return CLOSING + self.final_seeds * SLOWER * (sum(controls) + best)
+        draws = self.splits * SLOWER * _best(contenders)
+        return CLOSING + draws + self.final_seeds * self.final_seed(contenders)
+
+    @staticmethod
+    def final_seed(contenders: Sequence[Contender]) -> float:
+        """Seconds of one final seed of the best plan and the controls."""
+        controls = sum(c.seconds for c in contenders if c.controls)
+        return SLOWER * (controls + _best(contenders))
+
+
+def _best(contenders: Sequence[Contender]) -> float:
+    """Seconds of a training of the best plan, at most: which one it is is not known yet."""
+    return max((c.seconds for c in contenders if not c.controls), default=0.0)

@@ -244,6 +244,7 @@ class ConfirmSettings(_Section):
 
     top: Positive
     seeds: Annotated[int, Field(ge=2)]
+    splits: Annotated[int, Field(ge=0, le=1000)]
     controls: tuple[Control, ...]
     margin: Annotated[float, Field(ge=0, le=100), BeforeValidator(_not_a_switch)]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]

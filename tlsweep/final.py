@@ -15,7 +15,7 @@ from tlsweep.config import Settings
 from tlsweep.confirm import item_of, replicates
 from tlsweep.contenders import Contender
 from tlsweep.outcome import Logits, read
-from tlsweep.question import Question
+from tlsweep.question import Question, split_seeds
 from tlsweep.study.ledger import Item, Ledger, reason_of_failure
 from tlsweep.survey.rows import Findings
 from tlsweep.surveyor import refit
@@ -33,23 +33,38 @@ def items(
     One alone where no seed changes it. The first one's weights are kept, of a plan that may be
     recommended: the model to take home.
     """
-    epochs = _epochs(contender, confirmed, question, settings)
-    fixed = () if epochs is None else (f"train.epochs={epochs}", "train.settle=false")
+    plan = _on_the_pool(contender, confirmed, question, settings)
     count = 1 if contender.facts["deterministic"] else settings.sweep.confirm.seeds
     first = settings.seed + FIRST_SEED
     kept = f"keep_weights={str(contender.candidate).lower()}"
     return [
-        Item.of(
-            (
-                *contender.overrides,
-                *fixed,
-                "fold=null",
-                f"seed={seed}",
-                *([kept] if seed == first else []),
-            )
-        )
+        Item.of((*plan, f"seed={seed}", *([kept] if seed == first else [])))
         for seed in range(first, first + count)
     ]
+
+
+def on_draws(
+    contender: Contender, confirmed: Ledger, question: Question, settings: Settings
+) -> list[Item]:
+    """The trainings of a contender on other draws of pool and report split, each with a new seed.
+
+    Their scores spread by images, seeds and the draw. A draw's report images may have chosen the
+    plan, as they lay in the pool then: they tell how far scores spread, not how high they are.
+    """
+    plan = _on_the_pool(contender, confirmed, question, settings)
+    first = settings.seed + FIRST_SEED + settings.sweep.confirm.seeds
+    return [
+        Item.of((*plan, f"seed={first + k}", f"target.split_seed={seed}"))
+        for k, seed in enumerate(split_seeds(settings))
+    ]
+
+
+def _on_the_pool(
+    contender: Contender, confirmed: Ledger, question: Question, settings: Settings
+) -> tuple[str, ...]:
+    epochs = _epochs(contender, confirmed, question, settings)
+    fixed = () if epochs is None else (f"train.epochs={epochs}", "train.settle=false")
+    return (*contender.overrides, *fixed, "fold=null")
 
 
 def on_all(contender: Contender, confirmed: Ledger, question: Question, settings: Settings) -> Item:
@@ -99,6 +114,35 @@ def taken_home(
     if refitted(contender):
         return True  # in no time
     return ledger.of(items(contender, confirmed, question, settings)[0]) is not None
+
+
+def train_on_draws(
+    chosen: Contender,
+    confirmed: Ledger,
+    ledger: Ledger,
+    question: Question,
+    settings: Settings,
+    run: Callable[[Sequence[Item]], None],
+    allowed: Callable[[], bool],
+) -> tuple[list[float], list[str]]:
+    """Train the recommended plan on other draws of the pool (``sweep.confirm.splits``).
+
+    allowed: asked before each whether there is time. Returns the accuracies on the draws' own
+    report splits, and what was left out, a sentence each.
+    """
+    wanted, said = on_draws(chosen, confirmed, question, settings), []
+    for done, item in enumerate(wanted):
+        if ledger.would_run(item) and not allowed():
+            said.append(f"sweep.minutes ended the draws of the pool after {done} of {len(wanted)}")
+            break
+        run([item])
+    ended = {t.user_attrs.get("key"): reason_of_failure(t) for t in ledger.ended()}
+    failed = [why for item in wanted if (why := ended.get(item.key)) is not None]
+    if failed:
+        why = "; ".join(sorted(set(failed)))
+        said.append(f"other draws of the pool: {len(failed)} of {len(wanted)} failed: {why}")
+    trials = [ledger.of(item) for item in wanted]
+    return [float(t.user_attrs["scores"]["report"]) for t in trials if t is not None], said
 
 
 def failures(

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from tlsweep.config import PlanSettings, Settings, TrainSettings
 from tlsweep.errors import Fault, Refusal, together
 from tlsweep.plan import TransferPlan
@@ -103,8 +105,6 @@ def open_question(settings: Settings, progress: Progress | None = None) -> Quest
 
 def _two_labels(target: Target) -> list[str]:
     """Images with one content and several labels: at least one of the labels is wrong."""
-    import numpy as np
-
     first = target.same_as
     wrong = np.flatnonzero(target.labels != target.labels[first])
     if not len(wrong):
@@ -226,7 +226,27 @@ def _open_target(settings: Settings, progress: Progress | None) -> Target:
     return open_target(settings.target.name, **options, progress=progress)
 
 
-def _partition(settings: Settings, target: Target) -> Partition:
+def split_seeds(settings: Settings) -> range:
+    """``target.split_seed`` of the other draws that ``sweep.confirm.splits`` asks for."""
+    own = settings.target.split_seed
+    return range(own + 1, own + 1 + settings.sweep.confirm.splits)
+
+
+def refuse_draws(settings: Settings, question: Question) -> None:
+    """Raise Refusal for other draws of a pool that is not drawn."""
+    for seed in split_seeds(settings)[:1]:
+        other = _partition(settings, question.target, seed)
+        if np.array_equal(other.pool, question.partition.pool):
+            raise Refusal(
+                Fault(
+                    f"sweep.confirm.splits={settings.sweep.confirm.splits}",
+                    "it draws the pool anew, and this pool is all that the data's own parts hold",
+                    "leave it out, or let target.fit_size draw a part of them",
+                )
+            )
+
+
+def _partition(settings: Settings, target: Target, seed: int | None = None) -> Partition:
     from tlsweep.target import partition
 
     t = settings.target
@@ -235,7 +255,7 @@ def _partition(settings: Settings, target: Target) -> Partition:
         fit_size=t.fit_size,
         select_fraction=t.select_fraction,
         report_fraction=t.report_fraction,
-        seed=t.split_seed,
+        seed=t.split_seed if seed is None else seed,
         folds=t.folds,
         given=target.given,
         same_as=target.same_as,

@@ -31,7 +31,7 @@ from tlsweep.errors import TlsweepError
 from tlsweep.gather import gather, tell_record
 from tlsweep.guide import Surveyed, enter_survey, guide, refuse_minutes, run_survey
 from tlsweep.outcome import Logits, accuracies
-from tlsweep.question import Question, open_question
+from tlsweep.question import Question, open_question, refuse_draws
 from tlsweep.report import table, write_report, write_survey
 from tlsweep.session import Session, locked
 from tlsweep.study import choice, space
@@ -122,14 +122,16 @@ _READ_AT = "report_read_at"  # how many trials had been run when a verdict first
 def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
     where, first = _what_to_try(s, listed)
     name, stages, settings = s.settings.study_name, s.settings.sweep.stages, s.settings
+    refuse_draws(settings, s.question)
     search = s.ledger(name, {"space": where.fingerprint(), **s.facts()})
     others = (
         s.ledger(f"{name}.{kind}", s.facts()) for kind in ("survey", "first", "confirm", "final")
     )
     studies = _Studies(search, *others)
     with s.recorded(*studies.all):
-        seeds = settings.sweep.confirm.seeds
-        budget = Budget(settings.sweep.minutes, search, studies.seconds(), seeds, s.began)
+        confirm, before = settings.sweep.confirm, studies.seconds()
+        counts = confirm.seeds, confirm.splits
+        budget = Budget(settings.sweep.minutes, search, before, *counts, s.began)
         contenders: list[Contender] = []
         surveyed = None
         # lists on the command line are the whole search space: nothing is tried beside them
@@ -329,6 +331,8 @@ def _conclude(
     place = next(i for i, (_, t) in enumerate(known) if t.evidence is decided.recommended)
     if settings.sweep.final == "all":
         said.append(_train_on_all(s, studies, known[place][0]))
+    draws, left_out = _other_draws(s, studies, known[place][0], budget)
+    said += left_out
     refits = {} if surveyed is None else final.frozen_reports(surveyed.findings, question, settings)
     logits = [
         final.report_logits(c, refits, studies.confirm, studies.final, question, settings)
@@ -350,6 +354,7 @@ def _conclude(
         majority=_majority(question),
         pool_images=len(question.partition.pool),
         searched=[t.user_attrs["facts"] for t in studies.tried()],
+        draws=draws,
         seconds=round(budget.spent, 1),
         shortfalls=[*said, *short, *shortfalls(contenders, studies.confirm, settings)],
     )
@@ -419,6 +424,25 @@ def _train_on_all(s: Session, studies: _Studies, chosen: Contender) -> str:
     return f"a score of the model to take home: {NO_SCORE}"
 
 
+def _other_draws(
+    s: Session, studies: _Studies, chosen: Contender, budget: Budget
+) -> tuple[list[float], list[str]]:
+    """Scores of the recommended plan on other draws of the pool, and what was left out."""
+    ledger, launch = studies.final, s.launch(studies.final, Stage.FINAL)
+    if splits := s.settings.sweep.confirm.splits:
+        done = len(ledger.counted())
+        ledger.on_trial = s.follow("draws  ", splits, lambda: len(ledger.counted()) - done)
+    return final.train_on_draws(
+        chosen,
+        studies.confirm,
+        ledger,
+        s.question,
+        s.settings,
+        lambda items: ledger.run_list(items, launch, n_jobs=1),
+        lambda: budget.allows("draws", SLOWER * chosen.seconds, CLOSING),
+    )
+
+
 def _train_finally(
     s: Session, studies: _Studies, quoted: Sequence[Contender], budget: Budget
 ) -> list[str]:
@@ -430,7 +454,7 @@ def _train_finally(
     def run(items: Sequence[Item]) -> None:
         ledger.run_list(items, launch, n_jobs=s.bench.options.n_jobs)
 
-    one = (budget.final(quoted) - CLOSING) / s.settings.sweep.confirm.seeds
+    one = budget.final_seed(quoted)
     return final.train(
         quoted,
         studies.confirm,

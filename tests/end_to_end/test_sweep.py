@@ -475,3 +475,25 @@ def test_a_model_may_be_trained_on_all_labels_and_has_no_score_of_its_own(
     assert len(more) == (after["recommended"]["probe_penalty"] is None)
     assert all("train_on=all" in t.user_attrs["overrides"] for t in more)
     assert all("scores" not in t.user_attrs for t in more)
+
+
+def test_the_recommended_plan_is_trained_on_other_draws_of_the_pool(
+    finished: tuple[Path, str], tlsweep: Run, tmp_path: Path
+) -> None:
+    output = tmp_path / "outputs"
+    shutil.copytree(finished[0], output)
+    before = verdict_of(output)
+    done = tlsweep("-m", *SHORT, "sweep.confirm.splits=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = verdict_of(output)
+    assert (after["score"], after["recommended"]) == (before["score"], before["recommended"])
+    drawn = {
+        seed: t.user_attrs["scores"]["report"]
+        for t in trials(output, "final")
+        for seed in (1, 2)
+        if f"target.split_seed={seed}" in t.user_attrs["overrides"]
+    }
+    assert after["draw_scores"] == [drawn[1], drawn[2]]
+    assert before["draw_scores"] == []
+    mean = 50 * (drawn[1] + drawn[2])
+    assert f"2 pools: mean {mean:.1f}" in shown(done.stdout)

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from tlsweep.report import figure, table
 from tlsweep.report.material import Answered, Block, Material
-from tlsweep.report.table import effort_words, plan_words, seeds_words
+from tlsweep.report.table import draws_words, effort_words, plan_words, seeds_words
 from tlsweep.verdict import PlanRow, Verdict
 from tlsweep.verdict import percent as spelled
 
@@ -72,6 +72,7 @@ def page(material: Material) -> str:
         percent=percent,
         with_interval=with_interval,
         seeds_words=seeds_words,
+        draws_words=draws_words,
         plan_words=plan_words,
         words_of=figure.words_of,
         base64=lambda content: base64.b64encode(content).decode(),

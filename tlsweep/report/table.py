@@ -52,6 +52,8 @@ def verdict_box(material: Material) -> RenderableType:
     )
     if r.augmentation != "none":
         rows.add_row("augmentation", Text(r.augmentation))
+    if draws := draws_words(verdict):
+        rows.add_row("other draws", draws)
     best = verdict.best
     if best.overrides != r.overrides and best.report is not None:
         score = with_interval(best.report.score, best.report.interval)
@@ -76,6 +78,15 @@ def seeds_words(verdict: Verdict) -> str:
     low, high = 100 * min(seeds), 100 * max(seeds)
     mean = 100 * verdict.mean_score
     return f"  {len(seeds)} trainings: mean {mean:.1f}, {low:.1f} to {high:.1f}"
+
+
+def draws_words(verdict: Verdict) -> str:
+    """What the plan scored on other draws of the pool; nothing where none were asked for."""
+    scores = [100 * score for score in verdict.draw_scores]
+    if not scores:
+        return ""
+    mean = sum(scores) / len(scores)
+    return f"{len(scores)} pools: mean {mean:.1f}, {min(scores):.1f} to {max(scores):.1f}"
 
 
 def effort_words(verdict: Verdict) -> str:

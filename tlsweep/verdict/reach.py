@@ -117,6 +117,7 @@ class Verdict:
     interval: list[float]
     mean_score: float
     seed_scores: list[float]
+    draw_scores: list[float]  # of the same plan on other draws of pool and report split
     best: PlanRow
     cheaper: PlanRow | None
     minus_best: Interval | None  # recommended minus best, report split; None where they are one
@@ -174,6 +175,7 @@ def reach(
     pool_images: int,
     searched: Sequence[Mapping[str, Any]],
     seconds: float,
+    draws: Sequence[float] = (),
     shortfalls: Sequence[str] = (),
 ) -> Verdict:
     """The verdict of a study.
@@ -182,7 +184,8 @@ def reach(
     made from, now with their report scores; margin: what a cheaper plan may lose, in accuracy;
     majority: accuracy of always naming the pool's most frequent class, on the report split;
     pool_images: labelled images that choose and train, those that no fold holds out among them;
-    searched: facts of the trained plans that were tried to find these.
+    searched: facts of the trained plans that were tried to find these; draws: scores of the
+    recommended plan on other draws of the pool.
     Raises ValueError if the recommended plan or the best one has no report scores.
     """
     rows = {id(t.evidence): _row(t, recommendation, confidence) for t in tried}
@@ -211,6 +214,7 @@ def reach(
         interval=quoted.interval,
         mean_score=quoted.mean,
         seed_scores=quoted.seeds,
+        draw_scores=list(draws),
         best=rows[id(best.evidence)],
         cheaper=None if cheaper is None else rows[id(cheaper)],
         minus_best=minus_best,
