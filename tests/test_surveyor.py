@@ -14,6 +14,7 @@ import torch
 
 from tlsweep import inputs, surveyor
 from tlsweep.config import Settings
+from tlsweep.errors import Refusal
 from tlsweep.outcome import accuracies, log_losses
 from tlsweep.probe import fit_probe
 from tlsweep.question import Question, open_question
@@ -301,3 +302,16 @@ def test_without_a_store_the_survey_finds_the_same(settings: Make, tmp_path: Pat
     stored, _ = found(settings())
     assert list(tmp_path.rglob("data.bin"))
     assert computed.rows == stored.rows
+
+
+def test_minutes_that_cannot_hold_the_passes_are_refused_as_soon_as_that_is_seen(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surveyor, "PATIENCE", 0.0)
+    seen: list[int] = []
+    asked = settings("sweep.minutes=1e-6")
+    with pytest.raises(Refusal, match=r"sweep.minutes=1e-06(.|\n)*60 of 60 images"):
+        surveyor.survey(open_question(asked), asked, lambda done, *_: seen.append(done))
+    assert seen == [60]
+    enough = settings("sweep.minutes=1000")
+    assert found(enough)[0].frozen

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tlsweep import __version__, config, inputs, outcome
 from tlsweep.contenders import overrides_of
-from tlsweep.errors import Fault, Refusal, TlsweepError
+from tlsweep.errors import TlsweepError
 from tlsweep.features import rows_digest
 from tlsweep.files import write_whole
 from tlsweep.fixed import inherited
@@ -23,7 +23,6 @@ from tlsweep.surveyor import Outcomes, survey
 from tlsweep.terms import Stage
 from tlsweep.trial import known_result, outcomes_folder
 
-FASTEST = 1e12  # FLOPs a second that no two cores reach: what needs more time is refused
 SURVEY_FILE = "survey.json"
 KEEP, TUNED = "plan.keep", "truncate_tuned"
 
@@ -46,24 +45,11 @@ class Surveyed:
         return next((i for i in self.findings.ranking("random") if i > 0), None)
 
 
-def refuse_minutes(s: Session) -> None:
-    """Raise Refusal where ``sweep.minutes`` cannot hold the survey's passes, by their FLOPs."""
-    minutes, survey = s.settings.sweep.minutes, s.settings.sweep.survey
-    images = len(s.question.partition.pool) * (1 + survey.random)
-    least = images * s.question.costs[-1].flops / FASTEST / 60
-    if minutes is not None and least > minutes:
-        raise Refusal(
-            Fault(
-                f"sweep.minutes={minutes:g}",
-                f"the survey alone takes {images:,} images through the source: {least:.1f} minutes"
-                " or more",
-                f"sweep.minutes={math.ceil(4 * least)}, or a smaller target.fit_size",
-            )
-        )
-
-
 def run_survey(s: Session) -> Surveyed:
-    """Survey, and write survey.json; a session that goes on takes the survey of the first."""
+    """Survey, and write survey.json; a session that goes on takes the survey of the first.
+
+    Raises Refusal where ``sweep.minutes`` cannot hold its passes.
+    """
     asked = _asked(s)
     surveyed = _kept(s, asked)
     if surveyed is None:

@@ -29,7 +29,7 @@ from tlsweep.confirm import item_of, race, replicates, shortfalls, tried
 from tlsweep.contenders import Contender, frozen, merged, trained
 from tlsweep.errors import TlsweepError
 from tlsweep.gather import gather, tell_record
-from tlsweep.guide import Surveyed, enter_survey, guide, refuse_minutes, run_survey
+from tlsweep.guide import Surveyed, enter_survey, guide, run_survey
 from tlsweep.outcome import Logits, accuracies
 from tlsweep.question import Question, open_question, refuse_draws
 from tlsweep.report import table, write_report, write_survey
@@ -136,7 +136,6 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
         surveyed = None
         # lists on the command line are the whole search space: nothing is tried beside them
         if "survey" in stages and not (listed and "search" in stages):
-            refuse_minutes(s)
             surveyed = run_survey(s)
             enter_survey(s, studies.survey, surveyed)
             points, outcomes = surveyed.points, surveyed.outcomes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 
 from tlsweep import inputs, probe
 from tlsweep.config import Settings
+from tlsweep.errors import Fault, Refusal
 from tlsweep.outcome import Logits, Outcome, accuracies, log_losses
 from tlsweep.question import Question
 from tlsweep.survey.rows import Findings, Frozen, Place, Row
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+PATIENCE = 2.0  # seconds of a pass after which it is known how long it takes
 SAMPLED = 500  # of the source's own images, for Frechet distances
 Say = Callable[[int, int, str], None]
 Outcomes = dict[Place, Outcome]
@@ -63,7 +66,8 @@ def survey(question: Question, settings: Settings, say: Say) -> tuple[Findings, 
 
     say: told (done, total, what). Returns what was found, and for each cut point, of the source's
     weights and of random ones, what heads answer out of fold: their penalty for a fold was chosen
-    on the other folds. The report split is not read.
+    on the other folds. The report split is not read. Raises Refusal as soon as the first pass shows
+    that ``sweep.minutes`` cannot hold all of them.
     """
     from tlsweep.survey.workers import workers
 
@@ -79,7 +83,10 @@ def survey(question: Question, settings: Settings, say: Say) -> tuple[Findings, 
         passes["random"] = settings.seed
     total = len(passes) * len(indices)
     for weights, seed in passes.items():
-        z, views, y = _features(question, settings, indices, seed, _passing(say, weights))
+        told = _passing(say, weights)
+        if seed is inputs.SOURCE:
+            told = _within_minutes(told, settings, len(passes))
+        z, views, y = _features(question, settings, indices, seed, told)
         known = _known_of_source(question, settings, z) if seed is inputs.SOURCE else None
         with workers() as pool:
             scores = known and pool.submit(_transfer, question, z, y, *known)
@@ -101,6 +108,32 @@ def survey(question: Question, settings: Settings, say: Say) -> tuple[Findings, 
 
 def _passing(say: Say, weights: str) -> Callable[[int, int], None]:
     return lambda done, total: say(done, total, f"survey: one pass, {weights} weights")
+
+
+def _within_minutes(
+    told: Callable[[int, int], None], settings: Settings, passes: int
+) -> Callable[[int, int], None]:
+    """``told``, which raises Refusal where so many such passes take longer than the minutes."""
+    began, minutes = time.monotonic(), settings.sweep.minutes
+    if minutes is None or settings.train.devices > 1:  # one member of a group cannot end the others
+        return told
+
+    def watched(done: int, total: int) -> None:
+        told(done, total)
+        seconds = time.monotonic() - began
+        whole = seconds / done * total * passes / 60
+        if seconds > PATIENCE and whole > minutes:
+            raise Refusal(
+                Fault(
+                    f"sweep.minutes={minutes:g}",
+                    f"the survey's passes over the images alone take about {whole:.1f} minutes:"
+                    f" {done} of {total} images took {seconds:.0f} s",
+                    f"sweep.minutes={math.ceil(4 * whole)}, sweep.survey.random=false for half the"
+                    " passes, or a smaller target.fit_size",
+                )
+            )
+
+    return watched
 
 
 def _features(
