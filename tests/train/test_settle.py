@@ -43,6 +43,13 @@ def test_a_loss_that_stands_still_has_settled_and_one_that_falls_has_not() -> No
     assert has_settled([1.0, 0.98, 0.96, 0.9, 0.85, 0.8])  # less than a fifth was gained
 
 
+def test_a_bump_is_no_rest() -> None:
+    # the digits from scratch: 91.7 % where training ended with the bump, 94.6 % far beyond it
+    losses = [1.512, 0.416, 0.114, 0.03, 0.052, 0.122, 0.171, 0.102, 0.055, 0.027, 0.013, 0.005]
+    assert not any(has_settled(losses[:n]) for n in range(1, len(losses)))
+    assert has_settled(losses)
+
+
 def test_a_loss_that_is_next_to_nothing_has_settled_at_once() -> None:
     assert has_settled([0.009])
     assert not has_settled([0.011])

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WINDOW = 3  # epochs whose losses are averaged before they are compared
-LEAST = 0.2  # of its own loss: what a window must gain over the one before it
+LEAST = 0.2  # of its own loss: what a window differs from the one before it while all is moving
 FLOOR = 0.01  # nats: a training loss below it has little left to learn
 COOLDOWN = 1  # epochs at the full rate for each one in which it falls
 
@@ -53,8 +53,8 @@ def has_settled(losses: Sequence[float]) -> bool:
     if len(losses) < 2 * WINDOW:
         return False
     before = sum(losses[-2 * WINDOW : -WINDOW]) / WINDOW
-    gained = before - sum(losses[-WINDOW:]) / WINDOW
-    return gained < LEAST * before
+    # a loss that rises is not at rest: after a bump it falls far below where it began
+    return abs(before - sum(losses[-WINDOW:]) / WINDOW) < LEAST * before
 
 
 def _cooldown(most: int) -> int:
