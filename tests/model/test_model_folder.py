@@ -142,6 +142,8 @@ def test_the_folder_holds_what_the_plan_uses_and_no_more(probe_folder: Made) -> 
     assert written.keys() == probe_folder.network.state_dict().keys()
     whole = sum(p.nbytes for p in probe_folder.question.source.model().parameters())
     assert (probe_folder.folder / "model.safetensors").stat().st_size < whole / 2
+    modes = {file.stat().st_mode for file in probe_folder.folder.iterdir()}
+    assert len(modes) == 1  # who may read one file may read all
 
 
 def test_the_card_says_what_a_person_needs_to_know(tuned_folder: Made) -> None:

@@ -67,6 +67,8 @@ def write_model(
         load_weights(again, built)
         card = _exported(TakenModel(again, card), built)
         (built / SNIPPET).write_text(snippet(card, program=(built / PROGRAM).exists()))
+        # safetensors writes what only its owner may read: a study's folder may be a group's
+        shutil.copymode(built / SNIPPET, built / WEIGHTS)
         files = {file.name: file_digest(file) for file in sorted(built.iterdir())}
         write_card(built, card.model_copy(update={"files": files}))
         _put(built, folder)
