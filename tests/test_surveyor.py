@@ -315,3 +315,14 @@ def test_minutes_that_cannot_hold_the_passes_are_refused_as_soon_as_that_is_seen
     assert seen == [60]
     enough = settings("sweep.minutes=1000")
     assert found(enough)[0].frozen
+
+
+def test_views_are_passes_too_and_only_the_first_one_is_watched(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surveyor, "PATIENCE", 0.0)
+    clock = iter([0.0, 6.0, 60.0])
+    monkeypatch.setattr(surveyor.time, "monotonic", lambda: next(clock))
+    watched = surveyor._within_minutes(lambda *_: None, settings("sweep.minutes=0.2"), 2)
+    watched(10, 10)  # 6 s, twice: just within
+    watched(1, 10)  # of the second view

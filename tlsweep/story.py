@@ -427,10 +427,11 @@ def _other_draws(
     s: Session, studies: _Studies, chosen: Contender, budget: Budget
 ) -> tuple[list[float], list[str]]:
     """Scores of the recommended plan on other draws of the pool, and what was left out."""
+    if not (splits := s.settings.sweep.confirm.splits):
+        return [], []
     ledger, launch = studies.final, s.launch(studies.final, Stage.FINAL)
-    if splits := s.settings.sweep.confirm.splits:
-        done = len(ledger.counted())
-        ledger.on_trial = s.follow("draws  ", splits, lambda: len(ledger.counted()) - done)
+    done = len(ledger.counted())
+    ledger.on_trial = s.follow("draws  ", splits, lambda: len(ledger.counted()) - done)
     return final.train_on_draws(
         chosen,
         studies.confirm,

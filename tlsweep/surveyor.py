@@ -85,7 +85,8 @@ def survey(question: Question, settings: Settings, say: Say) -> tuple[Findings, 
     for weights, seed in passes.items():
         told = _passing(say, weights)
         if seed is inputs.SOURCE:
-            told = _within_minutes(told, settings, len(passes))
+            count = len(passes) * len(inputs.views_needed(settings.train))
+            told = _within_minutes(told, settings, count)
         z, views, y = _features(question, settings, indices, seed, told)
         known = _known_of_source(question, settings, z) if seed is inputs.SOURCE else None
         with workers() as pool:
@@ -113,16 +114,17 @@ def _passing(say: Say, weights: str) -> Callable[[int, int], None]:
 def _within_minutes(
     told: Callable[[int, int], None], settings: Settings, passes: int
 ) -> Callable[[int, int], None]:
-    """``told``, which raises Refusal where so many such passes take longer than the minutes."""
-    began, minutes = time.monotonic(), settings.sweep.minutes
+    """``told``, which raises Refusal where so many passes like the first one exceed the minutes."""
+    began, minutes, over = time.monotonic(), settings.sweep.minutes, False
     if minutes is None or settings.train.devices > 1:  # one member of a group cannot end the others
         return told
 
     def watched(done: int, total: int) -> None:
+        nonlocal over
         told(done, total)
         seconds = time.monotonic() - began
         whole = seconds / done * total * passes / 60
-        if seconds > PATIENCE and whole > minutes:
+        if not over and seconds > PATIENCE and whole > minutes:
             raise Refusal(
                 Fault(
                     f"sweep.minutes={minutes:g}",
@@ -132,6 +134,7 @@ def _within_minutes(
                     " passes, or a smaller target.fit_size",
                 )
             )
+        over = over or done == total  # further views begin to count anew
 
     return watched
 

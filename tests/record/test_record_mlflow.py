@@ -140,7 +140,11 @@ def test_a_run_that_was_stopped_early_says_so_in_its_name(ledger: MlflowLedger) 
 @pytest.mark.parametrize(
     ("uri", "look", "link"),
     [
-        ("sqlite:////tmp/a b/m.db", "mlflow ui --backend-store-uri 'sqlite:////tmp/a b/m.db'", ""),
+        (
+            "sqlite:////data/a b/m.db",
+            "mlflow ui --backend-store-uri 'sqlite:////data/a b/m.db'",
+            "",
+        ),
         ("http://host:5000/", "http://host:5000/#/experiments/7", "/runs/abc"),
         ("https://me:secret@host/x", "https://host/x/#/experiments/7", "/runs/abc"),
         (
