@@ -21,7 +21,9 @@ CONTROLS = ("scratch", "finetune", "raw_pixels", "feature_extractor", "random_fe
 
 
 def chosen(top: int = 2, controls: tuple[str, ...] = CONTROLS) -> ConfirmSettings:
-    return ConfirmSettings(top=top, seeds=2, controls=controls, margin=2.0, confidence=0.95)
+    return ConfirmSettings(
+        top=top, seeds=2, splits=0, controls=controls, margin=2.0, confidence=0.95
+    )
 
 
 def trial(
