@@ -57,11 +57,21 @@ def imports(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests but the zoo's."""
-    # side by side, one thread each: many tests wait for a process to start
+    """All tests but the slow ones and the zoo's."""
+    _side_by_side(session, "not zoo and not slow")
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Tests of half a minute and more: kills, minutes, several devices, benchmarks."""
+    _side_by_side(session, "slow")
+
+
+def _side_by_side(session: nox.Session, chosen: str) -> None:
+    # one thread each: many tests wait for a process to start; a file's tests share their sweep
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    workers = ["-n", "auto", "--maxprocesses", "8", "--dist", "worksteal"]
-    _run(session, "pytest", "-m", "not zoo", *workers, *session.posargs)
+    workers = ["-n", "auto", "--maxprocesses", "8", "--dist", "loadfile"]
+    _run(session, "pytest", "-m", chosen, *workers, *session.posargs)
 
 
 @nox.session

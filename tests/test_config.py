@@ -153,6 +153,13 @@ def test_a_value_out_of_range_is_refused_with_the_nearest_one_allowed(
     assert faults([override]) == (fault,)
 
 
+def test_a_decay_that_momentum_adds_up_is_refused() -> None:
+    (fault,) = faults(["train.optimizer=sgd", "train.weight_decay=0.3"])
+    assert fault.value == "train.optimizer=sgd train.weight_decay=0.3"
+    assert fault.mend == "train.weight_decay=1e-3"
+    assert settings("train.optimizer=sgd", fault.mend).train.optimizer == "sgd"
+
+
 @pytest.mark.parametrize(
     "override",
     [

@@ -40,7 +40,7 @@ def epochs_of(asked: Settings) -> tuple[Trained, list[int]]:
         ("train.block_decay=0.7",),
         ("plan.freeze=2",),
         ("schedule=gradual",),
-        ("train.optimizer=sgd", "train.lr_ratio=0.5"),
+        ("train.optimizer=sgd", "train.weight_decay=0.01", "train.lr_ratio=0.5"),
         ("train.augment=views", "train.views=2", "train.lr_ratio=0.5"),
         ("train.lr_schedule=constant", "train.lr_ratio=0.5"),
     ],
@@ -111,14 +111,15 @@ def test_a_phase_that_differs_in_anything_is_not_taken(settings: Make) -> None:
         assert digest(nothing) == same, nothing
     changes = [
         "plan.keep=3", "plan.regrow=5", "plan.weights=random", "seed=1", "train.lr=0.02",
-        "train.epochs=7", "train.lr_schedule=constant", "train.batch_size=16",
+        "train.epochs=7", "train.lr_schedule=constant", "train.batch_size=32",
         "train.head=mlp", "train.weight_decay=0.2",
-        "train.optimizer=sgd", "train.pool=1", "train.augment=live", "train.augment=views",
+        "train.optimizer=sgd train.weight_decay=0.1", "train.pool=1",
+        "train.augment=live", "train.augment=views",
         "fold=1", "fold=null", "schedule.epochs=3", "schedule.until=plateau",
         "target.fit_size=61", "target.split_seed=1",
         "source.image_size=40", "train.precision=bf16-mixed",
     ]  # fmt: skip
-    found = {digest(change) for change in changes}
+    found = {digest(*change.split()) for change in changes}
     assert same not in found
     assert len(found) == len(changes)
 

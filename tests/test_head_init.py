@@ -64,6 +64,7 @@ def test_augmentation_leaves_the_start_where_the_probe_is(settings: Make, augmen
     assert same_answers(trained, answers)
 
 
+@pytest.mark.slow
 def test_two_devices_start_where_one_does(settings: Make) -> None:
     plan = ("plan=truncate_tuned", "plan.keep=4", *STILL)
     several = ("train.devices=2", "train.strategy=ddp", "train.accelerator=cpu")

@@ -141,6 +141,7 @@ def test_another_target_source_or_rule_is_never_answered_from_the_store(settings
     assert len({same, *others}) == 1 + len(others)
 
 
+@pytest.mark.slow
 def test_two_devices_share_a_pass_and_find_the_numbers_of_one(
     settings: Make, tmp_path: Path
 ) -> None:

@@ -188,6 +188,13 @@ class PhasedSchedule(_Section):
     grad_share: Share
 
 
+MOST_SGD_DECAY = 0.1
+_SGD_RULE = (
+    f"with train.optimizer=sgd, whose momentum adds it up, train.weight_decay is at most"
+    f" {MOST_SGD_DECAY}"
+)
+
+
 class TrainSettings(_Section):
     """conf/train/*.yaml."""
 
@@ -223,6 +230,12 @@ class TrainSettings(_Section):
             raise ValueError("several devices train one plan with train.strategy=ddp")
         if self.batch_size % self.devices:
             raise ValueError("train.batch_size is a multiple of train.devices")
+        return self
+
+    @model_validator(mode="after")
+    def _momentum_adds_up(self) -> TrainSettings:
+        if self.optimizer == "sgd" and self.weight_decay > MOST_SGD_DECAY:
+            raise ValueError(_SGD_RULE)
         return self
 
     @model_validator(mode="after")
@@ -532,6 +545,7 @@ _RULES = {
         ("train.batch_size", "train.devices"),
         "train.devices=2 train.strategy=ddp train.batch_size=32",
     ),
+    _SGD_RULE: (("train.optimizer", "train.weight_decay"), "train.weight_decay=1e-3"),
     _STAGES_RULE: (("sweep.stages",), "sweep.stages=[survey], or another of those"),
     "augmentation crops or mirrors": (
         ("train.augment", "train.crop", "train.flip"),

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_a_quick_run_compares_every_contender_on_the_embedded_task() -> None:
     environment = {k: v for k, v in os.environ.items() if k != "TLSWEEP_REAL_DATA"}
     done = subprocess.run(

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_a_tiny_run_replays_every_rule_and_judges_every_target() -> None:
     environment = {k: v for k, v in os.environ.items() if k != "TLSWEEP_REAL_DATA"}
     folder = Path(__file__).parent / "truth"

@@ -63,6 +63,7 @@ def test_a_plan_trained_on_all_of_the_pool_is_told_to_have_no_score(tlsweep: Run
     assert "not known: fold=null holds nothing out" in done.stdout
 
 
+@pytest.mark.slow
 def test_two_devices_leave_one_run_with_the_scores_of_one_device(
     tlsweep: Run, tmp_path: Path
 ) -> None:
@@ -79,6 +80,7 @@ def test_two_devices_leave_one_run_with_the_scores_of_one_device(
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_devices_survey_as_one_does(tlsweep: Run, tmp_path: Path) -> None:
     same = ("target.fit_size=60", "sweep.survey.random=false", "train.epochs=1")
     common = ("-m", "sweep.stages=[survey]", *same)
@@ -181,7 +183,7 @@ def test_cuts_are_printed_as_a_table_and_as_json(tlsweep: Run) -> None:
 def test_a_nan_loss_fails_that_trial_with_its_reason_and_nothing_else(tlsweep: Run) -> None:
     done = tlsweep(
         "-m", "train.lr=1e-2,100", "plan=finetune", "train.optimizer=sgd", "train.lr_ratio=0.1",
-        "train.epochs=2", "train.weight_decay=1", "record=none",
+        "train.epochs=2", "train.weight_decay=0.1", "record=none",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "train.lr=100 failed: training diverged" in " ".join(done.stdout.split())

@@ -12,17 +12,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from mlflow.tracking import MlflowClient
-from short_sweep import BESIDE, SHORT, Run
+from short_sweep import BESIDE, SHORT, Run, Start
 
 from tlsweep import outcome
 
 STUDY = "glyphs_to_digits"
+EndedWell = Callable[..., tuple[Path, str]]
 ENDS = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
 
 
@@ -49,20 +51,24 @@ def runs(output: Path) -> list[Any]:
     return list(client.search_runs([experiment.experiment_id], max_results=1000))
 
 
-def ended_well(output: Path, cache: Path, *arguments: str) -> tuple[Path, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tlsweep", *arguments, f"output_dir={output}"],
-        capture_output=True, text=True, timeout=400, check=False,
-        env={**os.environ, "TLSWEEP_CACHE": str(cache), "COLUMNS": "120"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return output, done.stdout
+@pytest.fixture(scope="module")
+def ended_well(start: Start, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> EndedWell:
+    """Runs a command into a folder of its own: that folder, and what it printed."""
+
+    def run(*arguments: str) -> tuple[Path, str]:
+        output = tmp_path_factory.mktemp("sweep")
+        env = {**os.environ, "TLSWEEP_CACHE": str(cache), "COLUMNS": "120"}
+        done = start([*arguments, f"output_dir={output}"], env, output)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return output, done.stdout
+
+    return run
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Path, str]:
+def finished(ended_well: EndedWell) -> tuple[Path, str]:
     """The output folder of a short sweep, and what it printed."""
-    return ended_well(tmp_path_factory.mktemp("sweep"), cache, "-m", *SHORT)
+    return ended_well("-m", *SHORT)
 
 
 def verdict_of(output: Path) -> dict[str, Any]:
@@ -225,6 +231,7 @@ def test_a_refused_command_changes_nothing_of_a_finished_study(
     assert [p.info.status for p in parents] == ["FINISHED"]
 
 
+@pytest.mark.slow
 def test_controls_are_what_they_are_called_whatever_plan_the_command_line_names(
     tlsweep: Run, tmp_path: Path
 ) -> None:
@@ -247,6 +254,7 @@ def test_controls_are_what_they_are_called_whatever_plan_the_command_line_names(
     assert {t.user_attrs["facts"]["keep"] for t in drawn} == {3}
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_again_and_again_ends_with_its_trials_each_once(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -336,6 +344,7 @@ def test_ctrl_c_keeps_finished_trials_and_marks_the_open_one(
     assert statuses == {"sweep": {"KILLED"}, "survey": {"FINISHED"}, "first": {"KILLED"}}
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_with_its_minutes_and_at_the_same_trial_when_it_is_taken_up(
     tlsweep: Run, tmp_path: Path
 ) -> None:
@@ -374,9 +383,9 @@ SURVEY = ("-m", "sweep.stages=[survey]", "target.fit_size=60", "sweep.confirm.se
 
 
 @pytest.fixture(scope="module")
-def surveyed(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Path, str]:
+def surveyed(ended_well: EndedWell) -> tuple[Path, str]:
     """The output folder of a survey alone, and what it printed."""
-    return ended_well(tmp_path_factory.mktemp("survey"), cache, *SURVEY)
+    return ended_well(*SURVEY)
 
 
 def test_a_survey_alone_answers_every_cut_point_ends_with_a_verdict_and_trains_nothing(

@@ -25,6 +25,7 @@ class Watch(pl.Callback):
     def __init__(self) -> None:
         self.sizes: list[list[int]] = []
         self.rates: list[list[float]] = []
+        self.decays: list[list[float]] = []
         self.ids: list[list[int]] = []
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
@@ -32,10 +33,12 @@ class Watch(pl.Callback):
         self.sizes.append([len(g["params"]) for g in groups])
         self.ids.append([id(p) for g in groups for p in g["params"]])
         self.rates.append([g["lr"] for g in groups])
+        self.decays.append([g["weight_decay"] for g in groups])
 
 
 @pytest.fixture
-def watched(images: TensorDataset, monkeypatch: pytest.MonkeyPatch) -> Watch:
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    """Watches every training from here on."""
     watch = Watch()
     trainer = fit_room.pl.Trainer
     monkeypatch.setattr(
@@ -43,6 +46,11 @@ def watched(images: TensorDataset, monkeypatch: pytest.MonkeyPatch) -> Watch:
         "Trainer",
         lambda callbacks, **options: trainer(callbacks=[*callbacks, watch], **options),
     )
+    return watch
+
+
+@pytest.fixture
+def watched(watch: Watch, images: TensorDataset) -> Watch:
     schedule = gradual(TransferPlan(0, 3, 3, 3), Ending("epochs", 1))
     train = settings(block_decay=0.5)
     fit_room.fit(network(), schedule, feed(images), train, keep=3, seed=0)
@@ -71,6 +79,16 @@ def test_rates_are_held_for_half_of_the_epochs_and_fall_in_the_others(watched: W
 def test_rates_fall_by_block_below_the_new_layers() -> None:
     rates = Rates(1.0, 0.1, 0.5)
     assert [rates.of_block(i, keep=3) for i in range(5)] == pytest.approx([0.025, 0.05, 0.1, 1, 1])
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_what_has_learned_already_is_not_decayed(
+    watch: Watch, images: TensorDataset, fitted: bool
+) -> None:
+    schedule = gradual(TransferPlan(0, 2, 3, 3), Ending("epochs", 1))
+    train = settings(weight_decay=0.3)
+    fit_room.fit(network(), schedule, feed(images), train, keep=2, seed=0, fitted=fitted)
+    assert {tuple(decays) for decays in watch.decays} == {(0, 0, 0.3, 0 if fitted else 0.3)}
 
 
 # --------------------------------------------------- faults of Lightning's own callback

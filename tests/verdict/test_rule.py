@@ -178,6 +178,15 @@ def test_a_wider_margin_never_recommends_a_dearer_plan(
     assert wide.recommended.cost <= narrow.recommended.cost
 
 
+def test_a_margin_next_to_nothing_is_a_margin(evidence: Make) -> None:
+    """The examples that it would take are beyond what a number holds."""
+    best = evidence("best", np.arange(40) < 20, cost=(2.0, 2.0))
+    cheap = evidence("cheap", np.arange(40) >= 20, losses=np.full(40, 1.1), cost=(1.0, 1.0))
+    for margin in (1e-220, 5e-324):
+        found = recommend([best, cheap], margin)
+        assert (found.recommended.name, found.more_images) == ("best", None)
+
+
 # ------------------------------------------------------------------ racing
 def test_a_plan_that_lacks_much_on_its_folds_is_given_up(evidence: Make) -> None:
     rng = np.random.default_rng(2)

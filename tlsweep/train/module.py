@@ -87,28 +87,31 @@ class PlanModule(pl.LightningModule):
         return [p for p in own if p.requires_grad and id(p) not in below]
 
     def configure_optimizers(self) -> Any:
-        """One group a block, then the head; frozen blocks have empty groups."""
+        """One group a block, then the head; frozen blocks have empty groups.
+
+        What has learned already is not decayed: that would pull it away from where it began.
+        """
         frozen = self.network.frozen
         groups: list[dict[str, Any]] = [
             {
                 "params": self.block_parameters(i) if i >= frozen else [],
                 "lr": self.rates.of_block(i, self.keep),
+                "weight_decay": self.settings.weight_decay if i >= self.keep else 0.0,
                 "name": f"block{i}",
             }
             for i in range(len(self.network.blocks))
         ]
-        rate = self.rates.base * (self.rates.ratio if self.fitted else 1.0)
-        head = list(self.network.head.parameters())
-        groups.append({"params": head, "lr": rate, "name": "head"})
-        options: dict[str, Any] = {
-            "lr": self.rates.base,
-            "weight_decay": self.settings.weight_decay,
-        }
+        head: dict[str, Any] = {"params": list(self.network.head.parameters()), "name": "head"}
+        if self.fitted:
+            head |= {"lr": self.rates.base * self.rates.ratio, "weight_decay": 0.0}
+        else:
+            head |= {"lr": self.rates.base, "weight_decay": self.settings.weight_decay}
+        groups.append(head)
         optimizer: torch.optim.Optimizer
         if self.settings.optimizer == "adamw":
-            optimizer = torch.optim.AdamW(groups, **options)
+            optimizer = torch.optim.AdamW(groups)
         else:
-            optimizer = torch.optim.SGD(groups, momentum=0.9, **options)
+            optimizer = torch.optim.SGD(groups, momentum=0.9)
         optimizer.register_load_state_dict_pre_hook(_by_group)
         steps = int(self.trainer.estimated_stepping_batches) // self.settings.epochs
         factor = self._falling(max(1, steps)) if self.settings.lr_schedule == "cosine" else _flat

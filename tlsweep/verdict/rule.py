@@ -223,4 +223,5 @@ def _times_more(comparison: Comparison, margin: float, confidence: float) -> flo
     room = margin - comparison.difference
     if room <= 0:
         return math.inf
-    return ((comparison.at_most(confidence) - comparison.difference) / room) ** 2
+    times = (comparison.at_most(confidence) - comparison.difference) / room
+    return times * times  # infinite where ``times ** 2`` would raise

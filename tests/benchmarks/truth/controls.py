@@ -1,4 +1,7 @@
-"""Whether controls are trained out: as a sweep trains them, against a grid of rates and epochs."""
+"""Whether controls are trained out: as a sweep trains them, against a grid of rates and epochs.
+
+And what decay and batch do to new layers, on the same task.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,8 @@ OURS = {  # as sweep.fixed has them
                  ("train.lr_ratio=0.3", "train.probe_penalty=1.0")],
 }  # fmt: skip
 COMMON = {"scratch": (), "finetune": ("train.lr_ratio=0.3", "train.probe_penalty=1.0")}
+FRESH = {"scratch": (), "transfer": ("plan.keep=block4",)}
+BATCHES, DECAYS = (32, 16), (0.01, 0.3, 1.0)
 ALLOWED = 0.005  # what the best of the grid may be better by
 Say = Callable[[str], None]
 Scores = npt.NDArray[np.float64]
@@ -49,10 +54,26 @@ def controls(say: Say) -> list[Table]:
     columns = ("control", "as a sweep, %", "with", "best of the grid, %", "with", "lacks", "")
     notes = [
         f"Digits, 200 labels, {len(SEEDS)} seeds; the grid: {len(RATES)} rates x"
-        f" {len(EPOCHS)} numbers of epochs. Of both the best is chosen on one half of the report"
-        " split and scored on the other half.",
+        f" {len(EPOCHS)} numbers of epochs, decay and batch as by default. Of both the best is"
+        " chosen on one half of the report split and scored on the other half.",
     ]
-    return [Table("Controls: are they trained out?", columns, rows, notes)]
+    return [Table("Controls: are they trained out?", columns, rows, notes), _new_layers(say)]
+
+
+def _new_layers(say: Say) -> Table:
+    """What decay and batch do to a network with much that is new."""
+    rows, settings = [], list(itertools.product(BATCHES, DECAYS))
+    for plan, more in FRESH.items():
+        say(f"controls: batch and decay of {plan}")
+        row = [f"plan={plan} {' '.join(more)}".strip()]
+        for batch, decay in settings:
+            lines = (*more, f"train.batch_size={batch}", f"train.weight_decay={decay}")
+            scores = [_scores(plan, lines, seed).mean() for seed in SEEDS]
+            row.append(f"{percent(float(np.mean(scores)))} ± {100 * np.std(scores, ddof=1):.1f}")
+        rows.append(row)
+    columns = ("report score, % ± seeds", *(f"{b} images, {d:g}" for b, d in settings))
+    notes = ["`train.batch_size` and `train.weight_decay`, which new layers feel."]
+    return Table("New layers: batch and decay", columns, rows, notes)
 
 
 def _best(
