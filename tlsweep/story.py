@@ -219,7 +219,8 @@ def _early_answer(s: Session, surveyed: Surveyed, budget: Budget) -> None:
 def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget) -> None:
     """The plans that sweep.fixed names, one of each first; of what follows as many as time allows.
 
-    So each plan is tried once at least, and what a training of it takes is known.
+    So each plan is tried once at least, and what a training of it takes is known, save one that
+    surely takes too long.
     """
     ledger = studies.first
     ledger.on_trial = s.follow("first  ", len(first), lambda: len(ledger.counted()))
@@ -228,13 +229,30 @@ def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget)
     one_each = list({_plan_of(item.overrides): item for item in reversed(first)}.values())[::-1]
     for item in [*one_each, *(item for item in first if item not in one_each)]:
         tried_plans = {_plan_of(t.user_attrs["overrides"]) for t in ledger.completed()}
-        must = _plan_of(item.overrides) not in tried_plans
-        if must or _time_for_another(s, studies, budget, "first", least=True):
+        if _plan_of(item.overrides) not in tried_plans:
+            allowed = _fits(s, studies, item, budget)
+        else:
+            allowed = _time_for_another(s, studies, budget, "first", least=True)
+        if allowed:
             ledger.run_list([item], run, n_jobs=1)
         else:
             left_out += ledger.of(item) is None
     if left_out:
         s.shown.say(f"  sweep.minutes has no room for {left_out} plans of sweep.fixed")
+
+
+def _fits(s: Session, studies: _Studies, item: Item, budget: Budget) -> bool:
+    """Whether there is time to try a plan, compare it and quote it, where its length is known.
+
+    Reckoned at the slowest pace so far. A training that may end before its last epoch is tried.
+    """
+    plain = fixed.inherited(s.plain, item.overrides)
+    train = config.read(s.bench.compose([*plain, *item.overrides])).train
+    ended = [t.user_attrs for t in studies.first.completed() if t.user_attrs.get("epochs")]
+    if train.settle or not ended:
+        return True
+    seconds = train.epochs * max(float(t["seconds"]) / t["epochs"] for t in ended)
+    return budget.allows(_plan_of(item.overrides), seconds, CLOSING + (FOLDS + SLOWER) * seconds)
 
 
 def _plan_of(overrides: Sequence[str]) -> str:

@@ -23,9 +23,11 @@ from tlsweep.trial import train_plan
 SEEDS = range(100, 105)
 RATES, EPOCHS = ("1e-3", "3e-3", "1e-2", "3e-2"), (12, 30, 60)
 OURS = {  # as sweep.fixed has them
-    "scratch": [("train.lr=3e-3",), ("train.lr=1e-2",)],
+    "scratch": [("train.lr=3e-3", "train.weight_decay=1.0", "train.settle=false"),
+                ("train.lr=1e-2", "train.weight_decay=1.0", "train.settle=false")],
     "finetune": [("train.lr_ratio=0.03", "train.probe_penalty=1.0"),
-                 ("train.lr_ratio=0.3", "train.probe_penalty=1.0")],
+                 ("train.lr_ratio=0.3", "train.probe_penalty=1.0"),
+                 ("train.lr_ratio=0.3", "train.batch_norm=batch")],
 }  # fmt: skip
 COMMON = {"scratch": (), "finetune": ("train.lr_ratio=0.3", "train.probe_penalty=1.0")}
 FRESH = {"scratch": (), "transfer": ("plan.keep=block4",)}
