@@ -34,6 +34,8 @@ def test_no_tensor_of_a_frozen_block_changes_and_all_others_do_but_for_the_sourc
         is_frozen = part[0] == "blocks" and int(part[1]) < frozen
         statistics = part[-1] in ("running_mean", "running_var", "num_batches_tracked")
         is_frozen |= statistics and batch_norm == "source" and int(part[1]) < 2
+        if batch_norm == "batch" and name.endswith("0.bias") and int(part[1]) < 2 and not is_frozen:
+            continue  # the batch's own mean takes it away again: its gradient is nothing
         assert torch.equal(value, before[name]) == is_frozen, name
 
 
