@@ -60,6 +60,15 @@ def test_a_stage_that_ended_for_want_of_time_ends_there_again_in_a_faster_sessio
     assert later.allows("confirm", 30, 0)  # each stage has its own end
 
 
+def test_a_plan_has_room_where_it_can_be_tried_compared_and_quoted(main: Ledger) -> None:
+    least = 60 - CLOSING - 10 * (1 + FOLDS + SLOWER)
+    assert budget(main, 1, spent=least - 1).has_room("plan=scratch", 10)
+    assert not budget(main, 1, spent=least + 1).has_room("plan=scratch", 10)
+    # one plan without room closes the door to no other, and stays out in the next session
+    assert budget(main, 1, spent=10).has_room("plan=finetune", 1)
+    assert not budget(main, 1).has_room("plan=scratch", 1)
+
+
 def test_with_more_minutes_or_no_limit_it_goes_on(main: Ledger) -> None:
     assert not budget(main, 2, spent=100).allows("search", 30, 0)
     assert budget(main, 3, spent=100).allows("search", 30, 0)

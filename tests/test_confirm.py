@@ -283,6 +283,8 @@ def test_a_control_that_has_no_plan_is_named(
     assert shortfalls(plans[:1], ledger, asked) == [
         "finetune: no plan of it was tried", "scratch: no plan of it was tried",
     ]  # fmt: skip
+    told = ["scratch: sweep.minutes=1 has no room for the trainings that it needs"]
+    assert shortfalls(plans[:1], ledger, asked, told) == ["finetune: no plan of it was tried"]
 
 
 def test_failures_of_one_plan_are_not_told_of_another_that_begins_alike(

@@ -65,6 +65,10 @@ class Budget:
         self.main.remember(f"{stage}_ended", self.minutes)
         return False
 
+    def has_room(self, plan: str, seconds: float) -> bool:
+        """Whether a plan whose training takes so long can be tried, compared and quoted."""
+        return self.allows(plan, seconds, CLOSING + (FOLDS + SLOWER) * seconds)
+
     def affordable(
         self, contenders: Sequence[Contender], missing: Callable[[Contender], float]
     ) -> tuple[list[Contender], list[str]]:

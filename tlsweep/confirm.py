@@ -128,9 +128,15 @@ def _tables(
     return scores, losses
 
 
-def shortfalls(contenders: Sequence[Contender], ledger: Ledger, settings: Settings) -> list[str]:
-    """What was to be confirmed and failed or was never found, in a sentence each."""
+def shortfalls(
+    contenders: Sequence[Contender], ledger: Ledger, settings: Settings, told: Sequence[str] = ()
+) -> list[str]:
+    """What was to be confirmed and failed or was never found, in a sentence each.
+
+    told: what was said before; a control that it begins with is not missed a second time.
+    """
     said = []
+    known = {text.partition(":")[0] for text in told}
     ended = {t.user_attrs.get("key"): reason_of_failure(t) for t in ledger.ended()}
     for c in contenders:
         plan = Item.of(c.overrides).key
@@ -142,6 +148,6 @@ def shortfalls(contenders: Sequence[Contender], ledger: Ledger, settings: Settin
             said.append(f"{what}: {count} of {len(mine)} replicates failed: {'; '.join(failed)}")
     measured = {name for c in contenders for name in c.controls}
     for name in settings.sweep.confirm.controls:
-        if name not in measured:
+        if name not in measured and name not in known:
             said.append(f"{name.replace('_', ' ')}: no plan of it was tried")
     return said

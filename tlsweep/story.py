@@ -148,7 +148,7 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
         elif "search" in stages:
             if surveyed is not None:
                 where = guide(s, search, surveyed.findings, where)
-            _first(s, studies, first, budget)
+            said = _first(s, studies, first, budget)
             _search(s, studies, where, budget)
             contenders = merged(contenders, trained(studies.searched(), settings.sweep.confirm))
         affordable, short = budget.affordable(contenders, lambda c: _missing(s, studies, c))
@@ -216,21 +216,29 @@ def _early_answer(s: Session, surveyed: Surveyed, budget: Budget) -> None:
     )
 
 
-def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget) -> None:
+def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget) -> list[str]:
     """The plans that sweep.fixed names, one of each first; of what follows as many as time allows.
 
     So each plan is tried once at least, and what a training of it takes is known, save one that
-    surely takes too long.
+    surely takes too long. Returns which ones those are, a sentence each.
     """
     ledger = studies.first
     ledger.on_trial = s.follow("first  ", len(first), lambda: len(ledger.counted()))
     run = s.launch(ledger, Stage.FIRST)
-    left_out = 0
-    one_each = list({_plan_of(item.overrides): item for item in reversed(first)}.values())[::-1]
-    for item in [*one_each, *(item for item in first if item not in one_each)]:
+    left_out, said = 0, []
+    one_each: dict[str, Item] = {}
+    for item in first:
+        one_each.setdefault(_plan_of(item.overrides), item)
+    for item in [*one_each.values(), *(i for i in first if i not in one_each.values())]:
         tried_plans = {_plan_of(t.user_attrs["overrides"]) for t in ledger.completed()}
-        if _plan_of(item.overrides) not in tried_plans:
+        plan = _plan_of(item.overrides)
+        if plan not in tried_plans:
             allowed = _fits(s, studies, item, budget)
+            if not allowed and item in one_each.values():
+                said.append(
+                    f"{plan.removeprefix('plan=')}: sweep.minutes={budget.minutes:g} has no room"
+                    " for the trainings that it needs; more minutes may have"
+                )
         else:
             allowed = _time_for_another(s, studies, budget, "first", least=True)
         if allowed:
@@ -239,6 +247,7 @@ def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget)
             left_out += ledger.of(item) is None
     if left_out:
         s.shown.say(f"  sweep.minutes has no room for {left_out} plans of sweep.fixed")
+    return said
 
 
 def _fits(s: Session, studies: _Studies, item: Item, budget: Budget) -> bool:
@@ -251,8 +260,8 @@ def _fits(s: Session, studies: _Studies, item: Item, budget: Budget) -> bool:
     ended = [t.user_attrs for t in studies.first.completed() if t.user_attrs.get("epochs")]
     if train.settle or not ended:
         return True
-    seconds = train.epochs * max(float(t["seconds"]) / t["epochs"] for t in ended)
-    return budget.allows(_plan_of(item.overrides), seconds, CLOSING + (FOLDS + SLOWER) * seconds)
+    pace = max(float(t["seconds"]) / t["epochs"] for t in ended)
+    return budget.has_room(_plan_of(item.overrides), train.epochs * pace)
 
 
 def _plan_of(overrides: Sequence[str]) -> str:
@@ -373,7 +382,7 @@ def _conclude(
         searched=[t.user_attrs["facts"] for t in studies.tried()],
         draws=draws,
         seconds=round(budget.spent, 1),
-        shortfalls=[*said, *short, *shortfalls(contenders, studies.confirm, settings)],
+        shortfalls=[*said, *short, *shortfalls(contenders, studies.confirm, settings, said)],
     )
     answers = logits[place]
     assert answers is not None  # else there is no verdict
