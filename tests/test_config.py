@@ -160,6 +160,13 @@ def test_a_decay_that_momentum_adds_up_is_refused() -> None:
     assert settings("train.optimizer=sgd", fault.mend).train.optimizer == "sgd"
 
 
+def test_with_sgd_the_first_plans_of_a_sweep_can_be_tried() -> None:
+    plain = ("train.optimizer=sgd", "train.weight_decay=1e-3")
+    for entry in settings().sweep.fixed:
+        one = [f"{key}={str(value).split(',')[0]}" for key, value in entry.items()]
+        assert settings(*plain, *one).plan.name == entry["plan"]
+
+
 @pytest.mark.parametrize(
     "override",
     [
