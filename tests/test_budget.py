@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
-from tlsweep.budget import CLOSING, FOLDS, SLOWER, Budget
-from tlsweep.contenders import Contender
+from tlsweep.budget import CLOSING, FOLDS, SLOWER, Budget, expected
+from tlsweep.contenders import Contender, Identity, identity
 from tlsweep.outcome import Outcome
 from tlsweep.study import choice
 from tlsweep.study.ledger import Ledger
@@ -78,6 +79,7 @@ def test_with_more_minutes_or_no_limit_it_goes_on(main: Ledger) -> None:
 
 
 Plan = Callable[..., Contender]
+PLANS: list[tuple[str, ...]] = [(), ("scratch",), ("finetune",), ("raw_pixels",)]
 
 
 def needed(contender: Contender) -> float:
@@ -88,7 +90,8 @@ def needed(contender: Contender) -> float:
 def plan(facts: Callable[..., dict[str, Any]]) -> Plan:
     def make(seconds: float, *controls: str, outcome: Outcome | None = None) -> Contender:
         overrides = (f"plan={'_'.join(controls) or 'tuned'}", f"train.lr={seconds}")
-        return Contender(facts(keep=1), overrides, controls, outcome=outcome, seconds=seconds)
+        mine = facts(keep=PLANS.index(controls))
+        return Contender(mine, overrides, controls, outcome=outcome, seconds=seconds)
 
     return make
 
@@ -102,6 +105,19 @@ def test_final_trainings_take_the_best_plan_and_every_control(main: Ledger, plan
     assert budget(main, 2, seeds=1).final([plans[2]]) == pytest.approx(CLOSING + SLOWER * 3)
 
 
+def among(*plans: Contender) -> Callable[[Collection[str]], list[Contender]]:
+    """The first setting of each plan that is not left out, as ``tlsweep.contenders.trained``."""
+
+    def choose(without: Collection[str]) -> list[Contender]:
+        first: dict[Identity, Contender] = {}
+        for c in plans:
+            if c.key not in without:
+                first.setdefault(identity(c.facts), c)
+        return list(first.values())
+
+    return choose
+
+
 def test_what_the_minutes_cannot_hold_is_left_out_the_costliest_first(
     main: Ledger, plan: Plan
 ) -> None:
@@ -109,22 +125,60 @@ def test_what_the_minutes_cannot_hold_is_left_out_the_costliest_first(
     assert FOLDS + SLOWER == 3.25
     known = plan(0.0, "raw_pixels", outcome=Outcome())
     plans = [plan(20.0, "scratch"), plan(4.0), plan(40.0, "finetune"), known]
-    kept, said = budget(main, 2, spent=60).affordable(plans, needed)
+    choose = among(*plans)
+    kept, said = budget(main, 2, spent=60).affordable(choose, needed)
     assert kept == [plans[1], known]
     assert said[0].startswith("scratch: a training takes 20 s, and sweep.minutes=2 has no room")
     assert said[1].endswith("sweep.minutes=5 may have")
     # a session that goes on leaves out the same, however much it is quiet now
-    assert budget(main, 2, spent=0).affordable(plans, needed)[0] == kept
-    assert budget(main, 3, spent=60).affordable(plans, needed)[0] == [plans[0], plans[1], known]
-    assert budget(main, None, spent=1e6).affordable(plans, needed) == (plans, [])
+    assert budget(main, 2, spent=0).affordable(choose, needed)[0] == kept
+    assert budget(main, 3, spent=60).affordable(choose, needed)[0] == [plans[0], plans[1], known]
+    assert budget(main, None, spent=1e6).affordable(choose, needed) == (plans, [])
+
+
+def test_a_cheaper_setting_of_a_plan_stands_in_for_one_that_is_too_dear(
+    main: Ledger, plan: Plan
+) -> None:
+    """Of 45 seconds 13 are the other plan's: 3.25 times 40 or 20 do not fit, 3.25 times 8 do."""
+    dear, less, cheap = (plan(s, "finetune") for s in (40.0, 20.0, 8.0))
+    other = plan(4.0)
+    choose = among(dear, other, less, cheap)
+    kept, said = budget(main, 2, spent=60).affordable(choose, needed)
+    assert kept == [other, cheap]
+    (line,) = said
+    assert line.startswith("finetune: a training takes 40 s")
+    assert line.endswith("In its place: train.lr=8.0, next best on the first fold (8 s)")
+    assert budget(main, 2, spent=0).affordable(choose, needed) == (kept, said)
+    with_time = budget(main, 4, spent=60).affordable(choose, needed)
+    assert with_time == ([dear, other], [])
 
 
 def test_what_is_trained_already_is_not_asked_to_fit_again(main: Ledger, plan: Plan) -> None:
     plans = [plan(60.0, "scratch"), plan(4.0)]
     done = {id(plans[0]): 0.0, id(plans[1]): 3.25}
-    kept, said = budget(main, 2, spent=60).affordable(plans, lambda c: done[id(c)])
+    kept, said = budget(main, 2, spent=60).affordable(among(*plans), lambda c: done[id(c)])
     assert kept == plans
     assert said == []
     # nor is anything left out for a plan that takes no time, however late it is
     free = [plan(0.0, "raw_pixels", outcome=Outcome()), plan(4.0)]
-    assert budget(main, 2.5, spent=500).affordable(free, needed)[0] == free[:1]
+    assert budget(main, 2.5, spent=500).affordable(among(*free), needed)[0] == free[:1]
+
+
+def test_another_training_is_expected_to_take_what_its_plan_took() -> None:
+    trials = [
+        optuna.trial.create_trial(
+            value=0.5,
+            user_attrs={"overrides": [f"plan={name}"], "seconds": seconds, "epochs": epochs},
+        )
+        for name, seconds, epochs in [
+            ("last_layers", 4.0, 8), ("finetune", 30.0, 10), ("finetune", 20.0, 20),
+            ("last_layers", 5.0, 5), ("truncate_tuned", 6.0, 0),
+        ]
+    ]  # fmt: skip
+    assert expected(trials, "plan=finetune") == 30.0
+    assert expected(trials, "plan=scratch") == expected(trials) == 6.0
+    # all of 30 epochs, at the slowest pace of its own plan, else of all
+    assert expected(trials, "plan=last_layers", 30) == 30.0
+    assert expected(trials, "plan=scratch", 30) == 90.0
+    assert expected([]) is None
+    assert expected(trials[-1:], "plan=scratch", 30) is None

@@ -7,17 +7,19 @@ it ends at the same trial, and goes on where it is given more.
 from __future__ import annotations
 
 import math
+import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from tlsweep.contenders import Contender
-from tlsweep.study.ledger import Ledger
+from tlsweep.contenders import Contender, identity
+from tlsweep.study.ledger import Ledger, Trial
 
 SLOWER = 1.25  # a training on the whole pool takes longer than on the fit part of a fold
 FOLDS = 2  # replicates that a comparison needs: one shows nothing of how much folds vary
 CLOSING = 15.0  # seconds for the model's files and the page
+Choose = Callable[[Collection[str]], Sequence[Contender]]
+Missing = Callable[[Contender], float]
 
 
 @dataclass
@@ -65,44 +67,50 @@ class Budget:
         self.main.remember(f"{stage}_ended", self.minutes)
         return False
 
-    def has_room(self, plan: str, seconds: float) -> bool:
+    def has_room(self, setting: str, seconds: float) -> bool:
         """Whether a plan whose training takes so long can be tried, compared and quoted."""
-        return self.allows(plan, seconds, CLOSING + (FOLDS + SLOWER) * seconds)
+        return self.allows(setting, seconds, CLOSING + (FOLDS + SLOWER) * seconds)
 
-    def affordable(
-        self, contenders: Sequence[Contender], missing: Callable[[Contender], float]
-    ) -> tuple[list[Contender], list[str]]:
-        """Those contenders for whose least trainings there is time; the costliest are left out.
+    def affordable(self, choose: Choose, missing: Missing) -> tuple[list[Contender], list[str]]:
+        """Those contenders for whose least trainings there is time.
 
-        missing: how many trainings of a contender are still to run before it can be compared and
-        quoted. Returns what was left out, a sentence each. A session that goes on leaves out the
-        same ones.
+        choose: the contenders, each with its best setting but for those of these keys; missing: how
+        many trainings of a contender are still to run before it can be compared and quoted.
+        Returns what was left out, a sentence each. A session that goes on leaves out the same.
         """
-        if self.minutes is None or not any(c.seconds > 0 for c in contenders):
-            return list(contenders), []
+        wanted = list(choose(()))
+        if self.minutes is None:
+            return wanted, []
         known = self.main.recall("left_out")
-        keys = [" ".join(c.overrides) for c in contenders]
+        keys = [c.key for c in wanted]
         if known is None or self.minutes > known["minutes"] or set(keys) - set(known["of"]):
-            known = {"minutes": self.minutes, "of": keys, **self._too_long(contenders, missing)}
+            seconds = sum(c.seconds * missing(c) for c in wanted)
+            needed = math.ceil((self.spent + CLOSING + seconds) / 60)
+            out = self.too_long(choose, missing)
+            known = {"minutes": self.minutes, "of": keys, "settings": out, "needed": needed}
             self.main.remember("left_out", known)
-        out = [c for c in contenders if " ".join(c.overrides) in known["plans"]]
+        kept = list(choose(known["settings"]))
+        instead = {identity(c.facts): c for c in kept}
         said = [
             f"{c.called}: a training takes {c.seconds:.0f} s, and sweep.minutes={self.minutes:g}"
             f" has no room for those that it needs; sweep.minutes={known['needed']} may have"
-            for c in out
+            + _stands_in(instead.get(identity(c.facts)), c)
+            for c in wanted
+            if c.key in known["settings"]
         ]
-        return [c for c in contenders if not any(c is one for one in out)], said
+        return kept, said
 
-    def _too_long(
-        self, contenders: Sequence[Contender], missing: Callable[[Contender], float]
-    ) -> dict[str, Any]:
-        seconds = {id(c): c.seconds * missing(c) for c in contenders}
-        needed = math.ceil((self.spent + CLOSING + sum(seconds.values())) / 60)
-        kept = sorted(contenders, key=lambda c: -seconds[id(c)])
+    def too_long(self, choose: Choose, missing: Missing) -> list[str]:
+        """Settings that are left out so that the others fit, by key, the costliest first.
+
+        Where a setting of a plan is left out, the next best one of it stands in, if there is time.
+        """
         out: list[str] = []
-        while kept and sum(seconds[id(c)] for c in kept) > max(0.0, self.left - CLOSING):
-            out.append(" ".join(kept.pop(0).overrides))
-        return {"plans": out, "needed": needed}
+        while True:
+            seconds = {c.key: c.seconds * missing(c) for c in choose(out)}
+            if sum(seconds.values()) <= max(0.0, self.left - CLOSING):
+                return out
+            out.append(max(seconds, key=lambda key: seconds[key]))
 
     def final(self, contenders: Sequence[Contender]) -> float:
         """Seconds from the final trainings on: of the best plan and the controls."""
@@ -119,3 +127,32 @@ class Budget:
 def _best(contenders: Sequence[Contender]) -> float:
     """Seconds of a training of the best plan, at most: which one it is is not known yet."""
     return max((c.seconds for c in contenders if not c.controls), default=0.0)
+
+
+def _stands_in(instead: Contender | None, left_out: Contender) -> str:
+    """What to say where another setting of a plan is compared in place of its best one."""
+    if instead is None:
+        return ""
+    differs = " ".join(o for o in instead.overrides if o not in left_out.overrides)
+    return f". In its place: {differs}, next best on the first fold ({instead.seconds:.0f} s)"
+
+
+def expected(
+    trials: Sequence[Trial], plan: str | None = None, epochs: int | None = None
+) -> float | None:
+    """Seconds that another training takes; None where nothing tells.
+
+    trials: finished ones; plan: an override, ``plan=finetune``, of which the longest so far counts,
+    else what most trials took; epochs: of a training that takes them all, at the slowest pace.
+    """
+    own = [t for t in trials if plan in t.user_attrs["overrides"]]
+    if epochs is not None:
+        paces = [_seconds(t) / n for t in own or trials if (n := t.user_attrs.get("epochs"))]
+        return epochs * max(paces) if paces else None
+    if own:
+        return max(map(_seconds, own))
+    return statistics.median(map(_seconds, trials)) if trials else None
+
+
+def _seconds(trial: Trial) -> float:
+    return float(trial.user_attrs.get("seconds", 0.0))

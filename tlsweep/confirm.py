@@ -86,7 +86,7 @@ def tried(
         return None
     scores, losses = _tables(outcomes, question)
     evidence = Evidence(
-        name=" ".join(contender.overrides),
+        name=contender.key,
         scores_rn=scores,
         losses_rn=losses,
         fold_r=np.array([fold for fold, _ in outcomes]),
@@ -139,7 +139,7 @@ def shortfalls(
     known = {text.partition(":")[0] for text in told}
     ended = {t.user_attrs.get("key"): reason_of_failure(t) for t in ledger.ended()}
     for c in contenders:
-        plan = Item.of(c.overrides).key
+        plan = c.key
         mine = {key: why for key, why in ended.items() if str(key).rpartition(" fold=")[0] == plan}
         failed = sorted({why for why in mine.values() if why})
         if failed:

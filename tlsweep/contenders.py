@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +34,11 @@ class Contender:
     candidate: bool = True
     outcome: Outcome | None = None
     seconds: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """The plan and its setting, in one line."""
+        return " ".join(self.overrides)
 
     @property
     def label(self) -> str:
@@ -102,12 +107,16 @@ def frozen_facts(question: Question, settings: Settings, point: Frozen) -> dict[
     return describe(question, question.plan(plan), own)
 
 
-def trained(trials: Sequence[Trial], chosen: config.ConfirmSettings) -> list[Contender]:
+def trained(
+    trials: Sequence[Trial], chosen: config.ConfirmSettings, without: Collection[str] = ()
+) -> list[Contender]:
     """The ``top`` best plans that the search trained, and the controls among them.
 
-    A plan's best setting is the one that scored best on the fold that the search held out.
+    A plan's best setting is the one that scored best on the fold that the search held out, but for
+    those ``without``, by key.
     """
-    ranked = sorted(trials, key=_merit)
+    may = [t for t in trials if " ".join(t.user_attrs["overrides"]) not in without]
+    ranked = sorted(may, key=_merit)
     best: dict[Identity, Trial] = {}
     for trial in ranked:
         best.setdefault(identity(trial.user_attrs["facts"]), trial)

@@ -6,10 +6,10 @@ Also its short form: lists on the command line alone are a grid, run as written.
 from __future__ import annotations
 
 import hashlib
-import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from hydra.core.override_parser.types import Override
 
 from tlsweep import config, final, fixed, screen
-from tlsweep.budget import CLOSING, FOLDS, SLOWER, Budget
+from tlsweep.budget import CLOSING, FOLDS, SLOWER, Budget, expected
 from tlsweep.check import (
     check_combinations,
     check_keys,
@@ -132,14 +132,14 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
         confirm, before = settings.sweep.confirm, studies.seconds()
         counts = confirm.seeds, confirm.splits
         budget = Budget(settings.sweep.minutes, search, before, *counts, s.began)
-        contenders: list[Contender] = []
+        known: list[Contender] = []  # without training
         surveyed = None
         # lists on the command line are the whole search space: nothing is tried beside them
         if "survey" in stages and not (listed and "search" in stages):
             surveyed = run_survey(s)
             enter_survey(s, studies.survey, surveyed)
             points, outcomes = surveyed.points, surveyed.outcomes
-            contenders = frozen(s.question, settings, points, outcomes, surveyed.random_cut)
+            known = frozen(s.question, settings, points, outcomes, surveyed.random_cut)
             _early_answer(s, surveyed, budget)
         said: list[str] = []
         begun = bool(studies.searched())  # in an earlier session: what it trained counts
@@ -150,10 +150,13 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
                 where = guide(s, search, surveyed.findings, where)
             said = _first(s, studies, first, budget)
             _search(s, studies, where, budget)
-            contenders = merged(contenders, trained(studies.searched(), settings.sweep.confirm))
-        affordable, short = budget.affordable(contenders, lambda c: _missing(s, studies, c))
-        said += [*short, *_confirm(s, studies, affordable, budget)]
-        verdict, chosen, answers = _conclude(s, studies, contenders, surveyed, said, budget)
+        choose = partial(_compared, s, studies, known)
+        contenders, short = budget.affordable(choose, partial(_missing, s, studies))
+        said += [*short, *_confirm(s, studies, contenders, budget)]
+        left_out = [c for c in choose(()) if c not in contenders]
+        verdict, chosen, answers = _conclude(
+            s, studies, contenders, left_out, surveyed, said, budget
+        )
         model = _take_home(s, studies, chosen, verdict)
         findings = None if surveyed is None else surveyed.findings
         material = gather(s, verdict, answers, findings, vars(studies), where)
@@ -230,19 +233,15 @@ def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget)
     for item in first:
         one_each.setdefault(_plan_of(item.overrides), item)
     for item in [*one_each.values(), *(i for i in first if i not in one_each.values())]:
-        tried_plans = {_plan_of(t.user_attrs["overrides"]) for t in ledger.completed()}
         plan = _plan_of(item.overrides)
-        if plan not in tried_plans:
-            allowed = _fits(s, studies, item, budget)
-            if not allowed and item in one_each.values():
-                said.append(
-                    f"{plan.removeprefix('plan=')}: sweep.minutes={budget.minutes:g} has no room"
-                    " for the trainings that it needs; more minutes may have"
-                )
-        else:
-            allowed = _time_for_another(s, studies, budget, "first", least=True)
-        if allowed:
+        if _time_for(s, studies, item, budget):
             ledger.run_list([item], run, n_jobs=1)
+        elif item is one_each[plan]:
+            left_out += ledger.of(item) is None
+            said.append(
+                f"{plan.removeprefix('plan=')}: sweep.minutes={budget.minutes:g} has no room"
+                " for the trainings that it needs; more minutes may have"
+            )
         else:
             left_out += ledger.of(item) is None
     if left_out:
@@ -250,18 +249,23 @@ def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget)
     return said
 
 
-def _fits(s: Session, studies: _Studies, item: Item, budget: Budget) -> bool:
-    """Whether there is time to try a plan, compare it and quote it, where its length is known.
+def _time_for(s: Session, studies: _Studies, item: Item, budget: Budget) -> bool:
+    """Whether there is time for a trial that sweep.fixed names.
 
-    Reckoned at the slowest pace so far. A training that may end before its last epoch is tried.
+    Of each plan one is run, save where it takes all its epochs and could not, at the slowest pace
+    so far, be compared and quoted. Another one has to leave the time for the fewest trainings that
+    the plans so far need: another rate for a control is worth more than a third replicate.
     """
     plain = fixed.inherited(s.plain, item.overrides)
     train = config.read(s.bench.compose([*plain, *item.overrides])).train
-    ended = [t.user_attrs for t in studies.first.completed() if t.user_attrs.get("epochs")]
-    if train.settle or not ended:
-        return True
-    pace = max(float(t["seconds"]) / t["epochs"] for t in ended)
-    return budget.has_room(_plan_of(item.overrides), train.epochs * pace)
+    done, plan = studies.searched(), _plan_of(item.overrides)
+    is_new = not any(plan in t.user_attrs["overrides"] for t in studies.first.completed())
+    seconds = expected(done, plan, None if train.settle else train.epochs)
+    if is_new:
+        return train.settle or seconds is None or budget.has_room(item.key, seconds)
+    contenders, missing = _within_reach(s, studies, budget)
+    needed = sum(c.seconds * missing(c) for c in contenders)
+    return budget.allows(item.key, seconds or 0.0, CLOSING + needed)
 
 
 def _plan_of(overrides: Sequence[str]) -> str:
@@ -283,29 +287,40 @@ def _search(s: Session, studies: _Studies, where: Space, budget: Budget) -> None
         n_trials=options.n_trials,
         n_jobs=options.n_jobs,
         max_failure_rate=options.max_failure_rate,
-        go_on=lambda: _time_for_another(s, studies, budget, "search"),
+        go_on=lambda: _time_for_another(s, studies, budget),
     )
 
 
-def _time_for_another(
-    s: Session, studies: _Studies, budget: Budget, stage: str, *, least: bool = False
-) -> bool:
-    """Whether one more trial leaves the time that confirming and the final trainings need.
-
-    least: of these the fewest with which plans can be compared and quoted; a second rate for a
-    control is worth more than a third replicate.
-    """
-    done = studies.searched()
-    if not done:
-        return True
-    typical = statistics.median(float(t.user_attrs.get("seconds", 0.0)) for t in done)
-    contenders = trained(done, s.settings.sweep.confirm)
-    if least:
-        needed = sum(c.seconds * _missing(s, studies, c) for c in contenders)
-        return budget.allows(stage, typical, CLOSING + needed)
+def _time_for_another(s: Session, studies: _Studies, budget: Budget) -> bool:
+    """Whether one more trial of the search leaves the time to confirm and to train finally."""
+    contenders, _ = _within_reach(s, studies, budget)
     rounds = len(replicates(s.question, s.settings))
     confirming = rounds * sum(c.seconds for c in contenders)
-    return budget.allows(stage, typical, confirming + budget.final(contenders))
+    seconds = expected(studies.searched()) or 0.0
+    return budget.allows("search", seconds, confirming + budget.final(contenders))
+
+
+def _within_reach(
+    s: Session, studies: _Studies, budget: Budget
+) -> tuple[list[Contender], Callable[[Contender], float]]:
+    """What would be compared if the search ended now, and what each of them still needs.
+
+    A setting that is too dear to be compared keeps no time for itself.
+    """
+    choose, missing = partial(_compared, s, studies, ()), partial(_missing, s, studies)
+    return choose(budget.too_long(choose, missing)), missing
+
+
+def _compared(
+    s: Session, studies: _Studies, known: Sequence[Contender], without: Collection[str] = ()
+) -> list[Contender]:
+    """The plans to compare: those known without training, and of the trained ones the best.
+
+    without: settings that are not to be had, by key.
+    """
+    if "search" not in s.settings.sweep.stages:
+        return list(known)
+    return merged(known, trained(studies.searched(), s.settings.sweep.confirm, without))
 
 
 def _missing(s: Session, studies: _Studies, contender: Contender) -> float:
@@ -343,22 +358,25 @@ def _conclude(
     s: Session,
     studies: _Studies,
     contenders: Sequence[Contender],
+    left_out: Sequence[Contender],
     surveyed: Surveyed | None,
     said: Sequence[str],
     budget: Budget,
 ) -> tuple[Verdict, Contender, Logits]:
     """Choose out of fold, train what is quoted on the whole pool, and only then read the report.
 
-    Returns the verdict, the recommended plan, and what its model answers of the report split.
+    left_out: what the minutes did not hold. Returns the verdict, the recommended plan, and what its
+    model answers of the report split.
     """
     settings, question = s.settings, s.question
+    wanted = [*contenders, *left_out]
     said = [*said, *_read_before(studies)]
     known, decided, quoted, short = _choose(s, studies, contenders, budget)
     place = next(i for i, (_, t) in enumerate(known) if t.evidence is decided.recommended)
     if settings.sweep.final == "all":
         said.append(_train_on_all(s, studies, known[place][0]))
-    draws, left_out = _other_draws(s, studies, known[place][0], budget)
-    said += left_out
+    draws, without = _other_draws(s, studies, known[place][0], budget)
+    said += without
     refits = {} if surveyed is None else final.frozen_reports(surveyed.findings, question, settings)
     logits = [
         final.report_logits(c, refits, studies.confirm, studies.final, question, settings)
@@ -382,7 +400,7 @@ def _conclude(
         searched=[t.user_attrs["facts"] for t in studies.tried()],
         draws=draws,
         seconds=round(budget.spent, 1),
-        shortfalls=[*said, *short, *shortfalls(contenders, studies.confirm, settings, said)],
+        shortfalls=[*said, *short, *shortfalls(wanted, studies.confirm, settings, said)],
     )
     answers = logits[place]
     assert answers is not None  # else there is no verdict

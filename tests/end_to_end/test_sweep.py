@@ -378,6 +378,33 @@ def test_a_sweep_ends_with_its_minutes_and_at_the_same_trial_when_it_is_taken_up
     ]
 
 
+def test_what_the_minutes_cannot_hold_is_not_begun_and_the_rest_is_answered(
+    tlsweep: Run, tmp_path: Path
+) -> None:
+    """Trainings of a million epochs: a control's second setting, and a plan of its own."""
+    long = "train.settle: false, train.epochs: 1000000"
+    fixed = f"{{plan: finetune}}, {{plan: finetune, {long}}}, {{plan: scratch, {long}}}"
+    command = ("-m", *SHORT, "sweep.minutes=5", "sweep.n_trials=1", f"sweep.fixed=[{fixed}]",
+               "sweep.confirm.controls=[finetune,scratch]")  # fmt: skip
+    done = tlsweep(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no room for 2 plans of sweep.fixed" in shown(done.stdout)
+    output = tmp_path / "outputs"
+    assert [t.user_attrs["overrides"] for t in counted(output, "first")] == [["plan=finetune"]]
+    verdict = verdict_of(output)
+    assert "finetune" in verdict["controls"]
+    assert "scratch" not in verdict["controls"]
+    assert verdict["shortfalls"] == [
+        "scratch: sweep.minutes=5 has no room for the trainings that it needs; more minutes may"
+        " have"
+    ]
+    begun = len(everywhere(output))
+    again = tlsweep(*command)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert len(everywhere(output)) == begun
+    assert verdict_of(output)["shortfalls"] == verdict["shortfalls"]
+
+
 # ---------------------------------------------------------------------- the survey
 SURVEY = ("-m", "sweep.stages=[survey]", "target.fit_size=60", "sweep.confirm.seeds=2")
 
