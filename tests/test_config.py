@@ -156,12 +156,12 @@ def test_a_value_out_of_range_is_refused_with_the_nearest_one_allowed(
 def test_a_decay_that_momentum_adds_up_is_refused() -> None:
     (fault,) = faults(["train.optimizer=sgd", "train.weight_decay=0.3"])
     assert fault.value == "train.optimizer=sgd train.weight_decay=0.3"
-    assert fault.mend == "train.weight_decay=1e-3"
+    assert fault.mend == "train.weight_decay=auto"
     assert settings("train.optimizer=sgd", fault.mend).train.optimizer == "sgd"
 
 
 def test_with_sgd_the_first_plans_of_a_sweep_can_be_tried() -> None:
-    plain = ("train.optimizer=sgd", "train.weight_decay=1e-3")
+    plain = ("train.optimizer=sgd",)
     for entry in settings().sweep.fixed:
         one = [f"{key}={str(value).split(',')[0]}" for key, value in entry.items()]
         assert settings(*plain, *one).plan.name == entry["plan"]
@@ -176,6 +176,10 @@ def test_with_sgd_the_first_plans_of_a_sweep_can_be_tried() -> None:
         "train.lr=fast",
         "train.lr=nan",
         "train.weight_decay=inf",
+        "train.weight_decay=-0.1",
+        "train.weight_decay=true",
+        "train.weight_decay=much",
+        "train.settle=maybe",
         "train.resume=maybe",
         "plan.keep=[1,2]",
         "plan.keep=null",

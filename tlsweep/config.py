@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
@@ -36,6 +37,22 @@ def _folds(value: Any) -> Any:
     # told as one fault; a union would tell one for each of its kinds
     if value != "auto" and (isinstance(value, bool) or not str(value).isdigit() or int(value) < 1):
         raise PydanticCustomError("folds", "the value is auto, or a number of folds from 1 on")
+    return value
+
+
+def _decay(value: Any) -> Any:
+    try:
+        fits = value == "auto" or (not isinstance(value, bool) and 0 <= float(value) < math.inf)
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise PydanticCustomError("decay", "the value is auto, or a number from 0 on")
+    return value
+
+
+def _settle(value: Any) -> Any:
+    if value != "auto" and str(value).lower() not in ("true", "false"):
+        raise PydanticCustomError("settle", "the value is auto, true or false")
     return value
 
 
@@ -204,9 +221,9 @@ class TrainSettings(_Section):
     lr: Annotated[float, Field(gt=0, le=100)]
     lr_ratio: Annotated[float, Field(gt=0, le=10)]
     block_decay: Rate
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: Annotated[Literal["auto"] | float, BeforeValidator(_decay)]
     lr_schedule: Literal["cosine", "constant"]
-    settle: bool
+    settle: Annotated[Literal["auto"] | bool, BeforeValidator(_settle)]
     batch_norm: Literal["source", "batch"]
     head_init: Literal["probe", "random"]
     head: Literal["linear", "mlp"]
@@ -234,7 +251,8 @@ class TrainSettings(_Section):
 
     @model_validator(mode="after")
     def _momentum_adds_up(self) -> TrainSettings:
-        if self.optimizer == "sgd" and self.weight_decay > MOST_SGD_DECAY:
+        decay = self.weight_decay
+        if self.optimizer == "sgd" and decay != "auto" and decay > MOST_SGD_DECAY:
             raise ValueError(_SGD_RULE)
         return self
 
@@ -484,6 +502,8 @@ _SHAPES = {
     "int_from_float": "WHOLE NUMBER",
     "bool_parsing": "true",
     "folds": "auto",
+    "decay": "auto",
+    "settle": "auto",
     "string_pattern_mismatch": "NAME, of letters, digits, dots, dashes and underscores",
 }
 
@@ -545,7 +565,7 @@ _RULES = {
         ("train.batch_size", "train.devices"),
         "train.devices=2 train.strategy=ddp train.batch_size=32",
     ),
-    _SGD_RULE: (("train.optimizer", "train.weight_decay"), "train.weight_decay=1e-3"),
+    _SGD_RULE: (("train.optimizer", "train.weight_decay"), "train.weight_decay=auto"),
     _STAGES_RULE: (("sweep.stages",), "sweep.stages=[survey], or another of those"),
     "augmentation crops or mirrors": (
         ("train.augment", "train.crop", "train.flip"),

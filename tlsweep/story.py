@@ -40,7 +40,7 @@ from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure
 from tlsweep.study.space import Space
 from tlsweep.take_home import keep_in_record, network_of
 from tlsweep.terms import Split, Stage
-from tlsweep.trial import outcomes_folder
+from tlsweep.trial import ends_early, outcomes_folder
 from tlsweep.verdict import (
     Recommendation,
     Tried,
@@ -257,12 +257,13 @@ def _time_for(s: Session, studies: _Studies, item: Item, budget: Budget) -> bool
     the plans so far need: another rate for a control is worth more than a third replicate.
     """
     plain = fixed.inherited(s.plain, item.overrides)
-    train = config.read(s.bench.compose([*plain, *item.overrides])).train
+    settings = config.read(s.bench.compose([*plain, *item.overrides]))
+    early = ends_early(s.question.plan(settings.plan), settings.train)
     done, plan = studies.searched(), _plan_of(item.overrides)
     is_new = not any(plan in t.user_attrs["overrides"] for t in studies.first.completed())
-    seconds = expected(done, plan, None if train.settle else train.epochs)
+    seconds = expected(done, plan, None if early else settings.train.epochs)
     if is_new:
-        return train.settle or seconds is None or budget.has_room(item.key, seconds)
+        return early or seconds is None or budget.has_room(item.key, seconds)
     contenders, missing = _within_reach(s, studies, budget)
     needed = sum(c.seconds * missing(c) for c in contenders)
     return budget.allows(item.key, seconds or 0.0, CLOSING + needed)

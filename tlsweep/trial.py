@@ -153,6 +153,7 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
             shelf=first_phase if settings.train.devices == 1 else None,
             evaluate="every" if _evaluates(settings) else "never",
             fitted=probed,
+            early=ends_early(plan, settings.train),
         )
         logits = {}
         if not fitted.stopped and rank_of(settings.train) == 0:
@@ -238,6 +239,17 @@ def freeze_schedule(settings: Settings, plan: TransferPlan) -> FreezeSchedule:
         return constant(plan)
     ending = Ending(**schedule.model_dump(exclude={"name"}))
     return (two_phase if schedule.name == "two_phase" else gradual)(plan, ending)
+
+
+def ends_early(plan: TransferPlan, train: TrainSettings) -> bool:
+    """Whether a training may end before its last epoch.
+
+    By default not where something fresh is trained: it learns from the first step to the last.
+    """
+    if train.settle != "auto":
+        return train.settle
+    learned = 0 if plan.random_weights else plan.keep
+    return plan.regrow <= max(learned, plan.freeze)
 
 
 def check_fold(settings: Settings, question: Question) -> None:

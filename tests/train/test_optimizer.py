@@ -15,8 +15,8 @@ from torch.utils.data import TensorDataset
 from tlsweep.plan import TransferPlan
 from tlsweep.train import fit as fit_room
 from tlsweep.train.freeze import FreezeCallback
-from tlsweep.train.module import PlanModule, Rates
-from tlsweep.train.schedule import Ending, gradual
+from tlsweep.train.module import PlanModule, Rates, decay_of
+from tlsweep.train.schedule import Ending, constant, gradual
 
 
 class Watch(pl.Callback):
@@ -89,6 +89,26 @@ def test_what_has_learned_already_is_not_decayed(
     train = settings(weight_decay=0.3)
     fit_room.fit(network(), schedule, feed(images), train, keep=2, seed=0, fitted=fitted)
     assert {tuple(decays) for decays in watch.decays} == {(0, 0, 0.3, 0 if fitted else 0.3)}
+
+
+def test_new_layers_are_renewed_as_often_however_long_training_is_and_whatever_its_rate() -> None:
+    for lr, steps in [(1e-3, 100), (1e-2, 100), (3e-3, 50_000)]:
+        decay = decay_of(settings(weight_decay="auto", lr=lr), steps)
+        assert decay * lr * steps == pytest.approx(4)
+    few = decay_of(settings(weight_decay="auto", lr=1e-2), 2)
+    assert few * 1e-2 == pytest.approx(0.05)  # of a weight in a step: two steps of 2 would undo it
+    assert decay_of(settings(weight_decay="auto", optimizer="sgd"), 100) == 1e-3
+    assert decay_of(settings(weight_decay=0.3), 100) == 0.3
+
+
+def test_the_decay_of_a_training_is_that_of_its_own_steps(
+    watch: Watch, images: TensorDataset
+) -> None:
+    train = settings(weight_decay="auto", epochs=30, lr=1e-2)
+    steps = 30 * math.ceil(len(images) / 8)
+    plan = constant(TransferPlan(0, 1, 3, 3))
+    fit_room.fit(network(), plan, feed(images), train, keep=1, seed=0, early=False)
+    assert watch.decays[-1] == pytest.approx([0, 400 / steps, 400 / steps, 400 / steps])
 
 
 # --------------------------------------------------- faults of Lightning's own callback

@@ -60,7 +60,8 @@ def test_the_rate_falls_for_as_many_epochs_as_it_was_held() -> None:
     assert course(flat, 0, 30) == Course(6, 12, settled=True)
     assert course(flat, 3, 30) == Course(9, 18, settled=True)
     assert course([], 0, 12) == Course(6, 12, settled=False)
-    assert course(flat, 0, 30, early=False) == Course(15, 30, settled=False)
+    assert course(flat, 0, 30, early=False) == Course(15, 30, settled=True)
+    assert course(flat[:5], 0, 30, early=False) == Course(15, 30, settled=False)
 
 
 def test_a_loss_that_ends_at_next_to_nothing_has_settled_though_the_epochs_ended_it() -> None:

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tlsweep.verdict import Evidence, compare
-from tlsweep.verdict.evidence import contenders, correlation, explained, seed_variance
+from tlsweep.verdict.evidence import (
+    SeedVariance,
+    contenders,
+    correlation,
+    explained,
+    seed_variance,
+)
 
 Make = Callable[..., Evidence]
 ALL = frozenset(range(5))
@@ -190,3 +196,15 @@ def test_a_nominal_10_percent_bound_misses_at_most_that_often(evidence: Make) ->
         a, b = (easy + rng.normal(0, 0.7, 200) > -1.2 for _ in range(2))
         missed += compare(evidence("a", a), evidence("b", b)).at_most(0.9) < 0
     assert 0.02 < missed / 600 < 0.1
+
+
+def test_many_images_outweigh_a_few_folds_in_what_is_known_of_seeds() -> None:
+    """Of digits: four folds of 40 images, and three final trainings that answered 719."""
+    folds, report = SeedVariance(1.8e-4, 5.4e-4, 6.0), SeedVariance(0.0, 1.5e-5, 2.0)
+    both = folds.pooled(report)
+    assert both.value < 5e-6  # as the images alone have it, not as the folds
+    assert both.seen < 3e-5
+    assert 2.0 <= both.freedom < 3.0
+    # alike in all, they count by their number
+    twice = folds.pooled(folds)
+    assert (twice.value, twice.seen, twice.freedom) == pytest.approx((1.8e-4, 5.4e-4, 12.0))

@@ -103,6 +103,7 @@ def fit(
     shelf: Shelf | None = None,
     evaluate: Evaluate = "every",
     fitted: bool = False,
+    early: bool = True,
 ) -> Fitted:
     """Train ``network`` in place.
 
@@ -111,7 +112,8 @@ def fit(
     epoch, and where ``train.resume`` goes on from; shelf: where the state after the schedule's
     first phase is kept, and taken from in place of training that phase again; evaluate: the epochs
     after which the select split is scored, where there is one (all, where a plateau of its loss
-    ends phases); fitted: whether the head is at its optimum, with its standardisation, already.
+    ends phases); fitted: whether the head is at its optimum, with its standardisation, already;
+    early: whether training ends once its loss has settled.
     Raises TrialFailure if training diverges.
     """
     network.steady = keep if train.batch_norm == "source" else 0
@@ -124,6 +126,7 @@ def fit(
         n_classes=_n_classes(network),
         seed=seed,
         fitted=fitted,
+        early=early,
     )
     data = FeedModule(feed, module, rank_of(train))
     module.on_epoch = on_epoch

@@ -20,6 +20,9 @@ from tlsweep.train.network import PlanNetwork
 from tlsweep.train.settle import Course, course
 
 OnEpoch = Callable[[int, dict[str, float]], bool]
+TURNOVER = 4  # times that decay renews a new weight during a training
+MOST_DECAY = 0.05  # of a new weight in one step, however few they are
+SGD_DECAY = 1e-3  # as is usual; its momentum adds it up
 EXPLODED = 1000  # times a guess's loss: no rounding away from one right answer brings that
 
 
@@ -47,7 +50,7 @@ class PlanModule(pl.LightningModule):
     keep: blocks before this one are the source's and train at the lower rate; stays_frozen: blocks
     before this one are frozen in the last phase, too; fitted: whether the head is at its optimum
     already, as no new layer is: it trains at the rate of kept blocks, else its first steps would
-    throw it far from there.
+    throw it far from there; early: whether training ends once its loss has settled.
     The optimiser has one parameter group a block and one for the head, from the start and to the
     end; the groups of frozen blocks are empty. Thawing fills a group, so the learning-rate
     schedulers, which count groups when they are built, stay right (Lightning issue 8720).
@@ -63,10 +66,11 @@ class PlanModule(pl.LightningModule):
         n_classes: int,
         seed: int,
         fitted: bool = False,
+        early: bool = True,
     ) -> None:
         super().__init__()
         self.network = network
-        self.fitted = fitted
+        self.fitted, self.early = fitted, early
         self.settings, self.keep, self.seed = train, keep, seed
         self.stays_frozen, self.n_classes = stays_frozen, n_classes
         self.rates = Rates(train.lr, train.lr_ratio, train.block_decay)
@@ -92,11 +96,13 @@ class PlanModule(pl.LightningModule):
         What has learned already is not decayed: that would pull it away from where it began.
         """
         frozen = self.network.frozen
+        steps = int(self.trainer.estimated_stepping_batches)
+        decay = decay_of(self.settings, steps)
         groups: list[dict[str, Any]] = [
             {
                 "params": self.block_parameters(i) if i >= frozen else [],
                 "lr": self.rates.of_block(i, self.keep),
-                "weight_decay": self.settings.weight_decay if i >= self.keep else 0.0,
+                "weight_decay": decay if i >= self.keep else 0.0,
                 "name": f"block{i}",
             }
             for i in range(len(self.network.blocks))
@@ -105,7 +111,7 @@ class PlanModule(pl.LightningModule):
         if self.fitted:
             head |= {"lr": self.rates.base * self.rates.ratio, "weight_decay": 0.0}
         else:
-            head |= {"lr": self.rates.base, "weight_decay": self.settings.weight_decay}
+            head |= {"lr": self.rates.base, "weight_decay": decay}
         groups.append(head)
         optimizer: torch.optim.Optimizer
         if self.settings.optimizer == "adamw":
@@ -113,8 +119,8 @@ class PlanModule(pl.LightningModule):
         else:
             optimizer = torch.optim.SGD(groups, momentum=0.9)
         optimizer.register_load_state_dict_pre_hook(_by_group)
-        steps = int(self.trainer.estimated_stepping_batches) // self.settings.epochs
-        factor = self._falling(max(1, steps)) if self.settings.lr_schedule == "cosine" else _flat
+        an_epoch = max(1, steps // self.settings.epochs)
+        factor = self._falling(an_epoch) if self.settings.lr_schedule == "cosine" else _flat
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
@@ -133,7 +139,7 @@ class PlanModule(pl.LightningModule):
         """How long training goes on, as far as its history tells."""
         last = [e["fit_loss"] for e in self.history if e["frozen_blocks"] == self.stays_frozen]
         waited = len(self.history) - len(last)
-        return course(last, waited, self.settings.epochs, self.settings.settle)
+        return course(last, waited, self.settings.epochs, self.early)
 
     @property
     def over(self) -> bool:
@@ -241,6 +247,20 @@ class PlanModule(pl.LightningModule):
         if self.trainer.strategy.broadcast(stop) and epoch + 1 < self.course.epochs:
             self.stopped = True
             self.trainer.should_stop = True
+
+
+def decay_of(train: TrainSettings, steps: int) -> float:
+    """The weight decay of new layers in a training of so many steps.
+
+    By default one that renews a weight ``TURNOVER`` times: AdamW's weights are an average of their
+    last updates, and what share of a training it spans matters, not the decay by itself (Wang and
+    Aitchison 2024).
+    """
+    if train.weight_decay != "auto":
+        return train.weight_decay
+    if train.optimizer == "sgd":
+        return SGD_DECAY
+    return min(TURNOVER / steps, MOST_DECAY) / train.lr
 
 
 def _by_group(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ COOLDOWN = 1  # epochs at the full rate for each one in which it falls
 
 @dataclass(frozen=True)
 class Course:
-    """held: epochs at the full rate; epochs: all of them; settled: whether the loss ended it."""
+    """held: epochs at the full rate; epochs: all of them; settled: whether the loss had by then."""
 
     held: int
     epochs: int
@@ -36,14 +36,14 @@ def course(losses: Sequence[float], waited: int, most: int, early: bool = True) 
     where it would have.
     """
     longest = most - _cooldown(most)
-    for n in range(1, len(losses) + 1):
-        if waited + n > longest:
-            break
-        if early and has_settled(losses[:n]):
-            held = waited + n
-            return Course(held, held + math.ceil(held / COOLDOWN), True)
+    held = next(
+        (waited + n for n in range(1, len(losses) + 1) if has_settled(losses[:n])), longest + 1
+    )
+    settled = held <= longest
+    if settled and early:
+        return Course(held, held + math.ceil(held / COOLDOWN), True)
     learned = bool(losses) and waited + len(losses) >= most and losses[-1] < FLOOR
-    return Course(longest, most, learned)
+    return Course(longest, most, settled or learned)
 
 
 def has_settled(losses: Sequence[float]) -> bool:

@@ -119,19 +119,26 @@ class SeedVariance:
 
         That is by freedom / seen^2: replicates that answered many examples know far more of seeds
         than those of small folds. What seeds give of ``seen`` is taken from both, since a small
-        ``seen`` of three replicates is mostly luck.
+        ``seen`` of three replicates is mostly luck; it is looked for until it is what it gives.
         """
         both = (self, other)
-        freedom = self.freedom + other.freedom
-        common = sum(part.value * part.freedom for part in both) / freedom
-        seen_p = np.array([part.seen - part.value + common for part in both])
-        known_p = np.array([part.freedom for part in both]) / np.maximum(seen_p, TINY) ** 2
-        weight_p = known_p / known_p.sum()
-        value = float(weight_p @ [part.value for part in both])
+        freedom_p = np.array([part.freedom for part in both])
+        value_p = np.array([part.value for part in both])
+        chance_p = np.array([part.seen - part.value for part in both])
+        value = float(np.average(value_p, weights=freedom_p))
+        for _ in range(ROUNDS):
+            seen_p = chance_p + value
+            known_p = freedom_p / np.maximum(seen_p, TINY) ** 2
+            weight_p = known_p / known_p.sum()
+            before, value = value, float(weight_p @ value_p)
+            if abs(value - before) < TINY:
+                break
         seen = float(weight_p @ seen_p)
-        return SeedVariance(value, seen, min(freedom, seen**2 * float(known_p.sum())))
+        freedom = min(float(freedom_p.sum()), seen**2 * float(known_p.sum()))
+        return SeedVariance(value, seen, freedom)
 
 
+ROUNDS = 50  # a handful is enough: each weighs by the value of the one before
 TINY = 1e-8  # a variance of scores: less is none
 SEED_SPREAD = 0.05  # of a score over seeds, where nothing was measured yet: more than most vary
 NOT_MEASURED = SeedVariance(SEED_SPREAD**2, SEED_SPREAD**2, math.inf)

@@ -1,6 +1,6 @@
 """Whether controls are trained out: as a sweep trains them, against a grid of rates and epochs.
 
-And what decay and batch do to new layers, on the same task.
+And what decay does to new layers, on the same task.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from tlsweep.outcome import accuracies
 from tlsweep.overrides import compose_config
 from tlsweep.question import open_question
 from tlsweep.terms import Split
+from tlsweep.train.module import TURNOVER
 from tlsweep.trial import train_plan
 
 SEEDS = range(100, 105)
 RATES, EPOCHS = ("1e-3", "3e-3", "1e-2", "3e-2"), (12, 30, 60)
 OURS = {  # as sweep.fixed has them
-    "scratch": [("train.lr=3e-3", "train.weight_decay=1.0", "train.settle=false"),
-                ("train.lr=1e-2", "train.weight_decay=1.0", "train.settle=false")],
+    "scratch": [("train.lr=3e-3",), ("train.lr=1e-2",)],
     "finetune": [("train.lr_ratio=0.03", "train.probe_penalty=1.0"),
                  ("train.lr_ratio=0.3", "train.probe_penalty=1.0"),
                  ("train.lr_ratio=0.3", "train.batch_norm=batch")],
 }  # fmt: skip
 COMMON = {"scratch": (), "finetune": ("train.lr_ratio=0.3", "train.probe_penalty=1.0")}
-FRESH = {"scratch": (), "transfer": ("plan.keep=block4",)}
-BATCHES, DECAYS = (32, 16), (0.01, 0.3, 1.0)
+FRESH = {"scratch": (), "transfer": ("plan.keep=block3",)}
+POOLS, DECAYS = (100, 250, 600), ("0.01", "0.3", "1", "3", "10", "auto")
+DRAWS = range(5, 9)  # of pool and report split; the defaults were chosen on others
 ALLOWED = 0.005  # what the best of the grid may be better by
 Say = Callable[[str], None]
 Scores = npt.NDArray[np.float64]
@@ -56,26 +57,32 @@ def controls(say: Say) -> list[Table]:
     columns = ("control", "as a sweep, %", "with", "best of the grid, %", "with", "lacks", "")
     notes = [
         f"Digits, 200 labels, {len(SEEDS)} seeds; the grid: {len(RATES)} rates x"
-        f" {len(EPOCHS)} numbers of epochs, decay and batch as by default. Of both the best is"
+        f" {len(EPOCHS)} numbers of epochs, decay as by default. Of both the best is"
         " chosen on one half of the report split and scored on the other half.",
     ]
     return [Table("Controls: are they trained out?", columns, rows, notes), _new_layers(say)]
 
 
 def _new_layers(say: Say) -> Table:
-    """What decay and batch do to a network with much that is new."""
-    rows, settings = [], list(itertools.product(BATCHES, DECAYS))
-    for plan, more in FRESH.items():
-        say(f"controls: batch and decay of {plan}")
-        row = [f"plan={plan} {' '.join(more)}".strip()]
-        for batch, decay in settings:
-            lines = (*more, f"train.batch_size={batch}", f"train.weight_decay={decay}")
-            scores = [_scores(plan, lines, seed).mean() for seed in SEEDS]
-            row.append(f"{percent(float(np.mean(scores)))} ± {100 * np.std(scores, ddof=1):.1f}")
+    """What decay does to a network with much that is new, on pools of several sizes."""
+    rows = []
+    for (plan, more), pool in itertools.product(FRESH.items(), POOLS):
+        row = [f"plan={plan} {' '.join(more)}".strip() + f", {pool}"]
+        for decay in DECAYS:
+            say(f"controls: decay {decay} of {plan}, {pool} images")
+            lines = (*more, f"target.fit_size={pool}", f"train.weight_decay={decay}")
+            scores = [
+                _scores(plan, (*lines, f"target.split_seed={draw}"), SEEDS[0]).mean()
+                for draw in DRAWS
+            ]
+            row.append(percent(float(np.mean(scores))))
         rows.append(row)
-    columns = ("report score, % ± seeds", *(f"{b} images, {d:g}" for b, d in settings))
-    notes = ["`train.batch_size` and `train.weight_decay`, which new layers feel."]
-    return Table("New layers: batch and decay", columns, rows, notes)
+    columns = ("report score, %; images of the pool", *DECAYS)
+    notes = [
+        f"`train.weight_decay`, which new layers feel; {len(DRAWS)} draws of pool and report split."
+        f" auto: a weight is renewed {TURNOVER} times in a training, however long it is.",
+    ]
+    return Table("New layers: weight decay", columns, rows, notes)
 
 
 def _best(
