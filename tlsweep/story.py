@@ -232,18 +232,18 @@ def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget)
     one_each: dict[str, Item] = {}
     for item in first:
         one_each.setdefault(_plan_of(item.overrides), item)
-    for item in [*one_each.values(), *(i for i in first if i not in one_each.values())]:
-        plan = _plan_of(item.overrides)
+    others = [item for item in first if item not in one_each.values()]
+    for item in filter(ledger.would_run, [*one_each.values(), *others]):
         if _time_for(s, studies, item, budget):
             ledger.run_list([item], run, n_jobs=1)
-        elif item is one_each[plan]:
-            left_out += ledger.of(item) is None
+            continue
+        left_out += 1
+        if item not in others:
             said.append(
-                f"{plan.removeprefix('plan=')}: sweep.minutes={budget.minutes:g} has no room"
-                " for the trainings that it needs; more minutes may have"
+                f"{_plan_of(item.overrides).removeprefix('plan=')}:"
+                f" sweep.minutes={budget.minutes:g} has no room for the trainings that it needs;"
+                " more minutes may have"
             )
-        else:
-            left_out += ledger.of(item) is None
     if left_out:
         s.shown.say(f"  sweep.minutes has no room for {left_out} plans of sweep.fixed")
     return said
