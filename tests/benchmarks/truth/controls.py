@@ -1,6 +1,6 @@
 """Whether controls are trained out: as a sweep trains them, against a grid of rates and epochs.
 
-And what decay does to new layers, on the same task.
+And what decay does to new layers, and a fitted head to what lies below it, on the same task.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy.typing as npt
 from table import Table, percent
 
 from tlsweep.cli import conf_folder
-from tlsweep.config import read
+from tlsweep.config import Settings, read
+from tlsweep.errors import TrialFailure
 from tlsweep.outcome import accuracies
 from tlsweep.overrides import compose_config
 from tlsweep.question import open_question
@@ -31,6 +32,10 @@ OURS = {  # as sweep.fixed has them
 }  # fmt: skip
 COMMON = {"scratch": (), "finetune": ("train.lr_ratio=0.3", "train.probe_penalty=1.0")}
 FRESH = {"scratch": (), "transfer": ("plan.keep=block3",)}
+FITTED = {
+    "last_layers": ("plan.freeze=50%", "train.lr_ratio=0.3", "train.probe_penalty=1.0"),
+    "finetune": ("train.lr_ratio=0.3", "train.probe_penalty=1.0"),
+}
 POOLS, DECAYS = (100, 250, 600), ("0.01", "0.3", "1", "3", "10", "auto")
 DRAWS = range(5, 9)  # of pool and report split; the defaults were chosen on others
 ALLOWED = 0.005  # what the best of the grid may be better by
@@ -60,7 +65,8 @@ def controls(say: Say) -> list[Table]:
         f" {len(EPOCHS)} numbers of epochs, decay as by default. Of both the best is"
         " chosen on one half of the report split and scored on the other half.",
     ]
-    return [Table("Controls: are they trained out?", columns, rows, notes), _new_layers(say)]
+    trained_out = Table("Controls: are they trained out?", columns, rows, notes)
+    return [trained_out, _new_layers(say), _head_starts(say)]
 
 
 def _new_layers(say: Say) -> Table:
@@ -85,6 +91,26 @@ def _new_layers(say: Say) -> Table:
     return Table("New layers: weight decay", columns, rows, notes)
 
 
+def _head_starts(say: Say) -> Table:
+    """What a head saves that starts as fitted to frozen blocks (LP-FT), and what it gains."""
+    rows = []
+    for plan, more in FITTED.items():
+        for start in ("probe", "random"):
+            say(f"controls: {plan} from a {start} head")
+            lines = (*more, f"train.head_init={start}")
+            found = [
+                _trained(plan, (*lines, f"target.split_seed={draw}"), SEEDS[0]) for draw in DRAWS
+            ]
+            epochs, scores = zip(*found, strict=True)
+            mean = float(np.mean([s.mean() for s in scores]))
+            rows.append(
+                [f"{plan} {' '.join(more)}", start, f"{np.mean(epochs):.1f}", percent(mean)]
+            )
+    columns = ("plan", "head starts", "epochs", "report score, %")
+    notes = [f"`train.head_init`; digits, {len(DRAWS)} draws of pool and report split, one seed."]
+    return Table("Where the head starts", columns, rows, notes)
+
+
 def _best(
     plan: str, settings: Sequence[Sequence[str]], said: Callable[[int], None] = lambda _: None
 ) -> tuple[float, Sequence[str]]:
@@ -99,11 +125,21 @@ def _best(
 
 
 def _scores(plan: str, lines: Sequence[str], seed: int) -> Scores:
-    asked = (f"plan={plan}", *lines, f"seed={seed}", "fold=null", "stage=final", "record=none")
-    settings = read(compose_config(asked, conf_folder()))
-    question = open_question(settings)
     try:
-        logits = train_plan(settings, None).logits[Split.REPORT]
-    except Exception:  # a rate that diverges is not the best one
-        return np.zeros(len(question.partition.report))
-    return accuracies(logits, question.target.labels[question.partition.report]).astype(float)
+        return _trained(plan, lines, seed)[1]
+    except TrialFailure:  # a rate that diverges is not the best one
+        return np.zeros(len(open_question(_asked(plan, lines, seed)).partition.report))
+
+
+def _trained(plan: str, lines: Sequence[str], seed: int) -> tuple[int, Scores]:
+    """Epochs of a training on the whole pool, and the score of each image of the report split."""
+    settings = _asked(plan, lines, seed)
+    question = open_question(settings)
+    trained = train_plan(settings, None)
+    labels = question.target.labels[question.partition.report]
+    return len(trained.history), accuracies(trained.logits[Split.REPORT], labels).astype(float)
+
+
+def _asked(plan: str, lines: Sequence[str], seed: int) -> Settings:
+    asked = (f"plan={plan}", *lines, f"seed={seed}", "fold=null", "stage=final", "record=none")
+    return read(compose_config(asked, conf_folder()))

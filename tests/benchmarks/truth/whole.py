@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from saved import saved
 from table import Table, percent
 from tasks import mobilenet
 
@@ -34,13 +35,15 @@ def whole_sweeps(real: Path | None, kept: Path | None, say: Say) -> list[Table]:
     """Three sweeps of each data set, one after the other; those in ``kept`` are not run again."""
     with ExitStack() as stack:
         folder = kept / "sweeps" if kept else Path(stack.enter_context(TemporaryDirectory()))
-        rows = []
+        rows, outputs = [], {}
         for data in ("digits", *(FOLDERS if real is not None else ())):
             lines = () if data == "digits" else _lines(stack, real, data)
             for seed in SEEDS:
                 say(f"a whole sweep: {data}, split seed {seed}")
                 verdict = _verdict(folder / f"{data}-{seed}", [*lines, f"target.split_seed={seed}"])
                 rows.append(_row(f"{data}, {seed}", verdict))
+                outputs[f"{data}, {seed}"] = folder / f"{data}-{seed}"
+        not_trained = saved(outputs)
     notes = [
         "`python -m tlsweep -m` with its defaults; hymenoptera and rsscn7 with MobileNetV2"
         " (ImageNet) at 128 and 64 px, pool and report split drawn anew from all images (rsscn7:"
@@ -48,7 +51,7 @@ def whole_sweeps(real: Path | None, kept: Path | None, say: Say) -> list[Table]:
         "Best cut point: of the frozen curve on the report split, which nobody knows beforehand;"
         " all trained and scratch: mean of the final seeds, - where the minutes did not hold them.",
     ]
-    return [Table("Whole sweeps", COLUMNS, rows, notes)]
+    return [Table("Whole sweeps", COLUMNS, rows, notes), not_trained]
 
 
 def _lines(stack: ExitStack, real: Path | None, data: str) -> tuple[str, ...]:
