@@ -246,12 +246,16 @@ def _plain(a: Evidence, b: Evidence) -> float:
     return float(d_n.mean() + 1.2816 * d_n.std(ddof=1) / np.sqrt(len(d_n)))
 
 
+MANY = 719  # report images of the digits
+
+
 def helped(studies: int, say: Say) -> list[Table]:
     """How often "transfer helped" is said where it is not so, and where it is."""
     false = [(score, score, pool, pool * 3 // 7, spread) for spread in SPREADS
              for score, pool in ((0.85, 100), (0.85, 250), (0.85, 600), (0.98, 250))]  # fmt: skip
+    false += [(score, score, 250, MANY, spread) for score, spread in ((0.98, 0.005), (0.85, 0.014))]
     true = [(0.98, 0.92, 250, 107, spread) for spread in SPREADS]
-    true += [(0.98, 0.937, 250, 107, SPREADS[0])]
+    true += [(0.98, 0.937, 250, 107, SPREADS[0]), (0.98, 0.96, 250, MANY, 0.005)]
     rows = []
     for score, control, pool, images, spread in [*false, *true]:
         world, rng = level(score, control), np.random.default_rng([2, len(rows)])
@@ -286,6 +290,8 @@ def helped(studies: int, say: Say) -> list[Table]:
         f"{2 * studies} studies a row; images of pool and report split. Best of 24 candidates that"
         " are all alike, which is where luck is greatest. Targets: at most 2.7 % where there is"
         " nothing, at least 80 % at .98 against .92 and 250 images in the pool.",
+        f"With {MANY} report images 'helped' tells what these labelled images made of two plans that"
+        " are alike over all draws of them: that luck is in no interval.",
     ]
     return [Table("Simulated worlds: 'transfer helped'", columns, rows, notes)]
 
