@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ def main(tmp_path: Path) -> Ledger:
 
 
 def budget(main: Ledger, minutes: float | None, *, spent: float = 0.0, before: float = 0.0,
-           seeds: int = 3) -> Budget:  # fmt: skip
-    return Budget(minutes, main, before, seeds, began=time.monotonic() - spent)
+           splits: int = 0) -> Budget:  # fmt: skip
+    return Budget(minutes, main, before, splits, began=time.monotonic() - spent)
 
 
 def test_without_minutes_everything_is_allowed(main: Ledger) -> None:
@@ -99,10 +100,26 @@ def plan(facts: Callable[..., dict[str, Any]]) -> Plan:
 def test_final_trainings_take_the_best_plan_and_every_control(main: Ledger, plan: Plan) -> None:
     plans = [plan(4.0), plan(10.0), plan(3.0, "scratch"), plan(5.0, "finetune"),
              plan(0.0, "raw_pixels", outcome=Outcome())]  # fmt: skip
-    expected = CLOSING + 2 * SLOWER * (3 + 5 + 10)
-    assert budget(main, 2, seeds=2).final(plans) == pytest.approx(expected)
+    assert budget(main, 2).final(plans) == pytest.approx(CLOSING + SLOWER * (3 + 5 + 10))
+    assert budget(main, 2, splits=4).final(plans) == pytest.approx(CLOSING + SLOWER * (8 + 50))
     assert budget(main, 2).final([]) == CLOSING
-    assert budget(main, 2, seeds=1).final([plans[2]]) == pytest.approx(CLOSING + SLOWER * 3)
+    assert budget(main, 2).final([plans[2]]) == pytest.approx(CLOSING + SLOWER * 3)
+
+
+def test_a_dear_control_that_cannot_win_does_not_stop_those_that_may(
+    main: Ledger, plan: Plan
+) -> None:
+    """Of 50 seconds, 10 reserved: 45 for all of them are too many, 15 for two are not."""
+    scratch = replace(plan(30.0, "scratch"), candidate=False)
+    free = replace(plan(0.0, "raw_pixels", outcome=Outcome()), candidate=False)
+    plans = [plan(5.0), scratch, plan(10.0, "finetune"), free]
+    late = budget(main, 2, spent=70)
+    assert late.go_on("confirm", plans, 1.0, 10.0) == [plans[0], plans[2], free]
+    assert late.go_on("final", plans, 0.5, 10.0) == plans
+    assert late.go_on("draws", plans, 3.0, 10.0) == []
+    # it stays so in a faster session
+    again = budget(main, 2).go_on("confirm", plans, 1.0, 10.0)
+    assert again == [plans[0], plans[2], free]
 
 
 def among(*plans: Contender) -> Callable[[Collection[str]], list[Contender]]:

@@ -95,8 +95,8 @@ def plans(facts: Facts) -> list[Contender]:
     ]  # fmt: skip
 
 
-def always(alive: Sequence[Contender], done: int) -> bool:
-    return True
+def always(alive: Sequence[Contender], done: int) -> Sequence[Contender]:
+    return alive
 
 
 # ------------------------------------------------------------------ which replicates
@@ -169,9 +169,9 @@ def test_the_race_ends_where_there_is_no_time_and_says_so(
 ) -> None:  # fmt: skip
     heard: list[tuple[int, int]] = []
 
-    def until_two(alive: Sequence[Contender], done: int) -> bool:
+    def until_two(alive: Sequence[Contender], done: int) -> Sequence[Contender]:
         heard.append((len(alive), done))
-        return done < FOLDS
+        return alive if done < FOLDS else []
 
     said = race(plans, ledger, question, asked, trainings.run, until_two)
     assert said == ["sweep.minutes ended the confirming after 2 of 4 folds"]
@@ -183,6 +183,23 @@ def test_the_race_ends_where_there_is_no_time_and_says_so(
 
 
 # ------------------------------------------------------------------ what was shown
+def test_a_control_for_which_there_is_no_time_leaves_the_race_and_the_others_go_on(
+    trainings: Trainings, question: Question, asked: Settings, ledger: Ledger,
+    plans: list[Contender],
+) -> None:  # fmt: skip
+    trainings.share = dict.fromkeys(("truncate_tuned", "finetune", "scratch"), 0.75)
+
+    def without_scratch(alive: Sequence[Contender], done: int) -> Sequence[Contender]:
+        return alive if done < 3 else [c for c in alive if c.facts["plan"] != "scratch"]
+
+    said = race(plans, ledger, question, asked, trainings.run, without_scratch)
+    assert said == ["sweep.minutes ended the confirming of scratch after 3 of 4 folds"]
+    folds = {name: [k for plan, k, _ in trainings.ran if plan == name] for name in trainings.share}
+    assert folds == {
+        "truncate_tuned": [1, 2, 3, 4], "finetune": [1, 2, 3, 4], "scratch": [1, 2, 3],
+    }  # fmt: skip
+
+
 def test_a_plans_scores_stand_where_its_fold_was_held_out_and_nowhere_else(
     trainings: Trainings, question: Question, asked: Settings, ledger: Ledger,
     plans: list[Contender],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +111,8 @@ def test_where_time_runs_out_every_plan_has_the_same_number_of_seeds(
     ran: list[Item] = []
     confirmed, ledger = open_ledger("s.confirm"), open_ledger("s.final")
 
-    def asked_whether() -> bool:
-        return len(ran) < 2
+    def asked_whether(alive: Sequence[Contender]) -> Sequence[Contender]:
+        return alive if len(ran) < 2 else []
 
     said = final.train([tuned], confirmed, ledger, question, asked, ran.extend, asked_whether)
     assert len(ran) == 2
@@ -120,7 +120,7 @@ def test_where_time_runs_out_every_plan_has_the_same_number_of_seeds(
     # what is there already takes no time, so a finished study is not told that it ended
     for item in final.items(tuned, confirmed, question, asked):
         ledger.add_finished(item, 0.5, {})
-    again = final.train([tuned], confirmed, ledger, question, asked, ran.extend, lambda: False)
+    again = final.train([tuned], confirmed, ledger, question, asked, ran.extend, lambda _: [])
     assert again == []
 
 

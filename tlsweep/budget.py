@@ -27,14 +27,12 @@ class Budget:
     """What is left of a sweep's minutes.
 
     minutes: None for no limit; main: the ledger that remembers; before: seconds of earlier
-    sessions; final_seeds: trainings of each plan that is quoted; splits: trainings of the
-    recommended plan on other draws of the pool.
+    sessions; splits: trainings of the recommended plan on other draws of the pool.
     """
 
     minutes: float | None
     main: Ledger
     before: float
-    final_seeds: int
     splits: int = 0
     began: float = field(default_factory=time.monotonic)
 
@@ -66,6 +64,20 @@ class Budget:
             return True
         self.main.remember(f"{stage}_ended", self.minutes)
         return False
+
+    def go_on(
+        self, stage: str, contenders: Sequence[Contender], times: float, reserved: float
+    ) -> list[Contender]:
+        """Whom one more training each leaves what is reserved: all, those that may win, or none.
+
+        times: how many trials' time a training takes. Those that may win go on together, since only
+        plans that went equally far are compared; dear controls that cannot win do not stop them.
+        """
+        may_win = [c for c in contenders if c.candidate or not c.seconds]
+        for name, some in ((stage, list(contenders)), (f"{stage} of candidates", may_win)):
+            if self.allows(name, times * sum(c.seconds for c in some), reserved):
+                return some
+        return []
 
     def has_room(self, setting: str, seconds: float) -> bool:
         """Whether a plan whose training takes so long can be tried, compared and quoted."""
@@ -113,20 +125,13 @@ class Budget:
             out.append(max(seconds, key=lambda key: seconds[key]))
 
     def final(self, contenders: Sequence[Contender]) -> float:
-        """Seconds from the final trainings on: of the best plan and the controls."""
-        draws = self.splits * SLOWER * _best(contenders)
-        return CLOSING + draws + self.final_seeds * self.final_seed(contenders)
+        """Seconds from the final trainings on, at least: a seed of the best plan and the controls.
 
-    @staticmethod
-    def final_seed(contenders: Sequence[Contender]) -> float:
-        """Seconds of one final seed of the best plan and the controls."""
+        More seeds tell how far scores spread; they take what is left.
+        """
+        best = max((c.seconds for c in contenders if not c.controls), default=0.0)
         controls = sum(c.seconds for c in contenders if c.controls)
-        return SLOWER * (controls + _best(contenders))
-
-
-def _best(contenders: Sequence[Contender]) -> float:
-    """Seconds of a training of the best plan, at most: which one it is is not known yet."""
-    return max((c.seconds for c in contenders if not c.controls), default=0.0)
+        return CLOSING + SLOWER * (controls + (1 + self.splits) * best)
 
 
 def _stands_in(instead: Contender | None, left_out: Contender) -> str:

@@ -42,12 +42,12 @@ def race(
     question: Question,
     settings: Settings,
     run: Callable[[Sequence[Item]], None],
-    allowed: Callable[[Sequence[Contender], int], bool],
+    allowed: Callable[[Sequence[Contender], int], Sequence[Contender]],
 ) -> list[str]:
     """Run replicates fold by fold. Returns what was left out, a sentence each.
 
-    run: trains items; allowed: told who runs next and how many rounds are done, says whether there
-    is time.
+    run: trains items; allowed: told who runs next and how many rounds are done, says for whom of
+    them there is time.
     """
     said: list[str] = []
     alive = [c for c in contenders if c.outcome is None]
@@ -55,11 +55,11 @@ def race(
     for done, (fold, seed) in enumerate(rounds):
         if not alive:
             break
-        items = [item_of(c, fold, seed) for c in alive]
-        if any(map(ledger.would_run, items)) and not allowed(alive, done):
-            said.append(f"sweep.minutes ended the confirming after {done} of {len(rounds)} folds")
-            break
-        run(items)
+        if any(ledger.would_run(item_of(c, fold, seed)) for c in alive):
+            in_time = allowed(alive, done)
+            said += late("confirming", alive, in_time, f"{done} of {len(rounds)} folds")
+            alive = list(in_time)
+        run([item_of(c, fold, seed) for c in alive])
         if done + 1 < FOLDS:
             continue
         table = [tried(c, ledger, question, settings) for c in contenders]
@@ -67,6 +67,17 @@ def race(
         margin, all_ = settings.sweep.confirm.margin / 100, list(known.values())
         alive = [c for c in alive if id(c) in known and may_still_win(all_, known[id(c)], margin)]
     return said
+
+
+def late(
+    what: str, wanted: Sequence[Contender], in_time: Sequence[Contender], after: str
+) -> list[str]:
+    """What to say where the minutes end a stage, for all or for some."""
+    out = [c.called for c in wanted if not any(c is one for one in in_time)]
+    if not out:
+        return []
+    whose = "" if len(out) == len(wanted) else f" of {', '.join(out)}"
+    return [f"sweep.minutes ended the {what}{whose} after {after}"]
 
 
 def tried(

@@ -123,7 +123,7 @@ def trained(
     controls = {i: names for i, t in best.items() if (names := _controls(t, chosen.controls))}
     others = [i for i in best if i not in controls][: chosen.top]
     return [
-        replace(_contender(best[i]), controls=controls.get(i, ()), candidate=_may_win(best[i]))
+        replace(_contender(best[i]), controls=controls.get(i, ()), candidate=may_win(best[i]))
         for i in [*others, *controls]
     ]
 
@@ -137,7 +137,7 @@ def _contender(trial: Trial) -> Contender:
     return Contender(facts, overrides, seconds=float(trial.user_attrs.get("seconds", 0.0)))
 
 
-def _may_win(trial: Trial) -> bool:
+def may_win(trial: Trial) -> bool:
     """Whether something of the source's weights is kept: else the plan is a control."""
     facts = trial.user_attrs["facts"]
     return bool(facts["keep"] > 0 and not facts["random_weights"])

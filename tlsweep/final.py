@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsweep.config import Settings
-from tlsweep.confirm import item_of, replicates
+from tlsweep.confirm import item_of, late, replicates
 from tlsweep.contenders import Contender
 from tlsweep.outcome import Logits, read
 from tlsweep.question import Question, split_seeds
@@ -90,21 +90,25 @@ def train(
     question: Question,
     settings: Settings,
     run: Callable[[Sequence[Item]], None],
-    allowed: Callable[[], bool] = lambda: True,
+    allowed: Callable[[Sequence[Contender]], Sequence[Contender]] = lambda chosen: chosen,
 ) -> list[str]:
     """Train on the whole pool what the survey's heads cannot answer, seed by seed.
 
-    allowed: asked before every seed but the first whether there is time. Returns what was left out,
-    a sentence each.
+    allowed: asked before every seed but the first for whom there is time. Returns what was left
+    out, a sentence each.
     """
-    wanted = [items(c, confirmed, question, settings) for c in chosen if not refitted(c)]
-    seeds = max(map(len, wanted), default=0)
+    said: list[str] = []
+    alive = [c for c in chosen if not refitted(c)]
+    wanted = {id(c): items(c, confirmed, question, settings) for c in alive}
+    seeds = max(map(len, wanted.values()), default=0)
     for done in range(seeds):
-        seed = [own[done] for own in wanted if len(own) > done]
-        if done and any(map(ledger.would_run, seed)) and not allowed():
-            return [f"sweep.minutes ended the final trainings after {done} of {seeds} seeds"]
-        run(seed)
-    return []
+        alive = [c for c in alive if len(wanted[id(c)]) > done]
+        if done and any(ledger.would_run(wanted[id(c)][done]) for c in alive):
+            in_time = allowed(alive)
+            said += late("final trainings", alive, in_time, f"{done} of {seeds} seeds")
+            alive = list(in_time)
+        run([wanted[id(c)][done] for c in alive])
+    return said
 
 
 def taken_home(

@@ -6,6 +6,7 @@ Also its short form: lists on the command line alone are a grid, run as written.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from tlsweep.check import (
     refuse_its_own,
 )
 from tlsweep.confirm import item_of, race, replicates, shortfalls, tried
-from tlsweep.contenders import Contender, frozen, merged, trained
+from tlsweep.contenders import Contender, frozen, may_win, merged, trained
 from tlsweep.errors import TlsweepError
 from tlsweep.gather import gather, tell_record
 from tlsweep.guide import Surveyed, enter_survey, guide, run_survey
@@ -116,6 +117,7 @@ NO_SCORE = (
     "it was trained on all labels (sweep.final=all); what is quoted is the same plan, trained on"
     " the pool alone"
 )
+FAR = 3.0  # standard errors: so far behind, a control is not tried with other rates
 _READ_AT = "report_read_at"  # how many trials had been run when a verdict first read it
 
 
@@ -129,9 +131,8 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
     )
     studies = _Studies(search, *others)
     with s.recorded(*studies.all):
-        confirm, before = settings.sweep.confirm, studies.seconds()
-        counts = confirm.seeds, confirm.splits
-        budget = Budget(settings.sweep.minutes, search, before, *counts, s.began)
+        splits, before = settings.sweep.confirm.splits, studies.seconds()
+        budget = Budget(settings.sweep.minutes, search, before, splits, s.began)
         known: list[Contender] = []  # without training
         surveyed = None
         # lists on the command line are the whole search space: nothing is tried beside them
@@ -223,7 +224,7 @@ def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget)
     """The plans that sweep.fixed names, one of each first; of what follows as many as time allows.
 
     So each plan is tried once at least, and what a training of it takes is known, save one that
-    surely takes too long. Returns which ones those are, a sentence each.
+    surely takes too long. Returns what was not tried, a sentence each.
     """
     ledger = studies.first
     ledger.on_trial = s.follow("first  ", len(first), lambda: len(ledger.counted()))
@@ -234,6 +235,9 @@ def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget)
         one_each.setdefault(_plan_of(item.overrides), item)
     others = [item for item in first if item not in one_each.values()]
     for item in filter(ledger.would_run, [*one_each.values(), *others]):
+        if why := _far_behind(s, studies, item):
+            said.append(why)
+            continue
         if _time_for(s, studies, item, budget):
             ledger.run_list([item], run, n_jobs=1)
             continue
@@ -247,6 +251,27 @@ def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget)
     if left_out:
         s.shown.say(f"  sweep.minutes has no room for {left_out} plans of sweep.fixed")
     return said
+
+
+def _far_behind(s: Session, studies: _Studies, item: Item) -> str | None:
+    """Why another setting of a control is not tried: it cannot win, and no rate makes it close.
+
+    Its best score is more than three standard errors below the best one on the first fold. Without
+    a limit of minutes all are tried.
+    """
+    plan, done = _plan_of(item.overrides), studies.searched()
+    own = [t for t in studies.first.completed() if plan in t.user_attrs["overrides"]]
+    if s.settings.sweep.minutes is None or not own or any(map(may_win, own)):
+        return None
+    best, mine = (max(t.value or 0.0 for t in some) for some in (done, own))
+    error = math.sqrt((best * (1 - best) + mine * (1 - mine)) / len(s.question.partition.folds[0]))
+    if best - mine <= FAR * error:
+        return None
+    return (
+        f"{plan.removeprefix('plan=')}: {len(own)} of its settings tried, with {100 * mine:.1f} %"
+        f" on the first fold where another plan has {100 * best:.1f} %; the others would not make"
+        " it close"
+    )
 
 
 def _time_for(s: Session, studies: _Studies, item: Item, budget: Budget) -> bool:
@@ -293,10 +318,13 @@ def _search(s: Session, studies: _Studies, where: Space, budget: Budget) -> None
 
 
 def _time_for_another(s: Session, studies: _Studies, budget: Budget) -> bool:
-    """Whether one more trial of the search leaves the time to confirm and to train finally."""
+    """Whether one more trial of the search leaves the time to confirm and to train finally.
+
+    On all folds what may win, on the fewest what cannot; and one final seed of each.
+    """
     contenders, _ = _within_reach(s, studies, budget)
     rounds = len(replicates(s.question, s.settings))
-    confirming = rounds * sum(c.seconds for c in contenders)
+    confirming = sum(c.seconds * (rounds if c.candidate else FOLDS) for c in contenders)
     seconds = expected(studies.searched()) or 0.0
     return budget.allows("search", seconds, confirming + budget.final(contenders))
 
@@ -345,9 +373,9 @@ def _confirm(
     ledger.on_trial = s.follow("confirm", total, lambda: len(ledger.counted()))
     launch = s.launch(ledger, Stage.CONFIRM)
 
-    def allowed(alive: Sequence[Contender], rounds: int) -> bool:
-        seconds = sum(c.seconds for c in alive)
-        return rounds < FOLDS or budget.allows("confirm", seconds, budget.final(contenders))
+    def allowed(alive: Sequence[Contender], rounds: int) -> Sequence[Contender]:
+        reserved = budget.final(contenders)
+        return alive if rounds < FOLDS else budget.go_on("confirm", alive, 1.0, reserved)
 
     def run(items: Sequence[Item]) -> None:
         ledger.run_list(items, launch, n_jobs=s.bench.options.n_jobs)
@@ -500,7 +528,6 @@ def _train_finally(
     def run(items: Sequence[Item]) -> None:
         ledger.run_list(items, launch, n_jobs=s.bench.options.n_jobs)
 
-    one = budget.final_seed(quoted)
     return final.train(
         quoted,
         studies.confirm,
@@ -508,7 +535,7 @@ def _train_finally(
         s.question,
         s.settings,
         run,
-        lambda: budget.allows("final", one, CLOSING),
+        lambda alive: budget.go_on("final", alive, SLOWER, CLOSING),
     )
 
 

@@ -405,6 +405,24 @@ def test_what_the_minutes_cannot_hold_is_not_begun_and_the_rest_is_answered(
     assert verdict_of(output)["shortfalls"] == verdict["shortfalls"]
 
 
+def test_a_control_that_is_far_behind_is_not_tried_at_other_rates(
+    tlsweep: Run, tmp_path: Path
+) -> None:
+    """Scratch that does not learn at all: 10 % where kept blocks have some 70."""
+    still = "{plan: scratch, train.lr: '1e-12,1e-11', train.weight_decay: 0}"
+    layers = "{plan: last_layers, train.lr_ratio: '0.3,0.1'}"
+    command = ("-m", *SHORT, "sweep.minutes=5", "sweep.n_trials=1", "train.epochs=8",
+               f"sweep.fixed=[{layers}, {still}]")  # fmt: skip
+    done = tlsweep(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tried = [t.user_attrs["overrides"] for t in counted(tmp_path / "outputs", "first")]
+    assert [overrides[1] for overrides in tried] == [
+        "train.lr_ratio=0.3", "train.lr=1e-12", "train.lr_ratio=0.1",
+    ]  # fmt: skip
+    (line,) = verdict_of(tmp_path / "outputs")["shortfalls"]
+    assert line.startswith("scratch: 1 of its settings tried, with ")
+
+
 # ---------------------------------------------------------------------- the survey
 SURVEY = ("-m", "sweep.stages=[survey]", "target.fit_size=60", "sweep.confirm.seeds=2")
 
