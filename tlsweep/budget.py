@@ -93,14 +93,14 @@ class Budget:
         wanted = list(choose(()))
         if self.minutes is None:
             return wanted, []
-        known = self.main.recall("left_out")
+        known = self.main.recall("settings_left_out")
         keys = [c.key for c in wanted]
         if known is None or self.minutes > known["minutes"] or set(keys) - set(known["of"]):
             seconds = sum(c.seconds * missing(c) for c in wanted)
             needed = math.ceil((self.spent + CLOSING + seconds) / 60)
             out = self.too_long(choose, missing)
             known = {"minutes": self.minutes, "of": keys, "settings": out, "needed": needed}
-            self.main.remember("left_out", known)
+            self.main.remember("settings_left_out", known)
         kept = list(choose(known["settings"]))
         instead = {identity(c.facts): c for c in kept}
         said = [
