@@ -124,16 +124,6 @@ def test_overrides_that_cannot_be_read_are_refused_all_at_once() -> None:
     assert [f.value.split(":")[0] for f in caught.value.faults] == ["a=[1", "c=(3"]
 
 
-def test_a_drawn_number_has_three_digits_and_stays_in_its_range() -> None:
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    d = optuna.distributions.FloatDistribution(1.2345e-3, 1.2355e-3, log=True)
-    wide = optuna.distributions.FloatDistribution(1e-5, 1.0, log=True)
-    for _ in range(20):
-        drawn = suggest(study.ask(), {"narrow": d, "wide": wide})
-        assert d.low <= drawn["narrow"] <= d.high
-        assert len(f"{drawn['wide']:e}".split("e")[0].rstrip("0").replace(".", "")) <= 3
-
-
 def test_every_override_of_a_space_is_read_again_by_hydra_as_the_same_value(
     space: MakeSpace, parsed: Parsed
 ) -> None:

@@ -235,18 +235,12 @@ def suggest(trial: Any, searched: Mapping[str, BaseDistribution]) -> dict[str, A
     params: dict[str, Any] = {}
     for key, d in searched.items():
         if isinstance(d, FloatDistribution):
-            drawn = trial.suggest_float(key, d.low, d.high, step=d.step, log=d.log)
-            params[key] = drawn if d.step else _short(drawn, d)
+            params[key] = trial.suggest_float(key, d.low, d.high, step=d.step, log=d.log)
         elif isinstance(d, IntDistribution):
             params[key] = trial.suggest_int(key, d.low, d.high, step=d.step, log=d.log)
         elif isinstance(d, CategoricalDistribution):
             params[key] = trial.suggest_categorical(key, d.choices)
     return params
-
-
-def _short(drawn: float, of: FloatDistribution) -> float:
-    """A drawn number in three digits, which people write on command lines: more make no odds."""
-    return min(max(float(f"{drawn:.3g}"), of.low), of.high)
 
 
 def typed(cut_names: Sequence[str], plan_names: Sequence[str]) -> dict[str, BaseDistribution]:
