@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from tlsweep.verdict import Evidence, contrast
+from tlsweep.verdict.contrast import LABELS, LUCK_OF_LABELS
 
 Make = Callable[..., Evidence]
 SEEDED: dict[str, Any] = {"kind": "fresh", "deterministic": False, "control": True}
@@ -52,15 +53,28 @@ def test_both_kinds_of_examples_count_by_their_precision(evidence: Make) -> None
     first, second = np.ones((1, m)), (np.arange(m) >= 15)[None].astype(float)
     found = contrast([best, pixels], best, pixels, (first, second))
     pool = 2.25 * np.var(a - b, ddof=1) / n
-    report = np.var(first - second, ddof=1) / m
+    of_images = np.var(first - second, ddof=1) / m
+    # another draw of the labels would have moved both plans
+    report = of_images + 2 * LUCK_OF_LABELS**2 * LABELS / n
     variance = 1 / (1 / pool + 1 / report)
     assert found.difference == pytest.approx(variance * (0.2 / pool + 0.3 / report))
     weights = np.array([variance / pool, variance / report])
-    uncertain = (weights**2 * [pool, report]) ** 2 / [n - 1, m - 1]
+    uncertain = (weights**2 * [pool, of_images]) ** 2 / [n - 1, m - 1]
     tail = stats.t.ppf(0.975, variance**2 / uncertain.sum())
     assert found.high - found.difference == pytest.approx(tail * math.sqrt(variance))
     power = stats.norm.ppf(0.8)
     assert found.detectable == pytest.approx((tail + power) * math.sqrt(variance))
+
+
+def test_however_many_images_report_the_luck_of_few_labels_stays(evidence: Make) -> None:
+    rng = np.random.default_rng(0)
+    best = evidence("best", (rng.random(200) < 0.9).astype(float))
+    pixels = evidence("pixels", (rng.random(200) < 0.9).astype(float), control=True)
+    many = tuple((rng.random((1, 10**6)) < share).astype(float) for share in (0.91, 0.9))
+    found = contrast([best, pixels], best, pixels, (many[0], many[1]))
+    luck = math.sqrt(2) * LUCK_OF_LABELS
+    assert 0.9 * 1.96 * luck < (found.high - found.low) / 2 < 1.96 * luck
+    assert found.outcome == "none shown"
 
 
 def test_before_the_report_split_is_read_the_pool_alone_counts(evidence: Make) -> None:
