@@ -71,6 +71,18 @@ def test_a_plan_has_room_where_it_can_be_tried_compared_and_quoted(main: Ledger)
     assert not budget(main, 1).has_room("plan=scratch", 1)
 
 
+def test_a_training_has_the_room_that_leaves_its_plan_to_be_compared_and_quoted(
+    main: Ledger,
+) -> None:
+    now = budget(main, 10, spent=100)
+    assert now.room * (1 + FOLDS + SLOWER) + CLOSING == pytest.approx(500, abs=1)
+    assert budget(main, None).room == float("inf")
+    assert now.without_room(100.2) == (
+        "a training takes 100 s or more, and sweep.minutes=10 has no room for those that it needs;"
+        " sweep.minutes=18 may have"
+    )
+
+
 def test_with_more_minutes_or_no_limit_it_goes_on(main: Ledger) -> None:
     assert not budget(main, 2, spent=100).allows("search", 30, 0)
     assert budget(main, 3, spent=100).allows("search", 30, 0)
@@ -199,3 +211,11 @@ def test_another_training_is_expected_to_take_what_its_plan_took() -> None:
     assert expected(trials, "plan=scratch", 30) == 90.0
     assert expected([]) is None
     assert expected(trials[-1:], "plan=scratch", 30) is None
+
+
+def test_a_training_that_was_given_up_tells_what_it_would_have_taken() -> None:
+    attributes = {"overrides": ["plan=finetune"], "seconds": 20.0, "epochs": 2, "takes": 90.0}
+    state = optuna.trial.TrialState.PRUNED
+    trial = optuna.trial.create_trial(state=state, user_attrs=attributes)
+    assert expected([trial], "plan=finetune") == 90.0
+    assert expected([trial], "plan=finetune", 5) == 50.0

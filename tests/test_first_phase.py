@@ -26,7 +26,7 @@ OF_LATER_PHASES = ("train.lr_ratio", "train.block_decay", "plan.freeze", "schedu
 def epochs_of(asked: Settings) -> tuple[Trained, list[int]]:
     told: list[int] = []
 
-    def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
+    def on_epoch(epoch: int, metrics: dict[str, float], least: int) -> bool:
         told.append(epoch)
         return False
 

@@ -79,9 +79,29 @@ class Budget:
                 return some
         return []
 
+    @property
+    def room(self) -> float:
+        """Seconds that a training may take which is to be compared and quoted after it."""
+        return (self.left - CLOSING) / (1 + FOLDS + SLOWER)
+
     def has_room(self, setting: str, seconds: float) -> bool:
         """Whether a plan whose training takes so long can be tried, compared and quoted."""
         return self.allows(setting, seconds, CLOSING + (FOLDS + SLOWER) * seconds)
+
+    def without_room(self, takes: float | None = None) -> str:
+        """What to say of a plan whose trainings these minutes cannot hold.
+
+        takes: seconds of one, at least, where that is known.
+        """
+        minutes = self.minutes or math.inf
+        rule = f"sweep.minutes={minutes:g} has no room for"
+        if takes is None:
+            return f"{rule} the trainings that it needs; more minutes may have"
+        needed = math.ceil(minutes + (1 + FOLDS + SLOWER) * takes / 60)
+        return (
+            f"a training takes {takes:.0f} s or more, and {rule} those that it needs;"
+            f" sweep.minutes={needed} may have"
+        )
 
     def affordable(self, choose: Choose, missing: Missing) -> tuple[list[Contender], list[str]]:
         """Those contenders for whose least trainings there is time.
@@ -147,16 +167,22 @@ def expected(
 ) -> float | None:
     """Seconds that another training takes; None where nothing tells.
 
-    trials: finished ones; plan: an override, ``plan=finetune``, of which the longest so far counts,
-    else what most trials took; epochs: of a training that takes them all, at the slowest pace.
+    trials: finished ones, and some that were given up; plan: an override, ``plan=finetune``, of
+    which the longest so far counts, else what most trials took; epochs: of a training that takes
+    them all, at the slowest pace.
     """
     own = [t for t in trials if plan in t.user_attrs["overrides"]]
     if epochs is not None:
         paces = [_seconds(t) / n for t in own or trials if (n := t.user_attrs.get("epochs"))]
         return epochs * max(paces) if paces else None
     if own:
-        return max(map(_seconds, own))
-    return statistics.median(map(_seconds, trials)) if trials else None
+        return max(map(_takes, own))
+    return statistics.median(map(_takes, trials)) if trials else None
+
+
+def _takes(trial: Trial) -> float:
+    """Seconds of the whole training, at least where it was given up."""
+    return float(trial.user_attrs.get("takes", _seconds(trial)))
 
 
 def _seconds(trial: Trial) -> float:

@@ -342,12 +342,16 @@ class FeaturesSettings(_Section):
 
 
 class TrialIdentity(_Section):
-    """Which trial of which study a job is."""
+    """Which trial of which study a job is.
+
+    room: seconds that its training may take; None for no limit.
+    """
 
     study: str
     storage: str
     number: int
     parent_run: str | None = None
+    room: float | None = None
 
 
 class Settings(_Section):

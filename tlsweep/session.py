@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -70,6 +71,7 @@ class Session:
             pruner=options.pruner,
             typed=space.typed(self.question.cuts.names, self.bench.options_of("plan")),
             facts=facts,
+            minutes=self.settings.sweep.minutes or math.inf,
         ).open(resume=options.resume)
         # a taken-up study goes on with other random numbers than those it began with
         ledger.reseed(choice.sampler(options.sampler, options.seed + 1_000 * len(ledger.trials())))
@@ -107,8 +109,14 @@ class Session:
             self.record.end_sweep(self.parent_run, "failed", {})
             raise
 
-    def launch(self, ledger: Ledger, stage: Stage) -> Callable[[Sequence[Job]], list[Ended]]:
-        """How jobs of a study are run: through Hydra's launcher, told which trials they are."""
+    def launch(
+        self, ledger: Ledger, stage: Stage, room: Callable[[], float] = lambda: math.inf
+    ) -> Callable[[Sequence[Job]], list[Ended]]:
+        """How jobs of a study are run: through Hydra's launcher, told which trials they are.
+
+        room: seconds that a training which begins now may take; a longer one is given up as soon as
+        its epochs tell.
+        """
 
         def launch(jobs: Sequence[Job]) -> list[Ended]:
             return [ended(job) for job in self.bench.launch([line(job) for job in jobs])]
@@ -118,6 +126,8 @@ class Session:
             identity += f",number:{job.number}"
             if self.parent_run:
                 identity += f",parent_run:{quoted(self.parent_run)}"
+            if (seconds := room()) < math.inf:
+                identity += f",room:{max(0.0, seconds):.1f}"
             named = job.named and stage != Stage.GRID  # a grid is run as it is written
             plain = fixed.inherited(self.plain, job.overrides) if named else self.plain
             # the sweep's study, also where a grid over targets would give each job its own name

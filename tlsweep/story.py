@@ -108,6 +108,10 @@ class _Studies:
         """The trained plans that were tried, those that were stopped early among them."""
         return [*self.first.counted(), *self.search.counted()]
 
+    def timed(self) -> list[Trial]:
+        """The trained plans that tell what trainings take: those that took too long, too."""
+        return [*self.searched(), *self.first.given_up(), *self.search.given_up()]
+
     def searched(self) -> list[Trial]:
         """The trained plans that were tried on the fold that the search holds out."""
         return [*self.first.completed(), *self.search.completed()]
@@ -228,7 +232,7 @@ def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget)
     """
     ledger = studies.first
     ledger.on_trial = s.follow("first  ", len(first), lambda: len(ledger.counted()))
-    run = s.launch(ledger, Stage.FIRST)
+    run = s.launch(ledger, Stage.FIRST, lambda: budget.room)
     left_out, said = 0, []
     one_each: dict[str, Item] = {}
     for item in first:
@@ -243,14 +247,24 @@ def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget)
             continue
         left_out += 1
         if item not in others:
-            said.append(
-                f"{_plan_of(item.overrides).removeprefix('plan=')}:"
-                f" sweep.minutes={budget.minutes:g} has no room for the trainings that it needs;"
-                " more minutes may have"
-            )
+            said.append(f"{_named(item)}: {budget.without_room()}")
     if left_out:
         s.shown.say(f"  sweep.minutes has no room for {left_out} plans of sweep.fixed")
-    return said
+    return said + _given_up(studies, one_each.values(), budget)
+
+
+def _given_up(studies: _Studies, items: Collection[Item], budget: Budget) -> list[str]:
+    """What to say of plans of which each training that was begun took too long."""
+    trained = {_plan_of(t.user_attrs["overrides"]) for t in studies.first.completed()}
+    takes: dict[str, float] = {}
+    for trial in studies.first.given_up():
+        plan = _plan_of(trial.user_attrs["overrides"])
+        takes[plan] = min(trial.user_attrs["takes"], takes.get(plan, math.inf))
+    return [
+        f"{_named(item)}: {budget.without_room(takes[plan])}"
+        for item in items
+        if (plan := _plan_of(item.overrides)) in takes and plan not in trained
+    ]
 
 
 def _far_behind(s: Session, studies: _Studies, item: Item) -> str | None:
@@ -278,17 +292,21 @@ def _time_for(s: Session, studies: _Studies, item: Item, budget: Budget) -> bool
     """Whether there is time for a trial that sweep.fixed names.
 
     Of each plan one is run, save where it takes all its epochs and could not, at the slowest pace
-    so far, be compared and quoted. Another one has to leave the time for the fewest trainings that
-    the plans so far need: another rate for a control is worth more than a third replicate.
+    so far, be compared and quoted, or where another setting took too long. Another one has to leave
+    the time for the fewest trainings that the plans so far need: another rate for a control is
+    worth more than a third replicate.
     """
     plain = fixed.inherited(s.plain, item.overrides)
     settings = config.read(s.bench.compose([*plain, *item.overrides]))
     early = ends_early(s.question.plan(settings.plan), settings.train)
-    done, plan = studies.searched(), _plan_of(item.overrides)
-    is_new = not any(plan in t.user_attrs["overrides"] for t in studies.first.completed())
-    seconds = expected(done, plan, None if early else settings.train.epochs)
-    if is_new:
-        return early or seconds is None or budget.has_room(item.key, seconds)
+    done, plan = studies.timed(), _plan_of(item.overrides)
+    at_most, seconds = expected(done, plan, settings.train.epochs), expected(done, plan)
+    if not early or (at_most is not None and seconds is not None and at_most < seconds):
+        seconds = at_most
+    own = [t for t in done if plan in t.user_attrs["overrides"]]
+    if not any(t.value is not None for t in own):
+        is_open = early and not own
+        return is_open or seconds is None or budget.has_room(item.key, seconds)
     contenders, missing = _within_reach(s, studies, budget)
     needed = sum(c.seconds * missing(c) for c in contenders)
     return budget.allows(item.key, seconds or 0.0, CLOSING + needed)
@@ -296,6 +314,10 @@ def _time_for(s: Session, studies: _Studies, item: Item, budget: Budget) -> bool
 
 def _plan_of(overrides: Sequence[str]) -> str:
     return next((o for o in overrides if o.startswith("plan=")), "")
+
+
+def _named(item: Item) -> str:
+    return _plan_of(item.overrides).removeprefix("plan=")
 
 
 def _search(s: Session, studies: _Studies, where: Space, budget: Budget) -> None:
@@ -309,7 +331,7 @@ def _search(s: Session, studies: _Studies, where: Space, budget: Budget) -> None
     ledger.on_trial = s.follow("search ", options.n_trials, lambda: len(ledger.counted()))
     ledger.search(
         where,
-        s.launch(ledger, Stage.SEARCH),
+        s.launch(ledger, Stage.SEARCH, lambda: budget.room),
         n_trials=options.n_trials,
         n_jobs=options.n_jobs,
         max_failure_rate=options.max_failure_rate,

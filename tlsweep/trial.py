@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import platform
 import subprocess
 import time
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
     from tlsweep.record.base import Status
     from tlsweep.study.handle import TrialHandle
     from tlsweep.train.network import PlanNetwork
+    from tlsweep.train.pace import Pace
     from tlsweep.train.schedule import FreezeSchedule
 
-OnEpoch = Callable[[int, dict[str, float]], bool]
+OnEpoch = Callable[[int, dict[str, float], int], bool]  # epoch, its metrics, least epochs in all
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ def _train(settings: Settings, question: Question, on_epoch: OnEpoch) -> Trained
         return train_plan(settings, on_epoch)
     from tlsweep.train.group import run_in_group
 
-    def hear(message: tuple[int, dict[str, float]]) -> None:
+    def hear(message: tuple[int, dict[str, float], int]) -> None:
         on_epoch(*message)
 
     trained = run_in_group(settings.train.devices, _train_as_member, settings, on_message=hear)
@@ -223,8 +225,8 @@ def _train(settings: Settings, question: Question, on_epoch: OnEpoch) -> Trained
 
 
 def _train_as_member(settings: Settings, tell: Callable[[Any], None]) -> Trained:
-    def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
-        tell((epoch, metrics))
+    def on_epoch(epoch: int, metrics: dict[str, float], least: int) -> bool:
+        tell((epoch, metrics, least))
         return False
 
     return train_plan(settings, on_epoch)
@@ -423,13 +425,13 @@ def run_unrecorded(settings: Settings) -> dict[tuple[str, int], float]:
     question = open_question(settings)
     facts, found = describe(question, question.plan(settings.plan), settings), {}
 
-    def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
+    def on_epoch(epoch: int, metrics: dict[str, float], least: int) -> bool:
         found.update({(name, epoch + 1): value for name, value in metrics.items()})
         return False
 
     trained = _train(settings, question, on_epoch)
     if facts["probe_penalty"] is not None:
-        on_epoch(0, trained.history[-1])
+        on_epoch(0, trained.history[-1], 0)
     scores, losses = _scores(question, settings.fold, trained.logits)
     summary = _summary(scores, losses, facts, 0.0)
     return {**found, **{(name, 0): value for name, value in summary.items()}}
@@ -489,19 +491,32 @@ def _watch(
     settings: Settings, facts: dict[str, Any], handle: TrialHandle | None, run_record: TrialRun
 ) -> OnEpoch:
     shown, name = screen.current(), trial_name(settings.stage, facts)
+    pace, began = _pace(settings), time.monotonic()
 
-    def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
+    def on_epoch(epoch: int, metrics: dict[str, float], least: int) -> bool:
         run_record.log_epoch(epoch + 1, metrics)
         if shown is not None:
             accuracy = metrics.get("select_accuracy")
             text = f"  {name}" + ("" if accuracy is None else f"  accuracy {accuracy:.3f}")
             shown.epoch(text, epoch + 1, settings.train.epochs)
-        if handle is None or "select_accuracy" not in metrics:
+        if handle is None:
             return False
+        if takes := pace.too_long(time.monotonic() - began, epoch + 1, least):
+            handle.give_up(takes, settings.sweep.minutes)
+            return True
         last = epoch + 1 == settings.train.epochs
-        return handle.report(epoch + 1, metrics["select_accuracy"]) and not last
+        if last or "select_accuracy" not in metrics:
+            return False
+        return handle.report(epoch + 1, metrics["select_accuracy"])
 
     return on_epoch
+
+
+def _pace(settings: Settings) -> Pace:
+    from tlsweep.train.pace import Pace
+
+    room = None if settings.trial is None else settings.trial.room
+    return Pace(math.inf if room is None else room)
 
 
 def _close(

@@ -122,7 +122,7 @@ def _ours(job: Job, freeze: int, folder: Path) -> Epochs:
     )  # fmt: skip
     ends, scores = [], []
 
-    def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
+    def on_epoch(epoch: int, metrics: dict[str, float], least: int) -> bool:
         ends.append(time.perf_counter())
         scores.append(metrics["select_accuracy"])
         return False

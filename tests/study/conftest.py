@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ def open_ledger(url: str) -> Callable[..., Ledger]:
         seed: int = 0,
         pruner: Mapping[str, Any] | None = None,
         typed: Mapping[str, BaseDistribution] | None = None,
+        minutes: float = math.inf,
     ) -> Ledger:
         return Ledger(
             storage=url,
@@ -59,6 +61,7 @@ def open_ledger(url: str) -> Callable[..., Ledger]:
             pruner=pruner or {"name": "none"},
             typed=typed or {},
             facts=facts or {"question": 1},
+            minutes=minutes,
         ).open(resume=resume)
 
     return open_it

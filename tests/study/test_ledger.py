@@ -238,6 +238,32 @@ def test_an_item_that_would_fail_the_same_way_is_not_run_again(
     assert later.overrides == []
 
 
+@pytest.mark.parametrize(("minutes", "run"), [(10.0, False), (5.0, False), (11.0, True)])
+def test_an_item_that_took_too_long_is_run_again_where_there_are_more_minutes(
+    open_ledger: Open, jobs: Any, minutes: float, run: bool
+) -> None:
+    ledger = open_ledger(minutes=10.0)
+
+    def give_up(batch: Sequence[Job]) -> list[Ended]:
+        for job in batch:
+            handle = TrialHandle(ledger.storage, "s", job.number)
+            handle.give_up(90.04, 10.0)
+            handle.finish(0.0, pruned=True)
+        return [Ended() for _ in batch]
+
+    item = Item.of(("plan=finetune",))
+    ledger.run_list([item], give_up, n_jobs=1)
+    assert [t.user_attrs["takes"] for t in ledger.given_up()] == [90.0]
+    assert reason_of_failure(ledger.given_up()[0]) is None
+    later, jobs_run = open_ledger(minutes=minutes), jobs()
+    assert later.would_run(item) == run
+    assert bool(later.given_up()) != run
+    later.run_list([item], jobs_run, n_jobs=1)
+    assert len(jobs_run.overrides) == run
+    assert (later.of(item) is not None) == run
+    assert not later.would_run(item)
+
+
 # ------------------------------------------------------------------ cut short
 def test_an_interrupted_trial_is_run_again_with_the_same_parameters_and_counted_once(
     open_ledger: Open, space: MakeSpace, jobs: Any

@@ -34,7 +34,7 @@ def train_gradually(devices: int, tell: Callable[[Any], None]) -> dict[str, Any]
         block[1] = torch.nn.Identity()
     strategy = "ddp" if devices > 1 else "auto"
 
-    def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
+    def on_epoch(epoch: int, metrics: dict[str, float], least: int) -> bool:
         tell(metrics["frozen_blocks"])
         return False
 

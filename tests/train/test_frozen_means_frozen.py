@@ -92,7 +92,7 @@ def test_thawed_blocks_change_only_after_their_phase_begins(images: TensorDatase
     seen: list[dict[str, torch.Tensor]] = []
     plan = TransferPlan(0, 2, 3, 3)
 
-    def watch(epoch: int, metrics: dict[str, float]) -> bool:
+    def watch(epoch: int, metrics: dict[str, float], least: int) -> bool:
         seen.append(copy.deepcopy(net.blocks[0].state_dict()))
         return False
 

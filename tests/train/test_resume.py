@@ -37,7 +37,7 @@ def test_resumed_runs_end_with_the_same_weights_and_history(
     train = settings(optimizer=optimizer, num_workers=workers)
     whole = fit(straight, schedule, feed(images), train, keep=2, seed=3)
 
-    def kill(epoch: int, metrics: dict[str, float]) -> bool:
+    def kill(epoch: int, metrics: dict[str, float], least: int) -> bool:
         if epoch == stop_after:
             raise KilledError
         return False

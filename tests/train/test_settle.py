@@ -12,7 +12,7 @@ from torch.utils.data import TensorDataset
 from tlsweep.plan import TransferPlan
 from tlsweep.train.fit import fit
 from tlsweep.train.schedule import Ending, constant, gradual
-from tlsweep.train.settle import Course, course, has_settled
+from tlsweep.train.settle import Course, course, has_settled, least_epochs
 
 LOSSES = st.lists(st.floats(0, 9), max_size=40)
 PLAN = TransferPlan(0, 3, 3, 3)
@@ -69,6 +69,25 @@ def test_a_loss_that_ends_at_next_to_nothing_has_settled_though_the_epochs_ended
     assert course([1.0, 0.5, 0.1, 0.1], 0, 4) == Course(2, 4, settled=False)
 
 
+@pytest.mark.parametrize(
+    ("losses", "waited", "early", "least"),
+    [
+        ([], 0, True, 2),
+        ([1.0], 0, True, 4),
+        ([1.0], 3, True, 10),  # the epochs of an earlier phase count
+        ([0.5] * 6, 0, True, 12),  # settled
+        ([1.0 / 2**n for n in range(16)], 0, True, 16),  # next to nothing from the eighth on
+        ([2.0**n for n in range(16)], 0, True, 30),
+        ([1.0], 0, False, 30),
+    ],
+)
+def test_a_training_takes_at_least_what_it_would_if_its_loss_settled_next(
+    losses: list[float], waited: int, early: bool, least: int
+) -> None:
+    assert least_epochs(losses, waited, 30, early) == least
+    assert least <= course(losses, waited, 30, early).epochs
+
+
 # ---------------------------------------------------------------------- in training
 def test_a_training_that_settles_ends_there_and_says_so(images: TensorDataset) -> None:
     train = settings(epochs=60, lr=3e-2)
@@ -119,7 +138,7 @@ def test_a_run_killed_while_its_rate_falls_ends_as_if_it_had_not_been(
     train = settings(epochs=60, lr=3e-2)
     whole = fit(network(), constant(PLAN), feed(images), train, keep=0, seed=0)
 
-    def kill(epoch: int, metrics: dict[str, float]) -> bool:
+    def kill(epoch: int, metrics: dict[str, float], least: int) -> bool:
         if epoch + 2 == len(whole.history):
             raise KilledError
         return False
@@ -140,7 +159,7 @@ def test_a_stop_that_is_asked_for_after_the_last_epoch_stops_nothing(images: Ten
     last = len(whole.history) - 1
     asked = fit(
         network(), constant(PLAN), feed(images), train, keep=0, seed=0,
-        on_epoch=lambda epoch, metrics: epoch == last,
+        on_epoch=lambda epoch, metrics, least: epoch == last,
     )  # fmt: skip
     assert asked == whole
     assert not asked.stopped

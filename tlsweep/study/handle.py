@@ -49,6 +49,13 @@ class TrialHandle:
         self.trial.report(score, epoch)
         return "key" not in self.trial.user_attrs and self.trial.should_prune()
 
+    def give_up(self, takes: float, minutes: float | None) -> None:
+        """Note that the training is given up: it takes so many seconds at least.
+
+        minutes: of the sweep that had no room for it; with more of them it is run again.
+        """
+        self.note({"takes": round(takes, 1), "given_up_at": minutes})
+
     def finish(self, score: float, *, pruned: bool) -> None:
         """Tell the study the trial's end."""
         if pruned:

@@ -72,6 +72,7 @@ class Ledger:
 
     pruner: its settings (``sweep.pruner``); kept with the study, where each trial's job reads them;
     typed: which overrides of wanted trials are parameters, so that Optuna's plots show them;
+    minutes: of this session; a trial that was given up for want of more is run again with more;
     facts: what has to be the same whenever the study is taken up (search space, data, training);
     they are kept with the study and compared. Raises Refusal, in ``open``, if they differ.
     """
@@ -82,6 +83,7 @@ class Ledger:
     pruner: Mapping[str, Any] = field(default_factory=lambda: {"name": "none"})
     facts: Mapping[str, Any] = field(default_factory=dict)
     typed: Mapping[str, BaseDistribution] = field(default_factory=dict)
+    minutes: float = math.inf
     on_trial: OnTrial = lambda trial: None
     study: optuna.Study = field(init=False)
     _failed_before: int = 0
@@ -140,6 +142,11 @@ class Ledger:
             if "cut_short" not in t.user_attrs
             and last.get(t.user_attrs.get("key"), t.number) == t.number
         ]
+
+    def given_up(self) -> list[FrozenTrial]:
+        """The trials that took too long for the minutes of this session."""
+        known = [t for t in self.ended() if "given_up_at" in t.user_attrs]
+        return [t for t in known if t.state == TrialState.PRUNED and not self._may_succeed(t)]
 
     def counted(self) -> list[FrozenTrial]:
         """The trials that the budget counts: finished and pruned ones."""
@@ -207,7 +214,7 @@ class Ledger:
         """Whether ``run_list`` would train the item now: not one that ended, well or for good."""
         mine = [t for t in self.trials() if t.user_attrs.get("key") == item.key]
         return not any(
-            t.state in COUNTED or (t.state == TrialState.FAIL and not _may_succeed(t)) for t in mine
+            t.state in (*COUNTED, TrialState.FAIL) and not self._may_succeed(t) for t in mine
         )
 
     def reseed(self, sampler: BaseSampler) -> None:
@@ -249,7 +256,7 @@ class Ledger:
     def _enqueue(self, items: Sequence[Item]) -> None:
         # one that failed is run again, once a session: the user may have mended what made it fail.
         # So is one that was cut short, unless its successor is known
-        known = {t.user_attrs.get("key") for t in self.trials() if not _may_succeed(t)}
+        known = {t.user_attrs.get("key") for t in self.trials() if not self._may_succeed(t)}
         for item in items:
             if item.key not in known:
                 attributes = {"key": item.key, "overrides": list(item.overrides)}
@@ -322,12 +329,14 @@ class Ledger:
     def _queued(self, number: int) -> bool:
         return any(t.user_attrs.get("retry_of") == number for t in self.trials())
 
+    def _may_succeed(self, trial: FrozenTrial) -> bool:
+        """Whether a trial that did not run to its end may do so now."""
+        if trial.state == TrialState.PRUNED:
+            return bool(trial.user_attrs.get("given_up_at", math.inf) < self.minutes)
+        return trial.state == TrialState.FAIL and bool(trial.user_attrs.get("again", True))
+
     def _attribute(self, trial: FrozenTrial, name: str, value: Any) -> None:
         self.study._storage.set_trial_user_attr(trial._trial_id, name, value)
-
-
-def _may_succeed(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get("again", True))
 
 
 def _differences(name: str, kept: Mapping[str, Any], now: Mapping[str, Any]) -> list[Fault]:

@@ -108,12 +108,13 @@ def fit(
     """Train ``network`` in place.
 
     feed: the data of each epoch; keep: blocks before this one are the source's (lower rate);
-    on_epoch: told each epoch's metrics, True stops; checkpoint: where the state is kept after every
-    epoch, and where ``train.resume`` goes on from; shelf: where the state after the schedule's
-    first phase is kept, and taken from in place of training that phase again; evaluate: the epochs
-    after which the select split is scored, where there is one (all, where a plateau of its loss
-    ends phases); fitted: whether the head is at its optimum, with its standardisation, already;
-    early: whether training ends once its loss has settled.
+    on_epoch: told each epoch's metrics and how many epochs there are at least, True stops;
+    checkpoint: where the state is kept after every epoch, and where ``train.resume`` goes on from;
+    shelf: where the state after the schedule's first phase is kept, and taken from in place of
+    training that phase again; evaluate: the epochs after which the select split is scored, where
+    there is one (all, where a plateau of its loss ends phases); fitted: whether the head is at its
+    optimum, with its standardisation, already; early: whether training ends once its loss has
+    settled.
     Raises TrialFailure if training diverges.
     """
     network.steady = keep if train.batch_norm == "source" else 0

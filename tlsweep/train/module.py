@@ -17,9 +17,9 @@ from torchmetrics.classification import MulticlassAccuracy
 from tlsweep.config import TrainSettings
 from tlsweep.errors import TrialFailure
 from tlsweep.train.network import PlanNetwork
-from tlsweep.train.settle import Course, course
+from tlsweep.train.settle import Course, course, least_epochs
 
-OnEpoch = Callable[[int, dict[str, float]], bool]
+OnEpoch = Callable[[int, dict[str, float], int], bool]
 TURNOVER = 4  # times that decay renews a new weight during a training
 MOST_DECAY = 0.05  # of a new weight in one step, however few they are
 SGD_DECAY = 1e-3  # as is usual; its momentum adds it up
@@ -45,12 +45,13 @@ class Rates:
 
 
 class PlanModule(pl.LightningModule):
-    """Trains a PlanNetwork; asks ``on_epoch(epoch, metrics)`` after each epoch whether to stop.
+    """Trains a PlanNetwork; after each epoch ``on_epoch(epoch, metrics, least)`` may stop it.
 
     keep: blocks before this one are the source's and train at the lower rate; stays_frozen: blocks
     before this one are frozen in the last phase, too; fitted: whether the head is at its optimum
     already, as no new layer is: it trains at the rate of kept blocks, else its first steps would
-    throw it far from there; early: whether training ends once its loss has settled.
+    throw it far from there; early: whether training ends once its loss has settled; least: epochs
+    that the training takes at least.
     The optimiser has one parameter group a block and one for the head, from the start and to the
     end; the groups of frozen blocks are empty. Thawing fills a group, so the learning-rate
     schedulers, which count groups when they are built, stay right (Lightning issue 8720).
@@ -137,9 +138,13 @@ class PlanModule(pl.LightningModule):
     @property
     def course(self) -> Course:
         """How long training goes on, as far as its history tells."""
+        return course(*self._so_far)
+
+    @property
+    def _so_far(self) -> tuple[list[float], int, int, bool]:
+        """Losses of the last phase, epochs before it, most epochs, and whether fewer may do."""
         last = [e["fit_loss"] for e in self.history if e["frozen_blocks"] == self.stays_frozen]
-        waited = len(self.history) - len(last)
-        return course(last, waited, self.settings.epochs, self.early)
+        return last, len(self.history) - len(last), self.settings.epochs, self.early
 
     @property
     def over(self) -> bool:
@@ -242,7 +247,7 @@ class PlanModule(pl.LightningModule):
         """Report an epoch, and stop where that is the answer and epochs are left."""
         stop = False
         if self.on_epoch is not None and self.trainer.is_global_zero:
-            stop = self.on_epoch(epoch, metrics)
+            stop = self.on_epoch(epoch, metrics, least_epochs(*self._so_far))
         # every rank stops in the same epoch, or the others wait for ever
         if self.trainer.strategy.broadcast(stop) and epoch + 1 < self.course.epochs:
             self.stopped = True

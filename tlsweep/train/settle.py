@@ -46,6 +46,18 @@ def course(losses: Sequence[float], waited: int, most: int, early: bool = True) 
     return Course(longest, most, settled or learned)
 
 
+def least_epochs(losses: Sequence[float], waited: int, most: int, early: bool = True) -> int:
+    """How many epochs a training takes at least, as far as its epochs so far tell.
+
+    Arguments as of ``course``: a loss that has not settled may do so in the next epoch.
+    """
+    known = course(losses, waited, most, early)
+    if known.settled or not early:
+        return known.epochs
+    held = waited + len(losses) + 1
+    return min(most, held + math.ceil(held / COOLDOWN))
+
+
 def has_settled(losses: Sequence[float]) -> bool:
     """Whether the last loss is next to nothing, or the last windows differ by little."""
     if losses[-1] < FLOOR:
