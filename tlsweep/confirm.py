@@ -105,6 +105,7 @@ def tried(
         kind=kind_of(contender.facts),
         control=not contender.candidate,
         deterministic=bool(contender.facts["deterministic"]),
+        labels=len(question.partition.pool),
     )
     trials = _trials(contender, ledger, question, settings)
     # final trainings take the median number of epochs of the folds: what most folds did counts

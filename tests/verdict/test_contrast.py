@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 from scipy import stats
 
 from tlsweep.verdict import Evidence, contrast
-from tlsweep.verdict.contrast import LABELS, LUCK_OF_LABELS
+from tlsweep.verdict.evidence import LUCK_OF_LABELS
+from tlsweep.verdict.rule import drawn_in
 
 Make = Callable[..., Evidence]
 SEEDED: dict[str, Any] = {"kind": "fresh", "deterministic": False, "control": True}
@@ -54,12 +56,12 @@ def test_both_kinds_of_examples_count_by_their_precision(evidence: Make) -> None
     found = contrast([best, pixels], best, pixels, (first, second))
     pool = 2.25 * np.var(a - b, ddof=1) / n
     of_images = np.var(first - second, ddof=1) / m
-    # another draw of the labels would have moved both plans
-    report = of_images + 2 * LUCK_OF_LABELS**2 * LABELS / n
-    variance = 1 / (1 / pool + 1 / report)
-    assert found.difference == pytest.approx(variance * (0.2 / pool + 0.3 / report))
-    weights = np.array([variance / pool, variance / report])
+    variance = 1 / (1 / pool + 1 / of_images)
+    assert found.difference == pytest.approx(variance * (0.2 / pool + 0.3 / of_images))
+    weights = np.array([variance / pool, variance / of_images])
     uncertain = (weights**2 * [pool, of_images]) ** 2 / [n - 1, m - 1]
+    # another draw of the labels would have moved both plans, in pool and report alike
+    variance += LUCK_OF_LABELS * (0.0 + 0.7 * 0.3) / n
     tail = stats.t.ppf(0.975, variance**2 / uncertain.sum())
     assert found.high - found.difference == pytest.approx(tail * math.sqrt(variance))
     power = stats.norm.ppf(0.8)
@@ -72,9 +74,13 @@ def test_however_many_images_report_the_luck_of_few_labels_stays(evidence: Make)
     pixels = evidence("pixels", (rng.random(200) < 0.9).astype(float), control=True)
     many = tuple((rng.random((1, 10**6)) < share).astype(float) for share in (0.91, 0.9))
     found = contrast([best, pixels], best, pixels, (many[0], many[1]))
-    luck = math.sqrt(2) * LUCK_OF_LABELS
-    assert 0.9 * 1.96 * luck < (found.high - found.low) / 2 < 1.96 * luck
+    luck = math.sqrt(LUCK_OF_LABELS * (0.91 * 0.09 + 0.9 * 0.1) / 200)
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * luck, rel=0.02)
     assert found.outcome == "none shown"
+    # a holdout answers few of the images that its final model learns from
+    more = [replace(plan, labels=800) for plan in (best, pixels)]
+    narrow = contrast(more, *more, (many[0], many[1]))
+    assert narrow.high - narrow.low == pytest.approx((found.high - found.low) / 2, rel=0.05)
 
 
 def test_before_the_report_split_is_read_the_pool_alone_counts(evidence: Make) -> None:
@@ -91,6 +97,23 @@ def test_the_luck_of_the_best_of_many_is_taken_off(evidence: Make) -> None:
     alone = contrast([best, pixels], best, pixels, None)
     of_many = contrast([*plans, pixels], best, pixels, None)
     assert of_many.difference < alone.difference - 0.02
+
+
+def test_of_the_best_ones_luck_what_the_labels_gave_is_taken_off_its_final_models_too(
+    evidence: Make,
+) -> None:
+    rng = np.random.default_rng(2)
+    plans = [evidence(str(i), rows(rng, 0.8, 200)[0]) for i in range(20)]
+    best = max(plans, key=lambda plan: plan.score_n(plan.folds).mean())
+    pixels = evidence("pixels", rows(rng, 0.8, 200)[0], control=True)
+    report = (np.tile([1.0, 1.0, 1.0, 1.0, 0.0], 10**5), np.tile([1.0, 0.0, 0.0, 1.0, 1.0], 10**5))
+    found = contrast([*plans, pixels], best, pixels, (report[0][None], report[1][None]))
+    drawn = drawn_in(plans, best.folds, {})
+    place = plans.index(best)
+    luck = drawn.score_p[place] - drawn.true_p[place]
+    # of plans that answer independently: 0.25 in 1.25, less as the best one varies less
+    assert drawn.of_labels_p[place] == pytest.approx(0.17, abs=0.02)
+    assert found.difference == pytest.approx(0.2 - luck * drawn.of_labels_p[place], abs=1e-3)
 
 
 def test_report_tables_of_other_images_are_refused(evidence: Make) -> None:

@@ -16,6 +16,7 @@ from tlsweep.verdict.evidence import (
     contenders,
     correlation,
     explained,
+    luck_of_labels,
     luck_of_seeds,
     quantile,
     seed_variance,
@@ -24,11 +25,6 @@ from tlsweep.verdict.evidence import (
 from tlsweep.verdict.rule import drawn_in
 
 POWER = 0.8  # with which a study would have shown the difference that it is said to detect
-# A plan's score spreads by half a point over draws of 250 labelled images to train on: the figure
-# that the simulated worlds of tests/benchmarks/truth have from real sets. It shrinks with the root
-# of their number. All final trainings share one draw, so they cannot show it.
-LUCK_OF_LABELS = 0.006
-LABELS = 200  # of that luck
 MATTERS = 0.05  # a study that cannot detect a difference of this size is called blind
 
 Outcome = Literal["effect", "harm", "none shown", "blind"]
@@ -68,10 +64,11 @@ def contrast(
     """The best plan against a control, on the examples of the pool and of the report split.
 
     plans: all that are known, for the seeds' variance and for the luck of the best: it is the best
-    of many on the same examples, so that its score there is drawn in as ``best`` draws it. report:
-    scores [replicates, examples] of the best and of the control, None before they are there. Both
-    estimates count by their precision (the pool's with the variance of correlated folds, Nadeau
-    and Bengio 2003; the report split's with ``LUCK_OF_LABELS`` of both plans).
+    of many on the same examples, so that its score there is drawn in as ``best`` draws it. What
+    the labelled images have of that luck its final models have too: they learn from the same ones.
+    report: scores [replicates, examples] of the best and of the control, None before they are
+    there. Both estimates count by their precision (the pool's with the variance of correlated
+    folds, Nadeau and Bengio 2003), and another draw of the labelled images would move both.
     Raises ValueError if the two share no fold, or answered different examples of the report split.
     """
     known, way = contenders(plans)
@@ -80,7 +77,8 @@ def contrast(
         raise ValueError(f"{best.name} and {control.name} have no fold in common")
     seeds = seed_variance([*known, *(p for p in plans if p.control and p.folds >= folds)], folds)
     place = [plan is best for plan in known].index(True)
-    luck = float(np.nanmean(best.score_n(way))) - float(drawn_in(known, way, seeds)[0][place])
+    drawn = drawn_in(known, way, seeds)
+    luck = max(0.0, float(drawn.score_p[place] - drawn.true_p[place]))
     d_n = best.score_n(folds) - control.score_n(folds)
     d_n = d_n[~np.isnan(d_n)]
     pair = (best, control)
@@ -88,25 +86,28 @@ def contrast(
         for plan, table in zip(pair, report, strict=True):
             seeds = _with_report(seeds, plan, table)
     of_seeds = [luck_of_seeds(plan, folds, seeds) for plan in pair]
-    parts = [_Part(float(d_n.mean()) - max(0.0, luck), correlation(best, folds), d_n, of_seeds)]
+    parts, of_labels = (
+        [_Part(float(d_n.mean()) - luck, correlation(best, folds), d_n, of_seeds)],
+        0.0,
+    )
     if report is not None:
-        labels = 2 * LUCK_OF_LABELS**2 * LABELS / best.scores_rn.shape[1]
-        parts.append(_of_report(report, of_seeds, len(folds), labels))
-    return _combined(control.name, parts, confidence)
+        luck *= float(drawn.of_labels_p[place])
+        parts.append(_of_report(report, of_seeds, len(folds), luck))
+        of_labels = sum(
+            luck_of_labels(plan, np.atleast_2d(table))
+            for plan, table in zip(pair, report, strict=True)
+        )
+    return _combined(control.name, parts, of_labels, confidence)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """An estimate: its difference, that of each example, how often their variance counts, seeds.
-
-    of_labels: variance by the draw of the labelled images, where examples do not show it.
-    """
+    """An estimate: its difference, that of each example, how often their variance counts, seeds."""
 
     difference: float
     times: float
     d_n: Table
     of_seeds: list[SeedVariance]
-    of_labels: float = 0.0
 
     @property
     def of_examples(self) -> float:
@@ -116,7 +117,7 @@ class _Part:
 
     @property
     def variance(self) -> float:
-        return explained(self.of_examples, len(self.d_n), self.of_seeds)[0] + self.of_labels
+        return explained(self.of_examples, len(self.d_n), self.of_seeds)[0]
 
 
 def _with_report(
@@ -131,18 +132,20 @@ def _with_report(
 
 
 def _of_report(
-    report: tuple[Table, Table], of_seeds: list[SeedVariance], folds: int, of_labels: float
+    report: tuple[Table, Table], of_seeds: list[SeedVariance], folds: int, luck: float
 ) -> _Part:
+    """The report split's estimate. luck: of the best there, which is taken off."""
     first, second = (np.atleast_2d(table) for table in report)
     if first.shape[1] != second.shape[1]:
         raise ValueError(f"{first.shape[1]} and {second.shape[1]} examples cannot be paired")
     d_n = first.mean(0) - second.mean(0)
     rows = (len(first), len(second))
     again = [part.of(folds / n) for part, n in zip(of_seeds, rows, strict=True)]
-    return _Part(float(d_n.mean()), 1.0, d_n, again, of_labels)
+    return _Part(float(d_n.mean()) - luck, 1.0, d_n, again)
 
 
-def _combined(name: str, parts: list[_Part], confidence: float) -> Contrast:
+def _combined(name: str, parts: list[_Part], of_labels: float, confidence: float) -> Contrast:
+    """of_labels: variance by the draw of the labelled images, the same in all parts."""
     variance = 1 / sum(1 / part.variance for part in parts)
     weights = [variance / part.variance for part in parts]
     difference = sum(w * part.difference for w, part in zip(weights, parts, strict=True))
@@ -154,6 +157,7 @@ def _combined(name: str, parts: list[_Part], confidence: float) -> Contrast:
     for of_one in zip(*(part.of_seeds for part in parts), strict=True):
         seen = sum(w**2 * luck.seen for w, luck in zip(weights, of_one, strict=True))
         uncertain += seen**2 / of_one[0].freedom if of_one[0].value > 0 else 0.0
+    variance += of_labels
     freedom = max(1.0, variance**2 / uncertain) if uncertain > 0 else math.inf
     error, tail = math.sqrt(variance), quantile((1 + confidence) / 2, freedom)
     half = tail * error

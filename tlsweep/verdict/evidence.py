@@ -28,7 +28,8 @@ class Evidence:
     log loss in nats, NaN where a replicate did not answer it; fold_r: the fold that each replicate
     held out; cost: FLOPs of a forward pass, then trained parameters, what to be small in; kind:
     plans of one kind are taken to vary alike over seeds; control: never a candidate; deterministic:
-    no seed changes it.
+    no seed changes it; labels: examples that its final model learns from, 0 where it is as many as
+    were answered.
 
     Raises ValueError for tables of different shapes, an empty one, or a replicate without answers.
     """
@@ -41,6 +42,7 @@ class Evidence:
     kind: str = "frozen"
     control: bool = False
     deterministic: bool = False
+    labels: int = 0
 
     def __post_init__(self) -> None:
         shape = self.scores_rn.shape
@@ -281,6 +283,17 @@ def luck_of_seeds(plan: Evidence, folds: frozenset[int], seeds: Seeds) -> SeedVa
         return SeedVariance(0.0, 0.0, math.inf)
     replicates = len(plan.of(folds))
     return seeds.get(plan.kind, NOT_MEASURED).of(1 / replicates)
+
+
+# What a plan's score varies by over draws of n labelled images to train on, as a share of the
+# variance of its examples' scores over n: 0.13 to 0.45 on five real sets, 100 to 600 images (the
+# table in tests/benchmarks/truth.md). All models of a study share one draw and cannot show it.
+LUCK_OF_LABELS = 0.25
+
+
+def luck_of_labels(plan: Evidence, table_rn: Table) -> float:
+    """Variance of a plan's expected score by which images were labelled. table_rn: its scores."""
+    return LUCK_OF_LABELS * float(np.nanvar(table_rn)) / (plan.labels or plan.scores_rn.shape[1])
 
 
 def explained(

@@ -18,6 +18,7 @@ from tlsweep.verdict.evidence import (
     Table,
     compare,
     contenders,
+    luck_of_labels,
     luck_of_seeds,
     seed_variance,
 )
@@ -132,7 +133,7 @@ def _score(plan: Evidence, folds: frozenset[int]) -> float:
 
 def _order(plans: Sequence[Evidence], folds: frozenset[int], seeds: Seeds) -> list[Evidence]:
     """Best first: by drawn in score, then loss, cost and name."""
-    drawn_p = drawn_in(plans, folds, seeds)[0]
+    drawn_p = drawn_in(plans, folds, seeds).true_p
 
     def key(place: int) -> tuple[float, float, tuple[float, float], str]:
         plan = plans[place]
@@ -143,8 +144,22 @@ def _order(plans: Sequence[Evidence], folds: frozenset[int], seeds: Seeds) -> li
     return [plans[place] for place in sorted(range(len(plans)), key=key)]
 
 
-def drawn_in(plans: Sequence[Evidence], folds: frozenset[int], seeds: Seeds) -> tuple[Table, Table]:
-    """True scores as they are to be expected [p], and what is left unknown of them [p, p].
+@dataclass(frozen=True)
+class Drawn:
+    """What scores are worth.
+
+    score_p: as seen; true_p: as they are to be expected; left_pp: covariance of what is left
+    unknown; of_labels_p: the share that the labelled images have in a score's luck.
+    """
+
+    score_p: Table
+    true_p: Table
+    left_pp: Table
+    of_labels_p: Table
+
+
+def drawn_in(plans: Sequence[Evidence], folds: frozenset[int], seeds: Seeds) -> Drawn:
+    """Scores without their luck, of examples, of seeds and of which images were labelled.
 
     Twice empirical Bayes: trained plans are drawn to their own mean (a lone one to that of all),
     each by the share of luck in it, then all plans to the mean of all, by one share, which changes
@@ -155,15 +170,17 @@ def drawn_in(plans: Sequence[Evidence], folds: frozenset[int], seeds: Seeds) -> 
     scores_pn = scores_pn[:, ~np.isnan(scores_pn[0])]
     n = scores_pn.shape[1]
     score_p, share_p = _on_own_folds(plans, scores_pn)
+    seen_p = score_p
     seeds_p = np.array([luck_of_seeds(plan, folds, seeds).value for plan in plans])
     if len(plans) == 1 or n == 1:
-        return score_p, np.diag(seeds_p)
+        return Drawn(seen_p, score_p, np.diag(seeds_p), np.zeros_like(seen_p))
     # what is hard for all plans does not tell them apart
     examples_pp = np.cov(scores_pn - scores_pn.mean(0)) / n
     of_examples = float(np.diag(examples_pp).mean()) * share_p
     examples_pp *= np.sqrt(share_p[:, None] * share_p)
     trained = np.array([not plan.deterministic for plan in plans])
-    luck_p = of_examples + seeds_p
+    labels_p = np.array([luck_of_labels(plan, plan.scores_rn) for plan in plans])
+    luck_p = of_examples + seeds_p + labels_p
     kept_p = np.ones_like(score_p)
     if trained.any():
         # a lone one has no mean of its own
@@ -173,8 +190,8 @@ def drawn_in(plans: Sequence[Evidence], folds: frozenset[int], seeds: Seeds) -> 
         score_p = score_p[among].mean() + (score_p - score_p[among].mean()) * kept_p
     kept = _kept(score_p, np.full_like(luck_p, luck_p.mean()), LEAST_SPREAD)
     centre = score_p.mean()
-    left_pp = (examples_pp + np.diag(seeds_p * kept_p)) * kept.mean()
-    return centre + (score_p - centre) * kept, left_pp
+    left_pp = (examples_pp + np.diag((seeds_p + labels_p) * kept_p)) * kept.mean()
+    return Drawn(seen_p, centre + (score_p - centre) * kept, left_pp, labels_p / luck_p)
 
 
 def _on_own_folds(plans: Sequence[Evidence], scores_pn: Table) -> tuple[Table, Table]:
@@ -209,7 +226,8 @@ def _beliefs(plans: Sequence[Evidence], folds: frozenset[int], seeds: Seeds) -> 
     From normal draws of all true scores at once (``drawn_in``).
     """
     rng = np.random.default_rng(0)  # the same evidence gives the same numbers
-    true_dp = rng.multivariate_normal(*drawn_in(plans, folds, seeds), size=DRAWS, method="eigh")
+    drawn = drawn_in(plans, folds, seeds)
+    true_dp = rng.multivariate_normal(drawn.true_p, drawn.left_pp, size=DRAWS, method="eigh")
     best_d = true_dp.argmax(1)
     p_best = np.bincount(best_d, minlength=len(plans)) / DRAWS
     return p_best, (true_dp.max(1, keepdims=True) - true_dp).mean(0)

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -14,7 +15,7 @@ sys.path.insert(0, str(HERE.parent))  # tables, tasks and machine are those of t
 from rich.console import Console  # noqa: E402
 
 TABLE = HERE.parent / "truth.md"
-PARTS = ("real", "sweeps", "controls", "worlds", "bounds", "helped", "model")
+PARTS = ("real", "luck", "sweeps", "controls", "worlds", "bounds", "helped", "model")
 NO_DATA = "TLSWEEP_REAL_DATA is not set: of the real data only the embedded digits were measured."
 
 
@@ -27,19 +28,23 @@ def main() -> None:
     given = os.environ.get("TLSWEEP_REAL_DATA")
     real = Path(given).expanduser().resolve() if given else None
     from controls import controls
+    from luck import luck_of_labels
     from machine import machine
     from real import SETTINGS, replay
     from simulated import bounds, choices, helped, model_scores
+    from table import Table
     from whole import whole_sweeps
 
-    about, began, tables = machine(), time.monotonic(), []
+    about, began = machine(), time.monotonic()
+    tables: list[Table] = []
     with screen.status("starting") as status:
-        if "real" in asked.part:
-            tables += replay(SETTINGS, asked.draws, real, asked.kept, status.update)
-        if "sweeps" in asked.part:
-            tables += whole_sweeps(real, asked.kept, status.update)
-        if "controls" in asked.part:
-            tables += controls(status.update)
+        on_real: dict[str, Callable[[], list[Table]]] = {
+            "real": lambda: replay(SETTINGS, asked.draws, real, asked.kept, status.update),
+            "luck": lambda: luck_of_labels(asked.draws, real, status.update),
+            "sweeps": lambda: whole_sweeps(real, asked.kept, status.update),
+            "controls": lambda: controls(status.update),
+        }
+        tables += [table for part in asked.part if part in on_real for table in on_real[part]()]
         for part, measure in (
             ("worlds", choices), ("bounds", bounds), ("helped", helped), ("model", model_scores)
         ):  # fmt: skip

@@ -40,12 +40,12 @@ class Images:
 
 def hymenoptera(real: Path) -> Images:
     """Ants and bees, MobileNetV2 with ImageNet weights, 128 px."""
-    return _folder(real, "hymenoptera", "hymenoptera", 128)
+    return folder(real, "hymenoptera", "hymenoptera", 128)
 
 
 def rsscn7(real: Path) -> Images:
     """Aerial scenes, MobileNetV2 with ImageNet weights, 64 px."""
-    return _folder(real, "rsscn7_128", "rsscn7", 64)
+    return folder(real, "rsscn7_128", "rsscn7", 64)
 
 
 def digits() -> Images:
@@ -53,11 +53,12 @@ def digits() -> Images:
     return _opened(Task("digits", "glyphs", ("source=glyphs", "target=digits", "train.pool=2")))
 
 
-def _folder(real: Path, archive: str, name: str, size: int) -> Images:
-    with TemporaryDirectory() as folder:
+def folder(real: Path, archive: str, name: str, size: int) -> Images:
+    """The images of an archive of class folders, MobileNetV2 with ImageNet weights, ``size`` px."""
+    with TemporaryDirectory() as unpacked:
         with zipfile.ZipFile(real / archive / f"{archive}.zip") as packed:
-            packed.extractall(folder)
-        root = next(path.parent for path in Path(folder).rglob("train"))
+            packed.extractall(unpacked)
+        root = next(path.parent for path in Path(unpacked).rglob("train"))
         lines = (
             *mobilenet(real),
             "train.pool=2",

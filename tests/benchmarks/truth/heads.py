@@ -57,14 +57,14 @@ def answered(
     folds = Answers(np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.float32))
     for fold in range(fold_n.max() + 1):
         held = fold_n == fold
-        (found,) = _fitted(images, pool[~held], [pool[held]])
+        (found,) = fitted(images, pool[~held], [pool[held]])
         folds.right[:, :, held], folds.losses[:, :, held] = found.right, found.losses
-    (refit,) = _fitted(images, pool, [report])
-    of_select, of_report = _fitted(images, fit, [select, report])
+    (refit,) = fitted(images, pool, [report])
+    of_select, of_report = fitted(images, fit, [select, report])
     return Draw(fold_n, folds, refit, of_select, of_report)
 
 
-def _fitted(
+def fitted(
     images: Images, rows: npt.NDArray[np.int64], asked: Sequence[npt.NDArray[np.int64]]
 ) -> list[Answers]:
     """Heads fitted to ``rows``, standardised by them, and how they answer other examples."""

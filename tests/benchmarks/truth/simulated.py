@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from table import Table
-from worlds import DATA, TUNED_FROM, WORLDS, Study, level, study
+from worlds import LUCK, TUNED_FROM, WORLDS, Study, level, study
 
 from tlsweep.verdict import Evidence, best, contrast, model_interval, recommend
 from tlsweep.verdict.evidence import compare, contenders, seed_variance
@@ -97,7 +97,7 @@ def oracle(k: Known, true_p: Scores, pool: int, spread: float) -> float:
     """
     luck_p = (
         k.of_examples
-        + DATA**2 * 200 / pool
+        + LUCK * k.score_p * (1 - k.score_p) / pool
         + np.where(np.arange(len(true_p)) < k.frozen, 0.0, spread**2 / 4)
     )
     seen = k.score_p - k.score_p.mean() + true_p.mean()

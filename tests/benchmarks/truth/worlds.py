@@ -4,8 +4,9 @@ Probit model: an example is right where skill + easiness of the example + what t
 make of it + luck of the training data + luck of the seed + noise > 0. Neighbouring cut points
 share most of what their blocks make of an example. The sizes are those of the real data sets of
 this benchmark at pools of 250: of the examples, 9 to 10 % are answered rightly by one only of two
-good cut points at a score of .91, right answers of neighbours correlate with .66 (real: .6 to .7),
-and scores of one plan spread by half a point over draws of the training data.
+good cut points at a score of .91, right answers of neighbours correlate with .66 (real: .6 to .7).
+Over draws of n examples to train on, the score p of a plan has a variance of p (1 - p) / n times
+0.25, and neighbours' scores correlate with 0.6: as the table of luck finds on real data.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ BLOCKS, FOLDS = 20, 5
 EASY, OWN, NOISE = 1.0, 0.6, 0.35  # standard deviations of the latent's parts
 NEAR = 0.9  # correlation of what two neighbouring cut points make of an example
 TUNED_FROM = (0, 10, 14, 17)  # plans that train kept blocks: from here up
-DATA = 0.006  # spread of a score over draws of 200 examples to train on
+LUCK = 0.25  # variance of a score p over draws of n examples to train on, of p (1 - p) / n
+SHARED = 0.6  # correlation of that luck in two neighbouring cut points
 JITTER = 0.001  # spread of a world's true scores about its curve, study by study
 SEEDS = 3  # new ones, on the report split
 
@@ -120,8 +122,9 @@ def study(world: World, pool: int, seed_spread: float, rng: np.random.Generator)
     trained = np.zeros(len(true), dtype=bool)
     trained[BLOCKS + 1 : -1] = True
     scale_p, seed_p = _scales(true, np.where(trained, seed_spread, 0.0))
-    data_p = DATA * np.sqrt(200 / pool) / (stats.norm.pdf(stats.norm.ppf(true)) / scale_p)
-    skill_p = stats.norm.ppf(true) * scale_p + data_p * rng.normal(size=len(true))
+    spread_p = np.sqrt(LUCK * true * (1 - true) / pool)
+    data_p = spread_p / (stats.norm.pdf(stats.norm.ppf(true)) / scale_p)
+    skill_p = stats.norm.ppf(true) * scale_p + data_p * _luck(len(true), rng)
     easy_n = rng.normal(0, EASY, pool)
     own_pn = _own(len(true), pool, rng)
     fold_n = rng.permutation(np.arange(pool) % FOLDS)
@@ -148,6 +151,14 @@ def _scales(true_p: Scores, spread_p: Scores) -> tuple[Scores, Scores]:
 def _names() -> list[str]:
     frozen = [f"frozen {i}" for i in range(BLOCKS + 1)]
     return [*frozen, *(f"tuned from {i}" for i in TUNED_FROM), "scratch", "random features"]
+
+
+def _luck(plans: int, rng: np.random.Generator) -> Scores:
+    """Luck of the training data, in its own units: neighbouring cut points share some of it."""
+    luck = rng.normal(size=plans)
+    for p in range(1, BLOCKS + 1):
+        luck[p] = SHARED * luck[p - 1] + np.sqrt(1 - SHARED**2) * luck[p]
+    return luck
 
 
 def _own(plans: int, pool: int, rng: np.random.Generator) -> Scores:
