@@ -26,8 +26,8 @@ def main(tmp_path: Path) -> Ledger:
 
 
 def budget(main: Ledger, minutes: float | None, *, spent: float = 0.0, before: float = 0.0,
-           splits: int = 0) -> Budget:  # fmt: skip
-    return Budget(minutes, main, before, splits, began=time.monotonic() - spent)
+           more: int = 0) -> Budget:  # fmt: skip
+    return Budget(minutes, main, before, more, began=time.monotonic() - spent)
 
 
 def test_without_minutes_everything_is_allowed(main: Ledger) -> None:
@@ -113,7 +113,10 @@ def test_final_trainings_take_the_best_plan_and_every_control(main: Ledger, plan
     plans = [plan(4.0), plan(10.0), plan(3.0, "scratch"), plan(5.0, "finetune"),
              plan(0.0, "raw_pixels", outcome=Outcome())]  # fmt: skip
     assert budget(main, 2).final(plans) == pytest.approx(CLOSING + SLOWER * (3 + 5 + 10))
-    assert budget(main, 2, splits=4).final(plans) == pytest.approx(CLOSING + SLOWER * (8 + 50))
+    assert budget(main, 2, more=4).final(plans) == pytest.approx(CLOSING + SLOWER * (8 + 50))
+    # the other seeds leave the time for what follows them
+    assert budget(main, 2).closing(plans) == CLOSING
+    assert budget(main, 2, more=4).closing(plans) == pytest.approx(CLOSING + SLOWER * 40)
     assert budget(main, 2).final([]) == CLOSING
     assert budget(main, 2).final([plans[2]]) == pytest.approx(CLOSING + SLOWER * 3)
 

@@ -27,13 +27,14 @@ class Budget:
     """What is left of a sweep's minutes.
 
     minutes: None for no limit; main: the ledger that remembers; before: seconds of earlier
-    sessions; splits: trainings of the recommended plan on other draws of the pool.
+    sessions; more: trainings of the recommended plan beside its final seeds: on other draws of the
+    pool, and on all labels.
     """
 
     minutes: float | None
     main: Ledger
     before: float
-    splits: int = 0
+    more: int = 0
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -149,9 +150,17 @@ class Budget:
 
         More seeds tell how far scores spread; they take what is left.
         """
-        best = max((c.seconds for c in contenders if not c.controls), default=0.0)
         controls = sum(c.seconds for c in contenders if c.controls)
-        return CLOSING + SLOWER * (controls + (1 + self.splits) * best)
+        return self.closing(contenders) + SLOWER * (controls + _dearest(contenders))
+
+    def closing(self, contenders: Sequence[Contender]) -> float:
+        """Seconds from where the final seeds end, at most."""
+        return CLOSING + SLOWER * self.more * _dearest(contenders)
+
+
+def _dearest(contenders: Sequence[Contender]) -> float:
+    """Seconds of the longest training of a plan that may be recommended."""
+    return max((c.seconds for c in contenders if not c.controls), default=0.0)
 
 
 def _stands_in(instead: Contender | None, left_out: Contender) -> str:

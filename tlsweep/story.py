@@ -135,8 +135,8 @@ def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
     )
     studies = _Studies(search, *others)
     with s.recorded(*studies.all):
-        splits, before = settings.sweep.confirm.splits, studies.seconds()
-        budget = Budget(settings.sweep.minutes, search, before, splits, s.began)
+        more = settings.sweep.confirm.splits + (settings.sweep.final == "all")
+        budget = Budget(settings.sweep.minutes, search, studies.seconds(), more, s.began)
         known: list[Contender] = []  # without training
         surveyed = None
         # lists on the command line are the whole search space: nothing is tried beside them
@@ -557,7 +557,7 @@ def _train_finally(
         s.question,
         s.settings,
         run,
-        lambda alive: budget.go_on("final", alive, SLOWER, CLOSING),
+        lambda alive: budget.go_on("final", alive, SLOWER, budget.closing(quoted)),
     )
 
 
