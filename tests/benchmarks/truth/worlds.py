@@ -87,6 +87,13 @@ class Study:
     seed_p: Scores
     skill_p: Scores
 
+    @property
+    def given_p(self) -> Scores:
+        """The plans' expected scores where they learn from just these examples, over seeds."""
+        spread_p = np.sqrt(EASY**2 + OWN**2 + NOISE**2 + self.seed_p**2)
+        given: Scores = stats.norm.cdf(self.skill_p / spread_p)
+        return given
+
     def true(self, plan: Evidence) -> float:
         """Its expected score."""
         return float(self.true_p[self.place(plan)])
