@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from tlsweep.config import ConfirmSettings, Settings
-from tlsweep.contenders import Contender, frozen, identity, merged, overrides_of, trained
+from tlsweep.contenders import Contender, frozen, identity, lag_of, merged, overrides_of, trained
 from tlsweep.outcome import Outcome
 from tlsweep.question import open_question
 from tlsweep.survey.rows import Frozen
@@ -40,6 +40,27 @@ def trial(
 
 def labels(contenders: list[Contender]) -> list[str]:
     return [c.label for c in contenders]
+
+
+# ------------------------------------------------------------------ far behind
+@pytest.mark.parametrize(
+    ("own", "images", "far", "for_any_seed"),
+    [
+        (0.80, 50, False, False),  # 16 points, with an error of 6
+        (0.72, 50, True, False),  # 24 points, which a bad seed may have widened
+        (0.60, 50, True, True),
+        (0.88, 800, True, False),  # certain, and small
+        (0.70, 800, True, True),
+    ],
+)
+def test_a_control_is_far_behind_where_images_and_then_seeds_cannot_have_done_it(
+    facts: Facts, own: float, images: int, far: bool, for_any_seed: bool
+) -> None:
+    mine = [trial(facts("scratch", keep=0, regrow=8), score) for score in (own, own - 0.1)]
+    trials = [*mine, trial(facts("finetune", keep=8, freeze=0), 0.96)]
+    lag = lag_of(mine, trials, images)
+    assert (lag.best, lag.own) == (0.96, own)
+    assert (lag.is_far, lag.is_far_for_any_seed) == (far, for_any_seed)
 
 
 # ------------------------------------------------------------------ trained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,8 +14,10 @@ from tlsweep.question import Question
 from tlsweep.study.ledger import Trial
 from tlsweep.survey.rows import Frozen
 from tlsweep.trial import describe
+from tlsweep.verdict import SEED_SPREAD
 
 Identity = tuple[int, int, int, bool, str]
+FAR = 3.0  # standard errors: so far behind, a control cannot win
 TRAINED_CONTROLS = ("scratch", "finetune")
 
 
@@ -126,6 +129,31 @@ def trained(
         replace(_contender(best[i]), controls=controls.get(i, ()), candidate=may_win(best[i]))
         for i in [*others, *controls]
     ]
+
+
+@dataclass(frozen=True)
+class Lag:
+    """Scores on the first fold: the best of all plans, the best of one, the error between them."""
+
+    best: float
+    own: float
+    error: float
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the images of one fold can hardly have done it, nor another rate undo it."""
+        return self.best - self.own > FAR * self.error
+
+    @property
+    def is_far_for_any_seed(self) -> bool:
+        """Whether images and seeds together can hardly have done it."""
+        return self.best - self.own > FAR * math.hypot(self.error, SEED_SPREAD)
+
+
+def lag_of(own: Sequence[Trial], trials: Sequence[Trial], images: int) -> Lag:
+    """How far a plan lies behind the best one. own: its trials among all; images: of the fold."""
+    best, mine = (max(t.value or 0.0 for t in some) for some in (trials, own))
+    return Lag(best, mine, math.sqrt((best * (1 - best) + mine * (1 - mine)) / images))
 
 
 def _merit(trial: Trial) -> tuple[float, float]:

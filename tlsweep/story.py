@@ -27,7 +27,7 @@ from tlsweep.check import (
     refuse_its_own,
 )
 from tlsweep.confirm import item_of, race, replicates, shortfalls, tried
-from tlsweep.contenders import Contender, frozen, may_win, merged, trained
+from tlsweep.contenders import Contender, frozen, lag_of, may_win, merged, trained
 from tlsweep.errors import TlsweepError
 from tlsweep.gather import gather, tell_record
 from tlsweep.guide import Surveyed, enter_survey, guide, run_survey
@@ -121,7 +121,6 @@ NO_SCORE = (
     "it was trained on all labels (sweep.final=all); what is quoted is the same plan, trained on"
     " the pool alone"
 )
-FAR = 3.0  # standard errors: so far behind, a control is not tried with other rates
 _READ_AT = "report_read_at"  # how many trials had been run when a verdict first read it
 
 
@@ -273,18 +272,17 @@ def _far_behind(s: Session, studies: _Studies, item: Item) -> str | None:
     Its best score is more than three standard errors below the best one on the first fold. Without
     a limit of minutes all are tried.
     """
-    plan, done = _plan_of(item.overrides), studies.searched()
+    plan = _plan_of(item.overrides)
     own = [t for t in studies.first.completed() if plan in t.user_attrs["overrides"]]
     if s.settings.sweep.minutes is None or not own or any(map(may_win, own)):
         return None
-    best, mine = (max(t.value or 0.0 for t in some) for some in (done, own))
-    error = math.sqrt((best * (1 - best) + mine * (1 - mine)) / len(s.question.partition.folds[0]))
-    if best - mine <= FAR * error:
+    lag = lag_of(own, studies.searched(), len(s.question.partition.folds[0]))
+    if not lag.is_far:
         return None
     return (
-        f"{plan.removeprefix('plan=')}: {len(own)} of its settings tried, with {100 * mine:.1f} %"
-        f" on the first fold where another plan has {100 * best:.1f} %; the others would not make"
-        " it close"
+        f"{plan.removeprefix('plan=')}: {len(own)} of its settings tried, with {100 * lag.own:.1f}"
+        f" % on the first fold where another plan has {100 * lag.best:.1f} %; the others would not"
+        " make it close"
     )
 
 
@@ -346,7 +344,9 @@ def _time_for_another(s: Session, studies: _Studies, budget: Budget) -> bool:
     """
     contenders, _ = _within_reach(s, studies, budget)
     rounds = len(replicates(s.question, s.settings))
-    confirming = sum(c.seconds * (rounds if c.candidate else FOLDS) for c in contenders)
+    confirming = sum(
+        c.seconds * (rounds if c.candidate else _least_folds(s, studies, c)) for c in contenders
+    )
     seconds = expected(studies.searched()) or 0.0
     return budget.allows("search", seconds, confirming + budget.final(contenders))
 
@@ -378,11 +378,24 @@ def _missing(s: Session, studies: _Studies, contender: Contender) -> float:
     """How many trainings a contender still needs to be compared and quoted, in trials' time."""
     if contender.outcome is not None:
         return 0.0
-    wanted = replicates(s.question, s.settings)[:FOLDS]
+    wanted = replicates(s.question, s.settings)[: _least_folds(s, studies, contender)]
     done = (studies.confirm.of(item_of(contender, fold, seed)) for fold, seed in wanted)
     final_item = final.items(contender, studies.confirm, s.question, s.settings)[0]
     last = 0.0 if studies.final.of(final_item) is not None else SLOWER
     return sum(trial is None for trial in done) + last
+
+
+def _least_folds(s: Session, studies: _Studies, contender: Contender) -> int:
+    """How many folds a contender is confirmed on at least: a control that is far behind on one.
+
+    With a final seed that says enough; the minutes are worth more to plans that may win.
+    """
+    done = studies.searched()
+    own = [t for t in done if contender.key == " ".join(t.user_attrs["overrides"])]
+    if s.settings.sweep.minutes is None or contender.candidate or not own:
+        return FOLDS
+    lag = lag_of(own, done, len(s.question.partition.folds[0]))
+    return 1 if lag.is_far_for_any_seed else FOLDS
 
 
 def _confirm(
@@ -397,7 +410,13 @@ def _confirm(
 
     def allowed(alive: Sequence[Contender], rounds: int) -> Sequence[Contender]:
         reserved = budget.final(contenders)
-        return alive if rounds < FOLDS else budget.go_on("confirm", alive, 1.0, reserved)
+        due = [c for c in alive if rounds < _least_folds(s, studies, c)]
+        if not due:
+            return budget.go_on("confirm", alive, 1.0, reserved)
+        if len(due) < len(alive):
+            everyone = sum(c.seconds for c in alive)
+            return alive if budget.allows("confirm of controls", everyone, reserved) else due
+        return alive
 
     def run(items: Sequence[Item]) -> None:
         ledger.run_list(items, launch, n_jobs=s.bench.options.n_jobs)

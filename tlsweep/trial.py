@@ -504,10 +504,10 @@ def _watch(
         if takes := pace.too_long(time.monotonic() - began, epoch + 1, least):
             handle.give_up(takes, settings.sweep.minutes)
             return True
-        last = epoch + 1 == settings.train.epochs
-        if last or "select_accuracy" not in metrics:
+        if "select_accuracy" not in metrics:
             return False
-        return handle.report(epoch + 1, metrics["select_accuracy"])
+        last = epoch + 1 == settings.train.epochs
+        return handle.report(epoch + 1, metrics["select_accuracy"]) and not last
 
     return on_epoch
 

@@ -1,7 +1,7 @@
 """Pure functions from measurements to intervals and a recommendation."""
 
 from tlsweep.verdict.contrast import Contrast, contrast
-from tlsweep.verdict.evidence import Comparison, Evidence, compare
+from tlsweep.verdict.evidence import SEED_SPREAD, Comparison, Evidence, compare
 from tlsweep.verdict.intervals import (
     Interval,
     accuracy_interval,
@@ -16,6 +16,7 @@ from tlsweep.verdict.tried import Tried, cost_of, family_of, kind_of
 
 __all__ = [
     "PENALTIES",
+    "SEED_SPREAD",
     "Comparison",
     "Contrast",
     "CurvePoint",

@@ -86,10 +86,8 @@ def contrast(
         for plan, table in zip(pair, report, strict=True):
             seeds = _with_report(seeds, plan, table)
     of_seeds = [luck_of_seeds(plan, folds, seeds) for plan in pair]
-    parts, of_labels = (
-        [_Part(float(d_n.mean()) - luck, correlation(best, folds), d_n, of_seeds)],
-        0.0,
-    )
+    parts = [_Part(float(d_n.mean()) - luck, correlation(best, folds), d_n, of_seeds)]
+    of_labels = 0.0  # on the pool the variance of correlated folds has room for it
     if report is not None:
         luck *= float(drawn.of_labels_p[place])
         parts.append(_of_report(report, of_seeds, len(folds), luck))

@@ -148,8 +148,9 @@ def _order(plans: Sequence[Evidence], folds: frozenset[int], seeds: Seeds) -> li
 class Drawn:
     """What scores are worth.
 
-    score_p: as seen; true_p: as they are to be expected; left_pp: covariance of what is left
-    unknown; of_labels_p: the share that the labelled images have in a score's luck.
+    score_p: on ``folds``, as hard as all folds are; true_p: as they are to be expected; left_pp:
+    covariance of what is left unknown; of_labels_p: the share that the labelled images have in a
+    score's luck.
     """
 
     score_p: Table
@@ -169,8 +170,7 @@ def drawn_in(plans: Sequence[Evidence], folds: frozenset[int], seeds: Seeds) -> 
     scores_pn = np.stack([plan.score_n(folds) for plan in plans])
     scores_pn = scores_pn[:, ~np.isnan(scores_pn[0])]
     n = scores_pn.shape[1]
-    score_p, share_p = _on_own_folds(plans, scores_pn)
-    seen_p = score_p
+    seen_p, score_p, share_p = _on_own_folds(plans, scores_pn)
     seeds_p = np.array([luck_of_seeds(plan, folds, seeds).value for plan in plans])
     if len(plans) == 1 or n == 1:
         return Drawn(seen_p, score_p, np.diag(seeds_p), np.zeros_like(seen_p))
@@ -194,23 +194,25 @@ def drawn_in(plans: Sequence[Evidence], folds: frozenset[int], seeds: Seeds) -> 
     return Drawn(seen_p, centre + (score_p - centre) * kept, left_pp, labels_p / luck_p)
 
 
-def _on_own_folds(plans: Sequence[Evidence], scores_pn: Table) -> tuple[Table, Table]:
-    """Mean scores [p], and the share of the luck of examples that is left where there are more.
+def _on_own_folds(plans: Sequence[Evidence], scores_pn: Table) -> tuple[Table, Table, Table]:
+    """Mean scores on common folds and on each plan's own [p], the former as hard as the latter.
 
-    scores_pn: on the folds that all plans have.
+    Then the share of the luck of examples that is left where there are more. scores_pn: on the
+    folds that all plans have.
     """
     score_p, n = scores_pn.mean(1), scores_pn.shape[1]
     frozen = [place for place, plan in enumerate(plans) if plan.deterministic]
     if not frozen:
-        return score_p, np.ones_like(score_p)
+        return score_p, score_p, np.ones_like(score_p)
     more = frozenset.intersection(*(plans[place].folds for place in frozen))
     own_fn = np.stack([plans[place].score_n(more) for place in frozen])
     own_fn = own_fn[:, ~np.isnan(own_fn[0])]
-    own_p = score_p + own_fn.mean() - score_p[frozen].mean()
+    common_p = score_p + own_fn.mean() - score_p[frozen].mean()
+    own_p = common_p.copy()
     own_p[frozen] = own_fn.mean(1)
     share_p = np.ones_like(score_p)
     share_p[frozen] = n / own_fn.shape[1]
-    return own_p, share_p
+    return common_p, own_p, share_p
 
 
 def _kept(score_p: Table, luck_p: Table, least: float) -> Table:
