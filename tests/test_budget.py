@@ -129,12 +129,21 @@ def test_a_dear_control_that_cannot_win_does_not_stop_those_that_may(
     free = replace(plan(0.0, "raw_pixels", outcome=Outcome()), candidate=False)
     plans = [plan(5.0), scratch, plan(10.0, "finetune"), free]
     late = budget(main, 2, spent=70)
-    assert late.go_on("confirm", plans, 1.0, 10.0) == [plans[0], plans[2], free]
+    assert late.go_on("confirm", plans, 1.0, 10.0, together=True) == [plans[0], plans[2], free]
     assert late.go_on("final", plans, 0.5, 10.0) == plans
-    assert late.go_on("draws", plans, 3.0, 10.0) == []
     # it stays so in a faster session
-    again = budget(main, 2).go_on("confirm", plans, 1.0, 10.0)
+    again = budget(main, 2).go_on("confirm", plans, 1.0, 10.0, together=True)
     assert again == [plans[0], plans[2], free]
+
+
+def test_where_plans_are_not_compared_the_cheap_ones_go_on_without_the_dear(
+    main: Ledger, plan: Plan
+) -> None:
+    cheap, dear = replace(plan(1.0, "scratch"), candidate=False), plan(70.0, "finetune")
+    late = budget(main, 2, spent=70)
+    assert late.go_on("final", [dear, cheap], 1.0, 10.0) == [cheap]
+    assert late.go_on("confirm", [dear, cheap], 1.0, 10.0, together=True) == []
+    assert late.go_on("final", [dear], 1.0, 10.0) == []
 
 
 def among(*plans: Contender) -> Callable[[Collection[str]], list[Contender]]:

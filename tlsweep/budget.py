@@ -6,6 +6,7 @@ it ends at the same trial, and goes on where it is given more.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import statistics
 import time
@@ -67,18 +68,29 @@ class Budget:
         return False
 
     def go_on(
-        self, stage: str, contenders: Sequence[Contender], times: float, reserved: float
+        self,
+        stage: str,
+        contenders: Sequence[Contender],
+        times: float,
+        reserved: float,
+        *,
+        together: bool = False,
     ) -> list[Contender]:
-        """Whom one more training each leaves what is reserved: all, those that may win, or none.
+        """Whom one more training each leaves what is reserved; the dearest drop out first.
 
-        times: how many trials' time a training takes. Those that may win go on together, since only
-        plans that went equally far are compared; dear controls that cannot win do not stop them.
+        times: how many trials' time a training takes; together: those that may win go on all or
+        none, and none without them, since only plans that went equally far are compared.
         """
-        may_win = [c for c in contenders if c.candidate or not c.seconds]
-        for name, some in ((stage, list(contenders)), (f"{stage} of candidates", may_win)):
-            if self.allows(name, times * sum(c.seconds for c in some), reserved):
-                return some
-        return []
+        going = list(contenders)
+        while going and not self.allows(
+            _stage_of(stage, going), times * sum(c.seconds for c in going), reserved
+        ):
+            droppable = [c for c in going if c.seconds and not (together and c.candidate)]
+            if not droppable:
+                return []
+            dearest = max(droppable, key=lambda c: c.seconds)
+            going = [c for c in going if c is not dearest]
+        return going
 
     @property
     def room(self) -> float:
@@ -156,6 +168,12 @@ class Budget:
     def closing(self, contenders: Sequence[Contender]) -> float:
         """Seconds from where the final seeds end, at most."""
         return CLOSING + SLOWER * self.more * _dearest(contenders)
+
+
+def _stage_of(stage: str, going: Sequence[Contender]) -> str:
+    """What the study remembers an end by: the stage, and how many were to go on, to what cost."""
+    keys = "\n".join(sorted(c.key for c in going))
+    return f"{stage} {hashlib.sha256(keys.encode()).hexdigest()[:12]}"
 
 
 def _dearest(contenders: Sequence[Contender]) -> float:

@@ -412,7 +412,7 @@ def _confirm(
         reserved = budget.final(contenders)
         due = [c for c in alive if rounds < _least_folds(s, studies, c)]
         if not due:
-            return budget.go_on("confirm", alive, 1.0, reserved)
+            return budget.go_on("confirm", alive, 1.0, reserved, together=True)
         if len(due) < len(alive):
             everyone = sum(c.seconds for c in alive)
             return alive if budget.allows("confirm of controls", everyone, reserved) else due

@@ -124,8 +124,8 @@ def _with_report(
     """What is known of seeds, with what the final trainings of a plan add to its kind."""
     if plan.deterministic or len(np.atleast_2d(table)) < 2:
         return seeds
-    added = seed_variance_of(table)
     known = seeds.get(plan.kind)
+    added = seed_variance_of(table, alone=known is None)
     return {**seeds, plan.kind: added if known is None else known.pooled(added)}
 
 

@@ -142,7 +142,8 @@ class SeedVariance:
 
 ROUNDS = 50  # a handful is enough: each weighs by the value of the one before
 TINY = 1e-8  # a variance of scores: less is none
-SEED_SPREAD = 0.05  # of a score over seeds, where nothing was measured yet: more than most vary
+SEED_SPREAD = 0.05  # of a score near one half over seeds, beforehand: more than most vary
+FREEDOM_BEFOREHAND = 2.0  # what that expectation counts for, in replicates, beside measured ones
 NOT_MEASURED = SeedVariance(SEED_SPREAD**2, SEED_SPREAD**2, math.inf)
 Seeds = Mapping[str, SeedVariance]
 
@@ -154,29 +155,49 @@ def seed_variance(plans: Sequence[Evidence], folds: frozenset[int]) -> dict[str,
     plan alone it is so uncertain that chance decides. Of folds, the difference from the plans' mean
     is looked at, so that easy and hard folds do not count.
     """
-    found: dict[str, list[tuple[float, float, int]]] = {}
+    found: dict[str, list[tuple[float, float, float, int]]] = {}
     usual_n = np.mean([plan.score_n(folds) for plan in plans], axis=0) if plans else np.empty(0)
     for plan in plans:
         rows = plan.scores_rn[plan.of(folds)]
         if not plan.deterministic and len(rows) > 1:
-            found.setdefault(plan.kind, []).append((*_variances(rows, usual_n), len(rows) - 1))
+            of_examples = float(np.nanvar(rows))
+            found.setdefault(plan.kind, []).append(
+                (*_variances(rows, usual_n), of_examples, len(rows) - 1)
+            )
     return {kind: _pooled(np.array(parts)) for kind, parts in found.items()}
 
 
-def seed_variance_of(table_rn: Table) -> SeedVariance:
+def seed_variance_of(table_rn: Table, *, alone: bool = False) -> SeedVariance:
     """How much one plan's score varies over seeds that all answered the same examples.
 
-    table_rn: scores [replicates, examples], two replicates or more.
+    table_rn: scores [replicates, examples], two replicates or more. alone: nothing else is known of
+    its kind, so that what is expected beforehand counts too.
     """
     seen, chance = _variances(table_rn, np.zeros(table_rn.shape[1]))
-    return SeedVariance(max(0.0, seen - chance), seen, len(table_rn) - 1.0)
+    freedom = len(table_rn) - 1.0
+    if alone:
+        return _moderated(seen, chance, float(table_rn.var()), freedom)
+    return SeedVariance(max(0.0, seen - chance), seen, freedom)
 
 
-def _pooled(parts_p3: Table) -> SeedVariance:
-    seen_p, chance_p, freedom_p = parts_p3.T
-    seen = float(np.average(seen_p, weights=freedom_p))
-    chance = float(np.average(chance_p, weights=freedom_p))
-    return SeedVariance(max(0.0, seen - chance), seen, float(freedom_p.sum()))
+def _pooled(parts_p4: Table) -> SeedVariance:
+    freedom_p = parts_p4[:, 3]
+    means = np.average(parts_p4[:, :3], axis=0, weights=freedom_p)
+    seen, chance, of_examples = (float(mean) for mean in means)
+    return _moderated(seen, chance, of_examples, float(freedom_p.sum()))
+
+
+def _moderated(seen: float, chance: float, of_examples: float, freedom: float) -> SeedVariance:
+    """What replicates show, with what is expected beforehand.
+
+    Two or three alone tell next to nothing (moderated variances: Smyth 2004, "Linear models and
+    empirical Bayes methods for assessing differential expression", section 3). Expected is a spread
+    of ``SEED_SPREAD`` where half of the examples are right, less where almost all or none are, as
+    the variance of their scores has it.
+    """
+    expected = 4 * of_examples * SEED_SPREAD**2
+    beforehand = SeedVariance(expected, chance + expected, FREEDOM_BEFOREHAND)
+    return SeedVariance(max(0.0, seen - chance), seen, freedom).pooled(beforehand)
 
 
 def _variances(rows_rn: Table, usual_n: Table) -> tuple[float, float]:
