@@ -27,19 +27,42 @@ def chosen(top: int = 2, controls: tuple[str, ...] = CONTROLS) -> ConfirmSetting
 
 
 def trial(
-    facts: Mapping[str, Any], score: float, *, loss: float = 1.0, lr: float = 0.01
+    facts: Mapping[str, Any],
+    score: float,
+    *,
+    loss: float = 1.0,
+    lr: float = 0.01,
+    seconds: float = 3.5,
 ) -> optuna.trial.FrozenTrial:
     noted = {
         "facts": dict(facts),
         "overrides": [f"plan={facts['plan']}", f"plan.keep={facts['keep']}", f"train.lr={lr}"],
         "losses": {"select": loss},
-        "seconds": 3.5,
+        "seconds": seconds,
     }
     return optuna.trial.create_trial(value=score, user_attrs=noted)
 
 
 def labels(contenders: list[Contender]) -> list[str]:
     return [c.label for c in contenders]
+
+
+@pytest.mark.parametrize(
+    ("score", "seconds", "stands"),
+    [
+        (0.88, 20.0, True),  # one image of 50, and much quicker
+        (0.88, 30.0, False),
+        (0.86, 20.0, False),  # two images
+        (0.90, 20.0, True),
+    ],
+)
+def test_one_image_is_no_evidence_for_a_setting_that_takes_twice_the_time(
+    facts: Facts, score: float, seconds: float, stands: bool
+) -> None:
+    same = facts("finetune", keep=8, freeze=0)
+    trials = [trial(same, 0.90, lr=0.1, seconds=57.0), trial(same, score, lr=0.2, seconds=seconds)]
+    (found,) = trained(trials, chosen(), 50)
+    assert (found.seconds == seconds) == stands
 
 
 # ------------------------------------------------------------------ far behind
@@ -72,7 +95,7 @@ def test_the_best_plans_and_the_controls_are_confirmed(facts: Facts) -> None:
         trial(facts("scratch", keep=0, regrow=8), 0.50),
         trial(facts("finetune", keep=8, freeze=0), 0.95),
     ]
-    found = trained(trials, chosen(top=2))
+    found = trained(trials, chosen(top=2), 100)
     # finetune is best, and is there as a control in any case: it takes no other plan's place
     assert labels(found) == [
         "truncate_tuned up to block4", "truncate_tuned up to block6",
@@ -93,7 +116,7 @@ def test_of_a_plan_the_setting_that_scored_best_is_taken_and_of_equals_the_lower
         trial(plan, 0.95, loss=0.3, lr=0.3),
         trial(plan, 0.10, loss=0.1, lr=0.4),
     ]
-    (found,) = trained(trials, chosen())
+    (found,) = trained(trials, chosen(), 100)
     assert found.overrides[-1] == "train.lr=0.3"
 
 
@@ -101,7 +124,7 @@ def test_a_plan_is_known_by_its_blocks_and_not_by_its_name(facts: Facts) -> None
     by_name = facts("finetune", keep=8, freeze=0)
     same = facts("truncate_tuned", keep=8, freeze=0)
     assert identity(by_name) == identity(same)
-    (found,) = trained([trial(same, 0.9), trial(by_name, 0.8)], chosen())
+    (found,) = trained([trial(same, 0.9), trial(by_name, 0.8)], chosen(), 100)
     assert found.controls == ("finetune",)
     others = [
         facts("truncate_tuned", keep=7, freeze=0), facts("last_layers", keep=8, freeze=1),
@@ -118,19 +141,21 @@ def test_controls_that_are_not_asked_for_compete_as_plans_and_scratch_never_wins
         trial(facts("finetune", keep=8, freeze=0), 0.95),
         trial(facts("scratch", keep=0, regrow=8), 0.97),
     ]
-    found = trained(trials, chosen(top=2, controls=("random_features",)))
+    found = trained(trials, chosen(top=2, controls=("random_features",)), 100)
     assert [c.controls for c in found] == [(), ()]
     assert {c.facts["plan"]: c.candidate for c in found} == {"finetune": True, "scratch": False}
 
 
 def test_blocks_with_random_weights_are_a_control_whatever_is_trained_above(facts: Facts) -> None:
-    (found,) = trained([trial(facts("transfer", keep=3, regrow=8, random=True), 0.99)], chosen())
+    (found,) = trained(
+        [trial(facts("transfer", keep=3, regrow=8, random=True), 0.99)], chosen(), 100
+    )
     assert found.controls == ("random_features",)
     assert not found.candidate
 
 
 def test_without_trials_there_is_nothing_to_confirm() -> None:
-    assert trained([], chosen()) == []
+    assert trained([], chosen(), 100) == []
 
 
 # ------------------------------------------------------------------ frozen

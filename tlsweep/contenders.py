@@ -111,18 +111,23 @@ def frozen_facts(question: Question, settings: Settings, point: Frozen) -> dict[
 
 
 def trained(
-    trials: Sequence[Trial], chosen: config.ConfirmSettings, without: Collection[str] = ()
+    trials: Sequence[Trial],
+    chosen: config.ConfirmSettings,
+    images: int,
+    without: Collection[str] = (),
 ) -> list[Contender]:
     """The ``top`` best plans that the search trained, and the controls among them.
 
-    A plan's best setting is the one that scored best on the fold that the search held out, but for
-    those ``without``, by key.
+    A plan's best setting is the one that scored best on the fold that the search held out, of
+    ``images``, but for those ``without``, by key. One image is no evidence: of settings that differ
+    by no more, one that takes less than half of the time stands for the plan.
     """
     may = [t for t in trials if " ".join(t.user_attrs["overrides"]) not in without]
-    ranked = sorted(may, key=_merit)
-    best: dict[Identity, Trial] = {}
-    for trial in ranked:
-        best.setdefault(identity(trial.user_attrs["facts"]), trial)
+    settings: dict[Identity, list[Trial]] = {}
+    for trial in sorted(may, key=_merit):
+        settings.setdefault(identity(trial.user_attrs["facts"]), []).append(trial)
+    chosen_of = {i: _worth_its_time(some, images) for i, some in settings.items()}
+    best = dict(sorted(chosen_of.items(), key=lambda item: _merit(item[1])))
     controls = {i: names for i, t in best.items() if (names := _controls(t, chosen.controls))}
     others = [i for i in best if i not in controls][: chosen.top]
     return [
@@ -156,13 +161,25 @@ def lag_of(own: Sequence[Trial], trials: Sequence[Trial], images: int) -> Lag:
     return Lag(best, mine, math.sqrt((best * (1 - best) + mine * (1 - mine)) / images))
 
 
+def _worth_its_time(ranked: Sequence[Trial], images: int) -> Trial:
+    """The best setting, or the quickest that is as good but for an image and much quicker."""
+    first = ranked[0]
+    as_good = [t for t in ranked if (first.value or 0.0) - (t.value or 0.0) < 1.5 / images]
+    quickest = min(as_good, key=_seconds)
+    return quickest if _seconds(quickest) < _seconds(first) / 2 else first
+
+
+def _seconds(trial: Trial) -> float:
+    return float(trial.user_attrs.get("seconds", 0.0))
+
+
 def _merit(trial: Trial) -> tuple[float, float]:
     return -(trial.value or 0.0), trial.user_attrs.get("losses", {}).get("select", 0.0)
 
 
 def _contender(trial: Trial) -> Contender:
     facts, overrides = trial.user_attrs["facts"], tuple(trial.user_attrs["overrides"])
-    return Contender(facts, overrides, seconds=float(trial.user_attrs.get("seconds", 0.0)))
+    return Contender(facts, overrides, seconds=_seconds(trial))
 
 
 def may_win(trial: Trial) -> bool:

@@ -371,7 +371,8 @@ def _compared(
     """
     if "search" not in s.settings.sweep.stages:
         return list(known)
-    return merged(known, trained(studies.searched(), s.settings.sweep.confirm, without))
+    images = len(s.question.partition.folds[0])
+    return merged(known, trained(studies.searched(), s.settings.sweep.confirm, images, without))
 
 
 def _missing(s: Session, studies: _Studies, contender: Contender) -> float:
