@@ -12,7 +12,8 @@ import pytest
 from scipy import stats
 
 from tlsweep.verdict import Evidence, contrast
-from tlsweep.verdict.evidence import LUCK_OF_LABELS
+from tlsweep.verdict.contrast import _half_width, _may_be
+from tlsweep.verdict.evidence import LUCK_OF_LABELS, SeedVariance
 from tlsweep.verdict.rule import drawn_in
 
 Make = Callable[..., Evidence]
@@ -114,6 +115,31 @@ def test_of_the_best_ones_luck_what_the_labels_gave_is_taken_off_its_final_model
     # of plans that answer independently: 0.25 in 1.25, less as the best one varies less
     assert drawn.of_labels_p[place] == pytest.approx(0.17, abs=0.02)
     assert found.difference == pytest.approx(0.2 - luck * drawn.of_labels_p[place], abs=1e-3)
+
+
+def test_two_trainings_of_a_control_do_not_hide_a_difference_of_thirty_points(
+    evidence: Make,
+) -> None:
+    """As on aerial scenes, where scratch was confirmed on two folds and trained once finally."""
+    rng = np.random.default_rng(1)
+    best = evidence("best", rows(rng, 0.74, 250)[0])
+    scratch = evidence("scratch", rows(rng, 0.33, 250)[0], scored=[1, 2], **SEEDED)
+    report = rows(rng, 0.73, 2000), rows(rng, 0.42, 2000)
+    found = contrast([best, scratch], best, scratch, report)
+    assert found.outcome == "effect"
+    assert 0.08 < found.difference - found.low < 0.2  # and yet they tell little
+
+
+def test_a_variance_of_seeds_alone_gives_students_interval() -> None:
+    (one,) = _may_be([SeedVariance(0.0, 0.0, math.inf)])
+    assert one == 0.0
+    for freedom in (2.0, 8.0):
+        may_be_v = _may_be([SeedVariance(4e-4, 4e-4, freedom)])
+        half = _half_width(may_be_v, np.full_like(may_be_v, math.inf), 0.95)
+        assert half == pytest.approx(0.02 * stats.t.ppf(0.975, freedom), rel=0.06)
+        # where examples are nine tenths of it, it is next to the normal one
+        mixed = _half_width(3.6e-3 + may_be_v, np.full_like(may_be_v, math.inf), 0.95)
+        assert 1.96 * math.sqrt(4e-3) < mixed < 1.5 * 1.96 * math.sqrt(4e-3)
 
 
 def test_report_tables_of_other_images_are_refused(evidence: Make) -> None:

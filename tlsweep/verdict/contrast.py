@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy import optimize, special
 
 from tlsweep.verdict.evidence import (
     Evidence,
@@ -24,6 +25,7 @@ from tlsweep.verdict.evidence import (
 )
 from tlsweep.verdict.rule import drawn_in
 
+SHARES = (np.arange(32) + 0.5) / 32  # of the values that a variance may have
 POWER = 0.8  # with which a study would have shown the difference that it is said to detect
 MATTERS = 0.05  # a study that cannot detect a difference of this size is called blind
 
@@ -147,17 +149,55 @@ def _combined(name: str, parts: list[_Part], of_labels: float, confidence: float
     variance = 1 / sum(1 / part.variance for part in parts)
     weights = [variance / part.variance for part in parts]
     difference = sum(w * part.difference for w, part in zip(weights, parts, strict=True))
+    of_examples = [w**2 * part.of_examples for w, part in zip(weights, parts, strict=True)]
     uncertain = sum(
-        (w**2 * part.of_examples) ** 2 / max(1, len(part.d_n) - 1)
-        for w, part in zip(weights, parts, strict=True)
+        of_one**2 / max(1, len(part.d_n) - 1)
+        for of_one, part in zip(of_examples, parts, strict=True)
     )
     # both parts know the seeds from the same few replicates: what is wrong in one is in the other
-    for of_one in zip(*(part.of_seeds for part in parts), strict=True):
-        seen = sum(w**2 * luck.seen for w, luck in zip(weights, of_one, strict=True))
-        uncertain += seen**2 / of_one[0].freedom if of_one[0].value > 0 else 0.0
-    variance += of_labels
-    freedom = max(1.0, variance**2 / uncertain) if uncertain > 0 else math.inf
-    error, tail = math.sqrt(variance), quantile((1 + confidence) / 2, freedom)
-    half = tail * error
-    detectable = (tail + quantile(POWER, math.inf)) * error
+    of_seeds = [
+        SeedVariance(
+            sum(w**2 * luck.value for w, luck in zip(weights, of_one, strict=True)),
+            sum(w**2 * luck.seen for w, luck in zip(weights, of_one, strict=True)),
+            of_one[0].freedom,
+        )
+        for of_one in zip(*(part.of_seeds for part in parts), strict=True)
+    ]
+    may_be_v = sum(of_examples) + of_labels + _may_be(of_seeds)
+    freedom_v = np.maximum(1.0, may_be_v**2 / uncertain)
+    half = _half_width(may_be_v, freedom_v, confidence)
+    error = math.sqrt(variance + of_labels)
+    detectable = half + quantile(POWER, math.inf) * error
     return Contrast(name, difference, difference - half, difference + half, detectable)
+
+
+def _may_be(of_seeds: Sequence[SeedVariance]) -> Table:
+    """What seeds may give of a variance, from few replicates: values that are equally likely.
+
+    A variance that was seen with so many degrees of freedom is a scaled inverse chi-square; what
+    chance gives of it is known.
+    """
+    found_v = np.zeros(1)
+    for luck in of_seeds:
+        if luck.value <= 0 or luck.freedom == math.inf:
+            found_v = found_v + luck.value
+            continue
+        seen_v = luck.seen * luck.freedom / special.chdtri(luck.freedom, SHARES)
+        value_v = np.maximum(0.0, seen_v - (luck.seen - luck.value))
+        found_v = (found_v[:, None] + value_v).ravel()
+    return found_v
+
+
+def _half_width(variance_v: Table, freedom_v: Table, confidence: float) -> float:
+    """Half of the interval of an error whose variance may be any of these.
+
+    Where seeds are all of it that is Student's interval; where they are little of it, a variance
+    known from two replicates does not make the whole as uncertain as they are.
+    """
+    error_v, outside = np.sqrt(variance_v), (1 - confidence) / 2
+
+    def too_often(half: float) -> float:
+        return float(special.stdtr(freedom_v, -half / error_v).mean()) - outside
+
+    widest = float((special.stdtrit(freedom_v, 1 - outside) * error_v).max())
+    return widest if len(error_v) == 1 else float(optimize.brentq(too_often, 0.0, widest))
