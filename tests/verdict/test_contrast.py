@@ -140,6 +140,7 @@ def test_a_variance_of_seeds_alone_gives_students_interval() -> None:
         # where examples are nine tenths of it, it is next to the normal one
         mixed = _half_width(3.6e-3 + may_be_v, np.full_like(may_be_v, math.inf), 0.95)
         assert 1.96 * math.sqrt(4e-3) < mixed < 1.5 * 1.96 * math.sqrt(4e-3)
+    assert np.isfinite(_may_be([SeedVariance(4e-4, 4e-4, 0.01)])).all()
 
 
 def test_report_tables_of_other_images_are_refused(evidence: Make) -> None:

@@ -182,7 +182,8 @@ def _may_be(of_seeds: Sequence[SeedVariance]) -> Table:
         if luck.value <= 0 or luck.freedom == math.inf:
             found_v = found_v + luck.value
             continue
-        seen_v = luck.seen * luck.freedom / special.chdtri(luck.freedom, SHARES)
+        freedom = max(1.0, luck.freedom)  # pooled from unlike parts it may be next to none
+        seen_v = luck.seen * freedom / special.chdtri(freedom, SHARES)
         value_v = np.maximum(0.0, seen_v - (luck.seen - luck.value))
         found_v = (found_v[:, None] + value_v).ravel()
     return found_v
