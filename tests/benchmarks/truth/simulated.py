@@ -309,8 +309,7 @@ def helped(studies: int, say: Say) -> list[Table]:
         f"{2 * studies} studies a row; images of pool and report split. Best of 24 candidates that"
         " are all alike, which is where luck is greatest. Targets: at most 2.7 % where there is"
         " nothing, at least 80 % at .98 against .92 and 250 images in the pool.",
-        f"With {MANY} report images the luck of the labelled images counts most; the best of 24 has"
-        " more of it than the interval allows.",
+        f"With {MANY} report images the luck of the labelled images counts most.",
     ]
     return [Table("Simulated worlds: 'transfer helped'", columns, rows, notes)]
 
