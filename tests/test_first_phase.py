@@ -152,7 +152,7 @@ def test_a_full_folder_for_temporary_files_costs_the_phase_and_not_the_trial(
 
 def test_a_trial_that_is_stopped_in_its_first_phase_leaves_none(settings: Make) -> None:
     asked = settings(*TWO_PHASES)
-    train_plan(asked, lambda epoch, metrics: True)
+    train_plan(asked, lambda epoch, metrics, least: True)
     assert "another trial" not in train_plan(asked, None).start
 
 
@@ -163,7 +163,11 @@ def test_a_stop_that_the_shared_phase_would_have_met_stops_before_training(setti
         told = []
 
         def stop(
-            epoch: int, metrics: dict[str, float], told: list[int] = told, at: int = last
+            epoch: int,
+            metrics: dict[str, float],
+            least: int,
+            told: list[int] = told,
+            at: int = last,
         ) -> bool:
             told.append(epoch)
             return epoch == at

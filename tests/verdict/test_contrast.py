@@ -141,6 +141,10 @@ def test_a_variance_of_seeds_alone_gives_students_interval() -> None:
         mixed = _half_width(3.6e-3 + may_be_v, np.full_like(may_be_v, math.inf), 0.95)
         assert 1.96 * math.sqrt(4e-3) < mixed < 1.5 * 1.96 * math.sqrt(4e-3)
     assert np.isfinite(_may_be([SeedVariance(4e-4, 4e-4, 0.01)])).all()
+    same_v = np.full(32, 4e-4)  # no root of rounding errors is looked for
+    for confidence in (0.8, 0.95, 0.99):
+        half = _half_width(same_v, np.full_like(same_v, 50.0), confidence)
+        assert half == pytest.approx(0.02 * stats.t.ppf((1 + confidence) / 2, 50))
 
 
 def test_report_tables_of_other_images_are_refused(evidence: Make) -> None:

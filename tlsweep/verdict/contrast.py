@@ -201,4 +201,4 @@ def _half_width(variance_v: Table, freedom_v: Table, confidence: float) -> float
         return float(special.stdtr(freedom_v, -half / error_v).mean()) - outside
 
     widest = float((special.stdtrit(freedom_v, 1 - outside) * error_v).max())
-    return widest if len(error_v) == 1 else float(optimize.brentq(too_often, 0.0, widest))
+    return widest if len(error_v) == 1 else float(optimize.brentq(too_often, 0.0, 2 * widest))
