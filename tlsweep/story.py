@@ -347,7 +347,9 @@ def _time_for_another(s: Session, studies: _Studies, budget: Budget) -> bool:
     confirming = sum(
         c.seconds * (rounds if c.candidate else _least_folds(s, studies, c)) for c in contenders
     )
-    seconds = expected(studies.searched()) or 0.0
+    seconds = expected(studies.timed()) or 0.0
+    if not any(c.seconds for c in contenders):  # it would be the first to be compared
+        confirming += (FOLDS + SLOWER) * seconds
     return budget.allows("search", seconds, confirming + budget.final(contenders))
 
 

@@ -412,6 +412,21 @@ def test_what_the_minutes_cannot_hold_is_given_up_or_not_begun_and_the_rest_is_a
 
 
 @pytest.mark.slow
+def test_where_the_cheapest_training_takes_too_long_nothing_more_is_tried(
+    tlsweep: Run, tmp_path: Path
+) -> None:
+    done = tlsweep("-m", *SHORT, "sweep.minutes=5", "sweep.n_trials=8", "train.epochs=1000000",
+                   "train.settle=false", "sweep.fixed=[{plan: last_layers}]")  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    output = tmp_path / "outputs"
+    assert [t.state.name for t in counted(output, "first")] == ["PRUNED"]
+    assert not counted(output, "")
+    verdict = verdict_of(output)
+    assert verdict["recommended"]["state"] == "frozen"
+    assert any(line.startswith("last_layers: a training takes ") for line in verdict["shortfalls"])
+
+
+@pytest.mark.slow
 def test_a_control_that_is_far_behind_is_not_tried_at_other_rates(
     tlsweep: Run, tmp_path: Path
 ) -> None:
