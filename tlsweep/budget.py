@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from tlsweep.contenders import Contender, identity
-from tlsweep.study.ledger import Ledger, Trial
+from tlsweep.study.ledger import Ledger, Trial, seconds_of
 
 SLOWER = 1.25  # a training on the whole pool takes longer than on the fit part of a fold
 FOLDS = 2  # replicates that a comparison needs: one shows nothing of how much folds vary
@@ -171,7 +171,7 @@ class Budget:
 
 
 def _stage_of(stage: str, going: Sequence[Contender]) -> str:
-    """What the study remembers an end by: the stage, and how many were to go on, to what cost."""
+    """What the study remembers an end by: the stage, and who was to go on."""
     keys = "\n".join(sorted(c.key for c in going))
     return f"{stage} {hashlib.sha256(keys.encode()).hexdigest()[:12]}"
 
@@ -200,7 +200,7 @@ def expected(
     """
     own = [t for t in trials if plan in t.user_attrs["overrides"]]
     if epochs is not None:
-        paces = [_seconds(t) / n for t in own or trials if (n := t.user_attrs.get("epochs"))]
+        paces = [seconds_of(t) / n for t in own or trials if (n := t.user_attrs.get("epochs"))]
         return epochs * max(paces) if paces else None
     if own:
         return max(map(_takes, own))
@@ -209,8 +209,4 @@ def expected(
 
 def _takes(trial: Trial) -> float:
     """Seconds of the whole training, at least where it was given up."""
-    return float(trial.user_attrs.get("takes", _seconds(trial)))
-
-
-def _seconds(trial: Trial) -> float:
-    return float(trial.user_attrs.get("seconds", 0.0))
+    return float(trial.user_attrs.get("takes", seconds_of(trial)))

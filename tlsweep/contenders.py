@@ -11,7 +11,7 @@ from tlsweep import config
 from tlsweep.config import PlanSettings, Settings
 from tlsweep.outcome import Outcome
 from tlsweep.question import Question
-from tlsweep.study.ledger import Trial
+from tlsweep.study.ledger import Trial, seconds_of
 from tlsweep.survey.rows import Frozen
 from tlsweep.trial import describe
 from tlsweep.verdict import SEED_SPREAD
@@ -146,12 +146,12 @@ class Lag:
 
     @property
     def is_far(self) -> bool:
-        """Whether the images of one fold can hardly have done it, nor another rate undo it."""
+        """Whether the choice of the fold's images can hardly have done it."""
         return self.best - self.own > FAR * self.error
 
     @property
     def is_far_for_any_seed(self) -> bool:
-        """Whether images and seeds together can hardly have done it."""
+        """Whether the fold's images and a bad seed together can hardly have done it."""
         return self.best - self.own > FAR * math.hypot(self.error, SEED_SPREAD)
 
 
@@ -165,12 +165,8 @@ def _worth_its_time(ranked: Sequence[Trial], images: int) -> Trial:
     """The best setting, or the quickest that is as good but for an image and much quicker."""
     first = ranked[0]
     as_good = [t for t in ranked if (first.value or 0.0) - (t.value or 0.0) < 1.5 / images]
-    quickest = min(as_good, key=_seconds)
-    return quickest if _seconds(quickest) < _seconds(first) / 2 else first
-
-
-def _seconds(trial: Trial) -> float:
-    return float(trial.user_attrs.get("seconds", 0.0))
+    quickest = min(as_good, key=seconds_of)
+    return quickest if seconds_of(quickest) < seconds_of(first) / 2 else first
 
 
 def _merit(trial: Trial) -> tuple[float, float]:
@@ -179,7 +175,7 @@ def _merit(trial: Trial) -> tuple[float, float]:
 
 def _contender(trial: Trial) -> Contender:
     facts, overrides = trial.user_attrs["facts"], tuple(trial.user_attrs["overrides"])
-    return Contender(facts, overrides, seconds=_seconds(trial))
+    return Contender(facts, overrides, seconds=seconds_of(trial))
 
 
 def may_win(trial: Trial) -> bool:

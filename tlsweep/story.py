@@ -37,7 +37,7 @@ from tlsweep.report import table, write_report, write_survey
 from tlsweep.session import Session, locked
 from tlsweep.study import choice, space
 from tlsweep.study.bench import Bench
-from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure
+from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure, seconds_of
 from tlsweep.study.space import Space
 from tlsweep.take_home import keep_in_record, network_of
 from tlsweep.terms import Split, Stage
@@ -102,7 +102,7 @@ class _Studies:
     def seconds(self) -> float:
         """What all their trials took."""
         ended = (t for ledger in self.all for t in ledger.ended())
-        return sum(float(t.user_attrs.get("seconds", 0.0)) for t in ended)
+        return sum(map(seconds_of, ended))
 
     def tried(self) -> list[Trial]:
         """The trained plans that were tried, those that were stopped early among them."""
@@ -303,8 +303,9 @@ def _time_for(s: Session, studies: _Studies, item: Item, budget: Budget) -> bool
         seconds = at_most
     own = [t for t in done if plan in t.user_attrs["overrides"]]
     if not any(t.value is not None for t in own):
-        is_open = early and not own
-        return is_open or seconds is None or budget.has_room(item.key, seconds)
+        if early and not own:
+            return True
+        return seconds is None or budget.has_room(item.key, seconds)
     contenders, missing = _within_reach(s, studies, budget)
     needed = sum(c.seconds * missing(c) for c in contenders)
     return budget.allows(item.key, seconds or 0.0, CLOSING + needed)

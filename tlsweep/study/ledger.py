@@ -352,6 +352,11 @@ def _differences(name: str, kept: Mapping[str, Any], now: Mapping[str, Any]) -> 
     return faults[:8]
 
 
+def seconds_of(trial: FrozenTrial) -> float:
+    """What a trial's training took, 0 where none was."""
+    return float(trial.user_attrs.get("seconds", 0.0))
+
+
 def reason_of_failure(trial: FrozenTrial) -> str | None:
     """Why a trial failed; None if it did not."""
     if trial.state != TrialState.FAIL:

@@ -143,7 +143,7 @@ class SeedVariance:
 ROUNDS = 50  # a handful is enough: each weighs by the value of the one before
 TINY = 1e-8  # a variance of scores: less is none
 SEED_SPREAD = 0.05  # of a score near one half over seeds, beforehand: more than most vary
-FREEDOM_BEFOREHAND = 2.0  # what that expectation counts for, in replicates, beside measured ones
+FREEDOM_BEFOREHAND = 2.0  # degrees of freedom that this expectation counts for
 NOT_MEASURED = SeedVariance(SEED_SPREAD**2, SEED_SPREAD**2, math.inf)
 Seeds = Mapping[str, SeedVariance]
 
