@@ -15,7 +15,7 @@ from tlsweep.report import Material, figure, table, write_report, write_survey
 from tlsweep.report.notes import notes
 from tlsweep.report.page import unbroken
 from tlsweep.survey.rows import Findings, Frozen
-from tlsweep.verdict import Verdict
+from tlsweep.verdict import Interval, Verdict
 
 Make = Callable[..., Material]
 
@@ -114,6 +114,17 @@ def test_a_wide_interval_is_said_in_points(sound: Verdict) -> None:
     (said,) = notes(few, [], {}, [])
     assert "Only 150 images" in said
     assert "about 6 points" in said
+
+
+@pytest.mark.parametrize(("score", "word"), [(-0.124, "12.4 points lower"), (0.08, "8.0 points")])
+def test_report_images_unlike_the_labelled_ones_are_said(
+    sound: Verdict, score: float, word: str
+) -> None:
+    (said,) = notes(replace(sound, shift=Interval(score, score - 0.03, score + 0.03)), [], {}, [])
+    assert word in said
+    assert ("copies of each other" in said) == (score < 0)
+    near = replace(sound, shift=Interval(score, -0.2, 0.2))
+    assert notes(near, [], {}, []) == []
 
 
 def test_classes_with_few_examples_are_named_the_smallest_first(sound: Verdict) -> None:

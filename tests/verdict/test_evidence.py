@@ -78,7 +78,15 @@ def test_one_fold_of_a_trained_plan_says_less_than_one_of_a_frozen_plan(evidence
     frozen = compare(best, evidence("frozen", scores, scored=[1]))
     tuned = compare(best, evidence("t", scores, scored=[1], kind="tuned", deterministic=False))
     assert tuned.difference == frozen.difference
-    assert tuned.error == pytest.approx(math.hypot(frozen.error, 0.05))
+    spread = SEED_SPREAD * math.sqrt(4 * np.nanvar(evidence("t", scores, scored=[1]).scores_rn))
+    assert 0.03 < spread < SEED_SPREAD
+    assert tuned.error == pytest.approx(math.hypot(frozen.error, spread))
+
+
+def test_a_plan_that_is_right_everywhere_may_still_owe_it_to_its_seed(evidence: Make) -> None:
+    frozen = evidence("f", np.ones(250), scored=[1])
+    tuned = evidence("t", np.ones(250), scored=[1], kind="tuned", deterministic=False)
+    assert compare(frozen, tuned).error > 0.01 + compare(frozen, frozen).error / 2
 
 
 def test_in_one_holdout_seeds_and_images_both_count() -> None:

@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlsweep.report.figure import words_of
-from tlsweep.verdict import Verdict
+from tlsweep.verdict import Verdict, beyond_chance
 
 FEW_LABELLED = 100  # images of the pool
 FEW_OF_CLASS = 10  # images of one class in the pool
 WIDE_INTERVAL = 0.05  # half of an interval, as a share
+ELSEWHERE = (
+    "those come from elsewhere (other people, devices, days), or labelled images are nearly copies"
+    " of each other"
+)
 _NAMED = 8
 
 
@@ -28,6 +32,7 @@ def notes(
     found = [
         _few_labelled(verdict),
         _few_quoted(verdict),
+        _other_images(verdict),
         _few_of_class(labelled),
         *(_unsettled(name, control) for name, control in verdict.controls.items()),
         *(_edge(*edge) for edge in edges),
@@ -53,6 +58,20 @@ def _few_quoted(verdict: Verdict) -> str:
     return (
         f"Only {verdict.report_images} images were set apart to score the plans: scores are known"
         f" to about {100 * half:.0f} points up or down."
+    )
+
+
+def _other_images(verdict: Verdict) -> str:
+    shift = verdict.shift
+    if shift is None or not beyond_chance(shift):
+        return ""
+    points, lower = 100 * abs(shift.score), shift.score < 0
+    return (
+        f"On the images set apart for scoring, frozen plans score {points:.1f} points"
+        f" {'lower' if lower else 'higher'} than on held-out labelled images: more than chance"
+        f" explains. Perhaps {ELSEWHERE if lower else 'those are easier, or come from elsewhere'}."
+        " The labelled images chose the plan: if new images will be like those set apart, label"
+        " some of that kind."
     )
 
 

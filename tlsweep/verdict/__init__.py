@@ -12,6 +12,7 @@ from tlsweep.verdict.penalty import PENALTIES, Nested, nested_penalty
 from tlsweep.verdict.reach import CurvePoint, PlanRow, Recommended, Scored, Verdict, reach
 from tlsweep.verdict.rule import Ranked, Recommendation, best, may_still_win, recommend
 from tlsweep.verdict.sentence import percent
+from tlsweep.verdict.shift import beyond_chance
 from tlsweep.verdict.tried import Tried, cost_of, family_of, kind_of
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Verdict",
     "accuracy_interval",
     "best",
+    "beyond_chance",
     "compare",
     "contrast",
     "cost_of",

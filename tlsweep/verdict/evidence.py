@@ -144,7 +144,6 @@ ROUNDS = 50  # a handful is enough: each weighs by the value of the one before
 TINY = 1e-8  # a variance of scores: less is none
 SEED_SPREAD = 0.05  # of a score near one half over seeds, beforehand: more than most vary
 FREEDOM_BEFOREHAND = 2.0  # degrees of freedom that this expectation counts for
-NOT_MEASURED = SeedVariance(SEED_SPREAD**2, SEED_SPREAD**2, math.inf)
 Seeds = Mapping[str, SeedVariance]
 
 
@@ -160,9 +159,8 @@ def seed_variance(plans: Sequence[Evidence], folds: frozenset[int]) -> dict[str,
     for plan in plans:
         rows = plan.scores_rn[plan.of(folds)]
         if not plan.deterministic and len(rows) > 1:
-            of_examples = float(np.nanvar(rows))
             found.setdefault(plan.kind, []).append(
-                (*_variances(rows, usual_n), of_examples, len(rows) - 1)
+                (*_variances(rows, usual_n), _of_examples(rows), len(rows) - 1)
             )
     return {kind: _pooled(np.array(parts)) for kind, parts in found.items()}
 
@@ -176,7 +174,7 @@ def seed_variance_of(table_rn: Table, *, alone: bool = False) -> SeedVariance:
     seen, chance = _variances(table_rn, np.zeros(table_rn.shape[1]))
     freedom = len(table_rn) - 1.0
     if alone:
-        return _moderated(seen, chance, float(table_rn.var()), freedom)
+        return _moderated(seen, chance, _of_examples(table_rn), freedom)
     return SeedVariance(max(0.0, seen - chance), seen, freedom)
 
 
@@ -191,13 +189,25 @@ def _moderated(seen: float, chance: float, of_examples: float, freedom: float) -
     """What replicates show, with what is expected beforehand.
 
     Two or three alone tell next to nothing (moderated variances: Smyth 2004, "Linear models and
-    empirical Bayes methods for assessing differential expression", section 3). Expected is a spread
-    of ``SEED_SPREAD`` where half of the examples are right, less where almost all or none are, as
-    the variance of their scores has it.
+    empirical Bayes methods for assessing differential expression", section 3).
     """
-    expected = 4 * of_examples * SEED_SPREAD**2
+    expected = _expected(of_examples)
     beforehand = SeedVariance(expected, chance + expected, FREEDOM_BEFOREHAND)
     return SeedVariance(max(0.0, seen - chance), seen, freedom).pooled(beforehand)
+
+
+def _of_examples(table_rn: Table) -> float:
+    """Variance of examples' scores; where all are right, at least as if one of them were not."""
+    return max(float(np.nanvar(table_rn)), 1 / np.count_nonzero(~np.isnan(table_rn)))
+
+
+def _expected(of_examples: float) -> float:
+    """Variance over seeds that is expected beforehand.
+
+    A spread of ``SEED_SPREAD`` where half of the examples are right, less where almost all or none
+    are, as the variance of their scores has it.
+    """
+    return 4 * of_examples * SEED_SPREAD**2
 
 
 def _variances(rows_rn: Table, usual_n: Table) -> tuple[float, float]:
@@ -256,8 +266,8 @@ class Comparison:
 def compare(other: Evidence, plan: Evidence, seeds: Seeds | None = None) -> Comparison:
     """``other`` minus ``plan`` on the folds that both have.
 
-    seeds: variance of a replicate's score a kind of plan, as ``seed_variance`` pools it; a trained
-    plan of a kind that is not there is taken to vary by ``SEED_SPREAD``.
+    seeds: variance of a replicate's score a kind of plan, as ``seed_variance`` pools it; of a kind
+    that is not there, what is expected beforehand counts.
 
     Folds share most of their training data, so that the spread between them tells too little: its
     variance s^2 counts (1/K + n_test/n_train) times, with K - 1 degrees of freedom (Nadeau and
@@ -302,8 +312,12 @@ def luck_of_seeds(plan: Evidence, folds: frozenset[int], seeds: Seeds) -> SeedVa
     """What seeds give of the variance of a plan's mean score over these folds."""
     if plan.deterministic:
         return SeedVariance(0.0, 0.0, math.inf)
-    replicates = len(plan.of(folds))
-    return seeds.get(plan.kind, NOT_MEASURED).of(1 / replicates)
+    rows_rn = plan.scores_rn[plan.of(folds)]
+    known = seeds.get(plan.kind)
+    if known is None:
+        expected = _expected(_of_examples(rows_rn))
+        known = SeedVariance(expected, expected, math.inf)
+    return known.of(1 / len(rows_rn))
 
 
 # What a plan's score varies by over draws of n labelled images to train on, as a share of the

@@ -21,6 +21,7 @@ from tlsweep.verdict.intervals import (
 )
 from tlsweep.verdict.rule import Recommendation
 from tlsweep.verdict.sentence import sentence
+from tlsweep.verdict.shift import report_less_held_out
 from tlsweep.verdict.tried import Tried, family_of
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class Verdict:
     best: PlanRow
     cheaper: PlanRow | None
     minus_best: Interval | None  # recommended minus best, report split; None where they are one
+    shift: Interval | None  # report split minus held-out images, frozen plans; None without them
     more_images: int | None  # labelled images that would show a cheaper plan to be as good
     margin: float
     plans: list[PlanRow]
@@ -218,6 +220,7 @@ def reach(
         best=rows[id(best.evidence)],
         cheaper=None if cheaper is None else rows[id(cheaper)],
         minus_best=minus_best,
+        shift=report_less_held_out(tried),
         more_images=more,
         margin=margin,
         plans=list(rows.values()),

@@ -21,10 +21,13 @@ from old import smallest_not_worse
 from sklearn.model_selection import StratifiedKFold, train_test_split
 from table import Table, percent
 
-from tlsweep.verdict import PENALTIES, Evidence, nested_penalty, recommend
+from tlsweep.verdict import PENALTIES, Evidence, beyond_chance, nested_penalty, recommend
+from tlsweep.verdict.evidence import correlation
+from tlsweep.verdict.shift import difference
 
 FOLDS = 5
 DEFAULT = "best (the default)"
+SHIFT = "said that report images differ"  # false: they are drawn from the same
 Scores = npt.NDArray[np.float64]
 Say = Callable[[str], None]
 
@@ -140,7 +143,10 @@ def scored(draw: Draw, flops: Sequence[int]) -> dict[str, float]:
         "the last cut point": float(refit_c[-1]),
         "oracle: the best cut point on the report split": float(refit_c[1:].max()),
     }
-    return found
+    held_out_n = np.mean([scores for scores, _, _ in nested[1:]], axis=0)
+    refit_n = np.mean([draw.refit.right[cut, nested[cut][2]] for cut in cuts[1:]], axis=0)
+    times = correlation(plans[1], plans[1].folds)
+    return {**found, SHIFT: float(beyond_chance(difference(held_out_n, refit_n, times)))}
 
 
 def _nested(
@@ -201,6 +207,8 @@ def _old(draw: Draw) -> dict[str, float]:
 def _rules(found: Mapping[Setting, Mapping[str, Scores]]) -> Table:
     rows = []
     for rule in next(iter(found.values())):
+        if rule == SHIFT:
+            continue
         cells = [rule]
         for scores in found.values():
             d = scores[rule] - scores[DEFAULT]
@@ -224,5 +232,7 @@ def _targets(found: Mapping[Setting, Mapping[str, Scores]]) -> Table:
     for setting, scores in found.items():
         reached = float(scores[DEFAULT].mean())
         word = "met" if reached >= setting.target else "missed"
-        rows.append([setting.name, percent(setting.target), percent(reached), word])
-    return Table("Real data: targets", ("pool", "at least, %", "default, %", ""), rows)
+        false = f"{scores[SHIFT].sum():.0f} of {len(scores[SHIFT])}"
+        rows.append([setting.name, percent(setting.target), percent(reached), word, false])
+    columns = ("pool", "at least, %", "default, %", "", f"{SHIFT}, draws")
+    return Table("Real data: targets", columns, rows)
