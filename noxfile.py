@@ -81,6 +81,13 @@ def zoo(session: nox.Session) -> None:
 
 
 @nox.session
+def golden(session: nox.Session) -> None:
+    """Whether this tree gives the numbers of another commit: ``nox -s golden -- COMMIT``."""
+    _environment(session)
+    session.run(str(PYTHON), "tests/golden", *session.posargs, external=True)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Ratios to what people use today, in tables (half an hour)."""
     _run(session, "pip", "install", "--quiet", "-e", ".[bench]")
