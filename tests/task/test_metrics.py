@@ -1,0 +1,107 @@
+"""Each metric is the mean of its examples' scores, and is what the libraries say that it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sklearn.metrics as sk
+from answers import KINDS, drawn, metrics_of
+
+from tlsweep.errors import Refusal
+from tlsweep.task import Classes, Labels, Metric, Numbers
+from tlsweep.task.metric import MeanOfExamples, Ratio
+
+EVERY = [pytest.param(kind, m, id=f"{kind}: {m.words}") for kind in KINDS for m in metrics_of(kind)]
+RATIOS = [param for param in EVERY if isinstance(param.values[1], Ratio)]
+
+
+@pytest.mark.parametrize(("kind", "metric"), EVERY)
+def test_the_mean_of_examples_is_the_metric(kind: str, metric: Metric) -> None:
+    _, outputs, y = drawn(kind, 300)
+    scores, value = metric.example_scores(outputs, y), metric.value(outputs, y)
+    assert scores.shape == (300,)
+    assert scores.dtype == np.float64
+    if isinstance(metric, MeanOfExamples):
+        assert metric.as_value(scores.mean()) == pytest.approx(value, rel=1e-6)
+    else:  # pseudo-values: all but the bias, which is of the order of 1 / n
+        assert metric.as_value(scores.mean()) == pytest.approx(value, rel=0.05)
+    assert metric.low <= scores.mean() <= metric.high + 0.05
+
+
+@pytest.mark.parametrize(("kind", "metric"), RATIOS)
+@pytest.mark.parametrize("n", [2, 3, 7, 40])
+def test_a_ratio_without_each_example_is_what_it_is_on_the_others(
+    kind: str, metric: Metric, n: int
+) -> None:
+    for seed in range(5):
+        _, outputs, y = drawn(kind, n, seed)
+        assert isinstance(metric, Ratio)
+        others = [np.arange(n) != i for i in range(n)]
+        expected = [metric.value(outputs[rows], y[rows]) for rows in others]
+        assert metric.without_each(outputs, y) == pytest.approx(expected, abs=2e-6)
+
+
+@pytest.mark.parametrize(("kind", "metric"), EVERY)
+def test_one_example_has_a_score_and_none_is_refused(kind: str, metric: Metric) -> None:
+    _, outputs, y = drawn(kind, 1)
+    assert np.isfinite(metric.example_scores(outputs, y)).all()
+    with pytest.raises(ValueError, match="no example"):
+        metric.value(outputs[:0], y[:0])
+
+
+def test_metrics_of_classes_are_scikit_learns() -> None:
+    task, outputs, y = drawn("classes", 200)
+    said, found = outputs.argmax(1), {m.name: m.value(outputs, y) for m in task.metrics}
+    odds = np.exp(outputs.astype(float))
+    odds /= odds.sum(1, keepdims=True)
+    assert found == {
+        "accuracy": pytest.approx(sk.accuracy_score(y, said)),
+        "balanced_accuracy": pytest.approx(sk.balanced_accuracy_score(y, said)),
+        "macro_f1": pytest.approx(sk.f1_score(y, said, average="macro"), rel=1e-6),
+        "log_loss": pytest.approx(sk.log_loss(y, odds, labels=range(12))),
+        "top5": pytest.approx(sk.top_k_accuracy_score(y, outputs, k=5, labels=range(12))),
+    }
+
+
+def test_metrics_of_labels_are_scikit_learns() -> None:
+    task, outputs, y = drawn("labels", 200)
+    assert {m.name: m.value(outputs, y) for m in task.metrics} == {
+        "example_f1": pytest.approx(
+            sk.f1_score(y, outputs > 0, average="samples", zero_division=1.0)
+        ),
+        "mean_average_precision": pytest.approx(sk.average_precision_score(y, outputs), rel=1e-6),
+    }
+
+
+def test_metrics_of_numbers_are_scikit_learns_in_their_own_unit() -> None:
+    task, said, y = drawn("two numbers", 200)
+    assert {m.name: m.value(said, y) for m in task.metrics} == {
+        "mae": pytest.approx(sk.mean_absolute_error(y, said)),
+        "rmse": pytest.approx(np.sqrt(sk.mean_squared_error(y, said))),
+        "r2": pytest.approx(sk.r2_score(y, said)),
+    }
+    assert task.metric.unit.written(4.0) == "4.0 degrees"
+    assert task.metric.unit.difference(-0.25) == "-0.2 degrees"
+
+
+def test_the_variance_of_pseudo_values_is_that_of_the_metric() -> None:
+    """R2 over many draws of 300 examples varies as one draw's pseudo-values say."""
+    rng = np.random.default_rng(0)
+    task = Numbers(1, spread=1.0, metric="r2")
+    found, said = [], []
+    for _ in range(400):
+        y = rng.normal(size=(300, 1))
+        outputs = (y + rng.normal(0, 0.5, (300, 1))).astype(np.float32)
+        found.append(task.score(outputs, y))
+        said.append(task.example_scores(outputs, y).var(ddof=1) / 300)
+    assert np.mean(said) == pytest.approx(np.var(found), rel=0.15)
+
+
+def test_a_metric_is_chosen_by_name_and_an_unknown_one_is_refused_with_the_nearest() -> None:
+    assert Classes(3).metric.name == "accuracy"
+    assert Classes(3, "macro_f1").metric.words == "macro F1"
+    assert [m.name for m in Classes(9).metrics] == [m.name for m in Classes(10).metrics][:4]
+    with pytest.raises(Refusal, match=r"target\.metric=top5"):
+        Classes(9, "top5")
+    with pytest.raises(Refusal, match=r"target\.metric=example_f1"):
+        Labels(3, "example_f2")

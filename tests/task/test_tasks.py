@@ -1,0 +1,78 @@
+"""A task's loss, decision, strata: alike for training and for what is kept of a trial."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from answers import KINDS, drawn
+
+from tlsweep.task import Classes, Labels, Numbers
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_trained_on_is_the_mean_of_the_examples_losses(kind: str) -> None:
+    task, outputs, y = drawn(kind, 50)
+    outputs_bo = torch.from_numpy(outputs).requires_grad_()
+    loss = task.loss(outputs_bo, torch.from_numpy(y))
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(task.losses(outputs, y).mean(), rel=1e-5)
+    assert outputs_bo.grad is not None
+    assert outputs_bo.grad.abs().sum() > 0
+
+
+def test_a_guess_has_the_loss_of_a_guess() -> None:
+    y = np.arange(30) % 3
+    assert Classes(3).guess == pytest.approx(
+        Classes(3).losses(np.zeros((30, 3), np.float32), y).mean()
+    )
+    truth = np.arange(40).reshape(20, 2) % 3 == 0
+    labels = Labels(2)
+    assert labels.guess == pytest.approx(labels.losses(np.zeros((20, 2), np.float32), truth).mean())
+    numbers = np.random.default_rng(0).normal(30, 4, (100, 1))
+    task = Numbers(1, spread=float(numbers.std()))
+    mean = np.full((100, 1), numbers.mean(), np.float32)
+    assert task.guess == pytest.approx(task.losses(mean, numbers).mean())
+
+
+def test_losses_of_logits_far_out_are_finite() -> None:
+    far = np.float32([[1e4, -1e4]])
+    assert np.isfinite(Classes(2).losses(far, np.array([1]))).all()
+    assert np.isfinite(Labels(2).losses(far, np.array([[False, True]]))).all()
+
+
+def test_decisions_are_of_the_kind_of_the_truth() -> None:
+    assert Classes(3).decide(np.float32([[0, 2, 2]])).tolist() == [1]
+    assert Labels(2).decide(np.float32([[1, -1]])).tolist() == [[True, False]]
+    task, outputs, _ = drawn("numbers", 4)
+    assert task.decide(outputs) is outputs
+
+
+def test_classes_are_their_own_strata() -> None:
+    assert Classes(3).strata(np.array([2, 0, 1])).tolist() == [2, 0, 1]
+
+
+def test_an_example_is_in_the_stratum_of_its_rarest_label() -> None:
+    y = np.array([[1, 0, 0], [1, 1, 0], [1, 1, 1], [0, 0, 0], [1, 1, 0]], dtype=bool)
+    assert Labels(3).strata(y).tolist() == [0, 1, 2, 3, 1]
+
+
+def test_strata_of_numbers_are_of_equal_size_and_in_their_order() -> None:
+    y = np.random.default_rng(0).normal(size=(103, 1))
+    strata = Numbers(1, spread=1.0).strata(y)
+    assert set(np.bincount(strata)) <= {10, 11}
+    assert (np.diff(strata[np.argsort(y[:, 0])]) >= 0).all()
+    assert Numbers(1, spread=1.0).strata(y[:4]).tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("spread", [0.0, -1.0, float("nan"), float("inf")])
+def test_numbers_that_do_not_vary_are_no_task(spread: float) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        Numbers(1, spread=spread)
+
+
+@pytest.mark.parametrize(("spread", "text"), [(12.0, "3.1"), (0.02, "3.1416"), (4000.0, "3")])
+def test_numbers_are_written_with_the_digits_that_their_spread_makes_worth_reading(
+    spread: float, text: str
+) -> None:
+    assert Numbers(1, spread=spread).metric.unit.written(3.14159) == text

@@ -1,0 +1,63 @@
+"""What is asked of each example. Pure: torch is loaded where something is trained or fitted."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsweep.errors import Refusal, unknown_name
+from tlsweep.task.metric import Metric, Outputs, Scores, Truth
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Task(ABC):
+    """Classes, labels or numbers: outputs, loss, decision, scores, strata, head.
+
+    kind: its name; metrics: the ways to say how good answers are, the usual one first; metric: the
+    one that plans are chosen by; n_outputs: width of the head's last layer.
+    """
+
+    kind: str
+    metrics: tuple[Metric, ...]
+    n_outputs: int
+
+    def __init__(self, metric: str | None = None) -> None:
+        """metric: the name of one of ``metrics``, None for the first. Raises Refusal for others."""
+        by_name = {m.name: m for m in self.metrics}
+        if metric is not None and metric not in by_name:
+            raise Refusal(unknown_name("metric", "target.metric", metric, by_name))
+        self.metric = self.metrics[0] if metric is None else by_name[metric]
+
+    def example_scores(self, outputs_no: Outputs, y_n: Truth) -> Scores:
+        """The score of each example by the chosen metric, higher is better: float64 [n]."""
+        return self.metric.example_scores(outputs_no, y_n)
+
+    def score(self, outputs_no: Outputs, y_n: Truth) -> float:
+        """The chosen metric over all examples, in its own sign."""
+        return self.metric.value(outputs_no, y_n)
+
+    @abstractmethod
+    def losses(self, outputs_no: Outputs, y_n: Truth) -> Scores:
+        """What training minimises, of each example: float64 [n]. Breaks ties between plans."""
+
+    @abstractmethod
+    def loss(self, outputs_bo: Tensor, y_b: Tensor) -> Tensor:
+        """The mean of ``losses`` over a batch, for training: a scalar with a graph."""
+
+    @property
+    @abstractmethod
+    def guess(self) -> float:
+        """The loss of always giving the answer that is best without looking."""
+
+    @abstractmethod
+    def decide(self, outputs_no: Outputs) -> Truth:
+        """What outputs say: class indices [n], labels [n, m], numbers [n, m]."""
+
+    @abstractmethod
+    def strata(self, y_n: Truth) -> NDArray[np.int64]:
+        """The group of each example that splits share out evenly: int64 [n]."""

@@ -1,0 +1,161 @@
+"""One class an example: logits, cross-entropy, accuracy."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+
+from tlsweep.task.base import Task
+from tlsweep.task.metric import MeanOfExamples, Outputs, Ratio, Scores, Truth
+from tlsweep.task.unit import PERCENT, Unit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TOP = 5
+TOP_FROM = 10  # classes from which the five likeliest say something
+
+
+class Classes(Task):
+    """One class of ``n_classes`` an example.
+
+    Outputs: logits [n, classes]; what is true: class indices int64 [n].
+
+    >>> Classes(3).example_scores(np.float32([[2, 1, 0], [0, 1, 0]]), np.array([0, 2])).tolist()
+    [1.0, 0.0]
+    """
+
+    kind = "classes"
+
+    def __init__(self, n_classes: int, metric: str | None = None) -> None:
+        self.n_outputs = n_classes
+        top = (TopFive(),) if n_classes >= TOP_FROM else ()
+        self.metrics = (Accuracy(), BalancedAccuracy(), MacroF1(n_classes), LogLoss(), *top)
+        super().__init__(metric)
+
+    def losses(self, outputs_no: Outputs, y_n: Truth) -> Scores:
+        """Minus the log probability that each example's class was given, in nats."""
+        return _losses(outputs_no, y_n)
+
+    def loss(self, outputs_bo: Tensor, y_b: Tensor) -> Tensor:
+        """Mean cross-entropy, in nats."""
+        from torch.nn import functional
+
+        return functional.cross_entropy(outputs_bo, y_b)
+
+    @property
+    def guess(self) -> float:
+        """The loss where all classes are equally likely, in nats."""
+        return math.log(self.n_outputs)
+
+    def decide(self, outputs_no: Outputs) -> NDArray[np.int64]:
+        """The class with the largest logit, the first one of equals."""
+        said: NDArray[np.int64] = outputs_no.argmax(1)
+        return said
+
+    def strata(self, y_n: Truth) -> NDArray[np.int64]:
+        """The classes themselves."""
+        return y_n.astype(np.int64)
+
+
+class Accuracy(MeanOfExamples):
+    """Share of the examples whose class has the largest logit."""
+
+    name, words, unit = "accuracy", "accuracy", PERCENT
+    right_or_wrong = True
+
+    def example_scores(self, outputs_no: Outputs, y_n: Truth) -> Scores:
+        """1 where the largest logit is the class's, else 0."""
+        right: Scores = (outputs_no.argmax(1) == y_n).astype(np.float64)
+        return right
+
+
+class BalancedAccuracy(MeanOfExamples):
+    """Mean over classes of the accuracy on their examples: a weighted mean of examples."""
+
+    name, words, unit = "balanced_accuracy", "balanced accuracy", PERCENT
+
+    def example_scores(self, outputs_no: Outputs, y_n: Truth) -> Scores:
+        """Accuracy, weighted so that each class that is there counts the same; mean weight 1."""
+        _, place_n, count_c = np.unique(y_n, return_inverse=True, return_counts=True)
+        weight_n = len(y_n) / (len(count_c) * count_c[place_n])
+        return weight_n * Accuracy().example_scores(outputs_no, y_n)
+
+
+class MacroF1(Ratio):
+    """Mean over classes of F1, as torchmetrics has it: of those that are true or said somewhere."""
+
+    name, words, unit = "macro_f1", "macro F1", PERCENT
+
+    def __init__(self, n_classes: int) -> None:
+        self.n_classes = n_classes
+
+    def value(self, outputs_no: Outputs, y_n: Truth) -> float:
+        """Macro F1, a share. Raises ValueError for no example."""
+        import torch
+        from torchmetrics.functional.classification import multiclass_f1_score
+
+        if not len(y_n):
+            raise ValueError("a metric of no example")
+        said, true = torch.from_numpy(outputs_no.argmax(1)), torch.from_numpy(np.asarray(y_n))
+        return float(multiclass_f1_score(said, true, self.n_classes, average="macro"))
+
+    def without_each(self, outputs_no: Outputs, y_n: Truth) -> Scores:
+        """From counts: an example changes those of its class and of the one that is said."""
+        k = self.n_classes
+        confusion_kk = np.zeros((k, k))
+        said_n = outputs_no.argmax(1)
+        np.add.at(confusion_kk, (y_n, said_n), 1)
+        right_k = confusion_kk.diagonal()
+        either_k = confusion_kk.sum(0) + confusion_kk.sum(1)  # true or said: F1 is 2 right / this
+        whole, classes = _f1(right_k, either_k).sum(), np.count_nonzero(either_k)
+        hit_n, wrong_n = said_n == y_n, said_n != y_n
+        total_n, classes_n = np.full(len(y_n), whole), np.full(len(y_n), float(classes))
+        for own_n, counts_n, less_n in (
+            (y_n, np.ones(len(y_n), dtype=bool), np.where(hit_n, 2.0, 1.0)),
+            (said_n, wrong_n, np.ones(len(y_n))),
+        ):
+            right_n, either_n = right_k[own_n], either_k[own_n]
+            after = _f1(right_n - hit_n, either_n - less_n)
+            total_n += np.where(counts_n, after - _f1(right_n, either_n), 0.0)
+            classes_n -= counts_n & (either_n == less_n)
+        return np.where(classes_n > 0, total_n / np.maximum(classes_n, 1), 0.0)
+
+
+class LogLoss(MeanOfExamples):
+    """Mean of minus the log probability that each example's class was given."""
+
+    name, words = "log_loss", "log loss"
+    unit = Unit(after=" nats", apart=" nats", digits=3)
+    higher_is_better, low, high = False, -math.inf, 0.0
+
+    def example_scores(self, outputs_no: Outputs, y_n: Truth) -> Scores:
+        """The log probability of the example's class, in nats."""
+        return -_losses(outputs_no, y_n)
+
+
+class TopFive(MeanOfExamples):
+    """Share of the examples whose class is among the five likeliest."""
+
+    name, words, unit = "top5", "top-5 accuracy", PERCENT
+    right_or_wrong = True
+
+    def example_scores(self, outputs_no: Outputs, y_n: Truth) -> Scores:
+        """1 where fewer than five classes have a larger logit, else 0."""
+        own_n1 = np.take_along_axis(outputs_no, np.asarray(y_n)[:, None], axis=1)
+        found: Scores = ((outputs_no > own_n1).sum(1) < TOP).astype(np.float64)
+        return found
+
+
+def _losses(logits_nk: Outputs, y_n: Truth) -> Scores:
+    whole = log_softmax(logits_nk.astype(np.float64), axis=1)
+    losses: Scores = -whole[np.arange(len(y_n)), y_n]
+    return losses
+
+
+def _f1(right: NDArray[np.float64], either: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(either > 0, 2 * right / np.maximum(either, 1), 0.0)

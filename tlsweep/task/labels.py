@@ -1,0 +1,138 @@
+"""Any number of labels an example: one logit a label, binary cross-entropy, mean example F1."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsweep.task.base import Task
+from tlsweep.task.metric import MeanOfExamples, Outputs, Ratio, Scores, Truth
+from tlsweep.task.unit import PERCENT
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Labels(Task):
+    """Each of ``n_labels`` labels holds of an example or does not.
+
+    Outputs: a logit a label [n, labels]; what is true: bool [n, labels].
+
+    >>> task, y = Labels(2), np.array([[True, False], [True, True]])
+    >>> task.example_scores(np.float32([[3, -3], [3, -3]]), y).round(3).tolist()
+    [1.0, 0.667]
+    """
+
+    kind = "labels"
+
+    def __init__(self, n_labels: int, metric: str | None = None) -> None:
+        self.n_outputs = n_labels
+        self.metrics = (ExampleF1(), MeanAveragePrecision())
+        super().__init__(metric)
+
+    def losses(self, outputs_no: Outputs, y_n: Truth) -> Scores:
+        """Binary cross-entropy, mean over the labels, in nats."""
+        z = np.where(y_n, 1.0, -1.0) * outputs_no.astype(np.float64)
+        losses: Scores = np.logaddexp(0.0, -z).mean(1)
+        return losses
+
+    def loss(self, outputs_bo: Tensor, y_b: Tensor) -> Tensor:
+        """Mean binary cross-entropy over examples and labels, in nats."""
+        from torch.nn import functional
+
+        return functional.binary_cross_entropy_with_logits(outputs_bo, y_b.to(outputs_bo.dtype))
+
+    @property
+    def guess(self) -> float:
+        """The loss where each label is as likely as not, in nats."""
+        return math.log(2)
+
+    def decide(self, outputs_no: Outputs) -> NDArray[np.bool_]:
+        """The labels that are more likely than not."""
+        return outputs_no > 0
+
+    def strata(self, y_n: Truth) -> NDArray[np.int64]:
+        """The rarest of an example's labels; all without a label are one group."""
+        count_m = y_n.sum(0)
+        rarity_nm = np.where(y_n, count_m, len(y_n) + 1)
+        found: NDArray[np.int64] = np.where(y_n.any(1), rarity_nm.argmin(1), y_n.shape[1])
+        return found
+
+
+class ExampleF1(MeanOfExamples):
+    """Mean over examples of F1 between the labels that are said and those that hold."""
+
+    name, words, unit = "example_f1", "mean example F1", PERCENT
+
+    def example_scores(self, outputs_no: Outputs, y_n: Truth) -> Scores:
+        """F1 of each example; 1 where no label holds and none is said."""
+        said = outputs_no > 0
+        both, either = (said & y_n).sum(1), said.sum(1) + y_n.sum(1)
+        return np.where(either > 0, 2 * both / np.maximum(either, 1), 1.0)
+
+
+class MeanAveragePrecision(Ratio):
+    """Mean over labels of average precision, of those that hold somewhere; torchmetrics' rule."""
+
+    name, words, unit = "mean_average_precision", "mean average precision", PERCENT
+
+    def value(self, outputs_no: Outputs, y_n: Truth) -> float:
+        """Mean average precision, a share; 0 where no label holds. ValueError for no example."""
+        import torch
+        from torchmetrics.functional.classification import multilabel_average_precision
+
+        if not len(y_n):
+            raise ValueError("a metric of no example")
+        there = y_n.any(0)
+        if not there.any():
+            return 0.0
+        logits, true = (torch.from_numpy(np.ascontiguousarray(a[:, there]))
+                        for a in (outputs_no, y_n))  # fmt: skip
+        if there.sum() == 1:
+            from torchmetrics.functional.classification import binary_average_precision
+
+            return float(binary_average_precision(logits[:, 0], true[:, 0].long()))
+        return float(multilabel_average_precision(logits, true.long(), int(there.sum())))
+
+    def without_each(self, outputs_no: Outputs, y_n: Truth) -> Scores:
+        """From ranks: an example counts in the precision of those at or below its own."""
+        total_n, labels_n = np.zeros(len(y_n)), np.zeros(len(y_n))
+        for logit_n, true_n in zip(outputs_no.T, y_n.T, strict=True):
+            left_n = int(true_n.sum()) - true_n
+            there_n = left_n > 0
+            if there_n.any():
+                summed_n = _precisions_without_each(logit_n, true_n)
+                total_n += np.where(there_n, summed_n / np.maximum(left_n, 1), 0.0)
+                labels_n += there_n
+        return np.where(labels_n > 0, total_n / np.maximum(labels_n, 1), 0.0)
+
+
+def _precisions_without_each(
+    logit_n: NDArray[np.float32], true_n: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Sum of the precisions at each true example, when one example is left out, for each of them.
+
+    Examples with one logit come together. With g groups from the highest logit down: true_g and
+    rows_g up to a group, own_g true ones in it; a group adds own_g * true_g / rows_g.
+    """
+    _, group_n = np.unique(-logit_n, return_inverse=True)
+    own_g = np.bincount(group_n, weights=true_n)
+    true_g, rows_g = np.cumsum(own_g), np.cumsum(np.bincount(group_n))
+    fewer_g = np.maximum(rows_g - 1, 1)
+    above_g = np.concatenate([[0.0], np.cumsum(own_g * true_g / rows_g)[:-1]])
+    below_g = _sum_of_later(own_g * true_g / fewer_g)
+    each_g = _sum_of_later(own_g / fewer_g)
+    found: NDArray[np.float64] = (
+        above_g[group_n]
+        + (own_g[group_n] - true_n) * (true_g[group_n] - true_n) / fewer_g[group_n]
+        + below_g[group_n]
+        - true_n * each_g[group_n]
+    )
+    return found
+
+
+def _sum_of_later(values_g: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.concatenate([np.cumsum(values_g[::-1])[::-1][1:], [0.0]])

@@ -1,0 +1,88 @@
+"""How good answers are: one number for each example, and one for all of them.
+
+A verdict compares plans example by example, so that each metric gives every example a score, higher
+is better, whose mean is the metric. For a mean of examples that is so by itself. A ratio (macro F1,
+R2) is not a mean: there an example's score is its jackknife pseudo-value, n times the metric less
+n - 1 times the metric without the example (Tukey 1958, "Bias and confidence in not quite large
+samples"). Their mean is the metric with most of its bias taken off, and their variance over n is
+the variance of the metric.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsweep.task.unit import Unit
+
+Outputs = NDArray[np.float32]
+"""What a model gives, [examples, outputs]: logits, or numbers."""
+Truth = NDArray[Any]
+"""What is true: int64 [n] classes, bool [n, m] labels, float64 [n, m] numbers."""
+Scores = NDArray[np.float64]
+"""Of each example, [n], higher is better."""
+
+
+class Metric(ABC):
+    """One way to say how good answers are.
+
+    name: what ``target.metric`` calls it; words: what people call it; unit: of its value;
+    higher_is_better: of its value (an example's score is always better if higher); low, high: what
+    the mean of scores lies between; right_or_wrong: whether each score is 0 or 1.
+    """
+
+    name: str
+    words: str
+    unit: Unit
+    higher_is_better: bool = True
+    low: float = 0.0
+    high: float = 1.0
+    right_or_wrong: bool = False
+
+    @abstractmethod
+    def value(self, outputs_no: Outputs, y_n: Truth) -> float:
+        """The metric over all examples, in its own sign. Raises ValueError for none."""
+
+    @abstractmethod
+    def example_scores(self, outputs_no: Outputs, y_n: Truth) -> Scores:
+        """The score of each example; their mean is the value (its negative where lower is better).
+
+        Exact for a mean of examples, without its first-order bias for a ratio.
+        """
+
+    def as_value(self, mean_score: float) -> float:
+        """A mean of example scores as the metric's own value."""
+        return mean_score if self.higher_is_better else -mean_score
+
+
+class MeanOfExamples(Metric):
+    """A metric that is the mean of what each example scores by itself."""
+
+    def value(self, outputs_no: Outputs, y_n: Truth) -> float:
+        """The mean, in the metric's own sign."""
+        return self.as_value(_mean(self.example_scores(outputs_no, y_n)))
+
+
+class Ratio(Metric):
+    """A metric of all examples together."""
+
+    @abstractmethod
+    def without_each(self, outputs_no: Outputs, y_n: Truth) -> Scores:
+        """The metric's value over all examples but one, for each of them."""
+
+    def example_scores(self, outputs_no: Outputs, y_n: Truth) -> Scores:
+        """Jackknife pseudo-values. One example alone scores what the metric gives it."""
+        n = len(y_n)
+        whole = np.full(n, self.value(outputs_no, y_n))
+        if n > 1:
+            whole = n * whole - (n - 1) * self.without_each(outputs_no, y_n)
+        return whole if self.higher_is_better else -whole
+
+
+def _mean(scores_n: Scores) -> float:
+    if not len(scores_n):
+        raise ValueError("a metric of no example")
+    return float(scores_n.mean())

@@ -1,0 +1,38 @@
+"""In what a score is counted, and how people read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a score and a difference of scores are written.
+
+    times: what a score is multiplied by; after: what stands behind a score; apart: behind a
+    difference; digits: after the decimal point.
+
+    >>> Unit(times=100, after=" %", apart=" points", digits=1).written(0.9521)
+    '95.2 %'
+    """
+
+    times: float = 1.0
+    after: str = ""
+    apart: str = ""
+    digits: int = 3
+
+    def written(self, score: float) -> str:
+        """A score with its unit: ``95.2 %``, ``3.21 degrees``."""
+        return f"{self.number(score)}{self.after}"
+
+    def number(self, score: float) -> str:
+        """A score without its unit: ``95.2``."""
+        return f"{self.times * score:.{self.digits}f}"
+
+    def difference(self, value: float) -> str:
+        """A difference of scores, with its sign: ``+3.5 points``."""
+        return f"{self.times * value:+.{self.digits}f}{self.apart}"
+
+
+PERCENT = Unit(times=100.0, after=" %", apart=" points", digits=1)
+SHARE = Unit(digits=3)  # of what lies between 0 and 1 and is not a share of examples
