@@ -14,7 +14,7 @@ from tlsweep.config import Settings
 from tlsweep.confirm import item_of, race, replicates, shortfalls, tried
 from tlsweep.contenders import Contender
 from tlsweep.errors import TlsweepError
-from tlsweep.outcome import Outcome, accuracies, log_losses, write
+from tlsweep.outcome import Outcome, write
 from tlsweep.question import Question, open_question
 from tlsweep.study import choice
 from tlsweep.study.handle import TrialHandle
@@ -214,8 +214,8 @@ def test_a_plans_scores_stand_where_its_fold_was_held_out_and_nowhere_else(
     for row, fold in enumerate(seen.fold_r):
         own, labels = np.isin(parts.held_out, parts.folds[fold]), y[parts.folds[fold]]
         z = answers(question, int(fold), 0.75)
-        assert np.array_equal(seen.scores_rn[row, own], accuracies(z, labels))
-        assert np.array_equal(seen.losses_rn[row, own], log_losses(z, labels))
+        assert np.array_equal(seen.scores_rn[row, own], question.task.example_scores(z, labels))
+        assert np.array_equal(seen.losses_rn[row, own], question.task.losses(z, labels))
         assert np.isnan(seen.scores_rn[row, ~own]).all()
         assert np.isnan(seen.losses_rn[row, ~own]).all()
     assert float(np.nanmean(seen.scores_rn)) == pytest.approx(0.75, abs=0.1)

@@ -15,15 +15,16 @@ import torch
 from tlsweep import inputs, surveyor
 from tlsweep.config import Settings
 from tlsweep.errors import Refusal
-from tlsweep.outcome import accuracies, log_losses
 from tlsweep.probe import fit_probe
 from tlsweep.question import Question, open_question
 from tlsweep.survey.ridge import fit_ridge, one_hot
 from tlsweep.survey.rows import Findings
+from tlsweep.task import Classes
 from tlsweep.terms import Split
 from tlsweep.train.head import standardisation
 
 Make = Callable[..., Settings]
+TASK = Classes(10)
 STOP = 0.02  # how far heads may be apart that stop as near to the optimum as is asked
 
 
@@ -61,8 +62,8 @@ def test_there_is_a_row_for_every_head_and_an_outcome_for_every_fold(settings: M
     y = question.target.labels[parts.held_out]
     for point in findings.frozen:
         z = np.concatenate(list(outcomes[point.weights, point.index].held_out.values()))
-        assert point.score == pytest.approx(accuracies(z, y).mean())
-        assert point.loss == pytest.approx(log_losses(z, y).mean())
+        assert point.score == pytest.approx(TASK.example_scores(z, y).mean())
+        assert point.loss == pytest.approx(TASK.losses(z, y).mean())
 
 
 @pytest.mark.parametrize("probe", ["logistic", "ridge"])
@@ -102,8 +103,8 @@ def test_with_one_penalty_a_row_scores_as_the_single_trials_of_all_folds(setting
         for k in range(5)
     ]  # fmt: skip
     y = question.target.labels[question.partition.held_out]
-    assert row.score == pytest.approx(accuracies(np.concatenate(z), y).mean(), abs=1 / 60)
-    assert row.loss == pytest.approx(log_losses(np.concatenate(z), y).mean(), rel=STOP)
+    assert row.score == pytest.approx(TASK.example_scores(np.concatenate(z), y).mean(), abs=1 / 60)
+    assert row.loss == pytest.approx(TASK.losses(np.concatenate(z), y).mean(), rel=STOP)
 
 
 def test_the_penalty_of_a_fold_does_not_depend_on_what_its_own_labels_say_of_the_heads(

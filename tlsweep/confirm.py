@@ -13,7 +13,7 @@ import numpy as np
 from tlsweep.budget import FOLDS
 from tlsweep.config import Settings
 from tlsweep.contenders import Contender
-from tlsweep.outcome import Outcome, accuracies, log_losses, read
+from tlsweep.outcome import Outcome, read
 from tlsweep.question import Question
 from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure
 from tlsweep.trial import outcomes_folder
@@ -135,8 +135,8 @@ def _tables(
     scores, losses = np.full(shape, np.nan), np.full(shape, np.nan)
     for r, (fold, outcome) in enumerate(outcomes):
         own, labels = slice(starts[fold], starts[fold + 1]), y[parts.folds[fold]]
-        scores[r, own] = accuracies(outcome.held_out[fold], labels)
-        losses[r, own] = log_losses(outcome.held_out[fold], labels)
+        scores[r, own] = question.task.example_scores(outcome.held_out[fold], labels)
+        losses[r, own] = question.task.losses(outcome.held_out[fold], labels)
     return scores, losses
 
 

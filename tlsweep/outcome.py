@@ -1,4 +1,4 @@
-"""What a plan answered, example by example: its logits. Every score is derived from them.
+"""What a plan answered, example by example. Every score is derived from it, by the task.
 
 One file a trial, written whole or not at all by ``write`` and read by ``read`` alone.
 """
@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from tlsweep.errors import TlsweepError
 from tlsweep.files import write_whole
@@ -34,19 +33,6 @@ class Outcome:
 
     held_out: Mapping[int, Logits] = field(default_factory=dict)
     report: Logits | None = None
-
-
-def accuracies(logits_nk: Logits, y_n: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The score of each example: 1 where the largest logit is its class's, else 0."""
-    right: NDArray[np.float64] = (logits_nk.argmax(1) == y_n).astype(np.float64)
-    return right
-
-
-def log_losses(logits_nk: Logits, y_n: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Minus the log probability that each example's class was given, in nats."""
-    whole = log_softmax(logits_nk.astype(np.float64), axis=1)
-    losses: NDArray[np.float64] = -whole[np.arange(len(y_n)), y_n]
-    return losses
 
 
 def write(file: Path, outcome: Outcome) -> None:

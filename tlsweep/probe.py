@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tlsweep.survey.logistic import Heads
+    from tlsweep.task import Task
     from tlsweep.train.head import Head
 
 
@@ -94,13 +95,13 @@ def _answers(
     z: Mapping[Split, Tensor],
 ) -> tuple[dict[str, float], dict[Split, Any]]:
     import torch
-    from torch.nn import functional
 
+    task = question.task
     with torch.no_grad():
-        fit_logits = head(z_fit)
+        fit_loss = float(task.loss(head(z_fit), y))
         logits = {split: head(z_nd) for split, z_nd in z.items()}
     metrics = {
-        "fit_loss": float(functional.cross_entropy(fit_logits, y)),
+        "fit_loss": fit_loss,
         "frozen_blocks": float(plan.freeze),
     }
     if Split.SELECT in logits:
@@ -108,8 +109,9 @@ def _answers(
             logits[Split.SELECT],
             inputs.labels(question, Split.SELECT, settings.fold),
         )
-        metrics["select_loss"] = float(functional.cross_entropy(chosen, y_select))
-        metrics["select_accuracy"] = float((chosen.argmax(1) == y_select).float().mean())
+        metrics["select_loss"] = float(task.loss(chosen, y_select))
+        value = task.score(chosen.numpy(), y_select.numpy())
+        metrics[f"select_{task.metric.name}"] = value
     return metrics, {split: z_nk.numpy() for split, z_nk in logits.items()}
 
 
@@ -133,16 +135,19 @@ def fit_heads(
     """
     from tlsweep.survey.logistic import fit_side_by_side, together
 
-    n_classes = len(question.target.class_names)
+    task = question.task
     if train.probe == "logistic":
-        return fit_side_by_side(sets, y_n, n_classes, penalties, subsets_sn)
+        return fit_side_by_side(sets, y_n, task.n_outputs, penalties, subsets_sn)
     rows = [slice(None)] if subsets_sn is None else list(subsets_sn)
-    return [together([_ridge(z[r], y_n[r], n_classes, penalties) for r in rows]) for z in sets]
+    return [together([_ridge(z[r], y_n[r], task, penalties) for r in rows]) for z in sets]
 
 
-def _ridge(z_nd: Tensor, y_n: Tensor, n_classes: int, penalties: Sequence[float]) -> Heads:
+def _ridge(z_nd: Tensor, y_n: Tensor, task: Task, penalties: Sequence[float]) -> Heads:
+    import torch
+
     from tlsweep.survey.ridge import fit_ridge, one_hot
 
-    path = fit_ridge(z_nd, one_hot(y_n, n_classes), penalties)
-    left_out = (path.left_out.argmax(2) == y_n).double().mean(1)
-    return replace(path.heads, left_out=left_out)
+    path = fit_ridge(z_nd, one_hot(y_n, task.n_outputs), penalties)
+    y = y_n.numpy()
+    scores = [task.example_scores(left_out.numpy(), y).mean() for left_out in path.left_out]
+    return replace(path.heads, left_out=torch.tensor(scores))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tlsweep.cut import CutPoints, PrefixCost
     from tlsweep.source import Source
     from tlsweep.target import Augmentation, Partition, Target
+    from tlsweep.task import Task
     from tlsweep.train.head import Head, Pooling
     from tlsweep.train.network import PlanNetwork
 
@@ -38,6 +39,11 @@ class Question:
     costs: tuple[PrefixCost, ...]
     target: Target
     partition: Partition
+
+    @property
+    def task(self) -> Task:
+        """What is asked of each example."""
+        return self.target.task
 
     def plan(self, settings: PlanSettings) -> TransferPlan:
         """The plan that a config describes, in this source's cut points.
@@ -62,10 +68,9 @@ class Question:
         from tlsweep.train.head import Head
 
         shape, pooling = self.cuts[plan.regrow].shape, self.pooling(plan.regrow, train)
-        n_classes = len(self.target.class_names)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            return Head(shape, pooling, n_classes, kind=train.head)
+            return Head(shape, pooling, self.task.n_outputs, kind=train.head)
 
     def pooling(self, index: int, train: TrainSettings) -> Pooling:
         """How a head pools the activations of a cut point."""

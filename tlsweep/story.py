@@ -31,7 +31,7 @@ from tlsweep.contenders import Contender, frozen, lag_of, may_win, merged, train
 from tlsweep.errors import TlsweepError
 from tlsweep.gather import gather, tell_record
 from tlsweep.guide import Surveyed, enter_survey, guide, run_survey
-from tlsweep.outcome import Logits, accuracies
+from tlsweep.outcome import Logits
 from tlsweep.question import Question, open_question, refuse_draws
 from tlsweep.report import table, write_report, write_survey
 from tlsweep.session import Session, locked
@@ -458,9 +458,9 @@ def _conclude(
         else None
         for c, _ in known
     ]
-    y = question.target.labels[question.partition.report]
+    y, score = question.target.labels[question.partition.report], question.task.example_scores
     scored = [
-        t if z is None else replace(t, report_rn=np.stack([accuracies(one, y) for one in z]))
+        t if z is None else replace(t, report_rn=np.stack([score(one, y) for one in z]))
         for (_, t), z in zip(known, logits, strict=True)
     ]
     verdict = reach(

@@ -15,7 +15,7 @@ import numpy as np
 from tlsweep import inputs, probe
 from tlsweep.config import Settings
 from tlsweep.errors import Fault, Refusal
-from tlsweep.outcome import Logits, Outcome, accuracies, log_losses
+from tlsweep.outcome import Logits, Outcome
 from tlsweep.question import Question
 from tlsweep.survey.rows import Findings, Frozen, Place, Row
 from tlsweep.survey.transfer import transfer_scores
@@ -204,7 +204,7 @@ def _started(
     once = [i for i in range(len(z)) if i not in twins]
     heads = len(settings.sweep.survey.penalties) * len(folds[0].sizes)
     started: dict[int, list[tuple[Job, int]]] = {i: [] for i in once}
-    for batch in batches([z[i] for i in once], heads, len(question.target.class_names)):
+    for batch in batches([z[i] for i in once], heads, question.task.n_outputs):
         indices = [once[place] for place in batch]
         for fold in folds:
             features = [(z[i], [view[i] for view in views]) for i in indices]
@@ -277,8 +277,9 @@ def _gathered(
         text = f"{unsettled} heads at {name} were given up before they reached their optimum"
         warnings.warn(text, RuntimeWarning, stacklevel=2)
     logits_hnk = np.concatenate([a.logits_hnk.numpy() for a in answered], axis=1)
-    scores_hn = np.stack([accuracies(z, y) for z in logits_hnk])
-    losses_hn = np.stack([log_losses(z, y) for z in logits_hnk])
+    task = question.task
+    scores_hn = np.stack([task.example_scores(z, y) for z in logits_hnk])
+    losses_hn = np.stack([task.losses(z, y) for z in logits_hnk])
     sizes = np.array([len(fold.held_out) for fold in folds])
     rows = [
         Row(
@@ -307,8 +308,8 @@ def _gathered(
         weights=weights,
         head=settings.train.probe,
         regularisation=nested.overall,
-        score=float(accuracies(held_out, y).mean()),
-        loss=float(log_losses(held_out, y).mean()),
+        score=float(task.example_scores(held_out, y).mean()),
+        loss=float(task.losses(held_out, y).mean()),
         edge=nested.edge,
     )
     return rows, point, outcome

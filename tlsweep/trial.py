@@ -20,7 +20,7 @@ from tlsweep import __version__, screen
 from tlsweep.config import PhasedSchedule, Settings, TrainSettings, to_yaml
 from tlsweep.errors import Fault, Refusal, TrialFailure
 from tlsweep.first_phase import FirstPhase
-from tlsweep.outcome import Logits, Outcome, accuracies, log_losses
+from tlsweep.outcome import Logits, Outcome
 from tlsweep.outcome import write as write_outcome
 from tlsweep.plan import TransferPlan
 from tlsweep.probe import all_frozen, fit_probe, fitted_head, is_probe, starts_at_probe
@@ -94,7 +94,7 @@ def run(settings: Settings) -> TrialResult:
         handle.note({"facts": facts, "run_id": run_record.run_id})
     began = time.monotonic()
     try:
-        trained = _train(settings, question, _watch(settings, facts, handle, run_record))
+        trained = _train(settings, question, _watch(settings, question, facts, handle, run_record))
         seconds = time.monotonic() - began
         return _close(settings, question, facts, trained, handle, run_record, seconds)
     except TrialFailure as failure:
@@ -149,6 +149,7 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
             settings.train,
             keep=0 if plan.random_weights else plan.keep,
             seed=settings.seed,
+            task=question.task,
             on_epoch=on_epoch,
             checkpoint=_checkpoint(settings),
             # one device of several could find what another one did not find yet
@@ -488,26 +489,31 @@ def unwritable(output_dir: str, error: OSError) -> Fault:
 
 
 def _watch(
-    settings: Settings, facts: dict[str, Any], handle: TrialHandle | None, run_record: TrialRun
+    settings: Settings,
+    question: Question,
+    facts: dict[str, Any],
+    handle: TrialHandle | None,
+    run_record: TrialRun,
 ) -> OnEpoch:
     shown, name = screen.current(), trial_name(settings.stage, facts)
-    pace, began = _pace(settings), time.monotonic()
+    metric, pace, began = question.task.metric, _pace(settings), time.monotonic()
+    key = f"select_{metric.name}"
 
     def on_epoch(epoch: int, metrics: dict[str, float], least: int) -> bool:
         run_record.log_epoch(epoch + 1, metrics)
         if shown is not None:
-            accuracy = metrics.get("select_accuracy")
-            text = f"  {name}" + ("" if accuracy is None else f"  accuracy {accuracy:.3f}")
+            value = metrics.get(key)
+            text = f"  {name}" + ("" if value is None else f"  {metric.words} {value:.3f}")
             shown.epoch(text, epoch + 1, settings.train.epochs)
         if handle is None:
             return False
         if takes := pace.too_long(time.monotonic() - began, epoch + 1, least):
             handle.give_up(takes, settings.sweep.minutes)
             return True
-        if "select_accuracy" not in metrics:
+        if key not in metrics:
             return False
         last = epoch + 1 == settings.train.epochs
-        return handle.report(epoch + 1, metrics["select_accuracy"]) and not last
+        return handle.report(epoch + 1, metric.as_value(metrics[key])) and not last
 
     return on_epoch
 
@@ -569,11 +575,12 @@ def _keep_answers(
 def _scores(
     question: Question, fold: int | None, logits: Mapping[Split, Logits]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Accuracy and log loss on each split."""
+    """Mean example score and mean loss on each split."""
+    task = question.task
     labels = {s: question.target.labels[question.partition.rows(s, fold)] for s in logits}
     return (
-        {str(s): float(accuracies(z, labels[s]).mean()) for s, z in logits.items()},
-        {str(s): float(log_losses(z, labels[s]).mean()) for s, z in logits.items()},
+        {str(s): float(task.example_scores(z, labels[s]).mean()) for s, z in logits.items()},
+        {str(s): float(task.losses(z, labels[s]).mean()) for s, z in logits.items()},
     )
 
 
@@ -625,14 +632,14 @@ def answered_summary(settings: Settings, question: Question, outcome: Outcome) -
 
 
 def _out_of_fold(question: Question, outcome: Outcome) -> tuple[dict[str, float], dict[str, float]]:
-    """Accuracy and log loss over all held-out examples of an outcome."""
+    """Mean example score and mean loss over all held-out examples of an outcome."""
     import numpy as np
 
     y, folds = question.target.labels, question.partition.folds
     pairs = [(z, y[folds[k]]) for k, z in outcome.held_out.items()]
     score, loss = (
         float(np.concatenate([measure(*pair) for pair in pairs]).mean())
-        for measure in (accuracies, log_losses)
+        for measure in (question.task.example_scores, question.task.losses)
     )
     return {str(Split.SELECT): score}, {str(Split.SELECT): loss}
 

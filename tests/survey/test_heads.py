@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tlsweep.survey.lbfgs import minimise
-from tlsweep.survey.logistic import batches, fit_logistic, fit_side_by_side
+from tlsweep.survey.logistic import batches, fit_labels, fit_logistic, fit_side_by_side
 from tlsweep.survey.ridge import fit_ridge, one_hot
 
 PENALTIES = [1e-4, 1e-3, 1e-2, 1e-1]
@@ -58,6 +58,34 @@ def test_each_head_reaches_scikit_learns_optimum(
     ours = objective(z, y, heads.weight[i], heads.bias[i], penalty)
     assert heads.converged[i]
     assert -1e-6 < ours - best < 1e-4  # nats; GAP is an estimate of it
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_the_head_of_each_label_reaches_scikit_learns_optimum(penalty: float) -> None:
+    """Two sets of features, two subsets of the examples, three labels that are not alike."""
+    z, y = wide(90, 20)
+    labels = torch.stack([y == 0, (z[:, 3] > 0) | (y == 1), torch.arange(90) < 8], dim=1)
+    subsets = torch.ones(2, 90)
+    subsets[1, 60:] = 0
+    sets = [z, z[:, :7]]
+    for own, heads in zip(sets, fit_labels(sets, labels, PENALTIES, subsets), strict=True):
+        assert heads.weight.shape == (2 * len(PENALTIES), own.shape[1], 3)
+        for s, rows in enumerate((slice(None), slice(60))):
+            place = 2 * PENALTIES.index(penalty) + s
+            assert heads.converged[place]
+            for label in range(3):
+                x, true = own[rows].double(), labels[rows, label]
+                theirs = LogisticRegression(C=1 / (len(x) * penalty), max_iter=10_000, tol=1e-9)
+                theirs.fit(x.numpy(), true.numpy())
+
+                def worth(weight: Tensor, bias: Tensor, x: Tensor = x, t: Tensor = true) -> float:
+                    z = x @ weight.double() + bias.double()
+                    loss = functional.binary_cross_entropy_with_logits(z, t.double())
+                    return float(loss + penalty / 2 * weight.double().square().sum())
+
+                best = worth(torch.from_numpy(theirs.coef_[0]), torch.tensor(theirs.intercept_))
+                ours = worth(heads.weight[place, :, label], heads.bias[place, label])
+                assert -1e-6 < ours - best < 1e-4
 
 
 @pytest.mark.parametrize("small", [0, 10**12])  # subsets begin where all examples ended, or not

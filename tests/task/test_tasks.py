@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from answers import KINDS, drawn
+from torch.nn import functional
 
 from tlsweep.task import Classes, Labels, Numbers
 
@@ -35,6 +36,20 @@ def test_a_guess_has_the_loss_of_a_guess() -> None:
     assert task.guess == pytest.approx(task.losses(mean, numbers).mean())
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e3])
+def test_losses_are_those_of_torch_example_by_example(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(0, scale, (50, 4)).astype(np.float32), rng.integers(0, 4, 50)
+    wide = torch.from_numpy(z).double()
+    wanted = functional.cross_entropy(wide, torch.from_numpy(y), reduction="none")
+    assert np.allclose(Classes(4).losses(z, y), wanted.numpy(), rtol=1e-12)
+    holds = rng.random((50, 4)) < 0.3
+    each = functional.binary_cross_entropy_with_logits(
+        wide, torch.from_numpy(holds).double(), reduction="none"
+    )
+    assert np.allclose(Labels(4).losses(z, holds), each.mean(1).numpy(), rtol=1e-12)
+
+
 def test_losses_of_logits_far_out_are_finite() -> None:
     far = np.float32([[1e4, -1e4]])
     assert np.isfinite(Classes(2).losses(far, np.array([1]))).all()
@@ -46,6 +61,12 @@ def test_decisions_are_of_the_kind_of_the_truth() -> None:
     assert Labels(2).decide(np.float32([[1, -1]])).tolist() == [[True, False]]
     task, outputs, _ = drawn("numbers", 4)
     assert task.decide(outputs) is outputs
+
+
+def test_truth_has_the_type_of_its_task_whatever_it_came_in() -> None:
+    assert Classes(3).truth(np.float32([2, 0])).dtype == np.int64
+    assert Labels(2).truth(np.float32([[1, 0]])).tolist() == [[True, False]]
+    assert Numbers(1, spread=1.0).truth(np.array([[2]])).dtype == np.float64
 
 
 def test_classes_are_their_own_strata() -> None:

@@ -7,9 +7,12 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from tlsweep.config import TrainSettings
+from tlsweep.task import Classes
 from tlsweep.train.feed import Fed, Feed
 from tlsweep.train.head import Head, Pooling
 from tlsweep.train.network import PlanNetwork
+
+CLASSES = Classes(3)
 
 
 def settings(**changes: object) -> TrainSettings:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest_train import feed, network, settings
+from conftest_train import CLASSES, feed, network, settings
 from torch.utils.data import TensorDataset
 
 from tlsweep.errors import TrialFailure
@@ -45,6 +45,7 @@ def train_gradually(devices: int, tell: Callable[[Any], None]) -> dict[str, Any]
         settings(devices=devices, strategy=strategy, optimizer="sgd", lr=1e-3),
         keep=3,
         seed=0,
+        task=CLASSES,
         on_epoch=on_epoch,
     )
     return {"history": fitted.history, "predicted": predict(net, images, settings())}

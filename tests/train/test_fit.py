@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from conftest_train import feed, network, settings
+from conftest_train import CLASSES, feed, network, settings
 from torch.utils.data import TensorDataset
 
 from tlsweep.errors import TrialFailure
@@ -29,7 +29,7 @@ def test_how_often_it_is_scored_changes_nothing_else(epochs: int, images: Tensor
     for evaluate in ("every", "last", "never"):
         net = network()
         fitted = fit(
-            net, constant(PLAN), feed(images), train, keep=0, seed=0,
+            net, constant(PLAN), feed(images), train, keep=0, seed=0, task=CLASSES,
             evaluate=evaluate,  # type: ignore[arg-type]
         )  # fmt: skip
         ends[evaluate] = weights(net), fitted.history
@@ -45,9 +45,15 @@ def test_a_pool_without_a_held_out_part_trains_the_same_and_has_its_own_loss_alo
     images: TensorDataset,
 ) -> None:
     held, whole = network(), network()
-    fit(held, constant(PLAN), feed(images), settings(), keep=3, seed=0)
+    fit(held, constant(PLAN), feed(images), settings(), keep=3, seed=0, task=CLASSES)
     alone = fit(
-        whole, constant(PLAN), lambda frozen, epoch: Fed(images, None), settings(), keep=3, seed=0
+        whole,
+        constant(PLAN),
+        lambda frozen, epoch: Fed(images, None),
+        settings(),
+        keep=3,
+        seed=0,
+        task=CLASSES,
     )
     assert torch.equal(weights(held), weights(whole))
     assert [set(epoch) for epoch in alone.history] == [{"fit_loss", "frozen_blocks"}] * 4
@@ -60,7 +66,9 @@ def test_a_plateau_ends_phases_by_the_training_loss_where_nothing_is_held_out(
     schedule = gradual(PLAN, Ending("plateau", 9, patience=1))
     train = settings(epochs=12, lr=1e-9, weight_decay=0.0)
     given = Fed(images, None)
-    fitted = fit(network(), schedule, lambda frozen, epoch: given, train, keep=3, seed=0)
+    fitted = fit(
+        network(), schedule, lambda frozen, epoch: given, train, keep=3, seed=0, task=CLASSES
+    )
     assert [e["frozen_blocks"] for e in fitted.history][-1] == 0
     assert len({e["frozen_blocks"] for e in fitted.history}) == 4
 
@@ -69,7 +77,16 @@ def test_a_plateau_of_the_held_out_loss_is_looked_for_whatever_else_is_scored(
     images: TensorDataset,
 ) -> None:
     schedule = gradual(PLAN, Ending("plateau", 2, patience=1))
-    fitted = fit(network(), schedule, feed(images), settings(), keep=3, seed=0, evaluate="never")
+    fitted = fit(
+        network(),
+        schedule,
+        feed(images),
+        settings(),
+        keep=3,
+        seed=0,
+        task=CLASSES,
+        evaluate="never",
+    )
     assert all("select_loss" in epoch for epoch in fitted.history)
 
 
@@ -79,7 +96,7 @@ def test_a_training_loss_that_explodes_fails_the_trial_and_names_its_rate(
 ) -> None:
     train = settings(optimizer=optimizer, lr=100.0, epochs=20)
     with pytest.raises(TrialFailure, match=r"diverged: the .*loss.* is .*train\.lr=100"):
-        fit(network(), constant(PLAN), feed(images), train, keep=0, seed=0)
+        fit(network(), constant(PLAN), feed(images), train, keep=0, seed=0, task=CLASSES)
 
 
 @pytest.mark.parametrize("fault", [math.nan, math.inf, 1e24, 1000 * EXPLODED])
@@ -92,7 +109,7 @@ def test_a_held_out_loss_that_is_of_no_use_fails_the_trial(
     held[0] = fault
     given = Fed(images, TensorDataset(held, y))
     with pytest.raises(TrialFailure, match="loss on the select split is"):
-        fit(network(), constant(PLAN), lambda f, e: given, settings(), keep=0, seed=0)
+        fit(network(), constant(PLAN), lambda f, e: given, settings(), keep=0, seed=0, task=CLASSES)
 
 
 def test_answers_that_are_not_finite_fail_the_trial_where_nothing_was_held_out(
@@ -109,5 +126,13 @@ def test_a_confident_wrong_answer_is_no_divergence(images: TensorDataset) -> Non
     x, y = images.tensors
     given = Fed(images, TensorDataset(x, (y + 1) % 3))
     train = settings(epochs=30, lr=0.1)
-    fitted = fit(network(dropout=0.0), constant(PLAN), lambda f, e: given, train, keep=0, seed=0)
+    fitted = fit(
+        network(dropout=0.0),
+        constant(PLAN),
+        lambda f, e: given,
+        train,
+        keep=0,
+        seed=0,
+        task=CLASSES,
+    )
     assert fitted.history[-1]["select_loss"] > 3 * math.log(3)

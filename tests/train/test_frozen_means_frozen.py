@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from conftest_train import feed, network, settings
+from conftest_train import CLASSES, feed, network, settings
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -28,7 +28,7 @@ def test_no_tensor_of_a_frozen_block_changes_and_all_others_do_but_for_the_sourc
     net = network()
     before = copy.deepcopy(net.state_dict())
     train = settings(optimizer=optimizer, batch_norm=batch_norm)
-    fit(net, FreezeSchedule((frozen,)), feed(images), train, keep=2, seed=0)
+    fit(net, FreezeSchedule((frozen,)), feed(images), train, keep=2, seed=0, task=CLASSES)
     for name, value in net.state_dict().items():
         part = name.split(".")
         is_frozen = part[0] == "blocks" and int(part[1]) < frozen
@@ -97,7 +97,7 @@ def test_thawed_blocks_change_only_after_their_phase_begins(images: TensorDatase
         return False
 
     schedule = two_phase(plan, Ending("epochs", 2))
-    fit(net, schedule, feed(images), settings(), keep=2, seed=0, on_epoch=watch)
+    fit(net, schedule, feed(images), settings(), keep=2, seed=0, task=CLASSES, on_epoch=watch)
     names = [name for name, _ in net.blocks[0].named_parameters()]
     assert all(torch.equal(seen[0][n], seen[1][n]) for n in names)
     assert not any(torch.equal(seen[1][n], seen[2][n]) for n in names)
@@ -114,9 +114,9 @@ def test_training_on_what_frozen_blocks_give_ends_as_training_through_them(
         for block in through.eval().blocks[:entry]:
             z = block(z)
     schedule = constant(TransferPlan(entry, 3, 3, 3))
-    first = fit(through.train(), schedule, feed(images), settings(), keep=3, seed=0)
+    first = fit(through.train(), schedule, feed(images), settings(), keep=3, seed=0, task=CLASSES)
     stored = feed(TensorDataset(z, y), entry)
-    second = fit(above, schedule, stored, settings(), keep=3, seed=0)
+    second = fit(above, schedule, stored, settings(), keep=3, seed=0, task=CLASSES)
     for ours, theirs in zip(first.history, second.history, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
     weights = through.head.classify.weight, above.head.classify.weight
@@ -140,9 +140,9 @@ def test_steady_blocks_train_as_they_would_without_being_folded(
     """To rounding; modes are followed, though Lightning sets them module by module."""
     schedule = constant(TransferPlan(0, 3, 3, 3))
     quick, plain = network(), network()
-    first = fit(quick, schedule, feed(images), settings(), keep=3, seed=0)
+    first = fit(quick, schedule, feed(images), settings(), keep=3, seed=0, task=CLASSES)
     assert not all(a is b for a, b in zip(quick.blocks, quick._trained[1], strict=True))
     monkeypatch.setattr("tlsweep.train.network.folded", lambda block, trains=False: block)
-    second = fit(plain, schedule, feed(images), settings(), keep=3, seed=0)
+    second = fit(plain, schedule, feed(images), settings(), keep=3, seed=0, task=CLASSES)
     for ours, theirs in zip(first.history, second.history, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-4)

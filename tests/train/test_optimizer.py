@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from conftest_train import feed, network, settings
+from conftest_train import CLASSES, feed, network, settings
 from pytorch_lightning.callbacks import BackboneFinetuning, BaseFinetuning
 from torch.utils.data import TensorDataset
 
@@ -53,7 +53,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
 def watched(watch: Watch, images: TensorDataset) -> Watch:
     schedule = gradual(TransferPlan(0, 3, 3, 3), Ending("epochs", 1))
     train = settings(block_decay=0.5)
-    fit_room.fit(network(), schedule, feed(images), train, keep=3, seed=0)
+    fit_room.fit(network(), schedule, feed(images), train, keep=3, seed=0, task=CLASSES)
     return watch
 
 
@@ -87,7 +87,9 @@ def test_what_has_learned_already_is_not_decayed(
 ) -> None:
     schedule = gradual(TransferPlan(0, 2, 3, 3), Ending("epochs", 1))
     train = settings(weight_decay=0.3)
-    fit_room.fit(network(), schedule, feed(images), train, keep=2, seed=0, fitted=fitted)
+    fit_room.fit(
+        network(), schedule, feed(images), train, keep=2, seed=0, task=CLASSES, fitted=fitted
+    )
     assert {tuple(decays) for decays in watch.decays} == {(0, 0, 0.3, 0 if fitted else 0.3)}
 
 
@@ -107,7 +109,7 @@ def test_the_decay_of_a_training_is_that_of_its_own_steps(
     train = settings(weight_decay="auto", epochs=30, lr=1e-2)
     steps = 30 * math.ceil(len(images) / 8)
     plan = constant(TransferPlan(0, 1, 3, 3))
-    fit_room.fit(network(), plan, feed(images), train, keep=1, seed=0, early=False)
+    fit_room.fit(network(), plan, feed(images), train, keep=1, seed=0, task=CLASSES, early=False)
     assert watch.decays[-1] == pytest.approx([0, 400 / steps, 400 / steps, 400 / steps])
 
 
@@ -140,7 +142,7 @@ def test_we_train_thawed_parameters_that_are_equal_by_value(images: TensorDatase
             block[0].bias.zero_()
     before = {n: p.clone() for n, p in net.named_parameters()}
     schedule = gradual(TransferPlan(0, 3, 3, 3), Ending("epochs", 1))
-    fit_room.fit(net, schedule, feed(images), settings(), keep=3, seed=0)
+    fit_room.fit(net, schedule, feed(images), settings(), keep=3, seed=0, task=CLASSES)
     unchanged = [n for n, p in net.named_parameters() if torch.equal(p, before[n])]
     assert unchanged == []
 
@@ -159,7 +161,7 @@ def test_lightning_keeps_batchnorm_in_training_while_frozen_and_we_do_not() -> N
 
 def test_module_and_callback_agree_on_the_frozen_blocks() -> None:
     net = network()
-    module = PlanModule(net, settings(), keep=3, stays_frozen=0, n_classes=3, seed=0)
+    module = PlanModule(net, settings(), keep=3, stays_frozen=0, task=CLASSES, seed=0)
     callback = FreezeCallback(gradual(TransferPlan(0, 3, 3, 3), Ending()))
     callback.setup(pl.Trainer(logger=False, accelerator="cpu"), module, "fit")
     assert net.frozen == callback.frozen == 3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest_train import feed, network, settings
+from conftest_train import CLASSES, feed, network, settings
 from torch.utils.data import TensorDataset
 
 from tlsweep.plan import TransferPlan
@@ -35,7 +35,7 @@ def test_resumed_runs_end_with_the_same_weights_and_history(
     schedule: FreezeSchedule = SCHEDULES[name]
     straight = network()
     train = settings(optimizer=optimizer, num_workers=workers)
-    whole = fit(straight, schedule, feed(images), train, keep=2, seed=3)
+    whole = fit(straight, schedule, feed(images), train, keep=2, seed=3, task=CLASSES)
 
     def kill(epoch: int, metrics: dict[str, float], least: int) -> bool:
         if epoch == stop_after:
@@ -45,13 +45,15 @@ def test_resumed_runs_end_with_the_same_weights_and_history(
     file = tmp_path / "last.ckpt"
     with pytest.raises(KilledError):
         fit(
-            network(), schedule, feed(images), train, keep=2, seed=3,
+            network(), schedule, feed(images), train, keep=2, seed=3, task=CLASSES,
             on_epoch=kill, checkpoint=file,
         )  # fmt: skip
     resumed = network()
     torch.nn.init.ones_(resumed.head.classify.weight)  # what was trained comes from the checkpoint
     train = settings(optimizer=optimizer, num_workers=workers, resume=True)
-    rest = fit(resumed, schedule, feed(images), train, keep=2, seed=3, checkpoint=file)
+    rest = fit(
+        resumed, schedule, feed(images), train, keep=2, seed=3, task=CLASSES, checkpoint=file
+    )
     assert rest.history == whole.history
     for key, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key
@@ -59,7 +61,9 @@ def test_resumed_runs_end_with_the_same_weights_and_history(
 
 def test_two_runs_with_one_seed_are_identical_and_with_two_are_not(images: TensorDataset) -> None:
     histories = [
-        fit(network(), SCHEDULES["gradual"], feed(images), settings(), keep=2, seed=s).history
+        fit(
+            network(), SCHEDULES["gradual"], feed(images), settings(), keep=2, seed=s, task=CLASSES
+        ).history
         for s in (5, 5, 6)
     ]
     assert histories[0] == histories[1]

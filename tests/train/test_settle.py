@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest_train import feed, network, settings
+from conftest_train import CLASSES, feed, network, settings
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
@@ -91,7 +91,9 @@ def test_a_training_takes_at_least_what_it_would_if_its_loss_settled_next(
 # ---------------------------------------------------------------------- in training
 def test_a_training_that_settles_ends_there_and_says_so(images: TensorDataset) -> None:
     train = settings(epochs=60, lr=3e-2)
-    ended = fit(network(dropout=0.0), constant(PLAN), feed(images), train, keep=0, seed=0)
+    ended = fit(
+        network(dropout=0.0), constant(PLAN), feed(images), train, keep=0, seed=0, task=CLASSES
+    )
     losses = [epoch["fit_loss"] for epoch in ended.history]
     assert ended.settled
     assert len(losses) == course(losses, 0, 60).epochs < 60
@@ -99,7 +101,7 @@ def test_a_training_that_settles_ends_there_and_says_so(images: TensorDataset) -
 
 def test_a_training_whose_epochs_are_too_few_says_so(images: TensorDataset) -> None:
     train = settings(epochs=3, lr=1e-3)
-    ended = fit(network(), constant(PLAN), feed(images), train, keep=0, seed=0)
+    ended = fit(network(), constant(PLAN), feed(images), train, keep=0, seed=0, task=CLASSES)
     assert not ended.settled
     assert len(ended.history) == 3
 
@@ -108,7 +110,7 @@ def test_a_phase_that_is_not_the_last_does_not_end_training(images: TensorDatase
     """A rate of nearly nothing: each phase's loss stands still from its first epoch on."""
     schedule = gradual(PLAN, Ending("epochs", 7))
     train = settings(epochs=60, lr=1e-9, weight_decay=0.0)
-    ended = fit(network(dropout=0.0), schedule, feed(images), train, keep=3, seed=0)
+    ended = fit(network(dropout=0.0), schedule, feed(images), train, keep=3, seed=0, task=CLASSES)
     frozen = [epoch["frozen_blocks"] for epoch in ended.history]
     assert frozen[:22] == [3.0] * 7 + [2.0] * 7 + [1.0] * 7 + [0.0]
     assert ended.settled
@@ -122,7 +124,9 @@ def test_a_finished_run_that_is_taken_up_again_trains_no_further(
     nets = network(dropout=0.0), network(dropout=0.0)
     for net, resume in zip(nets, (False, True), strict=True):
         train = settings(epochs=60, lr=3e-2, resume=resume)
-        ended = fit(net, constant(PLAN), feed(images), train, keep=0, seed=0, checkpoint=file)
+        ended = fit(
+            net, constant(PLAN), feed(images), train, keep=0, seed=0, task=CLASSES, checkpoint=file
+        )
         assert len(ended.history) < 60
     for ours, theirs in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
         assert torch.equal(ours, theirs)
@@ -136,7 +140,7 @@ def test_a_run_killed_while_its_rate_falls_ends_as_if_it_had_not_been(
 
     file = tmp_path / "last.ckpt"  # type: ignore[operator]
     train = settings(epochs=60, lr=3e-2)
-    whole = fit(network(), constant(PLAN), feed(images), train, keep=0, seed=0)
+    whole = fit(network(), constant(PLAN), feed(images), train, keep=0, seed=0, task=CLASSES)
 
     def kill(epoch: int, metrics: dict[str, float], least: int) -> bool:
         if epoch + 2 == len(whole.history):
@@ -145,20 +149,29 @@ def test_a_run_killed_while_its_rate_falls_ends_as_if_it_had_not_been(
 
     with pytest.raises(KilledError):
         fit(
-            network(), constant(PLAN), feed(images), train, keep=0, seed=0,
+            network(), constant(PLAN), feed(images), train, keep=0, seed=0, task=CLASSES,
             on_epoch=kill, checkpoint=file,
         )  # fmt: skip
     resume = settings(epochs=60, lr=3e-2, resume=True)
-    rest = fit(network(), constant(PLAN), feed(images), resume, keep=0, seed=0, checkpoint=file)
+    rest = fit(
+        network(),
+        constant(PLAN),
+        feed(images),
+        resume,
+        keep=0,
+        seed=0,
+        task=CLASSES,
+        checkpoint=file,
+    )
     assert rest == whole
 
 
 def test_a_stop_that_is_asked_for_after_the_last_epoch_stops_nothing(images: TensorDataset) -> None:
     train = settings(epochs=60, lr=3e-2)
-    whole = fit(network(), constant(PLAN), feed(images), train, keep=0, seed=0)
+    whole = fit(network(), constant(PLAN), feed(images), train, keep=0, seed=0, task=CLASSES)
     last = len(whole.history) - 1
     asked = fit(
-        network(), constant(PLAN), feed(images), train, keep=0, seed=0,
+        network(), constant(PLAN), feed(images), train, keep=0, seed=0, task=CLASSES,
         on_epoch=lambda epoch, metrics, least: epoch == last,
     )  # fmt: skip
     assert asked == whole

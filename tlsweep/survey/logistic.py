@@ -1,4 +1,4 @@
-"""Multinomial logistic regression to the optimum: many heads, several sets of features, at once."""
+"""Logistic regression to the optimum: many heads, several sets of features, at once."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def fit_side_by_side(
 ) -> list[Heads]:
     """``fit_logistic`` of several sets of features of the same examples, each [n, its own d].
 
-    They share every step but the products with the features, as the heads of one set do.
+    They share every step but the products with the features, as the heads of one set do. y_n may be
+    [s, n]: each weighting has classes of its own.
     """
     first = sets[0]
     if weights_sn is None:
@@ -90,7 +91,8 @@ def fit_side_by_side(
         rotated = [_rotated(z_nd) for z_nd in sets]
         task = _Task(_side_by_side([z_nr for z_nr, _ in rotated]), y_n, n_classes, gap)
         # where steps are short, two rounds of them would take longer than one
-        solve = task.solved if products < SMALL else task.solved_from_the_first
+        alone = products < SMALL or y_n.ndim == 2  # other classes end elsewhere
+        solve = task.solved if alone else task.solved_from_the_first
         points_cpsx, converged_cps = solve(shares_sn, penalty_p, None)
         points_chkq = points_cpsx.view(len(sets), -1, n_classes, task.z.shape[2])
         return [
@@ -99,6 +101,35 @@ def fit_side_by_side(
                 rotated, points_chkq, converged_cps.flatten(1), strict=True
             )
         ]
+
+
+def fit_labels(
+    sets: Sequence[Tensor],
+    y_nm: Tensor,
+    penalties: Sequence[float],
+    weights_sn: Tensor | None = None,
+    *,
+    gap: float = GAP,
+) -> list[Heads]:
+    """Binary logistic regression of each of m labels, of several sets of features side by side.
+
+    Minimises, label by label, mean binary cross-entropy + penalty / 2 * |weight|^2. y_nm: 0 or 1;
+    other arguments and errors as of ``fit_side_by_side``. The heads' outputs are a logit a label.
+    """
+    m = y_nm.shape[1]
+    if weights_sn is None:
+        weights_sn = torch.ones(1, len(y_nm), device=y_nm.device)
+    s = len(weights_sn)
+    # two classes share what one logit has: half the weight each, so half the penalty's square sum
+    doubled = [2 * penalty for penalty in penalties]
+    rows, y_rows = weights_sn.repeat_interleave(m, 0), y_nm.T.long().repeat(s, 1)
+    found = []
+    for heads in fit_side_by_side(sets, y_rows, 2, doubled, rows, gap=gap):
+        weight_hmd = (heads.weight[..., 1] - heads.weight[..., 0]).unflatten(0, (-1, m))
+        bias_hm = (heads.bias[:, 1] - heads.bias[:, 0]).unflatten(0, (-1, m))
+        converged_h = heads.converged.unflatten(0, (-1, m)).all(1)
+        found.append(Heads(weight_hmd.transpose(1, 2), bias_hm, converged_h))
+    return found
 
 
 def batches(sets: Sequence[Tensor], n_heads: int, n_classes: int) -> list[list[int]]:
@@ -132,7 +163,10 @@ def _side_by_side(sets: Sequence[Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class _Task:
-    """What all heads share: sets of rotated features and ones [c, n, q], classes, and the gap."""
+    """What all heads share: sets of rotated features and ones [c, n, q], classes, and the gap.
+
+    y: classes [n], or those of each weighting [s, n].
+    """
 
     z: Tensor
     y: Tensor
@@ -149,9 +183,10 @@ class _Task:
         shape = len(self.z), len(penalty_p), len(shares_sn)
         found = []
         which_h = torch.arange(math.prod(shape), device=self.z.device)
-        for which_a in torch.split(which_h, max(1, CELLS // (len(self.y) * self.k))):
+        for which_a in torch.split(which_h, max(1, CELLS // (self.z.shape[1] * self.k))):
             c, p, s = torch.unravel_index(which_a, shape)
-            problems = _Problems(self.z, c, self.y, self.k, shares_sn[s], penalty_p[p])
+            y = self.y if self.y.ndim == 1 else self.y[s]
+            problems = _Problems(self.z, c, y, self.k, shares_sn[s], penalty_p[p])
             if start_cpx is not None:
                 problems.begin_at(start_cpx[c, p])
             found.append(minimise(problems, gap=self.gap))
@@ -243,7 +278,8 @@ def _rotated(z_nd: Tensor) -> tuple[Tensor, _Axes]:
 class _Problems:
     """The objectives of a heads: points are [k, q] flattened, the last of q being the bias.
 
-    z_cnq: sets of features; set_a: which one is each head's, ascending.
+    z_cnq: sets of features; set_a: the one of each head, ascending; y: classes [n] of all heads,
+    or [a, n] of each.
     Logits are kept, and those of the direction: along it they are linear, so that a step length
     is judged without another product with the features. Examples come last, since sums over
     classes are fast then. Probabilities are kept as exponentials [a, k, n] and their sums [a, n].
@@ -253,7 +289,7 @@ class _Problems:
         self,
         z_cnq: Tensor,
         set_a: Tensor,
-        y_n: Tensor,
+        y: Tensor,
         n_classes: int,
         shares_an: Tensor,
         penalty_a: Tensor,
@@ -261,7 +297,8 @@ class _Problems:
         self.z, self.transposed, self.squares = z_cnq, z_cnq.mT, z_cnq.square()
         (_, n, q), a, self.k = z_cnq.shape, len(shares_an), n_classes
         self._sort(set_a)
-        self.y_a1n, self.shares_an = y_n.expand(a, 1, n), shares_an
+        self.one_truth, self.shares_an = y.ndim == 1, shares_an
+        self.y_a1n = y.expand(a, 1, n) if self.one_truth else y[:, None]
         self.penalty_aq = penalty_a[:, None].repeat(1, q)
         self.penalty_aq[:, -1] = 0
         self.points = z_cnq.new_zeros(a, n_classes * q)
@@ -353,7 +390,8 @@ class _Problems:
     def keep(self, open_a: Tensor) -> None:
         self._sort(self.set_a[open_a])
         self.shares_an, self.penalty_aq = self.shares_an[open_a], self.penalty_aq[open_a]
-        self.y_a1n = self.y_a1n[: len(self.shares_an)]
+        own = slice(len(self.shares_an)) if self.one_truth else open_a
+        self.y_a1n = self.y_a1n[own]
         self.points, self.gradient = self.points[open_a], self.gradient[open_a]
         self.inverse_aq, self.logits_akn = self.inverse_aq[open_a], self.logits_akn[open_a]
         self.parabola_a, self.values = self.parabola_a[open_a], self.values[open_a]

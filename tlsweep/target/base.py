@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlsweep.target.pixels import PixelStore
+from tlsweep.task import Classes, Task
 from tlsweep.terms import ImageSpec, Resampling, Split
 
 if TYPE_CHECKING:
@@ -28,12 +29,12 @@ Progress = Callable[[int, int, str], None]
 class Target(ABC):
     """Labelled images, and the splits that came with them.
 
-    name: what the report calls it; class_names: by label; labels: int64 [n]; given: indices of the
-    splits that the data came with (train as FIT, val as SELECT, test as REPORT), often none;
-    fingerprint: hex digest of all images and labels; contents: a digest of each image, so that
-    equal ones are known, None where no two are; ram_gb: gigabytes of decoded images kept in
-    memory at one preprocessing; resampling: how its images are resized, so that others of their
-    kind can be prepared alike. Not shared between threads.
+    name: what the report calls it; task: what is asked of each image; class_names: by label;
+    labels: int64 [n]; given: indices of the splits that the data came with (train as FIT, val as
+    SELECT, test as REPORT), often none; fingerprint: hex digest of all images and labels; contents:
+    a digest of each image, so that equal ones are known, None where no two are; ram_gb: gigabytes
+    of decoded images kept in memory at one preprocessing; resampling: how its images are resized,
+    so that others of their kind can be prepared alike. Not shared between threads.
     """
 
     resampling: Resampling = "pillow"
@@ -49,6 +50,7 @@ class Target(ABC):
         contents: Sequence[bytes | str] | None = None,
     ) -> None:
         self.name = name
+        self.task: Task = Classes(len(class_names))
         self.class_names = class_names
         self.labels = labels
         self.fingerprint = fingerprint

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,10 @@ class Task(ABC):
     @abstractmethod
     def decide(self, outputs_no: Outputs) -> Truth:
         """What outputs say: class indices [n], labels [n, m], numbers [n, m]."""
+
+    @abstractmethod
+    def truth(self, y_n: NDArray[Any]) -> Truth:
+        """What is true, in the type that this task has it in: of numbers of any type."""
 
     @abstractmethod
     def strata(self, y_n: Truth) -> NDArray[np.int64]:

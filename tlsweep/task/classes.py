@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,9 +57,13 @@ class Classes(Task):
         said: NDArray[np.int64] = outputs_no.argmax(1)
         return said
 
+    def truth(self, y_n: NDArray[Any]) -> NDArray[np.int64]:
+        """Class indices: int64."""
+        return y_n.astype(np.int64)
+
     def strata(self, y_n: Truth) -> NDArray[np.int64]:
         """The classes themselves."""
-        return y_n.astype(np.int64)
+        return self.truth(y_n)
 
 
 class Accuracy(MeanOfExamples):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,10 @@ class Labels(Task):
     def decide(self, outputs_no: Outputs) -> NDArray[np.bool_]:
         """The labels that are more likely than not."""
         return outputs_no > 0
+
+    def truth(self, y_n: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which labels hold: bool."""
+        return y_n.astype(np.bool_)
 
     def strata(self, y_n: Truth) -> NDArray[np.int64]:
         """The rarest of an example's labels; all without a label are one group."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,10 @@ class Numbers(Task):
     def decide(self, outputs_no: Outputs) -> Outputs:
         """The numbers themselves."""
         return outputs_no
+
+    def truth(self, y_n: NDArray[Any]) -> NDArray[np.float64]:
+        """The numbers: float64."""
+        return y_n.astype(np.float64)
 
     def strata(self, y_n: Truth) -> NDArray[np.int64]:
         """Groups of like numbers (the first of them), of equal size: by rank."""

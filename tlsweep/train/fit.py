@@ -16,6 +16,7 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from tlsweep.config import TrainSettings
 from tlsweep.errors import TrialFailure
+from tlsweep.task import Task
 from tlsweep.train.feed import Feed, FeedModule
 from tlsweep.train.freeze import FreezeCallback
 from tlsweep.train.loading import Images, in_batches
@@ -98,6 +99,7 @@ def fit(
     *,
     keep: int,
     seed: int,
+    task: Task,
     on_epoch: OnEpoch | None = None,
     checkpoint: Path | None = None,
     shelf: Shelf | None = None,
@@ -107,7 +109,8 @@ def fit(
 ) -> Fitted:
     """Train ``network`` in place.
 
-    feed: the data of each epoch; keep: blocks before this one are the source's (lower rate);
+    feed: the data of each epoch; keep: blocks before this one are the source's (lower rate); task:
+    its loss is minimised;
     on_epoch: told each epoch's metrics and how many epochs there are at least, True stops;
     checkpoint: where the state is kept after every epoch, and where ``train.resume`` goes on from;
     shelf: where the state after the schedule's first phase is kept, and taken from in place of
@@ -124,7 +127,7 @@ def fit(
         train,
         keep=keep,
         stays_frozen=schedule.freezes[-1],
-        n_classes=_n_classes(network),
+        task=task,
         seed=seed,
         fitted=fitted,
         early=early,
@@ -167,13 +170,13 @@ class _Predictions(pl.LightningModule):
         self.network = network
 
     def predict_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-        """[batch, classes] logits."""
-        logits: torch.Tensor = self.network(batch[0])
-        return logits.float().cpu()
+        """[batch, outputs]."""
+        outputs: torch.Tensor = self.network(batch[0])
+        return outputs.float().cpu()
 
 
 def predict(network: PlanNetwork, images: Images, train: TrainSettings) -> npt.NDArray[np.float32]:
-    """Logits [images, classes] in eval mode, in the order of ``images``.
+    """Outputs [images, outputs] in eval mode, in the order of ``images``.
 
     Raises TrialFailure where they are not finite.
     """
@@ -186,11 +189,6 @@ def predict(network: PlanNetwork, images: Images, train: TrainSettings) -> npt.N
             f" (train.lr={train.lr:g}); a lower train.lr may help"
         )
     return answers.numpy()
-
-
-def _n_classes(network: PlanNetwork) -> int:
-    last = [m for m in network.head.modules() if isinstance(m, torch.nn.Linear)][-1]
-    return last.out_features
 
 
 def _strategy(train: TrainSettings, schedule: FreezeSchedule) -> Any:

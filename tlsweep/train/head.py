@@ -66,7 +66,7 @@ class Head(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, shape: tuple[int, ...], pooling: Pooling, n_classes: int, *, kind: str
+        self, shape: tuple[int, ...], pooling: Pooling, n_outputs: int, *, kind: str
     ) -> None:
         super().__init__()
         self.pooling, self.kind = pooling, kind
@@ -75,17 +75,17 @@ class Head(nn.Module):
         self.register_buffer("scale", torch.ones(n_features))
         self.classify: nn.Module
         if kind == "linear":
-            self.classify = nn.Linear(n_features, n_classes)
+            self.classify = nn.Linear(n_features, n_outputs)
         else:
             self.classify = nn.Sequential(
-                nn.Linear(n_features, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, n_classes)
+                nn.Linear(n_features, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, n_outputs)
             )
 
     def forward(self, z: Tensor) -> Tensor:
-        """[batch, ...] activations to [batch, classes] logits."""
+        """[batch, ...] activations to [batch, outputs]."""
         z_bd = pool(z, self.pooling)
-        logits: Tensor = self.classify((z_bd - self.mean) * self.scale)
-        return logits
+        outputs: Tensor = self.classify((z_bd - self.mean) * self.scale)
+        return outputs
 
     @torch.no_grad()
     def calibrate(self, activations: Iterable[Tensor]) -> None:

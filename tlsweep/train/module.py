@@ -10,12 +10,11 @@ from typing import Any, NoReturn
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import CatMetric, MeanMetric
 
 from tlsweep.config import TrainSettings
 from tlsweep.errors import TrialFailure
+from tlsweep.task import Task
 from tlsweep.train.network import PlanNetwork
 from tlsweep.train.settle import Course, course, least_epochs
 
@@ -64,7 +63,7 @@ class PlanModule(pl.LightningModule):
         *,
         keep: int,
         stays_frozen: int,
-        n_classes: int,
+        task: Task,
         seed: int,
         fitted: bool = False,
         early: bool = True,
@@ -73,12 +72,13 @@ class PlanModule(pl.LightningModule):
         self.network = network
         self.fitted, self.early = fitted, early
         self.settings, self.keep, self.seed = train, keep, seed
-        self.stays_frozen, self.n_classes = stays_frozen, n_classes
+        self.stays_frozen, self.task = stays_frozen, task
         self.rates = Rates(train.lr, train.lr_ratio, train.block_decay)
         # not a number counts, as infinity: by default it would be left out of the mean
         self.fit_loss = MeanMetric(nan_strategy=math.inf)
         self.select_loss = MeanMetric(nan_strategy=math.inf)
-        self.select_accuracy = MulticlassAccuracy(n_classes, average="micro")
+        self.select_outputs = CatMetric(nan_strategy="disable")  # of all devices
+        self.select_truth = CatMetric(nan_strategy="disable")
         self.history: list[dict[str, float]] = []
         self.on_epoch: OnEpoch | None = None
         self.stopped = False
@@ -196,20 +196,21 @@ class PlanModule(pl.LightningModule):
         torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) * 1_009 + self.global_rank)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Cross-entropy of a batch ([batch, channels, height, width], [batch])."""
+        """The task's loss of a batch ([batch, channels, height, width], [batch, ...])."""
         x_bchw, y_b = batch
-        loss = functional.cross_entropy(self.network(x_bchw), y_b)
+        loss = self.task.loss(self.network(x_bchw), y_b)
         if not torch.isfinite(loss):
             self._diverged(f"loss of step {batch_idx + 1}", float(loss.detach()))
         self.fit_loss.update(loss.detach(), len(y_b))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Loss and accuracy on the select split."""
+        """Loss and answers on the select split."""
         x_bchw, y_b = batch
-        logits = self.network(x_bchw)
-        self.select_loss.update(functional.cross_entropy(logits.float(), y_b), len(y_b))
-        self.select_accuracy.update(logits, y_b)
+        outputs = self.network(x_bchw).float()
+        self.select_loss.update(self.task.loss(outputs, y_b), len(y_b))
+        self.select_outputs.update(outputs)
+        self.select_truth.update(y_b)
 
     def close_epoch(self, *, evaluated: bool) -> None:
         """Close the epoch's metrics and ask whether to stop.
@@ -221,18 +222,23 @@ class PlanModule(pl.LightningModule):
         self._sound("mean training loss", metrics["fit_loss"])
         if evaluated:
             metrics["select_loss"] = float(self.select_loss.compute())
-            metrics["select_accuracy"] = float(self.select_accuracy.compute())
             self._sound("loss on the select split", metrics["select_loss"])
+            metrics[f"select_{self.task.metric.name}"] = self._score()
         metrics["frozen_blocks"] = float(self.network.frozen)
-        for metric in (self.fit_loss, self.select_loss, self.select_accuracy):
+        for metric in (self.fit_loss, self.select_loss, self.select_outputs, self.select_truth):
             metric.reset()
         self.history.append(metrics)
         self._tell(self.current_epoch, metrics)
         self.trainer.should_stop |= self.over
 
+    def _score(self) -> float:
+        """The task's metric on the select split, of all devices together."""
+        outputs, truth = self.select_outputs.compute(), self.select_truth.compute()
+        return self.task.score(outputs.cpu().numpy(), self.task.truth(truth.cpu().numpy()))
+
     def _sound(self, name: str, loss: float) -> None:
         """Raise TrialFailure where an epoch's loss is of no use."""
-        if not loss <= EXPLODED * math.log(self.n_classes):  # of NaN, too
+        if not loss <= EXPLODED * self.task.guess:  # of NaN, too
             self._diverged(name, loss)
 
     def _diverged(self, name: str, loss: float) -> NoReturn:
@@ -240,7 +246,7 @@ class PlanModule(pl.LightningModule):
         raise TrialFailure(
             f"training diverged: the {name} is {loss:.3g} at epoch {len(self.history) + 1}"
             f" (train.lr={train.lr:g}, train.lr_ratio={train.lr_ratio:g}), where a guess has"
-            f" {math.log(self.n_classes):.3g}; a lower train.lr may help"
+            f" {self.task.guess:.3g}; a lower train.lr may help"
         )
 
     def _tell(self, epoch: int, metrics: dict[str, float]) -> None:

@@ -15,7 +15,6 @@ from table import Table, percent
 from tlsweep.cli import conf_folder
 from tlsweep.config import Settings, read
 from tlsweep.errors import TrialFailure
-from tlsweep.outcome import accuracies
 from tlsweep.overrides import compose_config
 from tlsweep.question import open_question
 from tlsweep.terms import Split
@@ -137,7 +136,7 @@ def _trained(plan: str, lines: Sequence[str], seed: int) -> tuple[int, Scores]:
     question = open_question(settings)
     trained = train_plan(settings, None)
     labels = question.target.labels[question.partition.report]
-    return len(trained.history), accuracies(trained.logits[Split.REPORT], labels).astype(float)
+    return len(trained.history), question.task.example_scores(trained.logits[Split.REPORT], labels)
 
 
 def _asked(plan: str, lines: Sequence[str], seed: int) -> Settings:
