@@ -17,7 +17,7 @@ from tlsweep.config import Settings
 from tlsweep.errors import Refusal
 from tlsweep.probe import fit_probe
 from tlsweep.question import Question, open_question
-from tlsweep.survey.ridge import fit_ridge, one_hot
+from tlsweep.survey.ridge import fit_ridge
 from tlsweep.survey.rows import Findings
 from tlsweep.task import Classes
 from tlsweep.terms import Split
@@ -213,7 +213,9 @@ def test_ridge_tells_what_it_gets_right_of_images_left_out(settings: Make, probe
         standard, right = ((z - mean) * scale).float(), 0
         for i in range(48):
             others = torch.arange(48) != i
-            path = fit_ridge(standard[others], one_hot(y[others], 10), [1.0])
+            path = fit_ridge(
+                standard[others], torch.nn.functional.one_hot(y[others], 10).float(), [1.0]
+            )
             right += int(path.heads.predictions(standard[i : i + 1])[0, 0] == y[i])
         shares.append(right / 48)
     # the penalty counts by example: 47 in place of 48 of them make it a little larger

@@ -232,7 +232,7 @@ class TrainSettings(_Section):
     views: Positive
     crop: Rate
     flip: bool
-    probe: Literal["logistic", "ridge"]
+    probe: Literal["auto", "logistic", "ridge"]
     probe_penalty: Penalty
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     accelerator: Literal["auto", "cpu", "gpu"]

@@ -17,7 +17,7 @@ from tlsweep import inputs, screen
 from tlsweep.config import PhasedSchedule, Settings
 from tlsweep.features import Key, NotStored, Spec, rows_digest
 from tlsweep.plan import TransferPlan
-from tlsweep.probe import starts_at_probe
+from tlsweep.probe import probe_kind, starts_at_probe
 from tlsweep.question import Question
 from tlsweep.terms import Split
 
@@ -115,7 +115,8 @@ class FirstPhase:
         train = self.settings.train
         if not starts_at_probe(self.plan, train):
             return ["random"]
-        return [train.probe, train.probe_penalty, train.lr_ratio]
+        kind = probe_kind(self.question.task, train)
+        return [kind, train.probe_penalty, train.lr_ratio]
 
     @property
     def _phase(self) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from tlsweep.features import rows_digest
 from tlsweep.files import write_whole
 from tlsweep.fixed import inherited
 from tlsweep.outcome import Outcome
+from tlsweep.probe import probe_kind
 from tlsweep.session import Session
 from tlsweep.study.ledger import Item, Ledger
 from tlsweep.study.space import Space
@@ -79,7 +80,8 @@ def _asked(s: Session) -> str:
     seeds = [inputs.SOURCE, *([s.settings.seed] if survey.random else [])]
     features = [d for seed in seeds for d in inputs.digests(s.question, s.settings, seed)]
     folds = [rows_digest(fold) for fold in s.question.partition.folds]
-    what = [*features, *folds, survey.model_dump_json(), train.probe, __version__]
+    kind = probe_kind(s.question.task, train)
+    what = [*features, *folds, survey.model_dump_json(), kind, __version__]
     return hashlib.sha256("\n".join(what).encode()).hexdigest()
 
 

@@ -25,6 +25,11 @@ def is_probe(plan: TransferPlan, train: TrainSettings) -> bool:
     return plan.freeze == plan.regrow and train.head == "linear"
 
 
+def probe_kind(task: Task, train: TrainSettings) -> str:
+    """Which linear head is fitted: ``train.probe``, or the one that the task usually has."""
+    return task.probes[0] if train.probe == "auto" else train.probe
+
+
 def all_frozen(plan: TransferPlan) -> TransferPlan:
     """The plan that keeps the same blocks, and trains none of them."""
     return replace(plan, freeze=plan.keep, regrow=plan.keep)
@@ -128,15 +133,17 @@ def fit_heads(
     penalties: Sequence[float],
     subsets_sn: Tensor | None = None,
 ) -> list[Heads]:
-    """For each set of standardised features [n, d] the heads of ``train.probe``'s kind.
+    """For each set of standardised features [n, d] the heads of ``probe_kind``.
 
     They are ordered by penalty, then by subset. subsets_sn: bool, s subsets of the n examples;
     default one of all.
     """
-    from tlsweep.survey.logistic import fit_side_by_side, together
+    from tlsweep.survey.logistic import fit_labels, fit_side_by_side, together
 
     task = question.task
-    if train.probe == "logistic":
+    if probe_kind(task, train) == "logistic":
+        if task.kind == "labels":
+            return fit_labels(sets, y_n, penalties, subsets_sn)
         return fit_side_by_side(sets, y_n, task.n_outputs, penalties, subsets_sn)
     rows = [slice(None)] if subsets_sn is None else list(subsets_sn)
     return [together([_ridge(z[r], y_n[r], task, penalties) for r in rows]) for z in sets]
@@ -145,9 +152,9 @@ def fit_heads(
 def _ridge(z_nd: Tensor, y_n: Tensor, task: Task, penalties: Sequence[float]) -> Heads:
     import torch
 
-    from tlsweep.survey.ridge import fit_ridge, one_hot
+    from tlsweep.survey.ridge import fit_ridge
 
-    path = fit_ridge(z_nd, one_hot(y_n, task.n_outputs), penalties)
     y = y_n.numpy()
+    path = fit_ridge(z_nd, torch.from_numpy(task.regressed(y)), penalties)
     scores = [task.example_scores(left_out.numpy(), y).mean() for left_out in path.left_out]
     return replace(path.heads, left_out=torch.tensor(scores))

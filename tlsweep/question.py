@@ -103,9 +103,16 @@ def open_question(settings: Settings, progress: Progress | None = None) -> Quest
     _check_device(settings.train)
     text = settings.model_dump_json(include={"source", "target"})
     question = _open(text, _Hidden((settings, progress)))
+    _check_probe(settings.train, question.task)
     if settings.train_on == "all":
         return dataclasses.replace(question, partition=question.partition.joined())
     return question
+
+
+def _check_probe(train: TrainSettings, task: Task) -> None:
+    if train.probe not in ("auto", *task.probes):
+        rule = f"linear heads for {task.kind}: {', '.join(task.probes)}"
+        raise Refusal(Fault(f"train.probe={train.probe}", rule, "train.probe=auto"))
 
 
 def _two_labels(target: Target) -> list[str]:

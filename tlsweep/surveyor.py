@@ -279,14 +279,15 @@ def _gathered(
     logits_hnk = np.concatenate([a.logits_hnk.numpy() for a in answered], axis=1)
     task = question.task
     scores_hn = np.stack([task.example_scores(z, y) for z in logits_hnk])
-    losses_hn = np.stack([task.losses(z, y) for z in logits_hnk])
+    kind = probe.probe_kind(task, settings.train)
+    losses_hn = np.stack([task.probe_losses(kind, z, y) for z in logits_hnk])
     sizes = np.array([len(fold.held_out) for fold in folds])
     rows = [
         Row(
             cut=name,
             index=index,
             weights=weights,
-            head=settings.train.probe,
+            head=kind,
             regularisation=penalty,
             fit_size=size,
             seed=folds[0].seeds[s],
@@ -306,10 +307,10 @@ def _gathered(
         cut=name,
         index=index,
         weights=weights,
-        head=settings.train.probe,
+        head=kind,
         regularisation=nested.overall,
         score=float(task.example_scores(held_out, y).mean()),
-        loss=float(task.losses(held_out, y).mean()),
+        loss=float(task.probe_losses(kind, held_out, y).mean()),
         edge=nested.edge,
     )
     return rows, point, outcome

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from tlsweep.survey.lbfgs import minimise
 from tlsweep.survey.logistic import batches, fit_labels, fit_logistic, fit_side_by_side
-from tlsweep.survey.ridge import fit_ridge, one_hot
+from tlsweep.survey.ridge import fit_ridge
 
 PENALTIES = [1e-4, 1e-3, 1e-2, 1e-1]
 
@@ -240,7 +240,7 @@ def test_the_ridge_path_equals_scikit_learns_ridge(
     digits: tuple[Tensor, Tensor], shape: str
 ) -> None:
     z, y = (digits[0][:300], digits[1][:300]) if shape == "tall" else wide(60, 200)
-    t = one_hot(y, int(y.max()) + 1)
+    t = functional.one_hot(y, int(y.max()) + 1).float()
     path = fit_ridge(z, t, PENALTIES)
     for i, penalty in enumerate(PENALTIES):
         theirs = Ridge(alpha=len(z) * penalty).fit(z.double().numpy(), t.double().numpy())
@@ -251,7 +251,7 @@ def test_the_ridge_path_equals_scikit_learns_ridge(
 @pytest.mark.parametrize("numeric", [True, False])
 def test_leave_one_out_equals_fitting_without_each_example(numeric: bool) -> None:
     z, y = wide(24, 10)
-    t = z[:, :1] ** 2 + y[:, None] if numeric else one_hot(y, 3)
+    t = z[:, :1] ** 2 + y[:, None] if numeric else functional.one_hot(y, 3).float()
     path = fit_ridge(z, t, PENALTIES)
     for i in range(24):
         rest = np.delete(np.arange(24), i)

@@ -50,6 +50,16 @@ def test_losses_are_those_of_torch_example_by_example(scale: float) -> None:
     assert np.allclose(Labels(4).losses(z, holds), each.mean(1).numpy(), rtol=1e-12)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_ridge_head_reports_half_of_the_squares_that_it_minimises(kind: str) -> None:
+    task, outputs, y = drawn(kind, 30)
+    assert task.probes[-1] == "ridge"
+    wanted = 0.5 * ((outputs - task.regressed(y)) ** 2).sum(1)
+    assert task.regressed(y).shape == outputs.shape
+    assert task.probe_losses("ridge", outputs, y) == pytest.approx(wanted, rel=1e-6)
+    assert (task.probe_losses("logistic", outputs, y) == task.losses(outputs, y)).all()
+
+
 def test_losses_of_logits_far_out_are_finite() -> None:
     far = np.float32([[1e4, -1e4]])
     assert np.isfinite(Classes(2).losses(far, np.array([1]))).all()

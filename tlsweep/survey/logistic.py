@@ -125,9 +125,11 @@ def fit_labels(
     rows, y_rows = weights_sn.repeat_interleave(m, 0), y_nm.T.long().repeat(s, 1)
     found = []
     for heads in fit_side_by_side(sets, y_rows, 2, doubled, rows, gap=gap):
-        weight_hmd = (heads.weight[..., 1] - heads.weight[..., 0]).unflatten(0, (-1, m))
-        bias_hm = (heads.bias[:, 1] - heads.bias[:, 0]).unflatten(0, (-1, m))
-        converged_h = heads.converged.unflatten(0, (-1, m)).all(1)
+        weight_hmd = (heads.weight[..., 1] - heads.weight[..., 0]).view(
+            -1, m, heads.weight.shape[1]
+        )
+        bias_hm = (heads.bias[:, 1] - heads.bias[:, 0]).view(-1, m)
+        converged_h = heads.converged.view(-1, m).all(1)
         found.append(Heads(weight_hmd.transpose(1, 2), bias_hm, converged_h))
     return found
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from tlsweep.survey.logistic import Heads
 
@@ -28,7 +27,7 @@ def fit_ridge(z_nd: Tensor, t_nm: Tensor, penalties: Sequence[float]) -> RidgePa
     """Linear regression onto m targets, for every penalty.
 
     Minimises mean over examples of |target - prediction|^2 / 2 + penalty / 2 * |weight|^2, the bias
-    unpenalised. z_nd: features; t_nm: numeric targets, or ``one_hot`` classes.
+    unpenalised. z_nd: features; t_nm: numbers, 1 and 0 for what holds and does not.
     Raises ValueError if a penalty is not positive or there are fewer than two examples.
     """
     n = len(z_nd)
@@ -48,8 +47,3 @@ def fit_ridge(z_nd: Tensor, t_nm: Tensor, penalties: Sequence[float]) -> RidgePa
     found = torch.ones(len(penalties), dtype=torch.bool, device=z.device)
     heads = Heads(weight_hdm.to(z_nd.dtype), bias_hm.to(z_nd.dtype), found)
     return RidgePath(heads, left_out.to(z_nd.dtype))
-
-
-def one_hot(y_n: Tensor, n_classes: int) -> Tensor:
-    """Class indices [n] as targets [n, classes] of ridge classification: 1 and 0."""
-    return functional.one_hot(y_n, n_classes).float()

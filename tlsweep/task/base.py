@@ -19,12 +19,14 @@ class Task(ABC):
     """Classes, labels or numbers: outputs, loss, decision, scores, strata, head.
 
     kind: its name; metrics: the ways to say how good answers are, the usual one first; metric: the
-    one that plans are chosen by; n_outputs: width of the head's last layer.
+    one that plans are chosen by; n_outputs: width of the head's last layer; probes: the linear
+    heads that fit it, the usual one first.
     """
 
     kind: str
     metrics: tuple[Metric, ...]
     n_outputs: int
+    probes: tuple[str, ...]
 
     def __init__(self, metric: str | None = None) -> None:
         """metric: the name of one of ``metrics``, None for the first. Raises Refusal for others."""
@@ -48,6 +50,18 @@ class Task(ABC):
     @abstractmethod
     def loss(self, outputs_bo: Tensor, y_b: Tensor) -> Tensor:
         """The mean of ``losses`` over a batch, for training: a scalar with a graph."""
+
+    @abstractmethod
+    def regressed(self, y_n: Truth) -> NDArray[np.float64]:
+        """What is true as numbers that a least-squares head is fitted to: [n, outputs]."""
+
+    def probe_losses(self, kind: str, outputs_no: Outputs, y_n: Truth) -> Scores:
+        """What a linear head of this kind minimises, of each example: float64 [n]."""
+        if kind != "ridge":
+            return self.losses(outputs_no, y_n)
+        error_no = outputs_no.astype(np.float64) - self.regressed(y_n)
+        losses: Scores = 0.5 * np.square(error_no).sum(1)
+        return losses
 
     @property
     @abstractmethod

@@ -29,7 +29,7 @@ class Classes(Task):
     [1.0, 0.0]
     """
 
-    kind = "classes"
+    kind, probes = "classes", ("logistic", "ridge")
 
     def __init__(self, n_classes: int, metric: str | None = None) -> None:
         self.n_outputs = n_classes
@@ -46,6 +46,10 @@ class Classes(Task):
         from torch.nn import functional
 
         return functional.cross_entropy(outputs_bo, y_b)
+
+    def regressed(self, y_n: Truth) -> NDArray[np.float64]:
+        """1 for the class, 0 for the others."""
+        return np.eye(self.n_outputs)[y_n]
 
     @property
     def guess(self) -> float:

@@ -26,7 +26,7 @@ class Labels(Task):
     [1.0, 0.667]
     """
 
-    kind = "labels"
+    kind, probes = "labels", ("logistic", "ridge")
 
     def __init__(self, n_labels: int, metric: str | None = None) -> None:
         self.n_outputs = n_labels
@@ -44,6 +44,10 @@ class Labels(Task):
         from torch.nn import functional
 
         return functional.binary_cross_entropy_with_logits(outputs_bo, y_b.to(outputs_bo.dtype))
+
+    def regressed(self, y_n: Truth) -> NDArray[np.float64]:
+        """1 for a label that holds, 0 for others."""
+        return y_n.astype(np.float64)
 
     @property
     def guess(self) -> float:

@@ -32,7 +32,7 @@ class Numbers(Task):
     '2.0 degrees'
     """
 
-    kind = "numbers"
+    kind, probes = "numbers", ("ridge",)
 
     def __init__(
         self, n_numbers: int, *, spread: float, unit: str = "", metric: str | None = None
@@ -58,6 +58,10 @@ class Numbers(Task):
 
         error = (outputs_bo.float() - y_b.float()) / self.spread
         return 0.5 * functional.mse_loss(error, error.new_zeros(()).expand_as(error))
+
+    def regressed(self, y_n: Truth) -> NDArray[np.float64]:
+        """The numbers themselves."""
+        return y_n
 
     @property
     def guess(self) -> float:
