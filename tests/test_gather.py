@@ -29,7 +29,7 @@ def question() -> Question:
 def test_confusion_classes_and_mistakes_are_of_the_report_split(question: Question) -> None:
     """Every image is counted once, and what is right stands on the diagonal."""
     rows, target = question.partition.report, question.target
-    y, k = target.labels[rows], len(target.class_names)
+    y, k = target.labels[rows], len(target.output_names)
     logits = np.eye(k, dtype=np.float32)[y] * 5
     for place, surely in ((3, 9.0), (10, 20.0)):  # two mistakes, the second one surer
         logits[place] = 0
@@ -40,10 +40,10 @@ def test_confusion_classes_and_mistakes_are_of_the_report_split(question: Questi
     assert int(np.trace(found.confusion_kk)) == len(rows) - 2
     assert [c.index for c in found.worst] == [rows[10], rows[3]]
     assert found.worst[0].called == target.called(int(rows[10]))
-    assert found.worst[0].true == target.class_names[y[10]]
-    assert found.worst[0].predicted == target.class_names[(y[10] + 1) % k]
+    assert found.worst[0].true == target.output_names[y[10]]
+    assert found.worst[0].predicted == target.output_names[(y[10] + 1) % k]
     assert found.worst[0].probability > found.worst[1].probability > 0.9
-    for row, name in zip(found.classes, target.class_names, strict=True):
+    for row, name in zip(found.classes, target.output_names, strict=True):
         assert row.name == name
         assert row.interval[0] <= row.accuracy <= row.interval[1]
     assert sum(row.images for row in found.classes) == len(rows)

@@ -64,8 +64,8 @@ def gather(
     """
     question, r = s.question, verdict.recommended
     target, pool = question.target, question.partition.pool
-    counts = np.bincount(target.labels[pool], minlength=len(target.class_names))
-    labelled = dict(zip(target.class_names, counts.tolist(), strict=True))
+    counts = np.bincount(target.labels[pool], minlength=len(target.output_names))
+    labelled = dict(zip(target.output_names, counts.tolist(), strict=True))
     names = question.cuts.names
     plan = TransferPlan(r.freeze, r.keep, r.regrow, r.n_blocks)
     look = s.record.where_to_look()
@@ -75,7 +75,7 @@ def gather(
         source=question.source.name,
         trained_on=question.source.trained_on,
         target=target.name,
-        class_names=target.class_names,
+        class_names=target.output_names,
         cuts=tuple(names),
         blocks=tuple(
             Block(name, state) for name, state in zip(names[1:], plan.states, strict=True)
@@ -96,13 +96,13 @@ def gather(
 def answered(question: Question, logits_nk: Logits) -> Answered:
     """What a model answers of the report split: classes, confusion, and its worst mistakes."""
     target, rows = question.target, question.partition.report
-    y, k = target.labels[rows], len(target.class_names)
+    y, k = target.labels[rows], len(target.output_names)
     said = logits_nk.argmax(1)
     confusion = np.zeros((k, k), np.int64)
     np.add.at(confusion, (y, said), 1)
     labelled = np.bincount(target.labels[question.partition.pool], minlength=k)
     classes = tuple(
-        _class_row(target.class_names, c, confusion, int(labelled[c])) for c in range(k)
+        _class_row(target.output_names, c, confusion, int(labelled[c])) for c in range(k)
     )
     wrong = np.flatnonzero(said != y)
     sure = softmax(logits_nk.astype(np.float64), axis=1)[np.arange(len(y)), said]
@@ -116,8 +116,8 @@ def answered(question: Question, logits_nk: Logits) -> Answered:
             Confused(
                 index=int(rows[n]),
                 called=target.called(int(rows[n])),
-                true=target.class_names[y[n]],
-                predicted=target.class_names[said[n]],
+                true=target.output_names[y[n]],
+                predicted=target.output_names[said[n]],
                 probability=float(sure[n]),
                 thumbnail=thumbnail(picture),
             )

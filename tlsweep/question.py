@@ -118,12 +118,13 @@ def _check_probe(train: TrainSettings, task: Task) -> None:
 def _two_labels(target: Target) -> list[str]:
     """Images with one content and several labels: at least one of the labels is wrong."""
     first = target.same_as
-    wrong = np.flatnonzero(target.labels != target.labels[first])
+    unlike = target.labels != target.labels[first]
+    wrong = np.flatnonzero(unlike.reshape(len(unlike), -1).any(1))
     if not len(wrong):
         return []
     shown = [
-        f"{target.called(i)} ({target.class_names[target.labels[i]]}) and"
-        f" {target.called(first[i])} ({target.class_names[target.labels[first[i]]]})"
+        f"{target.called(i)} ({target.truth_of(i)}) and"
+        f" {target.called(first[i])} ({target.truth_of(first[i])})"
         for i in wrong[:3].tolist()
     ]
     more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
@@ -263,7 +264,7 @@ def _partition(settings: Settings, target: Target, seed: int | None = None) -> P
 
     t = settings.target
     return partition(
-        target.labels,
+        target.strata,
         fit_size=t.fit_size,
         select_fraction=t.select_fraction,
         report_fraction=t.report_fraction,
@@ -271,7 +272,8 @@ def _partition(settings: Settings, target: Target, seed: int | None = None) -> P
         folds=t.folds,
         given=target.given,
         same_as=target.same_as,
-        class_names=target.class_names,
+        class_names=target.output_names,
+        of_classes=target.task.kind == "classes",
     )
 
 

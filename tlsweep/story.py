@@ -40,7 +40,7 @@ from tlsweep.study.bench import Bench
 from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure, seconds_of
 from tlsweep.study.space import Space
 from tlsweep.take_home import keep_in_record, network_of
-from tlsweep.terms import Split, Stage
+from tlsweep.terms import Stage
 from tlsweep.trial import ends_early, outcomes_folder
 from tlsweep.verdict import (
     Recommendation,
@@ -469,7 +469,7 @@ def _conclude(
         scored,
         margin=settings.sweep.confirm.margin / 100,
         confidence=settings.sweep.confirm.confidence,
-        majority=_majority(question),
+        majority=_blind(question),
         pool_images=len(question.partition.pool),
         searched=[t.user_attrs["facts"] for t in studies.tried()],
         draws=draws,
@@ -584,11 +584,12 @@ def _train_finally(
     )
 
 
-def _majority(question: Question) -> float:
-    """How often the pool's most frequent class is right on the report split."""
-    labels, parts = question.target.labels, question.partition
-    most = np.bincount(labels[parts.pool]).argmax()
-    return float(np.mean(labels[parts.rows(Split.REPORT)] == most))
+def _blind(question: Question) -> float:
+    """What always giving the answer that suits the pool best scores on the report split."""
+    labels, parts, task = question.target.labels, question.partition, question.task
+    y = labels[parts.report]
+    outputs = np.repeat(task.blind(labels[parts.pool]), len(y), axis=0)
+    return float(task.example_scores(outputs, y).mean())
 
 
 def _why_nothing(*ledgers: Ledger) -> str:
@@ -632,7 +633,7 @@ def _opening(s: Session) -> str:
     lines = [
         f"{s.settings.study_name}: how much of {source.name} ({source.trained_on}) to"
         f" keep for {target.name}?",
-        f"  {s.question.cuts.n_blocks} blocks; {len(target.class_names)} classes;"
+        f"  {s.question.cuts.n_blocks} blocks; {len(target.output_names)} classes;"
         f" {len(p.pool)} labelled images choose and train ({folds}), {len(p.report)} report",
         *(f"  {said}" for said in s.question.said()),
     ]

@@ -162,13 +162,14 @@ def _folds(question: Question, settings: Settings) -> list[_Fold]:
     from tlsweep.target.partition import subset
 
     chosen, parts, found = settings.sweep.survey, question.partition, []
+    strata = question.target.strata
     for number in range(len(parts.folds)):
         fit = parts.places(Split.FIT, number)
-        y = question.target.labels[parts.pool[fit]]
+        y = strata[parts.pool[fit]]
         sizes, seeds, subsets = [len(y)], [0], [torch.ones(len(y), dtype=torch.bool)]
         for share in sorted(chosen.fit_shares, reverse=True):
             for seed in range(chosen.seeds):
-                size = max(round(share * len(y)), len(question.target.class_names))
+                size = max(round(share * len(y)), len(np.unique(strata)))
                 drawn = torch.zeros(len(y), dtype=torch.bool)
                 drawn[torch.from_numpy(subset(y, size, seed))] = True
                 sizes.append(size)
@@ -389,5 +390,5 @@ def _transfer(
     spoken: Tensor | None,
     sampled: list[Tensor] | None,
 ) -> list[Any]:
-    n_classes = len(question.target.class_names)
+    n_classes = len(question.target.output_names)
     return transfer_scores(question.cuts.names, z, y, n_classes, spoken, sampled)

@@ -513,7 +513,7 @@ def _watch(
         if key not in metrics:
             return False
         last = epoch + 1 == settings.train.epochs
-        return handle.report(epoch + 1, metric.as_value(metrics[key])) and not last
+        return handle.report(epoch + 1, metric.as_score(metrics[key])) and not last
 
     return on_epoch
 

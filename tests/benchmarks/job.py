@@ -66,7 +66,7 @@ class Job:
     @property
     def n_classes(self) -> int:
         """Classes of the target."""
-        return len(self.question.target.class_names)
+        return len(self.question.target.output_names)
 
     def draw(self, seed: int) -> Tensor:
         """Which rows of the fit split a head is trained on: int64 [share of n]."""

@@ -120,7 +120,7 @@ def test_of_many_classes_the_five_best_are_told(
     predict_command.run([f"model={made.folder}", str(file)], Path())
     (row,) = rows(capsys.readouterr().out)
     p, order = tlsweep.load_model(made.folder).predict([file])[0].sort(descending=True)
-    best = [made.question.target.class_names[i] for i in order[:5].tolist()]
+    best = [made.question.target.output_names[i] for i in order[:5].tolist()]
     assert [row["class"], *(row[f"class_{i}"] for i in range(2, 6))] == best
     given = [row["probability"], *(row[f"probability_{i}"] for i in range(2, 6))]
     assert [float(value) for value in given] == pytest.approx(p[:5].tolist(), abs=1e-5)

@@ -42,7 +42,7 @@ def refused(root: Path, **options: object) -> list[tuple[str, str, str]]:
 def test_class_folders_without_parts_are_all_to_be_partitioned(tmp_path: Path) -> None:
     target = open_target("image_folder", root=fill(tmp_path / "things", "ba"))
     assert target.name == "things"
-    assert target.class_names == ("a", "b")
+    assert target.output_names == ("a", "b")
     assert target.labels.tolist() == [0] * 4 + [1] * 4
     assert target.given == {}
 
@@ -305,7 +305,7 @@ def test_real_photographs_open_as_they_were_published(tmp_path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         archive.extractall(tmp_path)
     target = open_target("image_folder", root=tmp_path)
-    assert target.class_names == ("ants", "bees")
+    assert target.output_names == ("ants", "bees")
     assert {split: len(ids) for split, ids in target.given.items()} == {
         Split.FIT: 244,
         Split.SELECT: 153,

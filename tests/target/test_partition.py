@@ -403,6 +403,36 @@ def test_no_images_are_refused() -> None:
     assert refused([])[0][0] == "0 class(es) among 0 images to fit"
 
 
+# ------------------------------------------------------------------ strata that are no classes
+@given(st.integers(3, 120), st.integers(1, 6), seeds)
+@settings(max_examples=60)
+def test_strata_that_are_no_classes_are_shared_out_and_small_ones_refuse_nothing(
+    n: int, groups: int, seed: int
+) -> None:
+    y = np.random.default_rng(seed).integers(0, groups, n) ** 2
+    parts = partition(y, fit_size=None, seed=seed, of_classes=False, **FRACTIONS)
+    assert is_sound(parts, n)
+    assert len(parts.pool) + len(parts.report) == n
+    for group in np.unique(y):
+        if (y == group).sum() >= 10:
+            share = (y[parts.report] == group).sum() / (y == group).sum()
+            assert 0 < share < 0.5
+
+
+def test_a_rare_stratum_that_only_the_report_split_has_is_no_fault() -> None:
+    y = np.array([0] * 30 + [1] * 30 + [7])
+    parts = partition(y, fit_size=None, seed=0, given={Split.REPORT: np.arange(50, 61)},
+                      of_classes=False, **FRACTIONS)  # fmt: skip
+    assert parts.report.tolist() == list(range(50, 61))
+
+
+def test_too_few_images_of_no_class_are_refused_with_their_number() -> None:
+    with pytest.raises(Refusal, match="2 images to fit"):
+        partition(np.zeros(2), fit_size=None, seed=0, of_classes=False, **FRACTIONS)
+    few = partition(np.zeros(4), fit_size=None, seed=0, of_classes=False, **FRACTIONS)
+    assert few.said == ("3 folds in place of 5: there are 3 images",)
+
+
 def test_partitioning_loads_no_torch() -> None:
     code = "import sys, tlsweep.target.partition, tlsweep.target; print('torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -188,7 +188,7 @@ def test_idx_files_are_read_and_their_test_part_is_the_report_split(
     target = open_target(name, root=tmp_path)
     assert np.array_equal(target.given[Split.FIT], np.arange(60))
     assert np.array_equal(target.given[Split.REPORT], np.arange(60, 90))
-    assert len(target.class_names) == 10
+    assert len(target.output_names) == 10
     x_nchw, labels = target.dataset([0, 61], ImageSpec(1, 28, (0.0,), (1.0,), 28)).tensors()
     assert torch.equal((x_nchw * 255).round().to(torch.uint8)[1, 0], torch.tensor(images[61]))
     assert labels.tolist() == [0, 1]

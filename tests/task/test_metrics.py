@@ -26,6 +26,7 @@ def test_the_mean_of_examples_is_the_metric(kind: str, metric: Metric) -> None:
     else:  # pseudo-values: all but the bias, which is of the order of 1 / n
         assert metric.as_value(scores.mean()) == pytest.approx(value, rel=0.05)
     assert metric.low <= scores.mean() <= metric.high + 0.05
+    assert metric.as_score(metric.as_value(0.7)) == pytest.approx(0.7)
 
 
 @pytest.mark.parametrize(("kind", "metric"), RATIOS)

@@ -60,6 +60,24 @@ def test_a_ridge_head_reports_half_of_the_squares_that_it_minimises(kind: str) -
     assert (task.probe_losses("logistic", outputs, y) == task.losses(outputs, y)).all()
 
 
+def test_without_looking_the_answer_is_the_most_frequent_class_the_odds_or_the_mean() -> None:
+    assert Classes(3).decide(Classes(3).blind(np.array([0, 2, 2]))).tolist() == [2]
+    y = np.array([[True, False], [True, True], [True, False]])
+    assert Labels(2).decide(Labels(2).blind(y)).tolist() == [[True, False]]
+    assert Numbers(1, spread=1.0).blind(np.array([[1.0], [4.0]])).tolist() == [[2.5]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_other_answer_without_looking_has_a_lower_loss(kind: str) -> None:
+    task, _, y = drawn(kind, 400)
+    blind = task.blind(y)
+    for seed in range(20):
+        other = blind + np.random.default_rng(seed).normal(0, 0.5, blind.shape)
+        answers = (np.repeat(z.astype(np.float32), len(y), axis=0) for z in (blind, other))
+        best, loss = (task.losses(z, y).mean() for z in answers)
+        assert best <= loss + 1e-4  # odds of labels are drawn in a little
+
+
 def test_losses_of_logits_far_out_are_finite() -> None:
     far = np.float32([[1e4, -1e4]])
     assert np.isfinite(Classes(2).losses(far, np.array([1]))).all()
@@ -77,6 +95,16 @@ def test_truth_has_the_type_of_its_task_whatever_it_came_in() -> None:
     assert Classes(3).truth(np.float32([2, 0])).dtype == np.int64
     assert Labels(2).truth(np.float32([[1, 0]])).tolist() == [[True, False]]
     assert Numbers(1, spread=1.0).truth(np.array([[2]])).dtype == np.float64
+
+
+def test_what_is_true_is_told_in_words() -> None:
+    names = ("ant", "bee")
+    assert Classes(2).spelled(np.int64(1), names) == "bee"
+    assert Labels(2).spelled(np.array([True, True]), names) == "ant, bee"
+    assert Labels(2).spelled(np.array([False, False]), names) == "none"
+    one = Numbers(1, spread=5.0, unit="mm")
+    assert one.spelled(np.array([3.21]), ("length",)) == "3.21 mm"
+    assert Numbers(2, spread=5.0).spelled(np.array([3.0, 4.0]), ("x", "y")) == "x 3.00, y 4.00"
 
 
 def test_classes_are_their_own_strata() -> None:

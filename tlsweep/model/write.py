@@ -120,7 +120,7 @@ def _card(
         head=HeadCard(
             kind=head.kind, shape=question.cuts[plan.regrow].shape, **asdict(head.pooling)
         ),
-        class_names=target.class_names,
+        class_names=target.output_names,
         precision=settings.train.precision,
         about=dict(about),
         not_exported={},

@@ -25,7 +25,7 @@ class ArrayTarget(Target):
     def __init__(
         self,
         name: str,
-        class_names: tuple[str, ...],
+        output_names: tuple[str, ...],
         images: NDArray[np.uint8],
         labels: NDArray[np.int64],
         given: Mapping[Split, NDArray[np.int64]] | None = None,
@@ -34,12 +34,12 @@ class ArrayTarget(Target):
         images = images[..., np.newaxis] if images.ndim == 3 else images
         self._images = np.ascontiguousarray(images)
         labels = np.ascontiguousarray(labels, dtype=np.int64)
-        digest = hashlib.sha256(f"{class_names} {self._images.shape}".encode())
+        digest = hashlib.sha256(f"{output_names} {self._images.shape}".encode())
         digest.update(self._images.tobytes())
         digest.update(labels.tobytes())
         contents = [hashlib.sha256(image).digest() for image in self._images]
         fingerprint = digest.hexdigest()[:16]
-        super().__init__(name, class_names, labels, fingerprint, given, ram_gb, contents)
+        super().__init__(name, output_names, labels, fingerprint, given, ram_gb, contents)
 
     def pixels(self, indices: NDArray[np.int64], image: ImageSpec) -> Tensor:
         """Bring images to ``image``: uint8 [k, C, size, size]."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlsweep.target.pixels import PixelStore
-from tlsweep.task import Classes, Task
+from tlsweep.task import Classes, Task, Truth
 from tlsweep.terms import ImageSpec, Resampling, Split
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ Progress = Callable[[int, int, str], None]
 class Target(ABC):
     """Labelled images, and the splits that came with them.
 
-    name: what the report calls it; task: what is asked of each image; class_names: by label;
-    labels: int64 [n]; given: indices of the splits that the data came with (train as FIT, val as
-    SELECT, test as REPORT), often none; fingerprint: hex digest of all images and labels; contents:
-    a digest of each image, so that equal ones are known, None where no two are; ram_gb: gigabytes
-    of decoded images kept in memory at one preprocessing; resampling: how its images are resized,
-    so that others of their kind can be prepared alike. Not shared between threads.
+    name: what the report calls it; task: what is asked of each image; output_names: of its classes,
+    labels or numbers; labels: what is true of each image, as the task has it (classes int64 [n],
+    labels bool [n, m], numbers float64 [n, m]); given: indices of the splits that the data came
+    with (train as FIT, val as SELECT, test as REPORT), often none; fingerprint: hex digest of all
+    images and labels; contents: a digest of each image, so that equal ones are known, None where no
+    two are; ram_gb: gigabytes of decoded images kept in memory at one preprocessing; resampling:
+    how its images are resized, so that others of their kind can be prepared alike. Not shared
+    between threads.
     """
 
     resampling: Resampling = "pillow"
@@ -42,16 +44,17 @@ class Target(ABC):
     def __init__(
         self,
         name: str,
-        class_names: tuple[str, ...],
-        labels: NDArray[np.int64],
+        output_names: tuple[str, ...],
+        labels: Truth,
         fingerprint: str,
         given: Mapping[Split, NDArray[np.int64]] | None = None,
         ram_gb: float = 4.0,
         contents: Sequence[bytes | str] | None = None,
+        task: Task | None = None,
     ) -> None:
         self.name = name
-        self.task: Task = Classes(len(class_names))
-        self.class_names = class_names
+        self.task: Task = Classes(len(output_names)) if task is None else task
+        self.output_names = output_names
         self.labels = labels
         self.fingerprint = fingerprint
         self.given = dict(given or {})
@@ -62,6 +65,15 @@ class Target(ABC):
     def called(self, index: int) -> str:
         """What people call the image at ``index``."""
         return f"image {index}"
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """The group of each image that splits share out evenly: int64 [n]."""
+        return self.task.strata(self.labels)
+
+    def truth_of(self, index: int) -> str:
+        """What is true of the image at ``index``, in words."""
+        return self.task.spelled(self.labels[index], self.output_names)
 
     @abstractmethod
     def pixels(self, indices: NDArray[np.int64], image: ImageSpec) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tlsweep.target.pixels import PixelStore
+from tlsweep.task import Truth
 from tlsweep.terms import ImageSpec
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tlsweep.target.base import Target
 
 
-class TargetDataset(Dataset["tuple[Tensor, int]"]):
+class TargetDataset(Dataset["tuple[Tensor, Any]"]):
     """A map-style dataset for torch's DataLoader: items are (x_chw, label), normalised float32.
 
     in_memory: whether the images are decoded already, and ``tensors`` costs no decoding;
@@ -45,26 +46,26 @@ class TargetDataset(Dataset["tuple[Tensor, int]"]):
         return self._store is not None
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """The labels, in the order of the items: int64 [len(self)]."""
-        chosen: NDArray[np.int64] = self._target.labels[self.indices]
-        return chosen
+    def labels(self) -> Truth:
+        """What is true of each item, in their order: [len(self), ...]."""
+        return self._target.labels[self.indices]
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+    def __getitem__(self, position: int) -> tuple[Tensor, Any]:
         if not -len(self) <= position < len(self):
             raise IndexError(position)  # ends a plain for loop over the dataset
         return self.__getitems__([position])[0]
 
-    def __getitems__(self, positions: list[int]) -> list[tuple[Tensor, int]]:
+    def __getitems__(self, positions: list[int]) -> list[tuple[Tensor, Any]]:
         """Several items at one go; DataLoader calls it where it is there."""
         x_bchw, labels = self.batch(positions)
-        return list(zip(x_bchw, labels.tolist(), strict=True))
+        # rows of several labels stay tensors: lists would be collated by column
+        return list(zip(x_bchw, labels.tolist() if labels.ndim == 1 else labels, strict=True))
 
     def batch(self, positions: ArrayLike) -> tuple[Tensor, Tensor]:
-        """Items as one batch: x float32 [B, C, H, W], labels int64 [B]."""
+        """Items as one batch: x float32 [B, C, H, W], labels [B, ...]."""
         ids = self.indices[np.asarray(positions, dtype=np.int64)]
         if self._store is not None:
             u8_bchw = self._store.read(ids)
@@ -75,7 +76,7 @@ class TargetDataset(Dataset["tuple[Tensor, int]"]):
         return normalise(u8_bchw, self.image), torch.from_numpy(self._target.labels[ids])
 
     def tensors(self) -> tuple[Tensor, Tensor]:
-        """Every item at once: x float32 [n, C, H, W], labels int64 [n]. Mind the memory."""
+        """Every item at once: x float32 [n, C, H, W], labels [n, ...]. Mind the memory."""
         return self.batch(np.arange(len(self)))
 
 

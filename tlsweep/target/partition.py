@@ -20,6 +20,7 @@ from tlsweep.terms import Split
 Indices = NDArray[np.int64]
 Folds = Literal["auto"] | int
 AUTO_FOLDS, HOLDOUT_FROM = 5, 2_000  # folds=auto: so many below so many examples, else one holdout
+LEAST_STRATUM = 10  # images of a stratum that is no class
 _NAMED = 10  # classes named in a refusal
 
 
@@ -74,15 +75,17 @@ def partition(
     given: Mapping[Split, ArrayLike] | None = None,
     same_as: ArrayLike | None = None,
     class_names: Sequence[str] | None = None,
+    of_classes: bool = True,
 ) -> Partition:
     """Draw a stratified pool, its folds and the report split; the same seed draws the same ones.
 
-    labels: class of each image, int [n]; fit_size: images of the pool, None for all that are left;
-    select_fraction: share of the pool that a holdout takes; report_fraction: share of the images
-    that is quoted, where the data has not set some apart; folds: how many, ``auto`` for 5 below
-    2,000 images of the pool and one holdout above; given: splits that come with the data, as
-    indices; same_as: for each image the first one with the same content, itself where there is
-    none; class_names: for messages.
+    labels: class or other stratum of each image, int [n]; fit_size: images of the pool, None for
+    all that are left; select_fraction: share of the pool that a holdout takes; report_fraction:
+    share of the images that is quoted, where the data has not set some apart; folds: how many,
+    ``auto`` for 5 below 2,000 images of the pool and one holdout above; given: splits that come
+    with the data, as indices; same_as: for each image the first one with the same content, itself
+    where there is none; class_names: for messages; of_classes: whether the strata are classes, each
+    of which is to be learned; else small ones are put together.
 
     What the data gives is kept: its test part (REPORT) is quoted, its val part (SELECT) is the one
     holdout, unless ``folds`` is a number, which cuts train and val together. There fit_size draws
@@ -114,7 +117,11 @@ def partition(
     alone = drawn_from[_first_of(first[drawn_from])]
     faults = _fraction_faults(select_fraction, report_fraction, carve)
     needed = (1 if val is not None else 2) + carve
-    faults += _class_faults(y, alone, parts, needed, names)
+    if of_classes:
+        faults += _class_faults(y, alone, parts, needed, names)
+    else:
+        y = _merged(y, alone)
+        faults += _size_faults(len(alone), needed)
     if faults:
         raise Refusal(*faults)
 
@@ -123,7 +130,7 @@ def partition(
     report, queues = _carve(queues, report_fraction if carve else 0.0, carve, leave=needed - carve)
     least = 1 if val is not None else 2
     queues = _drawn(queues, fit_size, seed, least)
-    classes = [_named([y[queue[0]]], names) for queue in queues]
+    classes = [_named([y[queue[0]]], names) if of_classes else "" for queue in queues]
     cut, more = _folds(queues, folds, select_fraction, val, classes)
     with_twins = _followers(first, drawn_from)
     pool = np.concatenate(queues)
@@ -215,7 +222,8 @@ def _folds(
     least, said = int(counts.min()), []
     if least < wanted:
         smallest = classes[int(np.argmin(counts))]
-        said.append(f"{least} folds in place of {wanted}: class {smallest} has {least} images")
+        who = f"class {smallest} has" if smallest else "there are"
+        said.append(f"{least} folds in place of {wanted}: {who} {least} images")
         wanted = least
     # dealt out like cards, class after class: folds and classes in them differ by one image at most
     return [pool[k::wanted] for k in range(wanted)], said
@@ -295,6 +303,27 @@ def _class_faults(
                 )
             )
     return faults
+
+
+def _merged(y: Indices, alone: Indices) -> Indices:
+    """Strata of ``LEAST_STRATUM`` images or more to draw from: smaller ones are put together.
+
+    Where that is too few as well, with the largest one.
+    """
+    strata, counts = np.unique(y[alone], return_counts=True)
+    rare = np.setdiff1d(y, strata[counts >= LEAST_STRATUM])
+    if not len(rare):
+        return y
+    rest = int(np.isin(y[alone], rare).sum())
+    into = rare[0] if rest >= LEAST_STRATUM else strata[counts.argmax()]
+    return np.where(np.isin(y, rare), into, y)
+
+
+def _size_faults(images: int, needed: int) -> list[Fault]:
+    if images >= needed:
+        return []
+    rule = f"{needed} different images or more: to train, to choose and to report"
+    return [Fault(f"{images} images to fit", rule, "add images")]
 
 
 def _named(labels: Iterable[int], known: Sequence[str]) -> str:

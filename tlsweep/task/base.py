@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,7 +67,11 @@ class Task(ABC):
     @property
     @abstractmethod
     def guess(self) -> float:
-        """The loss of always giving the answer that is best without looking."""
+        """The loss of an answer that knows nothing of the example."""
+
+    @abstractmethod
+    def blind(self, y_n: Truth) -> Outputs:
+        """The outputs of always giving the answer that suits these examples best: [1, outputs]."""
 
     @abstractmethod
     def decide(self, outputs_no: Outputs) -> Truth:
@@ -75,6 +80,10 @@ class Task(ABC):
     @abstractmethod
     def truth(self, y_n: NDArray[Any]) -> Truth:
         """What is true, in the type that this task has it in: of numbers of any type."""
+
+    @abstractmethod
+    def spelled(self, y: Any, names: Sequence[str]) -> str:
+        """What is true of one example, in words. names: of the outputs."""
 
     @abstractmethod
     def strata(self, y_n: Truth) -> NDArray[np.int64]:

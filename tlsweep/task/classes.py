@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TOP = 5
+TINY = 1e-6  # examples of a class that has none
 TOP_FROM = 10  # classes from which the five likeliest say something
 
 
@@ -34,7 +36,13 @@ class Classes(Task):
     def __init__(self, n_classes: int, metric: str | None = None) -> None:
         self.n_outputs = n_classes
         top = (TopFive(),) if n_classes >= TOP_FROM else ()
-        self.metrics = (Accuracy(), BalancedAccuracy(), MacroF1(n_classes), LogLoss(), *top)
+        self.metrics = (
+            Accuracy(),
+            BalancedAccuracy(),
+            MacroF1(n_classes),
+            LogLoss(self.guess),
+            *top,
+        )
         super().__init__(metric)
 
     def losses(self, outputs_no: Outputs, y_n: Truth) -> Scores:
@@ -56,6 +64,11 @@ class Classes(Task):
         """The loss where all classes are equally likely, in nats."""
         return math.log(self.n_outputs)
 
+    def blind(self, y_n: Truth) -> Outputs:
+        """The log of each class's share."""
+        count_k = np.bincount(y_n, minlength=self.n_outputs)
+        return np.log(np.maximum(count_k, TINY) / max(1, len(y_n)))[None].astype(np.float32)
+
     def decide(self, outputs_no: Outputs) -> NDArray[np.int64]:
         """The class with the largest logit, the first one of equals."""
         said: NDArray[np.int64] = outputs_no.argmax(1)
@@ -64,6 +77,10 @@ class Classes(Task):
     def truth(self, y_n: NDArray[Any]) -> NDArray[np.int64]:
         """Class indices: int64."""
         return y_n.astype(np.int64)
+
+    def spelled(self, y: Any, names: Sequence[str]) -> str:
+        """The name of its class."""
+        return names[int(y)]
 
     def strata(self, y_n: Truth) -> NDArray[np.int64]:
         """The classes themselves."""
@@ -141,9 +158,12 @@ class LogLoss(MeanOfExamples):
     unit = Unit(after=" nats", apart=" nats", digits=3)
     higher_is_better, low, high = False, -math.inf, 0.0
 
+    def __init__(self, guess: float) -> None:
+        self.scale = guess
+
     def example_scores(self, outputs_no: Outputs, y_n: Truth) -> Scores:
-        """The log probability of the example's class, in nats."""
-        return -_losses(outputs_no, y_n)
+        """The log probability of the example's class, in losses of a guess."""
+        return -_losses(outputs_no, y_n) / self.scale
 
 
 class TopFive(MeanOfExamples):

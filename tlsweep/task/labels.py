@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from tlsweep.task.base import Task
 from tlsweep.task.metric import MeanOfExamples, Outputs, Ratio, Scores, Truth
@@ -54,6 +56,11 @@ class Labels(Task):
         """The loss where each label is as likely as not, in nats."""
         return math.log(2)
 
+    def blind(self, y_n: Truth) -> Outputs:
+        """The log odds of each label."""
+        odds: Outputs = special.logit((y_n.sum(0) + 0.5) / (len(y_n) + 1))[None].astype(np.float32)
+        return odds
+
     def decide(self, outputs_no: Outputs) -> NDArray[np.bool_]:
         """The labels that are more likely than not."""
         return outputs_no > 0
@@ -61,6 +68,10 @@ class Labels(Task):
     def truth(self, y_n: NDArray[Any]) -> NDArray[np.bool_]:
         """Which labels hold: bool."""
         return y_n.astype(np.bool_)
+
+    def spelled(self, y: Any, names: Sequence[str]) -> str:
+        """The labels that hold, or ``none``."""
+        return ", ".join(name for name, holds in zip(names, y, strict=True) if holds) or "none"
 
     def strata(self, y_n: Truth) -> NDArray[np.int64]:
         """The rarest of an example's labels; all without a label are one group."""

@@ -30,14 +30,16 @@ class Metric(ABC):
     """One way to say how good answers are.
 
     name: what ``target.metric`` calls it; words: what people call it; unit: of its value;
-    higher_is_better: of its value (an example's score is always better if higher); low, high: what
-    the mean of scores lies between; right_or_wrong: whether each score is 0 or 1.
+    higher_is_better: of its value (an example's score is always better if higher); scale: the value
+    that a score of 1 stands for, so that scores of all metrics are of one size: 0.02 is little;
+    low, high: what the mean of scores lies between; right_or_wrong: whether each score is 0 or 1.
     """
 
     name: str
     words: str
     unit: Unit
     higher_is_better: bool = True
+    scale: float = 1.0
     low: float = 0.0
     high: float = 1.0
     right_or_wrong: bool = False
@@ -48,14 +50,18 @@ class Metric(ABC):
 
     @abstractmethod
     def example_scores(self, outputs_no: Outputs, y_n: Truth) -> Scores:
-        """The score of each example; their mean is the value (its negative where lower is better).
+        """The score of each example; their mean times the scale is the value, or its negative.
 
         Exact for a mean of examples, without its first-order bias for a ratio.
         """
 
     def as_value(self, mean_score: float) -> float:
         """A mean of example scores as the metric's own value."""
-        return mean_score if self.higher_is_better else -mean_score
+        return self.scale * mean_score if self.higher_is_better else -self.scale * mean_score
+
+    def as_score(self, value: float) -> float:
+        """The metric's own value as a mean of example scores."""
+        return value / self.scale if self.higher_is_better else -value / self.scale
 
 
 class MeanOfExamples(Metric):
@@ -79,7 +85,7 @@ class Ratio(Metric):
         whole = np.full(n, self.value(outputs_no, y_n))
         if n > 1:
             whole = n * whole - (n - 1) * self.without_each(outputs_no, y_n)
-        return whole if self.higher_is_better else -whole
+        return (whole if self.higher_is_better else -whole) / self.scale
 
 
 def _mean(scores_n: Scores) -> float:

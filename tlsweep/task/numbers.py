@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,8 +43,8 @@ class Numbers(Task):
         self.n_outputs, self.spread = n_numbers, spread
         digits = max(0, DIGITS - 1 - math.floor(math.log10(spread)))
         after = f" {unit}" if unit else ""
-        own = Unit(after=after, apart=after, digits=digits)
-        self.metrics = (MeanAbsoluteError(own), RootMeanSquaredError(own), R2())
+        self.unit = own = Unit(after=after, apart=after, digits=digits)
+        self.metrics = (MeanAbsoluteError(own, spread), RootMeanSquaredError(own, spread), R2())
         super().__init__(metric)
 
     def losses(self, outputs_no: Outputs, y_n: Truth) -> Scores:
@@ -68,6 +69,11 @@ class Numbers(Task):
         """The loss where the mean is always said."""
         return 0.5
 
+    def blind(self, y_n: Truth) -> Outputs:
+        """The mean of each number."""
+        means: Outputs = y_n.mean(0, keepdims=True).astype(np.float32)
+        return means
+
     def decide(self, outputs_no: Outputs) -> Outputs:
         """The numbers themselves."""
         return outputs_no
@@ -75,6 +81,13 @@ class Numbers(Task):
     def truth(self, y_n: NDArray[Any]) -> NDArray[np.float64]:
         """The numbers: float64."""
         return y_n.astype(np.float64)
+
+    def spelled(self, y: Any, names: Sequence[str]) -> str:
+        """The numbers, with their names where there are several."""
+        written = [self.unit.written(float(number)) for number in y]
+        if len(written) == 1:
+            return written[0]
+        return ", ".join(f"{name} {text}" for name, text in zip(names, written, strict=True))
 
     def strata(self, y_n: Truth) -> NDArray[np.int64]:
         """Groups of like numbers (the first of them), of equal size: by rank."""
@@ -90,8 +103,8 @@ class _OfErrors:
 
     higher_is_better, low, high = False, -math.inf, 0.0
 
-    def __init__(self, unit: Unit) -> None:
-        self.unit = unit
+    def __init__(self, unit: Unit, spread: float) -> None:
+        self.unit, self.scale = unit, spread
 
 
 class MeanAbsoluteError(_OfErrors, MeanOfExamples):
@@ -100,8 +113,8 @@ class MeanAbsoluteError(_OfErrors, MeanOfExamples):
     name, words = "mae", "mean absolute error"
 
     def example_scores(self, outputs_no: Outputs, y_n: Truth) -> Scores:
-        """Minus the absolute error, mean over the numbers."""
-        scores: Scores = -np.abs(outputs_no.astype(np.float64) - y_n).mean(1)
+        """Minus the absolute error in spreads, mean over the numbers."""
+        scores: Scores = -np.abs(outputs_no.astype(np.float64) - y_n).mean(1) / self.scale
         return scores
 
 
