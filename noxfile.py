@@ -96,6 +96,6 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def truth(session: nox.Session) -> None:
-    """Whether the verdict's rule finds the truth, into tests/benchmarks/truth.md (minutes)."""
+    """Whether the verdict's rule finds the truth, into tests/benchmarks/truth.md (half an hour)."""
     _environment(session)
     session.run(str(PYTHON), "tests/benchmarks/truth", "--write", *session.posargs, external=True)
