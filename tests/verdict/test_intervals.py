@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tlsweep.verdict import accuracy_interval, difference_interval, model_interval
+from tlsweep.task import Classes, Numbers
+from tlsweep.verdict import accuracy_interval, difference_interval, mean_interval, model_interval
 
 Hits = npt.NDArray[np.bool_]
 Draw = Callable[..., Hits]
@@ -244,3 +245,46 @@ def test_it_covers_the_score_of_the_model_taken_home_however_much_seeds_vary(
 def test_hits_of_one_model_are_a_row(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="hits of one model"):
         model_interval(np.ones(shape, bool))
+
+
+# ------------------------------------------------------------------ scores of any kind
+@pytest.mark.parametrize(("metric", "least"), [("mae", 0.92), ("rmse", 0.89), ("r2", 0.89)])
+def test_a_95_percent_interval_covers_what_a_model_of_numbers_scores_on_new_examples(
+    metric: str, least: float
+) -> None:
+    """Errors have heavy tails: of their squares a few tell most, and a sample lacks some."""
+    rng, task = np.random.default_rng(5), Numbers(1, spread=1.0, metric=metric)
+
+    def scores(n: int) -> npt.NDArray[np.float64]:
+        y = rng.normal(size=(n, 1))
+        said = (y + 0.3 * rng.standard_t(6, (n, 1))).astype(np.float32)
+        return task.example_scores(said, y)
+
+    truth = scores(400_000).mean()
+    found = [mean_interval(scores(150)[None]) for _ in range(600)]
+    covered = np.mean([own.low <= truth <= own.high for own in found])
+    assert least < covered < 0.98
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "macro_f1", "log_loss"])
+def test_a_95_percent_interval_covers_metrics_of_classes(metric: str) -> None:
+    rng, task = np.random.default_rng(6), Classes(3, metric)
+    shares = [0.6, 0.3, 0.1]
+
+    def scores(n: int) -> npt.NDArray[np.float64]:
+        y = rng.choice(3, n, p=shares)
+        logits = (rng.normal(size=(n, 3)) + 1.5 * np.eye(3)[y]).astype(np.float32)
+        return task.example_scores(logits, y)
+
+    truth = scores(200_000).mean()
+    found = [mean_interval(scores(300)[None]) for _ in range(600)]
+    covered = np.mean([own.low <= truth <= own.high for own in found])
+    assert 0.91 < covered < 0.98
+
+
+def test_an_interval_of_a_mean_stays_between_its_bounds() -> None:
+    found = mean_interval(np.array([[0.0, 0.1, 1.4, 0.0, 0.2]]), low=0.0, high=1.0)
+    assert found.low == 0.0
+    assert found.score == pytest.approx(0.34)
+    assert found.high <= 1.0
+    assert mean_interval(np.full((1, 5), 0.3)).as_list() == [0.3, 0.3]

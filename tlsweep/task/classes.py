@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from tlsweep.task.base import Task
-from tlsweep.task.metric import MeanOfExamples, Outputs, Ratio, Scores, Truth
+from tlsweep.task.metric import MeanOfExamples, Outputs, Ratio, Scores, Truth, some
 from tlsweep.task.unit import PERCENT, Unit
 
 if TYPE_CHECKING:
@@ -100,15 +100,22 @@ class Accuracy(MeanOfExamples):
 
 
 class BalancedAccuracy(MeanOfExamples):
-    """Mean over classes of the accuracy on their examples: a weighted mean of examples."""
+    """Mean over classes of the accuracy on their examples."""
 
     name, words, unit = "balanced_accuracy", "balanced accuracy", PERCENT
 
     def example_scores(self, outputs_no: Outputs, y_n: Truth) -> Scores:
-        """Accuracy, weighted so that each class that is there counts the same; mean weight 1."""
+        """Accuracy, weighted so that each class that is there counts the same; mean weight 1.
+
+        What an example's weighted score differs by from its class's goes to the mean of all: so the
+        scores do not vary by how rare a class is, which says nothing of how well it is answered.
+        """
+        right_n = Accuracy().example_scores(outputs_no, y_n)
         _, place_n, count_c = np.unique(y_n, return_inverse=True, return_counts=True)
+        accuracy_c = np.bincount(place_n, weights=right_n) / count_c
         weight_n = len(y_n) / (len(count_c) * count_c[place_n])
-        return weight_n * Accuracy().example_scores(outputs_no, y_n)
+        scores: Scores = accuracy_c.mean() + weight_n * (right_n - accuracy_c[place_n])
+        return scores
 
 
 class MacroF1(Ratio):
@@ -124,8 +131,7 @@ class MacroF1(Ratio):
         import torch
         from torchmetrics.functional.classification import multiclass_f1_score
 
-        if not len(y_n):
-            raise ValueError("a metric of no example")
+        some(y_n)
         said, true = torch.from_numpy(outputs_no.argmax(1)), torch.from_numpy(np.asarray(y_n))
         return float(multiclass_f1_score(said, true, self.n_classes, average="macro"))
 

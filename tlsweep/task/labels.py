@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from tlsweep.task.base import Task
-from tlsweep.task.metric import MeanOfExamples, Outputs, Ratio, Scores, Truth
+from tlsweep.task.metric import MeanOfExamples, Outputs, Ratio, Scores, Truth, some
 from tlsweep.task.unit import PERCENT
 
 if TYPE_CHECKING:
@@ -103,8 +103,7 @@ class MeanAveragePrecision(Ratio):
         import torch
         from torchmetrics.functional.classification import multilabel_average_precision
 
-        if not len(y_n):
-            raise ValueError("a metric of no example")
+        some(y_n)
         there = y_n.any(0)
         if not there.any():
             return 0.0

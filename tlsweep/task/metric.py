@@ -69,7 +69,8 @@ class MeanOfExamples(Metric):
 
     def value(self, outputs_no: Outputs, y_n: Truth) -> float:
         """The mean, in the metric's own sign."""
-        return self.as_value(_mean(self.example_scores(outputs_no, y_n)))
+        some(y_n)
+        return self.as_value(float(self.example_scores(outputs_no, y_n).mean()))
 
 
 class Ratio(Metric):
@@ -88,7 +89,7 @@ class Ratio(Metric):
         return (whole if self.higher_is_better else -whole) / self.scale
 
 
-def _mean(scores_n: Scores) -> float:
-    if not len(scores_n):
+def some(y_n: Truth) -> None:
+    """Raise ValueError where there is no example."""
+    if not len(y_n):
         raise ValueError("a metric of no example")
-    return float(scores_n.mean())

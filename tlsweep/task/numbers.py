@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsweep.task.base import Task
-from tlsweep.task.metric import MeanOfExamples, Outputs, Ratio, Scores, Truth
+from tlsweep.task.metric import MeanOfExamples, Outputs, Ratio, Scores, Truth, some
 from tlsweep.task.unit import SHARE, Unit
 
 if TYPE_CHECKING:
@@ -128,8 +128,7 @@ class RootMeanSquaredError(_OfErrors, Ratio):
         import torch
         from torchmetrics.functional.regression import mean_squared_error
 
-        if not len(y_n):
-            raise ValueError("a metric of no example")
+        some(y_n)
         said, true = (
             torch.from_numpy(np.asarray(a, np.float64).ravel()) for a in (outputs_no, y_n)
         )
@@ -152,8 +151,7 @@ class R2(Ratio):
         import torch
         from torchmetrics.functional.regression import r2_score
 
-        if not len(y_n):
-            raise ValueError("a metric of no example")
+        some(y_n)
         if len(y_n) < 2 or not np.ptp(y_n, axis=0).all():
             return 0.0
         said, true = (torch.from_numpy(np.asarray(a, np.float64)) for a in (outputs_no, y_n))

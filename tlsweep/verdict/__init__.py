@@ -6,6 +6,7 @@ from tlsweep.verdict.intervals import (
     Interval,
     accuracy_interval,
     difference_interval,
+    mean_interval,
     model_interval,
 )
 from tlsweep.verdict.penalty import PENALTIES, Nested, nested_penalty
@@ -41,6 +42,7 @@ __all__ = [
     "family_of",
     "kind_of",
     "may_still_win",
+    "mean_interval",
     "model_interval",
     "nested_penalty",
     "percent",

@@ -1,10 +1,10 @@
-"""Intervals for the accuracy of a plan and for the difference of two plans.
+"""Intervals for the score of a plan and for the difference of two plans.
 
-The measurements are a table of hits [replicates, images]: every replicate (seed) classified the
-same images. Both are samples, crossed with each other: another seed would have given another
-row, another draw of images other columns. An interval that looks only at the seeds, or only at
-the images, is too narrow. The variance of the grand mean of such a table is the one of a two-way
-random-effects layout (Searle, Casella and McCulloch 1992, ch. 4); few replicates make it
+The measurements are a table of example scores [replicates, examples]: every replicate (seed)
+answered the same examples. Both are samples, crossed with each other: another seed would have given
+another row, another draw of examples other columns. An interval that looks only at the seeds, or
+only at the examples, is too narrow. The variance of the grand mean of such a table is the one of a
+two-way random-effects layout (Searle, Casella and McCulloch 1992, ch. 4); few replicates make it
 uncertain, so its degrees of freedom are Satterthwaite's (1946). A table of one row stands for a
 plan that no seed changes: its seeds have no variance.
 """
@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-Hits = npt.NDArray[np.bool_] | npt.NDArray[np.float64]  # right or wrong, as 1 and 0
+Scores = npt.NDArray[np.float64]
+Hits = npt.NDArray[np.bool_] | Scores  # right or wrong, as 1 and 0
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,22 @@ def accuracy_interval(hits: Hits, confidence: float = 0.95) -> Interval:
     centre = (p + spread / 2) / (1 + spread)
     half = z * math.sqrt(p * (1 - p) / n_effective + z * z / (4 * n_effective**2)) / (1 + spread)
     return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)))
+
+
+def mean_interval(
+    scores: Scores, confidence: float = 0.95, *, low: float = -math.inf, high: float = math.inf
+) -> Interval:
+    """The mean of scores of any kind over replicates and examples, with its interval.
+
+    scores: [replicates, examples]; low, high: what the mean lies between. Student's interval: of
+    examples that are right or wrong ``accuracy_interval`` knows more. Raises ValueError if the
+    table is empty.
+    """
+    table = _table(scores)
+    mean = float(table.mean())
+    variance, freedom = _variance_of_mean(table)
+    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
+    return Interval(mean, min(mean, max(low, mean - half)), max(mean, min(high, mean + half)))
 
 
 def model_interval(right_n: Hits, confidence: float = 0.95) -> Interval:
