@@ -496,14 +496,14 @@ def _watch(
     run_record: TrialRun,
 ) -> OnEpoch:
     shown, name = screen.current(), trial_name(settings.stage, facts)
-    metric, pace, began = question.task.metric, _pace(settings), time.monotonic()
-    key = f"select_{metric.name}"
+    measure, pace, began = question.task.measure, _pace(settings), time.monotonic()
+    key = f"select_{measure.name}"
 
     def on_epoch(epoch: int, metrics: dict[str, float], least: int) -> bool:
         run_record.log_epoch(epoch + 1, metrics)
         if shown is not None:
             value = metrics.get(key)
-            text = f"  {name}" + ("" if value is None else f"  {metric.words} {value:.3f}")
+            text = f"  {name}" + ("" if value is None else f"  {measure.words} {value:.3f}")
             shown.epoch(text, epoch + 1, settings.train.epochs)
         if handle is None:
             return False
@@ -513,7 +513,7 @@ def _watch(
         if key not in metrics:
             return False
         last = epoch + 1 == settings.train.epochs
-        return handle.report(epoch + 1, metric.as_score(metrics[key])) and not last
+        return handle.report(epoch + 1, measure.score(metrics[key])) and not last
 
     return on_epoch
 

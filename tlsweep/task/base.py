@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsweep.errors import Refusal, unknown_name
-from tlsweep.task.metric import Metric, Outputs, Scores, Truth
+from tlsweep.task.metric import Measure, Metric, Outputs, Scores, Truth
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,13 +21,14 @@ class Task(ABC):
 
     kind: its name; metrics: the ways to say how good answers are, the usual one first; metric: the
     one that plans are chosen by; n_outputs: width of the head's last layer; probes: the linear
-    heads that fit it, the usual one first.
+    heads that fit it, the usual one first; blind_words: what always giving one answer is called.
     """
 
     kind: str
     metrics: tuple[Metric, ...]
     n_outputs: int
     probes: tuple[str, ...]
+    blind_words: str
 
     def __init__(self, metric: str | None = None) -> None:
         """metric: the name of one of ``metrics``, None for the first. Raises Refusal for others."""
@@ -35,6 +36,11 @@ class Task(ABC):
         if metric is not None and metric not in by_name:
             raise Refusal(unknown_name("metric", "target.metric", metric, by_name))
         self.metric = self.metrics[0] if metric is None else by_name[metric]
+
+    @property
+    def measure(self) -> Measure:
+        """What is told of the chosen metric."""
+        return self.metric.measure(self.blind_words)
 
     def example_scores(self, outputs_no: Outputs, y_n: Truth) -> Scores:
         """The score of each example by the chosen metric, higher is better: float64 [n]."""

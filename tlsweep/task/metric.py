@@ -11,6 +11,7 @@ the variance of the metric.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,36 @@ Truth = NDArray[Any]
 """What is true: int64 [n] classes, bool [n, m] labels, float64 [n, m] numbers."""
 Scores = NDArray[np.float64]
 """Of each example, [n], higher is better."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric as it is told of: values alone. Attributes as of ``Metric``.
+
+    blind: what the answer that does not look at an example is called.
+    """
+
+    name: str
+    words: str
+    unit: Unit
+    higher_is_better: bool
+    scale: float
+    low: float
+    high: float
+    right_or_wrong: bool
+    blind: str
+
+    def value(self, score: float) -> float:
+        """A mean of example scores as the metric's own value."""
+        return self.scale * score if self.higher_is_better else -self.scale * score
+
+    def score(self, value: float) -> float:
+        """The metric's own value as a mean of example scores."""
+        return value / self.scale if self.higher_is_better else -value / self.scale
+
+    def ends(self, low: float, high: float) -> list[float]:
+        """The ends of an interval of mean scores as values, the smaller one first."""
+        return sorted((self.value(low), self.value(high)))
 
 
 class Metric(ABC):
@@ -55,13 +86,12 @@ class Metric(ABC):
         Exact for a mean of examples, without its first-order bias for a ratio.
         """
 
-    def as_value(self, mean_score: float) -> float:
-        """A mean of example scores as the metric's own value."""
-        return self.scale * mean_score if self.higher_is_better else -self.scale * mean_score
-
-    def as_score(self, value: float) -> float:
-        """The metric's own value as a mean of example scores."""
-        return value / self.scale if self.higher_is_better else -value / self.scale
+    def measure(self, blind: str) -> Measure:
+        """What is told of it. blind: as of ``Measure``."""
+        own = {
+            name: getattr(self, name) for name in Measure.__dataclass_fields__ if name != "blind"
+        }
+        return Measure(**own, blind=blind)
 
 
 class MeanOfExamples(Metric):
@@ -70,7 +100,8 @@ class MeanOfExamples(Metric):
     def value(self, outputs_no: Outputs, y_n: Truth) -> float:
         """The mean, in the metric's own sign."""
         some(y_n)
-        return self.as_value(float(self.example_scores(outputs_no, y_n).mean()))
+        mean = float(self.example_scores(outputs_no, y_n).mean())
+        return self.scale * mean if self.higher_is_better else -self.scale * mean
 
 
 class Ratio(Metric):

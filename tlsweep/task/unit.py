@@ -31,7 +31,19 @@ class Unit:
 
     def difference(self, value: float) -> str:
         """A difference of scores, with its sign: ``+3.5 points``."""
-        return f"{self.times * value:+.{self.digits}f}{self.apart}"
+        return f"{self.signed(value)}{self.apart}"
+
+    def signed(self, value: float) -> str:
+        """A difference of scores without its unit: ``+3.5``."""
+        return f"{self.times * value:+.{self.digits}f}"
+
+    def distance(self, value: float) -> str:
+        """A difference of scores without its sign: ``3.5 points``."""
+        return f"{self.number(abs(value))}{self.apart}"
+
+    def rounded(self, value: float) -> str:
+        """A round number of a difference: ``2 points``."""
+        return f"{self.times * value:g}{self.apart}"
 
 
 PERCENT = Unit(times=100.0, after=" %", apart=" points", digits=1)
