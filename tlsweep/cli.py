@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from tlsweep.config import Settings
+    from tlsweep.task import Measure
     from tlsweep.trial import TrialResult
 
 HELP = """\
@@ -134,7 +135,7 @@ def _hydra(arguments: list[str]) -> None:
 
 
 def job(config: DictConfig) -> float:
-    """One Hydra job: one trial. Returns its accuracy on what its fold holds out, 0 without."""
+    """One Hydra job: one trial. Returns its score on what its fold holds out, 0 without."""
     from tlsweep import screen, trial
     from tlsweep.config import read
 
@@ -144,30 +145,29 @@ def job(config: DictConfig) -> float:
     with screen.shown() as shown:
         from tlsweep.question import open_question
 
-        open_question(settings, shown.step)
+        measure = open_question(settings, shown.step).task.measure
         shown.clear()
         result = trial.run(settings)
-    _print_trial(settings, result)
+    _print_trial(settings, result, measure)
     return result.scores.get("select", 0.0)
 
 
-def _print_trial(settings: Settings, result: TrialResult) -> None:
+def _print_trial(settings: Settings, result: TrialResult, measure: Measure) -> None:
     from tlsweep import screen
 
     facts, last = result.facts, result.facts["history"][-1]
     probe = facts["probe_penalty"] is not None
     ended = "head at its optimum" if probe else f"after {len(facts['history'])} epochs"
-    accuracy, held_out = "not known: fold=null holds nothing out", ""
+    score, held_out = "not known: fold=null holds nothing out", ""
     if "select" in result.scores:
-        accuracy = (
-            f"{100 * result.scores['select']:.1f} %  on held-out examples (fold {facts['fold']})"
-        )
+        score = measure.unit.written(measure.value(result.scores["select"]))
+        score += f"  on held-out examples (fold {facts['fold']})"
         held_out = f", {last['select_loss']:.4f} held out"
     screen.console.print(
         f"{settings.study_name}  plan={facts['plan']}: blocks 0 to {facts['freeze']}"
         f" frozen, to {facts['keep']} kept ({facts['keep_name']}), to {facts['regrow']} in use,"
         f" of {facts['n_blocks']}\n"
-        f"  accuracy  {accuracy}\n"
+        f"  {measure.words:8}  {score}\n"
         f"  loss      {last['fit_loss']:.4f} fit{held_out}, {ended}\n"
         f"  trained   {facts['start']}\n"
         "  The report split stays unread: a sweep (-m) reads it once, for its verdict."

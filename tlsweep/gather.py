@@ -194,6 +194,7 @@ def _run(s: Session, stage: Stage, trial: Trial) -> Run:
     noted = trial.user_attrs
     facts, run_id = noted.get("facts"), noted.get("run_id") or ""
     quoted = stage == Stage.FINAL
+    score = noted.get("scores", {}).get(Split.REPORT if quoted else Split.SELECT)
     reason = reason_of_failure(trial)
     status = {"COMPLETE": "finished", "PRUNED": "stopped early"}.get(trial.state.name, "")
     return Run(
@@ -201,7 +202,7 @@ def _run(s: Session, stage: Stage, trial: Trial) -> Run:
         stage=str(stage),
         fold=None if facts is None or stage == Stage.SURVEY else facts["fold"],
         seed=None if facts is None else facts["seed"],
-        score=noted.get("scores", {}).get(Split.REPORT if quoted else Split.SELECT),
+        score=None if score is None else s.question.task.measure.value(score),
         quoted=quoted,
         seconds=float(noted.get("seconds", 0.0)),
         status=status if reason is None else f"failed: {reason}",
@@ -310,7 +311,8 @@ def tell_record(
     frozen = {p.index: p.score for p in verdict.curve if p.state == "frozen"}
     curves = {"frozen_curve_report": frozen}
     if findings is not None:
-        out_of_fold = {i: point.score for i, point in sorted(findings.curve().items())}
+        value = verdict.measure.value
+        out_of_fold = {i: value(point.score) for i, point in sorted(findings.curve().items())}
         curves["frozen_curve_out_of_fold"] = out_of_fold
     careful = "".join(f"\n- {text}" for text in material.notes)
     words = f"{verdict.sentence}\n{careful}" if careful else verdict.sentence

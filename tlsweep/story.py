@@ -39,17 +39,12 @@ from tlsweep.study import choice, space
 from tlsweep.study.bench import Bench
 from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure, seconds_of
 from tlsweep.study.space import Space
+from tlsweep.survey.rows import Place
 from tlsweep.take_home import keep_in_record, network_of
+from tlsweep.task import Measure
 from tlsweep.terms import Stage
 from tlsweep.trial import ends_early, outcomes_folder
-from tlsweep.verdict import (
-    Recommendation,
-    Tried,
-    Verdict,
-    accuracy_interval,
-    reach,
-    recommend,
-)
+from tlsweep.verdict import Interval, Recommendation, Told, Tried, Verdict, reach, recommend
 
 
 def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
@@ -209,18 +204,35 @@ def _what_to_try(s: Session, listed: Sequence[Override]) -> tuple[Space, list[It
 
 def _early_answer(s: Session, surveyed: Surveyed, budget: Budget) -> None:
     """The survey's answer, as soon as it is there: out of fold, since nothing is quoted yet."""
-    findings = surveyed.findings
+    findings, measure = surveyed.findings, s.question.task.measure
     best = findings.curve()[findings.ranking()[0]]
     n = len(s.question.partition.held_out)
-    hits = np.arange(n)[None] < round(best.score * n)
-    low, high = accuracy_interval(hits).as_list()
+    scores = _survey_scores(s, surveyed, Told(measure, s.settings.sweep.confirm.confidence))
+    own, number = scores[best.weights, best.index], measure.unit.number
     left = max(0, budget.left) / 60
     rest = "" if budget.minutes is None else f"; the rest takes {left:.0f} min at most"
-    write_survey(s.folder, findings, n, s.settings.sweep.confirm.confidence)
+    write_survey(s.folder, findings.frozen, list(scores.values()), measure, n)
     s.shown.say(
-        f"  in {budget.spent:.0f} s: frozen up to {best.cut}, {100 * best.score:.1f} % of {n}"
-        f" images out of fold ({100 * low:.1f} to {100 * high:.1f}){rest}"
+        f"  in {budget.spent:.0f} s: frozen up to {best.cut}, {_of_images(own.score, measure, n)}"
+        f" out of fold ({number(own.low)} to {number(own.high)}){rest}"
     )
+
+
+def _of_images(score: float, measure: Measure, n: int) -> str:
+    """A score in words: ``90.4 % of 244 images``."""
+    written = measure.unit.written(score)
+    if measure.name == "accuracy":
+        return f"{written} of {n} images"
+    return f"{measure.words} {written} of {n} images"
+
+
+def _survey_scores(s: Session, surveyed: Surveyed, told: Told) -> dict[Place, Interval]:
+    """What each cut point scores out of fold, in the order of the findings."""
+    y, found = s.question.target.labels[s.question.partition.held_out], {}
+    for place in surveyed.points:
+        answered = np.concatenate(list(surveyed.outcomes[place].held_out.values()))
+        found[place] = told.score(s.question.task.example_scores(answered, y)[None])
+    return found
 
 
 def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget) -> list[str]:
@@ -279,10 +291,15 @@ def _far_behind(s: Session, studies: _Studies, item: Item) -> str | None:
     lag = lag_of(own, studies.searched(), len(s.question.partition.folds[0]))
     if not lag.is_far:
         return None
+    measure = s.question.task.measure
+
+    def told(score: float) -> str:
+        return measure.unit.written(measure.value(score))
+
     return (
-        f"{plan.removeprefix('plan=')}: {len(own)} of its settings tried, with {100 * lag.own:.1f}"
-        f" % on the first fold where another plan has {100 * lag.best:.1f} %; the others would not"
-        " make it close"
+        f"{plan.removeprefix('plan=')}: {len(own)} of its settings tried, with"
+        f" {told(lag.own)} on the first fold where another plan has {told(lag.best)}; the others"
+        " would not make it close"
     )
 
 
@@ -472,6 +489,7 @@ def _conclude(
         majority=_blind(question),
         pool_images=len(question.partition.pool),
         searched=[t.user_attrs["facts"] for t in studies.tried()],
+        measure=question.task.measure,
         draws=draws,
         seconds=round(budget.spent, 1),
         shortfalls=[*said, *short, *shortfalls(wanted, studies.confirm, settings, said)],

@@ -434,7 +434,7 @@ def run_unrecorded(settings: Settings) -> dict[tuple[str, int], float]:
     if facts["probe_penalty"] is not None:
         on_epoch(0, trained.history[-1], 0)
     scores, losses = _scores(question, settings.fold, trained.logits)
-    summary = _summary(scores, losses, facts, 0.0)
+    summary = _summary(question, scores, losses, facts, 0.0)
     return {**found, **{(name, 0): value for name, value in summary.items()}}
 
 
@@ -541,7 +541,7 @@ def _close(
         run_record.log_epoch(1, trained.history[-1])
     status: Status = "pruned" if trained.stopped else "finished"
     tags = {"tlsweep.start": trained.start}
-    run_record.end(status, _summary(scores, losses, facts, seconds), tags=tags)
+    run_record.end(status, _summary(question, scores, losses, facts, seconds), tags=tags)
     if handle is not None:
         epochs = 0 if facts["probe_penalty"] is not None else len(trained.history)
         ending = {"epochs": epochs, "settled": trained.settled}
@@ -590,10 +590,15 @@ def _value(scores: Mapping[str, float]) -> float:
 
 
 def _summary(
-    scores: Mapping[str, float], losses: Mapping[str, float], facts: dict[str, Any], seconds: float
+    question: Question,
+    scores: Mapping[str, float],
+    losses: Mapping[str, float],
+    facts: dict[str, Any],
+    seconds: float,
 ) -> dict[str, float]:
+    measure = question.task.measure
     return {
-        **{f"{split}_score": score for split, score in scores.items()},
+        **{f"{split}_score": measure.value(score) for split, score in scores.items()},
         **{f"{split}_log_loss": loss for split, loss in losses.items()},
         "seconds": seconds,
         "kept_parameters": float(facts["kept_parameters"]),
@@ -619,7 +624,7 @@ def known_result(
     scores, losses = _out_of_fold(question, outcome)
     name, tags = trial_name(settings.stage, facts), _tags(settings, question)
     run_record = record.start_trial(parent_run, name, _params(settings, facts), tags)
-    run_record.end("finished", _summary(scores, losses, facts, 0.0))
+    run_record.end("finished", _summary(question, scores, losses, facts, 0.0))
     noted: dict[str, Any] = {"outcome": file, "scores": scores}
     noted |= {"facts": facts, "run_id": run_record.run_id, "losses": losses, "seconds": 0.0}
     return _value(scores), noted
@@ -628,7 +633,7 @@ def known_result(
 def answered_summary(settings: Settings, question: Question, outcome: Outcome) -> dict[str, float]:
     """The final numbers of a trial whose answers out of fold are known, as its run has them."""
     facts = describe(question, question.plan(settings.plan), settings)
-    return _summary(*_out_of_fold(question, outcome), facts, 0.0)
+    return _summary(question, *_out_of_fold(question, outcome), facts, 0.0)
 
 
 def _out_of_fold(question: Question, outcome: Outcome) -> tuple[dict[str, float], dict[str, float]]:

@@ -16,8 +16,10 @@ from PIL import Image
 
 from tlsweep.report import Material, figure
 from tlsweep.survey.rows import Frozen
+from tlsweep.task import Classes
 from tlsweep.verdict import Interval, Verdict
 
+ACCURACY = Classes(10).measure
 SIZES = [figure.WIDE, figure.NARROW]
 
 
@@ -121,7 +123,7 @@ def test_a_verdict_with_a_single_point_and_no_controls_can_be_drawn(
 def test_the_survey_shows_both_kinds_of_weights_with_intervals() -> None:
     found = [frozen(i, w, 0.5 + 0.1 * i) for w in ("source", "random") for i in range(3)]
     intervals = [Interval(p.score, p.score - 0.1, p.score + 0.05) for p in found]
-    (axes,) = figure.survey(found, intervals, 200).axes
+    (axes,) = figure.survey(found, intervals, ACCURACY, 200).axes
     assert [y for _, y in points(axes, "random weights")] == pytest.approx([50, 60, 70])
     ends = sorted({round(float(v), 6) for c in axes.collections for s in c.get_segments()
                    for v in s[:, 1]})  # fmt: skip
@@ -142,14 +144,14 @@ def test_score_against_cost_has_every_plan_that_was_scored(small_verdict: Verdic
 def test_learning_curves_mark_thaws_before_the_epoch_that_begins_with_them(
     make_material: Callable[..., Material], small_verdict: Verdict
 ) -> None:
-    drawn = figure.learning(make_material(small_verdict).trainings)
+    drawn = figure.learning(make_material(small_verdict).trainings, ACCURACY)
     assert drawn is not None
     assert (
         len(drawn.axes) == 2
     )  # the loss of final trainings, and accuracy where a fold is held out
     for axes in drawn.axes:
         assert {x for x, _ in points_of_all(axes, "blocks thaw")} == {4.5}
-    assert figure.learning(()) is None
+    assert figure.learning((), ACCURACY) is None
 
 
 def points_of_all(axes: object, label: str) -> list[tuple[float, float]]:

@@ -14,7 +14,8 @@ from rich.console import Console
 from tlsweep.report import Material, figure, table, write_report, write_survey
 from tlsweep.report.notes import notes
 from tlsweep.report.page import unbroken
-from tlsweep.survey.rows import Findings, Frozen
+from tlsweep.survey.rows import Frozen
+from tlsweep.task import PERCENT, Classes
 from tlsweep.verdict import Interval, Verdict
 
 Make = Callable[..., Material]
@@ -46,7 +47,8 @@ def test_the_files_are_written_whole_and_agree(
 
 def test_the_surveys_picture_is_there_before_any_verdict(tmp_path: Path) -> None:
     points = [Frozen(f"b{i}", i, "source", "ridge", 0.1, 0.5 + i / 10, 1.0, False) for i in (0, 1)]
-    file = write_survey(tmp_path, Findings((), tuple(points), (), 1.0), 20, 0.95)
+    scores = [Interval(point.score, 0.4, 0.7) for point in points]
+    file = write_survey(tmp_path, points, scores, Classes(2).measure, 20)
     assert file.name == "survey.svg"
     assert file.read_bytes().startswith(b"<?xml")
 
@@ -71,7 +73,9 @@ def test_the_terminal_shows_the_overrides_the_files_and_what_comes_next(
     material = make_material(replace(small_verdict, recommended=recommended))
     text = on_terminal(material, tmp_path / "report.html")
     assert " ".join(overrides) in text
-    score = table.with_interval(small_verdict.score, small_verdict.interval).replace("  ", " ")
+    score = table.with_interval(small_verdict.score, small_verdict.interval, PERCENT).replace(
+        "  ", " "
+    )
     assert score in text
     assert "report.html" in text.replace(" ", "")
     for command in material.commands:
@@ -85,11 +89,6 @@ def test_the_record_is_named_once_on_the_terminal(
     named = replace(material.commands[0], line=material.look)
     for shown in (material, replace(material, commands=(named,))):
         assert on_terminal(shown).count(material.look) == 1
-
-
-@pytest.mark.parametrize(("share", "text"), [(0.9521, "95.2 %"), (1.0, "100.0 %"), (0, "0.0 %")])
-def test_a_share_is_written_in_percent(share: float, text: str) -> None:
-    assert table.percent(share) == text
 
 
 # ------------------------------------------------------------------ warnings
@@ -116,14 +115,18 @@ def test_a_wide_interval_is_said_in_points(sound: Verdict) -> None:
     assert "about 6 points" in said
 
 
-@pytest.mark.parametrize(("score", "word"), [(-0.124, "12.4 points lower"), (0.08, "8.0 points")])
+@pytest.mark.parametrize(
+    ("score", "word"), [(-0.124, "12.4 points worse"), (0.08, "8.0 points better")]
+)
 def test_report_images_unlike_the_labelled_ones_are_said(
     sound: Verdict, score: float, word: str
 ) -> None:
-    (said,) = notes(replace(sound, shift=Interval(score, score - 0.03, score + 0.03)), [], {}, [])
+    (said,) = notes(
+        replace(sound, shift=Interval(score, score - 0.03, score + 0.03), shifted=True), [], {}, []
+    )
     assert word in said
     assert ("copies of each other" in said) == (score < 0)
-    near = replace(sound, shift=Interval(score, -0.2, 0.2))
+    near = replace(sound, shift=Interval(score, -0.2, 0.2), shifted=False)
     assert notes(near, [], {}, []) == []
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tlsweep.task import Classes, Numbers
 from tlsweep.verdict import (
     Comparison,
     Ranked,
@@ -52,7 +53,8 @@ def verdict(
     tried: Sequence[Tried], best: int = 0, cheaper: int | None = None, **options: Any
 ) -> Verdict:
     usual = {
-        "margin": 0.02, "confidence": 0.95, "majority": 0.11, "searched": (), "seconds": 1.5,
+        "measure": Classes(10).measure, "margin": 0.02, "confidence": 0.95, "majority": 0.11,
+        "searched": (), "seconds": 1.5,
         "pool_images": tried[0].evidence.scores_rn.shape[1],
     }  # fmt: skip
     return reach("study", chosen(tried, best, cheaper), tried, **{**usual, **options})
@@ -275,3 +277,40 @@ def test_the_verdict_says_how_many_trials_each_family_of_plans_got(
         "new blocks above kept ones": 1,
     }  # fmt: skip
     assert next(iter(found.effort)) == "scratch"
+
+
+# ------------------------------------------------------------------ metrics of another kind
+def test_errors_are_told_in_their_unit_and_the_lower_one_is_better(plans: list[Tried]) -> None:
+    """Example scores are minus errors in spreads of 10 mm: from -0.5 to 0, wrong ones larger."""
+    rng = np.random.default_rng(0)
+
+    def errors(table: Any) -> Any:
+        return None if table is None else (table - 1) * rng.uniform(0.5, 1.5, table.shape)
+
+    measure = Numbers(1, spread=10.0, unit="mm").measure
+    tried = [
+        replace(
+            p, report_rn=errors(p.report_rn),
+            evidence=replace(p.evidence, scores_rn=errors(p.evidence.scores_rn)),
+        )
+        for p in plans
+    ]  # fmt: skip
+    found = verdict(tried, measure=measure, majority=-0.8)
+    assert found.score == pytest.approx(-10 * tried[0].report_rn[0].mean())  # type: ignore[index]
+    low, high = found.interval
+    assert 0 < low < found.score < high
+    assert (found.majority, found.margin) == (8.0, pytest.approx(0.2))
+    assert list(found.controls) == [
+        "finetune", "feature_extractor", "scratch", "random_features", "raw_pixels",
+    ]  # fmt: skip
+    assert found.controls["raw_pixels"]["score"] > found.controls["scratch"]["score"] > found.score
+    assert all(c["recommended_minus_this"] > 0 for n, c in found.controls.items() if "f" not in n)
+    assert all(c.outcome == "effect" and c.low > 0 for c in found.contrasts)
+    assert found.helped
+    first = found.to_dataframe().iloc[0]
+    assert first["out_of_fold"] == min(row.out_of_fold for row in found.plans)
+    told = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    assert told["metric"] == "mae"
+    assert told["measure"] == {
+        "words": "mean absolute error", "unit": "mm", "times": 1.0, "higher_is_better": False,
+    }  # fmt: skip

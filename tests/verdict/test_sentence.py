@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 
+from tlsweep.task import Classes, Numbers
 from tlsweep.verdict import Contrast, Interval
-from tlsweep.verdict.sentence import percent, sentence
+from tlsweep.verdict.contrast import outcome_of
+from tlsweep.verdict.sentence import sentence
 
 Facts = Callable[..., dict[str, Any]]
 SCORED = Interval(0.94, 0.90, 0.965)
 
 
 def contrast(control: str, difference: float, half: float, detectable: float = 0.04) -> Contrast:
-    return Contrast(control, difference, difference - half, difference + half, detectable)
+    low, high = difference - half, difference + half
+    return Contrast(control, difference, low, high, detectable, outcome_of(low, high, detectable))
 
 
 @pytest.fixture
@@ -24,7 +27,8 @@ def said(facts: Facts) -> Callable[..., str]:
     def say(**given: Any) -> str:
         plan = given.pop("plan", {"keep": 4})
         usual = {
-            "recommended": facts(**plan), "scored": SCORED, "best": None, "contrasts": [],
+            "measure": Classes(10).measure, "recommended": facts(**plan), "scored": SCORED,
+            "best": None, "contrasts": [],
             "majority": 0.2, "margin": 0.02, "more_images": None,
             "confidence": 0.95,
         }  # fmt: skip
@@ -131,6 +135,32 @@ def test_it_names_the_confidence(said: Said, confidence: float, words: str) -> N
     assert words in said(confidence=confidence)
 
 
-@pytest.mark.parametrize(("share", "text"), [(0.9521, "95.2 %"), (1.0, "100.0 %"), (0, "0.0 %")])
-def test_a_share_is_written_in_percent(share: float, text: str) -> None:
-    assert percent(share) == text
+# ------------------------------------------------------------------ metrics of another kind
+DEGREES = Numbers(1, spread=12.0, unit="degrees").measure
+
+
+def test_numbers_are_told_in_their_own_unit_and_less_is_better(said: Said) -> None:
+    scored = Interval(2.31, 2.04, 2.63)
+    helped = [contrast("scratch", 0.52, 0.3), contrast("raw_pixels", 6.0, 0.7)]
+    told = {"measure": DEGREES, "scored": scored, "majority": 9.8}
+    assert said(**told, contrasts=helped) == (
+        "Keep 4 of 8 blocks (up to block4), frozen: on new images its mean absolute error is"
+        " 2.3 degrees (95 % interval 2.0 degrees to 2.6 degrees). Transfer helped: 0.5 degrees less"
+        " than training from scratch, 6.0 degrees less than the raw pixels."
+    )
+    harm = [contrast("scratch", -1.5, 0.4)]
+    assert "training from scratch scores 1.5 degrees less" in said(**told, contrasts=harm)
+    unclear = [contrast("scratch", 0.2, 0.5, detectable=0.7)]
+    assert said(**told, contrasts=unclear).endswith(
+        "against training from scratch (-0.2 degrees, -0.7 to +0.3; this study would have shown"
+        " 0.7)."
+    )
+    best = SimpleNamespace(overrides=["plan=finetune"], flops=80_000)
+    assert "at most 0.24 degrees better" in said(**told, best=best, margin=0.02 * 12)
+
+
+def test_an_error_that_is_no_lower_than_that_of_the_mean_is_said_first(said: Said) -> None:
+    told = said(measure=DEGREES, scored=Interval(9.5, 9.0, 10.1), majority=9.8)
+    assert told.startswith(
+        "Nothing was shown to be better than always naming the mean (9.8 degrees)."
+    )

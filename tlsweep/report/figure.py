@@ -6,6 +6,7 @@ The curve shows one population: the report split, by models that were trained on
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tlsweep.report.material import Training
 from tlsweep.survey.rows import Frozen
+from tlsweep.task import Measure, Unit
 from tlsweep.verdict import CurvePoint, Interval, PlanRow, Verdict
 
 
@@ -52,13 +54,18 @@ LINE_CONTROLS = ("scratch", "finetune")  # the others are points: they stand at 
 def curve(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure:
     """Report score against the cut point, with controls, and the recommended plan ringed."""
     figure, axes = _empty(size)
+    measure, unit = verdict.measure, verdict.measure.unit
     frozen = [p for p in verdict.curve if p.state == "frozen" and p.index > 0]
-    axes.plot([p.index for p in frozen], _percents(frozen), color=LIGHT.frozen, lw=1.4, alpha=0.8)
-    _points(axes, frozen, "frozen", WORDS["frozen"])
-    _points(axes, [p for p in verdict.curve if p.state == "tuned"], "tuned", WORDS["tuned"])
-    _points(axes, [p for p in verdict.curve if p.index == 0], "frozen", "raw pixels", hollow=True)
+    axes.plot(
+        [p.index for p in frozen], _shown(frozen, unit), color=LIGHT.frozen, lw=1.4, alpha=0.8
+    )
+    _points(axes, frozen, unit, "frozen", WORDS["frozen"])
+    tuned = [p for p in verdict.curve if p.state == "tuned"]
+    _points(axes, tuned, unit, "tuned", WORDS["tuned"])
+    pixels = [p for p in verdict.curve if p.index == 0]
+    _points(axes, pixels, unit, "frozen", "raw pixels", hollow=True)
     if random := _random_point(verdict):
-        _points(axes, [random], "random", WORDS["random"], shift=0.15)
+        _points(axes, [random], unit, "random", WORDS["random"], shift=0.15)
     _ring(axes, verdict, verdict.recommended.keep)
     names = {p.index: p.cut for p in verdict.curve}
     names[verdict.recommended.keep] = verdict.recommended.keep_name
@@ -66,38 +73,42 @@ def curve(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure:
     lines = {n: c for n, c in verdict.controls.items() if n in LINE_CONTROLS}
     scores = [x for p in verdict.curve for x in p.interval] + list(verdict.interval)
     scores += [x for c in verdict.controls.values() for x in c["interval"]]
-    _heights(axes, scores)
-    _lines(axes, lines, size)
-    axes.set_ylabel(f"accuracy on {verdict.report_images} new images, %", color=LIGHT.ink)
+    _heights(axes, scores, measure)
+    _lines(axes, lines, measure, size)
+    _score_axis(axes, measure, f"{verdict.report_images} new images")
     _legend(figure, axes, size)
     return figure
 
 
 def survey(
     points: Sequence[Frozen],
-    intervals: Sequence[Interval],
+    scores: Sequence[Interval],
+    measure: Measure,
     images: int,
     size: tuple[int, int] = WIDE,
 ) -> Figure:
-    """Out-of-fold accuracy of every frozen cut point, of the source's weights and of random ones.
+    """Out-of-fold score of every frozen cut point, of the source's weights and of random ones.
 
-    intervals: of each point; images: that were each held out once.
+    scores: of the points, in the metric's unit; images: that were each held out once.
     """
     figure, axes = _empty(size)
+    unit = measure.unit
     shown = [
-        CurvePoint(p.cut, p.index, p.weights, p.score, i.as_list(), 1)
-        for p, i in zip(points, intervals, strict=True)
+        CurvePoint(p.cut, p.index, p.weights, own.score, own.as_list(), 1)
+        for p, own in zip(points, scores, strict=True)
     ]
     own = [p for p in shown if p.state == "source"]
     for state, words, mine in (
         ("frozen", "frozen, the source's weights", own),
         ("random", WORDS["random"], [p for p in shown if p.state == "random"]),
     ):
-        axes.plot([p.index for p in mine], _percents(mine), color=_colour(state), lw=1.2, alpha=0.7)
-        _points(axes, mine, state, words, shift=0.08 if state == "random" else -0.08)
+        axes.plot(
+            [p.index for p in mine], _shown(mine, unit), color=_colour(state), lw=1.2, alpha=0.7
+        )
+        _points(axes, mine, unit, state, words, shift=0.08 if state == "random" else -0.08)
     _cut_axis(axes, {p.index: p.cut for p in own}, max(p.index for p in own), size)
-    _heights(axes, [x for p in shown for x in p.interval])
-    axes.set_ylabel(f"accuracy on {images} images, each held out, %", color=LIGHT.ink)
+    _heights(axes, [x for p in shown for x in p.interval], measure)
+    _score_axis(axes, measure, f"{images} images, each held out")
     _legend(figure, axes, size)
     return figure
 
@@ -111,20 +122,24 @@ def cost(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure:
             groups.setdefault(row.state, []).append(row)
     for kind, rows in groups.items():
         x = [row.flops / 1e6 for row in rows]
-        y = [100 * row.report.mean for row in rows if row.report is not None]
+        times = verdict.measure.unit.times
+        y = [times * row.report.mean for row in rows if row.report is not None]
         axes.plot(x, y, MARKERS[kind], color=_colour(kind), markersize=7, label=WORDS[kind])
     _ring(axes, verdict, verdict.recommended.flops / 1e6)
     axes.set_xlabel("computation of one image, million operations (FLOPs)", color=LIGHT.ink)
-    axes.set_ylabel("accuracy on new images, %", color=LIGHT.ink)
+    _score_axis(axes, verdict.measure, "new images")
     _legend(figure, axes, size)
     return figure
 
 
-def learning(trainings: Sequence[Training], size: tuple[int, int] = WIDE) -> Figure | None:
-    """Loss and held-out accuracy by epoch, thaws as lines; None where nothing had epochs."""
+def learning(
+    trainings: Sequence[Training], measure: Measure, size: tuple[int, int] = WIDE
+) -> Figure | None:
+    """Loss and held-out score by epoch, thaws as lines; None where nothing had epochs."""
+    held_out = _with_unit(f"held-out {measure.words}", measure.unit)
     panels = [
         ("fit_loss", "training loss", [t for t in trainings if not t.held_out]),
-        ("select_accuracy", "held-out accuracy, %", [t for t in trainings if t.held_out]),
+        (f"select_{measure.name}", held_out, [t for t in trainings if t.held_out]),
     ]
     panels = [(key, words, with_) for key, words, all_ in panels if (with_ := _having(all_, key))]
     if not panels:
@@ -137,7 +152,8 @@ def learning(trainings: Sequence[Training], size: tuple[int, int] = WIDE) -> Fig
     for place, (key, words, own) in enumerate(panels, start=1):
         axes = figure.add_subplot(*shape, place)
         _dress(axes, size)
-        _trainings(axes, own, key, labels)
+        times = 1.0 if key == "fit_loss" else measure.unit.times
+        _trainings(axes, own, key, labels, times)
         axes.set_xlabel("epoch", color=LIGHT.ink)
         axes.set_ylabel(words, color=LIGHT.ink)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -222,13 +238,22 @@ def _colour(kind: str) -> str:
     return LIGHT.faint if kind == "random" else str(getattr(LIGHT, kind))
 
 
-def _percents(points: Iterable[CurvePoint]) -> list[float]:
-    return [100 * p.score for p in points]
+def _shown(points: Iterable[CurvePoint], unit: Unit) -> list[float]:
+    return [unit.times * p.score for p in points]
+
+
+def _with_unit(words: str, unit: Unit) -> str:
+    return f"{words}, {unit.after.strip()}" if unit.after else words
+
+
+def _score_axis(axes: Any, measure: Measure, of: str) -> None:
+    axes.set_ylabel(_with_unit(f"{measure.words} on {of}", measure.unit), color=LIGHT.ink)
 
 
 def _points(
     axes: Any,
     points: Sequence[CurvePoint],
+    unit: Unit,
     kind: str,
     words: str,
     *,
@@ -239,9 +264,9 @@ def _points(
     if not points:
         return
     x = [p.index + shift for p in points]
-    y = _percents(points)
-    below = [max(0.0, 100 * (p.score - p.interval[0])) for p in points]
-    above = [max(0.0, 100 * (p.interval[1] - p.score)) for p in points]
+    y = _shown(points, unit)
+    below = [max(0.0, unit.times * (p.score - p.interval[0])) for p in points]
+    above = [max(0.0, unit.times * (p.interval[1] - p.score)) for p in points]
     colour = _colour(kind)
     axes.errorbar(
         x,
@@ -260,7 +285,7 @@ def _points(
 
 def _ring(axes: Any, verdict: Verdict, x: float) -> None:
     """The recommended plan, at the mean of its trainings as all points are."""
-    r, y = verdict.recommended, 100 * verdict.mean_score
+    r, y = verdict.recommended, verdict.measure.unit.times * verdict.mean_score
     if r.state == "frozen" and r.regrow > r.keep:  # it lies on no curve
         axes.plot([x], [y], MARKERS["fresh"], color=LIGHT.fresh, markersize=7,
                   label=WORDS["fresh"], linestyle="none")  # fmt: skip
@@ -277,27 +302,34 @@ def _random_point(verdict: Verdict) -> CurvePoint | None:
     return CurvePoint(row.cut, row.index, "random", control["score"], control["interval"], 1)
 
 
-def _heights(axes: Any, scores: Sequence[float]) -> None:
-    low, high = 100 * min(scores), 100 * max(scores)
-    room = 0.06 * max(high - low, 5)
-    axes.set_ylim(low - room, min(101.0, high + room))
+def _heights(axes: Any, scores: Sequence[float], measure: Measure) -> None:
+    times = measure.unit.times
+    low, high = times * min(scores), times * max(scores)
+    room = 0.06 * max(high - low, 0.05 * times * measure.scale)
+    most = 1.01 * times * measure.high if measure.higher_is_better else math.inf
+    axes.set_ylim(low - room, min(most, high + room))
 
 
-def _lines(axes: Any, controls: Mapping[str, Mapping[str, Any]], size: tuple[int, int]) -> None:
+def _lines(
+    axes: Any, controls: Mapping[str, Mapping[str, Any]], measure: Measure, size: tuple[int, int]
+) -> None:
     """Controls as lines with the band of their interval, labelled at their right end."""
+    unit = measure.unit
     low, high = axes.get_ylim()
     lines = 2 if size[0] < 500 else 1  # of text, of each label
     least = (high - low) * lines * 1.5 * _letters(size) / (0.5 * size[1])
     at: list[float] = []
     for (name, control), style in zip(controls.items(), LINES, strict=False):
-        score, (below, above) = 100 * control["score"], control["interval"]
-        axes.axhspan(100 * below, 100 * above, color=LIGHT.faint, alpha=0.1, lw=0, zorder=0)
+        score, ends = unit.times * control["score"], control["interval"]
+        below, above = (unit.times * end for end in ends)
+        axes.axhspan(below, above, color=LIGHT.faint, alpha=0.1, lw=0, zorder=0)
         axes.axhline(score, color=LIGHT.faint, linestyle=style, linewidth=1.4, zorder=1)
         # ordered from the best down: each label stands below the one before
         at.append(min(score, at[-1] - least) if at else score)
-        bound = "" if control["settled"] else "≥ "  # it was still improving
+        still = "≥ " if measure.higher_is_better else "≤ "
+        bound = "" if control["settled"] else still  # it was still improving
         between = "\n" if size[0] < 500 else " "
-        text = f"{words_of(name)}{between}{bound}{score:.1f} %"
+        text = f"{words_of(name)}{between}{bound}{unit.written(control['score'])}"
         axes.annotate(
             text, (1.0, at[-1]), xytext=(6, 0), xycoords=axes.get_yaxis_transform(),
             textcoords="offset points", va="center", color=LIGHT.ink, fontsize=_letters(size) - 1,
@@ -345,8 +377,9 @@ def _having(trainings: Sequence[Training], key: str) -> list[Training]:
     return [t for t in trainings if len(t.epochs) > 1 and all(key in e for e in t.epochs)]
 
 
-def _trainings(axes: Any, own: Sequence[Training], key: str, labels: Sequence[str]) -> None:
-    scale = 100 if key.endswith("accuracy") else 1
+def _trainings(
+    axes: Any, own: Sequence[Training], key: str, labels: Sequence[str], times: float
+) -> None:
     colours = (LIGHT.frozen, LIGHT.tuned, LIGHT.fresh, LIGHT.faint)
     others = [label for label in labels if not any(t.recommended for t in own if t.label == label)]
     for t in own:
@@ -355,7 +388,7 @@ def _trainings(axes: Any, own: Sequence[Training], key: str, labels: Sequence[st
         style: Any = "-" if t.recommended else LINES[place % 4]
         width = 2.0 if t.recommended else 1.4
         epochs = range(1, len(t.epochs) + 1)
-        values = [scale * e[key] for e in t.epochs]
+        values = [times * e[key] for e in t.epochs]
         axes.plot(epochs, values, color=colour, linestyle=style, linewidth=width, label=t.label)
         for epoch in t.thaws:
             axes.axvline(epoch - 0.5, color=colour, linewidth=1, linestyle=":", label="blocks thaw")

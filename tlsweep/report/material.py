@@ -102,8 +102,9 @@ class Training:
 class Run:
     """A trial of any stage.
 
-    score: accuracy, None where it has none; quoted: whether that is on the report split;
-    status: finished, stopped early, failed; link: its page in the record, "" where it has none.
+    score: in the metric's unit, None where it has none; quoted: whether that is on the report
+    split; status: finished, stopped early, failed; link: its page in the record, "" where it has
+    none.
     """
 
     name: str

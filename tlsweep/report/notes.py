@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlsweep.report.figure import words_of
-from tlsweep.verdict import Verdict, beyond_chance
+from tlsweep.task import Measure
+from tlsweep.verdict import Verdict
 
 FEW_LABELLED = 100  # images of the pool
 FEW_OF_CLASS = 10  # images of one class in the pool
-WIDE_INTERVAL = 0.05  # half of an interval, as a share
+WIDE_INTERVAL = 0.05  # half of an interval, as a mean example score
 ELSEWHERE = (
     "those come from elsewhere (other people, devices, days), or labelled images are nearly copies"
     " of each other"
@@ -34,7 +35,7 @@ def notes(
         _few_quoted(verdict),
         _other_images(verdict),
         _few_of_class(labelled),
-        *(_unsettled(name, control) for name, control in verdict.controls.items()),
+        *(_unsettled(name, control, verdict.measure) for name, control in verdict.controls.items()),
         *(_edge(*edge) for edge in edges),
         *(f"Not measured: {text}." for text in verdict.shortfalls),
         *(f"{text[:1].upper()}{text[1:]}." for text in said),
@@ -53,23 +54,23 @@ def _few_labelled(verdict: Verdict) -> str:
 
 def _few_quoted(verdict: Verdict) -> str:
     half = (verdict.interval[1] - verdict.interval[0]) / 2
-    if half <= WIDE_INTERVAL:
+    if half <= WIDE_INTERVAL * verdict.measure.scale:
         return ""
     return (
         f"Only {verdict.report_images} images were set apart to score the plans: scores are known"
-        f" to about {100 * half:.0f} points up or down."
+        f" to about {verdict.measure.unit.roughly(half)} up or down."
     )
 
 
 def _other_images(verdict: Verdict) -> str:
     shift = verdict.shift
-    if shift is None or not beyond_chance(shift):
+    if shift is None or not verdict.shifted:
         return ""
-    points, lower = 100 * abs(shift.score), shift.score < 0
+    apart, worse = verdict.measure.unit.distance(shift.score), shift.score < 0
     return (
-        f"On the images set apart for scoring, frozen plans score {points:.1f} points"
-        f" {'lower' if lower else 'higher'} than on held-out labelled images: more than chance"
-        f" explains. Perhaps {ELSEWHERE if lower else 'those are easier, or come from elsewhere'}."
+        f"On the images set apart for scoring, frozen plans are {apart}"
+        f" {'worse' if worse else 'better'} than on held-out labelled images: more than chance"
+        f" explains. Perhaps {ELSEWHERE if worse else 'those are easier, or come from elsewhere'}."
         " The labelled images chose the plan: if new images will be like those set apart, label"
         " some of that kind."
     )
@@ -84,15 +85,17 @@ def _few_of_class(labelled: Mapping[str, int]) -> str:
     return f"Classes with fewer than {FEW_OF_CLASS} labelled images to learn from: {named}{more}."
 
 
-def _unsettled(name: str, control: Mapping[str, Any]) -> str:
+def _unsettled(name: str, control: Mapping[str, Any], measure: Measure) -> str:
     if control["settled"]:
         return ""
+    unit, higher = measure.unit, measure.higher_is_better
     what = f"Training {words_of(name)}" if name == "scratch" else f"The control “{words_of(name)}”"
-    least = f"{what} was still improving when it ended: its {100 * control['score']:.1f} % is a"
+    score, bound = unit.written(control["score"]), "lower" if higher else "upper"
+    least = f"{what} was still improving when it ended: its {score} is a{'' if higher else 'n'}"
     if name not in ("scratch", "random_features"):
-        return f"{least} lower bound."
-    most = max(0.0, 100 * control["recommended_minus_this"])
-    return f"{least} lower bound, and transfer helped by at most {most:.1f} points."
+        return f"{least} {bound} bound."
+    most = unit.distance(max(0.0, control["recommended_minus_this"]))
+    return f"{least} {bound} bound, and transfer helped by at most {most}."
 
 
 def _edge(setting: str, value: float, ends: Sequence[float]) -> str:

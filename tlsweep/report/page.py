@@ -14,8 +14,8 @@ from markupsafe import Markup
 from tlsweep.report import figure, table
 from tlsweep.report.material import Answered, Block, Material
 from tlsweep.report.table import draws_words, effort_words, plan_words, seeds_words
+from tlsweep.task import PERCENT, Unit
 from tlsweep.verdict import PlanRow, Verdict
-from tlsweep.verdict import percent as spelled
 
 STATE_WORDS = {
     "frozen": "kept as it is",
@@ -52,7 +52,9 @@ def page(material: Material) -> str:
         m=material,
         verdict=verdict,
         recommended=verdict.recommended,
-        plans=sorted(verdict.plans, key=lambda row: -row.out_of_fold),
+        plans=sorted(verdict.plans, key=lambda row: -verdict.measure.score(row.out_of_fold)),
+        unit=verdict.measure.unit,
+        apart=_apart(verdict.measure.unit),
         pictures=pictures,
         picture=lambda name: Markup(pictures[name]),
         states=_states(material.blocks),
@@ -64,6 +66,7 @@ def page(material: Material) -> str:
             environment.get_template("classes.html.j2").render(rows=rows, percent=percent)
         ),
         confusion=_confusion(answered),
+        heading=_heading(verdict),
         scores=_scores(material.transfer),
         points=points,
         how=_how,
@@ -88,12 +91,12 @@ def unbroken(text: str) -> str:
 
 def percent(share: float) -> str:
     """0.9521 as ``95.2 %``, in one piece."""
-    return unbroken(spelled(share))
+    return unbroken(PERCENT.written(share))
 
 
-def with_interval(score: float, interval: Sequence[float]) -> str:
+def with_interval(score: float, interval: Sequence[float], unit: Unit) -> str:
     """``95.2 %  (93.5 to 96.6)``."""
-    return unbroken(table.with_interval(score, interval))
+    return unbroken(table.with_interval(score, interval, unit))
 
 
 def _how(row: PlanRow) -> str:
@@ -104,9 +107,10 @@ def _how(row: PlanRow) -> str:
     return own if row.state != "frozen" else row.state
 
 
-def points(difference: float, interval: Sequence[float]) -> str:
-    """A difference of accuracies: ``+3.5  (+1.9 to +5.1)``."""
-    return f"{100 * difference:+.1f}  ({100 * interval[0]:+.1f} to {100 * interval[1]:+.1f})"
+def points(difference: float, interval: Sequence[float], unit: Unit) -> str:
+    """A difference of scores: ``+3.5  (+1.9 to +5.1)``."""
+    low, high = map(unit.signed, interval)
+    return f"{unit.signed(difference)}  ({low} to {high})"
 
 
 def _colours(palette: figure.Palette) -> str:
@@ -120,8 +124,14 @@ def _pictures(material: Material) -> dict[str, str]:
     for place, size in (("desk", figure.WIDE), ("phone", figure.NARROW)):
         drawn = {
             "curve": (figure.curve(verdict, size), _curve_words(verdict)),
-            "cost": (figure.cost(verdict, size), "Accuracy against computation; numbers above."),
-            "learning": (figure.learning(material.trainings, size), "Loss by epoch."),
+            "cost": (
+                figure.cost(verdict, size),
+                f"{_heading(verdict)} against computation; numbers above.",
+            ),
+            "learning": (
+                figure.learning(material.trainings, verdict.measure, size),
+                "Loss by epoch.",
+            ),
         }
         for name, (picture, words) in drawn.items():
             if picture is not None:
@@ -130,10 +140,20 @@ def _pictures(material: Material) -> dict[str, str]:
     return found
 
 
+def _apart(unit: Unit) -> str:
+    return f",{unit.apart}" if unit.apart else ""
+
+
+def _heading(verdict: Verdict) -> str:
+    words = verdict.measure.words
+    return words[:1].upper() + words[1:]
+
+
 def _curve_words(verdict: Verdict) -> str:
+    written = verdict.measure.unit.written(verdict.score)
     return (
-        "Accuracy against the cut point, with the controls; the table of every plan holds the same"
-        f" numbers. Recommended: {verdict.recommended.keep_name}, {percent(verdict.score)}."
+        f"{_heading(verdict)} against the cut point, with the controls; the table of every plan"
+        f" holds the same numbers. Recommended: {verdict.recommended.keep_name}, {written}."
     )
 
 

@@ -18,7 +18,8 @@ from tlsweep import outcome
 from tlsweep.question import Question
 from tlsweep.report.figure import words_of
 from tlsweep.report.material import Material
-from tlsweep.verdict import Verdict, accuracy_interval, percent
+from tlsweep.task import Unit
+from tlsweep.verdict import Told, Verdict
 
 
 class TrialLike(Protocol):
@@ -33,19 +34,20 @@ class TrialLike(Protocol):
         """Its facts."""
 
 
-def with_interval(score: float, interval: Sequence[float]) -> str:
+def with_interval(score: float, interval: Sequence[float], unit: Unit) -> str:
     """``95.2 %  (93.5 to 96.6)``."""
-    return f"{percent(score)}  ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
+    return f"{unit.written(score)}  ({unit.number(interval[0])} to {unit.number(interval[1])})"
 
 
 def verdict_box(material: Material) -> RenderableType:
     """The verdict in a few lines."""
     verdict, r = material.verdict, material.verdict.recommended
+    unit = verdict.measure.unit
     rows = Table(box=None, show_header=False, pad_edge=False)
     rows.add_column(justify="left")
     rows.add_column(justify="left")
     rows.add_row("recommended", " ".join(r.overrides))
-    rows.add_row("", with_interval(verdict.score, verdict.interval) + seeds_words(verdict))
+    rows.add_row("", with_interval(verdict.score, verdict.interval, unit) + seeds_words(verdict))
     rows.add_row(
         "kept of the source",
         f"{r.keep} of {r.n_blocks} blocks, {r.kept_parameters:,} parameters",
@@ -56,14 +58,14 @@ def verdict_box(material: Material) -> RenderableType:
         rows.add_row("other draws", draws)
     best = verdict.best
     if best.overrides != r.overrides and best.report is not None:
-        score = with_interval(best.report.score, best.report.interval)
+        score = with_interval(best.report.score, best.report.interval, unit)
         rows.add_row("best", f"{score}  {plan_words(best.overrides)}")
     for name, control in verdict.controls.items():
-        score = with_interval(control["score"], control["interval"])
+        score = with_interval(control["score"], control["interval"], unit)
         cut = f"  up to {control['keep_name']}" if control["random_weights"] else ""
         bound = "" if control["settled"] else "  (still improving)"
         rows.add_row(words_of(name), score + cut + bound)
-    rows.add_row("most frequent class", percent(verdict.majority))
+    rows.add_row(verdict.measure.blind, unit.written(verdict.majority))
     for note in material.notes:
         rows.add_row("careful", Text(note))
     title = f"verdict: {verdict.study}"
@@ -75,18 +77,18 @@ def seeds_words(verdict: Verdict) -> str:
     seeds = verdict.seed_scores
     if len(seeds) == 1:
         return ""
-    low, high = 100 * min(seeds), 100 * max(seeds)
-    mean = 100 * verdict.mean_score
-    return f"  {len(seeds)} trainings: mean {mean:.1f}, {low:.1f} to {high:.1f}"
+    number = verdict.measure.unit.number
+    mean, low, high = number(verdict.mean_score), number(min(seeds)), number(max(seeds))
+    return f"  {len(seeds)} trainings: mean {mean}, {low} to {high}"
 
 
 def draws_words(verdict: Verdict) -> str:
     """What the plan scored on other draws of the pool; nothing where none were asked for."""
-    scores = [100 * score for score in verdict.draw_scores]
+    scores, number = verdict.draw_scores, verdict.measure.unit.number
     if not scores:
         return ""
-    mean = sum(scores) / len(scores)
-    return f"{len(scores)} pools: mean {mean:.1f}, {min(scores):.1f} to {max(scores):.1f}"
+    mean, low, high = number(sum(scores) / len(scores)), number(min(scores)), number(max(scores))
+    return f"{len(scores)} pools: mean {mean}, {low} to {high}"
 
 
 def effort_words(verdict: Verdict) -> str:
@@ -114,16 +116,16 @@ def plan_words(overrides: Sequence[str]) -> str:
 
 def grid_table(trials: Sequence[TrialLike], outcomes: Path, question: Question) -> RenderableType:
     """The trials of a grid with their scores on what their fold holds out."""
-    table = Table(title="held-out examples", title_justify="left")
-    for name in ("trial", "overrides", "accuracy", "95 % interval", "seconds"):
+    table, measure = Table(title="held-out examples", title_justify="left"), question.task.measure
+    for name in ("trial", "overrides", measure.words, "95 % interval", "seconds"):
         table.add_column(name, justify="left" if name == "overrides" else "right")
     for trial in trials:
         facts = trial.user_attrs
         row = [str(trial.number), str(facts.get("key", ""))]
         if facts.get("scores"):
-            own = accuracy_interval(_right(outcomes / facts["outcome"], question))
-            interval = f"{100 * own.low:.1f} to {100 * own.high:.1f}"
-            row += [percent(own.score), interval, f"{facts['seconds']:.1f}"]
+            own = Told(measure).score(_scores(outcomes / facts["outcome"], question)[None])
+            interval = f"{measure.unit.number(own.low)} to {measure.unit.number(own.high)}"
+            row += [measure.unit.written(own.score), interval, f"{facts['seconds']:.1f}"]
         elif "reason" in facts:
             row += ["failed", str(facts["reason"])[:60], ""]
         else:  # nothing was held out, or a pruner gave it up
@@ -132,7 +134,7 @@ def grid_table(trials: Sequence[TrialLike], outcomes: Path, question: Question) 
     return table
 
 
-def _right(file: Path, question: Question) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _scores(file: Path, question: Question) -> np.ndarray[Any, np.dtype[np.float64]]:
     folds, labels = question.partition.folds, question.target.labels
     held_out = outcome.read(file).held_out.items()
     return np.concatenate([question.task.example_scores(z, labels[folds[k]]) for k, z in held_out])

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from tlsweep.files import write_whole
 from tlsweep.report import figure
 from tlsweep.report.material import Material
 from tlsweep.report.page import page
-from tlsweep.survey.rows import Findings
-from tlsweep.verdict import accuracy_interval
+from tlsweep.survey.rows import Frozen
+from tlsweep.task import Measure
+from tlsweep.verdict import Interval
 
 
 def write_report(folder: Path, material: Material) -> list[Path]:
@@ -34,14 +33,18 @@ def write_report(folder: Path, material: Material) -> list[Path]:
     )
 
 
-def write_survey(folder: Path, findings: Findings, images: int, confidence: float) -> Path:
+def write_survey(
+    folder: Path,
+    points: Sequence[Frozen],
+    scores: Sequence[Interval],
+    measure: Measure,
+    images: int,
+) -> Path:
     """survey.svg in ``folder``: every cut point, frozen, with intervals. Returns the file.
 
-    images: that were each held out once; confidence: of the intervals.
+    scores: of the points, in the metric's unit; images: that were each held out once.
     """
-    hits = [np.arange(images)[None] < round(point.score * images) for point in findings.frozen]
-    intervals = [accuracy_interval(one, confidence) for one in hits]
-    drawn = figure.survey(findings.frozen, intervals, images)
+    drawn = figure.survey(points, scores, measure, images)
     return _written(folder, {"survey.svg": figure.svg_file(drawn, "survey")})[0]
 
 

@@ -32,7 +32,7 @@ class Classes(Task):
     """
 
     kind, probes = "classes", ("logistic", "ridge")
-    blind_words = "naming the most frequent class"
+    blind_words = "most frequent class"
 
     def __init__(self, n_classes: int, metric: str | None = None) -> None:
         self.n_outputs = n_classes

@@ -29,7 +29,7 @@ class Labels(Task):
     """
 
     kind, probes = "labels", ("logistic", "ridge")
-    blind_words = "giving the same labels"
+    blind_words = "most frequent labels"
 
     def __init__(self, n_labels: int, metric: str | None = None) -> None:
         self.n_outputs = n_labels

@@ -34,7 +34,7 @@ class Numbers(Task):
     """
 
     kind, probes = "numbers", ("ridge",)
-    blind_words = "giving the mean"
+    blind_words = "mean"
 
     def __init__(
         self, n_numbers: int, *, spread: float, unit: str = "", metric: str | None = None

@@ -41,6 +41,10 @@ class Unit:
         """A difference of scores without its sign: ``3.5 points``."""
         return f"{self.number(abs(value))}{self.apart}"
 
+    def roughly(self, value: float) -> str:
+        """A difference with one digit less: ``4 points``."""
+        return f"{self.times * value:.{max(0, self.digits - 1)}f}{self.apart}"
+
     def rounded(self, value: float) -> str:
         """A round number of a difference: ``2 points``."""
         return f"{self.times * value:g}{self.apart}"

@@ -12,8 +12,8 @@ from tlsweep.verdict.intervals import (
 from tlsweep.verdict.penalty import PENALTIES, Nested, nested_penalty
 from tlsweep.verdict.reach import CurvePoint, PlanRow, Recommended, Scored, Verdict, reach
 from tlsweep.verdict.rule import Ranked, Recommendation, best, may_still_win, recommend
-from tlsweep.verdict.sentence import percent
 from tlsweep.verdict.shift import beyond_chance
+from tlsweep.verdict.told import Told
 from tlsweep.verdict.tried import Tried, cost_of, family_of, kind_of
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Recommendation",
     "Recommended",
     "Scored",
+    "Told",
     "Tried",
     "Verdict",
     "accuracy_interval",
@@ -45,7 +46,6 @@ __all__ = [
     "mean_interval",
     "model_interval",
     "nested_penalty",
-    "percent",
     "reach",
     "recommend",
 ]

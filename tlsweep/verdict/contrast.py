@@ -37,7 +37,7 @@ class Contrast:
     """Score of the best plan less a control's.
 
     low, high: two-sided interval; detectable: the smallest true difference that this study would
-    have shown with a power of 80 %.
+    have shown with a power of 80 %; outcome: what may be said.
     """
 
     control: str
@@ -45,15 +45,7 @@ class Contrast:
     low: float
     high: float
     detectable: float
-
-    @property
-    def outcome(self) -> Outcome:
-        """What may be said: a missing effect and a blind study are told apart."""
-        if self.low > 0:
-            return "effect"
-        if self.high < 0:
-            return "harm"
-        return "blind" if self.detectable > MATTERS else "none shown"
+    outcome: Outcome
 
 
 def contrast(
@@ -98,6 +90,15 @@ def contrast(
             for plan, table in zip(pair, report, strict=True)
         )
     return _combined(control.name, parts, of_labels, confidence)
+
+
+def outcome_of(low: float, high: float, detectable: float) -> Outcome:
+    """What may be said of a difference: a missing effect and a blind study are told apart."""
+    if low > 0:
+        return "effect"
+    if high < 0:
+        return "harm"
+    return "blind" if detectable > MATTERS else "none shown"
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,8 @@ def _combined(name: str, parts: list[_Part], of_labels: float, confidence: float
     half = _half_width(may_be_v, freedom_v, confidence)
     error = math.sqrt(variance + of_labels)
     detectable = half + quantile(POWER, math.inf) * error
-    return Contrast(name, difference, difference - half, difference + half, detectable)
+    low, high = difference - half, difference + half
+    return Contrast(name, difference, low, high, detectable, outcome_of(low, high, detectable))
 
 
 def _may_be(of_seeds: Sequence[SeedVariance]) -> Table:

@@ -86,12 +86,15 @@ def model_interval(right_n: Hits, confidence: float = 0.95) -> Interval:
     return Interval(hits / n, float(found.low), float(found.high))
 
 
-def difference_interval(a: Hits, b: Hits, confidence: float = 0.95) -> Interval:
-    """Accuracy of ``a`` minus accuracy of ``b`` on the same images, with its interval.
+def difference_interval(
+    a: Hits, b: Hits, confidence: float = 0.95, *, most: float = 1.0
+) -> Interval:
+    """Mean score of ``a`` minus that of ``b`` on the same images, with its interval.
 
-    a, b: [replicates, images] each. With as many replicates on both sides they are paired by
-    seed; otherwise (a replicate was lost) only the images are, and the seeds of both sides are
-    taken to vary alike. Pairing on images removes what makes an image hard for both.
+    a, b: [replicates, images] each; most: that two means can be apart. With as many replicates on
+    both sides they are paired by seed; otherwise (a replicate was lost) only the images are, and
+    the seeds of both sides are taken to vary alike. Pairing on images removes what makes an image
+    hard for both.
     Raises ValueError if the images differ in number.
     """
     first, second = _table(a), _table(b)
@@ -105,7 +108,7 @@ def difference_interval(a: Hits, b: Hits, confidence: float = 0.95) -> Interval:
     # two equal tables show no difference, not that there is none: half a hit is the least we see
     variance = max(variance, (0.5 / first.shape[1]) ** 2)
     half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
-    return Interval(d, max(-1.0, d - half), min(1.0, d + half))
+    return Interval(d, max(-most, d - half), min(most, d + half))
 
 
 def _table(hits: Hits) -> npt.NDArray[np.float64]:

@@ -11,17 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlsweep.task import Measure
 from tlsweep.verdict.contrast import Contrast, contrast
 from tlsweep.verdict.evidence import Table, compare
-from tlsweep.verdict.intervals import (
-    Interval,
-    accuracy_interval,
-    difference_interval,
-    model_interval,
-)
+from tlsweep.verdict.intervals import Interval
 from tlsweep.verdict.rule import Recommendation
 from tlsweep.verdict.sentence import sentence
-from tlsweep.verdict.shift import report_less_held_out
+from tlsweep.verdict.shift import beyond_chance, report_less_held_out
+from tlsweep.verdict.told import Told
 from tlsweep.verdict.tried import Tried, family_of
 
 if TYPE_CHECKING:
@@ -56,8 +53,8 @@ class Recommended:
 class Scored:
     """A score on the report split.
 
-    score, interval: of the model that is taken home, the first seed, on such images (Wilson);
-    mean, seeds: over all final trainings.
+    score, interval: of the model that is taken home, the first seed, on such images (Wilson where
+    each is right or wrong); mean, seeds: over all final trainings. In the metric's own unit.
     """
 
     score: float
@@ -70,11 +67,11 @@ class Scored:
 class PlanRow:
     """A plan as the table of a verdict shows it.
 
-    out_of_fold, replicates: accuracy on held-out examples of the pool, over so many folds or seeds;
+    out_of_fold, replicates: score on held-out examples of the pool, over so many folds or seeds;
     less_than_best, interval: how much worse than the best on the folds that both have; p_best: the
-    probability that it is the best candidate; expected_loss: accuracy that taking it is expected to
-    give up, None for a plan that was not to be chosen (a control, or one that was dropped); report:
-    None where it was not trained on the whole pool.
+    probability that it is the best candidate; expected_loss: what taking it is expected to give up
+    of the score, None for a plan that was not to be chosen (a control, or one that was dropped);
+    report: None where it was not trained on the whole pool.
     """
 
     plan: str
@@ -109,10 +106,15 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer to a question, as it is written to verdict.json."""
+    """The answer to a question, as it is written to verdict.json.
+
+    Scores are in the metric's own unit (``measure``). A difference of two is positive where the
+    first one is better, whether or not a higher score is.
+    """
 
     study: str
     metric: str
+    measure: Measure
     recommended: Recommended
     score: float
     interval: list[float]
@@ -123,6 +125,7 @@ class Verdict:
     cheaper: PlanRow | None
     minus_best: Interval | None  # recommended minus best, report split; None where they are one
     shift: Interval | None  # report split minus held-out images, frozen plans; None without them
+    shifted: bool  # whether that is beyond chance
     more_images: int | None  # labelled images that would show a cheaper plan to be as good
     margin: float
     plans: list[PlanRow]
@@ -144,7 +147,14 @@ class Verdict:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self)
+        measure, unit = self.measure, self.measure.unit
+        told = {
+            "words": measure.words,
+            "unit": unit.after.strip(),
+            "times": unit.times,
+            "higher_is_better": measure.higher_is_better,
+        }
+        return {**asdict(self), "measure": told}
 
     def to_dataframe(self) -> pandas.DataFrame:
         """The plans that were compared, one a row, best out of fold first."""
@@ -154,7 +164,8 @@ class Verdict:
         frame = pandas.DataFrame(rows)
         frame["report"] = [None if row.report is None else row.report.score for row in self.plans]
         frame["recommended"] = [o == self.recommended.overrides for o in frame["overrides"]]
-        return frame.sort_values("out_of_fold", ascending=False, ignore_index=True)
+        worst_first = not self.measure.higher_is_better
+        return frame.sort_values("out_of_fold", ascending=worst_first, ignore_index=True)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the sentence, and the plans as a table."""
@@ -171,6 +182,7 @@ def reach(
     recommendation: Recommendation,
     tried: Sequence[Tried],
     *,
+    measure: Measure,
     margin: float,
     confidence: float,
     majority: float,
@@ -183,14 +195,16 @@ def reach(
     """The verdict of a study.
 
     recommendation: made out of fold, before the report split was read; tried: the plans that it was
-    made from, now with their report scores; margin: what a cheaper plan may lose, in accuracy;
-    majority: accuracy of always naming the pool's most frequent class, on the report split;
+    made from, now with their report scores; measure: of the metric that scores are of; margin: what
+    a cheaper plan may lose of a mean example score; majority: mean example score, on the report
+    split, of always giving the answer that suits the pool best;
     pool_images: labelled images that choose and train, those that no fold holds out among them;
     searched: facts of the trained plans that were tried to find these; draws: scores of the
     recommended plan on other draws of the pool.
     Raises ValueError if the recommended plan or the best one has no report scores.
     """
-    rows = {id(t.evidence): _row(t, recommendation, confidence) for t in tried}
+    told = Told(measure, confidence)
+    rows = {id(t.evidence): _row(t, recommendation, told) for t in tried}
     by_evidence = {id(t.evidence): t for t in tried}
     chosen = by_evidence[id(recommendation.recommended)]
     best = by_evidence[id(recommendation.best)]
@@ -200,14 +214,14 @@ def reach(
     more = recommendation.more_images
     if more is not None:  # of held-out examples: with one holdout, more of the pool's
         more = math.ceil(more * pool_images / chosen.evidence.scores_rn.shape[1])
-    found = _contrasts(best, tried, confidence)
-    minus_best = None
-    if chosen is not best:
-        minus_best = difference_interval(chosen.report_rn, best.report_rn, confidence)
-    quoted = _scored(chosen.report_rn, confidence)
+    found = _contrasts(best, tried, told)
+    minus_best = None if chosen is best else told.difference(chosen.report_rn, best.report_rn)
+    shift = report_less_held_out(tried)
+    quoted = _scored(chosen.report_rn, told)
     return Verdict(
         study=study,
-        metric="accuracy",
+        metric=measure.name,
+        measure=measure,
         recommended=Recommended(
             **{name: chosen.facts[name] for name in chosen.facts if name in _RECOMMENDED},
             overrides=list(chosen.overrides),
@@ -216,29 +230,31 @@ def reach(
         interval=quoted.interval,
         mean_score=quoted.mean,
         seed_scores=quoted.seeds,
-        draw_scores=list(draws),
+        draw_scores=[measure.value(score) for score in draws],
         best=rows[id(best.evidence)],
         cheaper=None if cheaper is None else rows[id(cheaper)],
         minus_best=minus_best,
-        shift=report_less_held_out(tried),
+        shift=None if shift is None else told.gain(shift),
+        shifted=beyond_chance(shift),
         more_images=more,
-        margin=margin,
+        margin=margin * measure.scale,
         plans=list(rows.values()),
-        controls=_controls(chosen, tried, confidence),
-        majority=majority,
-        curve=_curve(tried, confidence),
+        controls=_controls(chosen, tried, told),
+        majority=measure.value(majority),
+        curve=_curve(tried, told),
         contrasts=found,
         helped=bool(found) and all(c.outcome == "effect" for c in found),
         n_trials=len(searched),
         effort=dict(Counter(map(family_of, searched)).most_common()),
         seconds=seconds,
         sentence=sentence(
+            measure=measure,
             recommended=chosen.facts,
             scored=Interval(quoted.score, *quoted.interval),
             best=None if chosen is best else rows[id(best.evidence)],
             contrasts=found,
-            majority=majority,
-            margin=margin,
+            majority=measure.value(majority),
+            margin=margin * measure.scale,
             more_images=more,
             confidence=confidence,
         ),
@@ -251,7 +267,7 @@ def reach(
     )
 
 
-def _contrasts(best: Tried, tried: Sequence[Tried], confidence: float) -> list[Contrast]:
+def _contrasts(best: Tried, tried: Sequence[Tried], told: Told) -> list[Contrast]:
     """The best plan against each control that keeps nothing of the source."""
     plans = [t.evidence for t in tried]
     found = []
@@ -261,25 +277,31 @@ def _contrasts(best: Tried, tried: Sequence[Tried], confidence: float) -> list[C
             if best.report_rn is not None and control.report_rn is not None:
                 report = best.report_rn, control.report_rn
             if best.evidence.folds & control.evidence.folds:
-                one = contrast(plans, best.evidence, control.evidence, report, confidence)
-                found.append(replace(one, control=name))
+                one = contrast(plans, best.evidence, control.evidence, report, told.confidence)
+                found.append(_in_unit(replace(one, control=name), told.measure.scale))
     return found
 
 
-def _scored(report_rn: Table, confidence: float) -> Scored:
-    first = model_interval(report_rn[0] > 0, confidence)
-    seeds = [float(share) for share in report_rn.mean(1)]
+def _in_unit(one: Contrast, scale: float) -> Contrast:
+    numbers = {n: scale * getattr(one, n) for n in ("difference", "low", "high", "detectable")}
+    return replace(one, **numbers)
+
+
+def _scored(report_rn: Table, told: Told) -> Scored:
+    first = told.model_score(report_rn[0])
+    seeds = [told.measure.value(float(mean)) for mean in report_rn.mean(1)]
     return Scored(first.score, first.as_list(), float(np.mean(seeds)), seeds)
 
 
-def _row(t: Tried, recommendation: Recommendation, confidence: float) -> PlanRow:
+def _row(t: Tried, recommendation: Recommendation, told: Told) -> PlanRow:
     f, best = t.facts, recommendation.best
     ranked = next((r for r in recommendation.ranked if r.plan is t.evidence), None)
     less, interval = 0.0, [0.0, 0.0]
     if t.evidence is not best and t.evidence.folds & best.folds:
         comparison = ranked.comparison if ranked is not None else None
         comparison = comparison or compare(best, t.evidence)
-        less, interval = comparison.difference, list(comparison.between(confidence))
+        scale, ends = told.measure.scale, comparison.between(told.confidence)
+        less, interval = scale * comparison.difference, [scale * end for end in ends]
     return PlanRow(
         plan=f["plan"],
         cut=f["keep_name"],
@@ -290,13 +312,13 @@ def _row(t: Tried, recommendation: Recommendation, confidence: float) -> PlanRow
         candidate=not t.evidence.control,
         flops=f["flops"],
         trained_parameters=f["trained_parameters"],
-        out_of_fold=float(np.nanmean(t.evidence.score_n(t.evidence.folds))),
+        out_of_fold=told.measure.value(float(np.nanmean(t.evidence.score_n(t.evidence.folds)))),
         replicates=len(t.evidence.fold_r),
         less_than_best=less,
         interval=interval,
         p_best=0.0 if ranked is None else ranked.p_best,
-        expected_loss=None if ranked is None else ranked.expected_loss,
-        report=None if t.report_rn is None else _scored(t.report_rn, confidence),
+        expected_loss=None if ranked is None else told.measure.scale * ranked.expected_loss,
+        report=None if t.report_rn is None else _scored(t.report_rn, told),
     )
 
 
@@ -307,16 +329,15 @@ def _state(facts: Mapping[str, Any]) -> str:
     return "fresh" if facts["regrow"] > facts["keep"] else str(facts["state"])
 
 
-def _controls(
-    recommended: Tried, tried: Sequence[Tried], confidence: float
-) -> dict[str, dict[str, Any]]:
+def _controls(recommended: Tried, tried: Sequence[Tried], told: Told) -> dict[str, dict[str, Any]]:
+    """Each control by its name, the best first."""
     assert recommended.report_rn is not None
     found = {}
     for control in tried:
         if control.report_rn is None:
             continue
-        own = accuracy_interval(control.report_rn, confidence)
-        less = difference_interval(recommended.report_rn, control.report_rn, confidence)
+        own = told.score(control.report_rn)
+        less = told.difference(recommended.report_rn, control.report_rn)
         for name in control.controls:
             found[name] = {
                 "score": own.score,
@@ -327,10 +348,10 @@ def _controls(
                 "random_weights": control.facts["random_weights"],
                 "settled": control.settled,
             }
-    return dict(sorted(found.items(), key=lambda item: -item[1]["score"]))
+    return dict(sorted(found.items(), key=lambda item: -told.measure.score(item[1]["score"])))
 
 
-def _curve(tried: Sequence[Tried], confidence: float) -> list[CurvePoint]:
+def _curve(tried: Sequence[Tried], told: Told) -> list[CurvePoint]:
     """Every frozen cut point, and trained plans where they were scored on the report split too."""
     best: dict[tuple[str, int], Tried] = {}
     for t in tried:
@@ -340,7 +361,7 @@ def _curve(tried: Sequence[Tried], confidence: float) -> list[CurvePoint]:
         # where several plans keep the same blocks, what held-out examples say counts
         if place not in best or _score(t) > _score(best[place]):
             best[place] = t
-    return [_point(best[place], confidence) for place in sorted(best)]
+    return [_point(best[place], told) for place in sorted(best)]
 
 
 def _score(t: Tried) -> float:
@@ -353,9 +374,9 @@ def _on_curve(facts: Mapping[str, Any]) -> bool:
     return bool(facts["state"] == "tuned" or facts["regrow"] == facts["keep"])
 
 
-def _point(t: Tried, confidence: float) -> CurvePoint:
+def _point(t: Tried, told: Told) -> CurvePoint:
     assert t.report_rn is not None
-    own = accuracy_interval(t.report_rn, confidence)
+    own = told.score(t.report_rn)
     f = t.facts
     return CurvePoint(
         cut=f["keep_name"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tlsweep.task import Measure, Unit
 from tlsweep.verdict.contrast import Contrast
 from tlsweep.verdict.intervals import Interval
 
@@ -17,6 +18,7 @@ WITHOUT = {
 
 def sentence(
     *,
+    measure: Measure,
     recommended: Mapping[str, Any],
     scored: Interval,
     best: Any,
@@ -28,33 +30,37 @@ def sentence(
 ) -> str:
     """What to do, how well that does, whether a better plan costs more, whether transfer helped.
 
-    recommended: facts of the plan; scored: on the report split; best: the row of the best plan
-    where it is another one, else None; majority: accuracy of always naming the most frequent class;
-    more_images: labelled images that would show a cheaper plan to be as good, None if unknown.
+    measure: of the metric; scores are in its unit; recommended: facts of the plan; scored: on the
+    report split; best: the row of the best plan where it is another one, else None; majority: score
+    of always giving the same answer; more_images: labelled images that would show a cheaper plan to
+    be as good, None if unknown.
     """
+    unit = measure.unit
+    between = f"{unit.written(scored.low)} to {unit.written(scored.high)}"
     said = [
-        _no_better_than_majority(scored, majority),
-        f"{_what(recommended)}: {percent(scored.score)} of new images are classified rightly"
-        f" ({100 * confidence:g} % interval {percent(scored.low)} to {percent(scored.high)}).",
-        _against_best(recommended, best, margin),
+        _no_better_than_blind(scored, majority, measure),
+        f"{_what(recommended)}: {_scored(scored.score, measure)}"
+        f" ({100 * confidence:g} % interval {between}).",
+        _against_best(recommended, best, unit.rounded(margin)),
         _more(more_images),
-        _transfer(contrasts),
+        _transfer(contrasts, measure),
     ]
     return " ".join(text for text in said if text)
 
 
-def percent(share: float) -> str:
-    """0.9521 as ``95.2 %``."""
-    return f"{100 * share:.1f} %"
+def _scored(score: float, measure: Measure) -> str:
+    written = measure.unit.written(score)
+    if measure.name == "accuracy":
+        return f"{written} of new images are classified rightly"
+    return f"on new images its {measure.words} is {written}"
 
 
-def _no_better_than_majority(scored: Interval, majority: float) -> str:
-    if scored.low > majority:
+def _no_better_than_blind(scored: Interval, majority: float, measure: Measure) -> str:
+    better = scored.low > majority if measure.higher_is_better else scored.high < majority
+    if better:
         return ""
-    return (
-        "Nothing was shown to be better than always naming the most frequent class"
-        f" ({percent(majority)})."
-    )
+    written = measure.unit.written(majority)
+    return f"Nothing was shown to be better than always naming the {measure.blind} ({written})."
 
 
 def _what(facts: Mapping[str, Any]) -> str:
@@ -71,13 +77,13 @@ def _what(facts: Mapping[str, Any]) -> str:
     return f"Keep {kept}, {how}{fresh}"
 
 
-def _against_best(recommended: Mapping[str, Any], best: Any, margin: float) -> str:
+def _against_best(recommended: Mapping[str, Any], best: Any, margin: str) -> str:
     if best is None:
         return ""
     share = recommended["flops"] / max(1, best.flops)
     work = f"{share:.0%} of the computation".replace("%", " %") if share < 1 else "less training"
     return (
-        f"The best plan ({' '.join(best.overrides[:2])}) is at most {100 * margin:g} points better;"
+        f"The best plan ({' '.join(best.overrides[:2])}) is at most {margin} better;"
         f" this one takes {work}."
     )
 
@@ -88,30 +94,36 @@ def _more(images: int | None) -> str:
     return f"About {images:,} labelled images would show whether a cheaper plan is as good."
 
 
-def _transfer(contrasts: Sequence[Contrast]) -> str:
+def _transfer(contrasts: Sequence[Contrast], measure: Measure) -> str:
     if not contrasts:
         return "Whether transfer helped was not measured."
+    unit, higher = measure.unit, measure.higher_is_better
     harm = [c for c in contrasts if c.outcome == "harm"]
     if harm:
-        more = " and ".join(f"{WITHOUT[c.control]} scores {_points(c)} more" for c in harm)
+        word = "more" if higher else "less"
+        more = " and ".join(
+            f"{WITHOUT[c.control]} scores {unit.distance(c.difference)} {word}" for c in harm
+        )
         return f"Transfer does not help here: {more}."
     unclear = [c for c in contrasts if c.outcome != "effect"]
     if not unclear:
-        margins = ", ".join(f"{_points(c)} above {WITHOUT[c.control]}" for c in contrasts)
+        than = "above" if higher else "less than"
+        margins = ", ".join(
+            f"{unit.distance(c.difference)} {than} {WITHOUT[c.control]}" for c in contrasts
+        )
         scratch = any(c.control == "scratch" for c in contrasts)
         unknown = "" if scratch else " Against training from scratch it was not measured."
         return f"Transfer helped: {margins}.{unknown}"
     names = " and ".join(
-        f"{WITHOUT[c.control]} ({100 * c.difference:+.1f} points, {_range(c)};"
-        f" this study would have shown {100 * c.detectable:.1f})"
+        f"{WITHOUT[c.control]} ({_gain(c, unit, higher)};"
+        f" this study would have shown {unit.number(c.detectable)})"
         for c in unclear
     )
     return f"It is not shown that transfer helped against {names}."
 
 
-def _points(c: Contrast) -> str:
-    return f"{100 * abs(c.difference):.1f} points"
-
-
-def _range(c: Contrast) -> str:
-    return f"{100 * c.low:+.1f} to {100 * c.high:+.1f}"
+def _gain(c: Contrast, unit: Unit, higher: bool) -> str:
+    """A difference with its interval: of scores, in the sign that they have."""
+    ends = (c.low, c.high) if higher else (-c.high, -c.low)
+    own = c.difference if higher else -c.difference
+    return f"{unit.difference(own)}, {unit.signed(ends[0])} to {unit.signed(ends[1])}"
