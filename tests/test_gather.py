@@ -14,8 +14,9 @@ from PIL import Image
 
 from tlsweep.cli import conf_folder
 from tlsweep.config import read
-from tlsweep.gather import _at_end, answered, thumbnail
+from tlsweep.gather import _at_end
 from tlsweep.question import Question, open_question
+from tlsweep.report.answered import answered, thumbnail
 from tlsweep.study.space import Space
 from tlsweep.trial import trial_name
 

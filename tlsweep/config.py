@@ -127,6 +127,7 @@ class HeldSource(_Section):
 
 
 class _Target(_Section):
+    metric: str | None
     fit_size: Positive | None
     folds: Annotated[Literal["auto"] | int, BeforeValidator(_folds)]
     select_fraction: Share
@@ -139,10 +140,10 @@ class _Target(_Section):
         return str(getattr(self, "name"))  # noqa: B009 - each subclass declares its own Literal
 
 
-class DigitsTarget(_Target):
-    """conf/target/digits.yaml."""
+class EmbeddedTarget(_Target):
+    """conf/target/{digits,glyph_angle,glyph_attributes}.yaml."""
 
-    name: Literal["digits"]
+    name: Literal["digits", "glyph_angle", "glyph_attributes"]
 
 
 class HeldTarget(_Target):
@@ -359,7 +360,7 @@ class Settings(_Section):
 
     source: Annotated[GlyphsSource | TorchvisionSource | HeldSource, Field(discriminator="name")]
     target: Annotated[
-        DigitsTarget | TorchvisionTarget | ImageFolderTarget | HeldTarget,
+        EmbeddedTarget | TorchvisionTarget | ImageFolderTarget | HeldTarget,
         Field(discriminator="name"),
     ]
     plan: PlanSettings

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-from scipy.special import softmax
 
 from tlsweep import config
 from tlsweep.fixed import inherited
 from tlsweep.outcome import Logits
 from tlsweep.plan import TransferPlan
+from tlsweep.report.answered import answered
 from tlsweep.report.figure import words_of
 from tlsweep.report.material import (
-    Answered,
     Block,
-    ClassRow,
     Command,
-    Confused,
     Material,
     Run,
     Training,
@@ -34,17 +27,10 @@ from tlsweep.study.space import Space
 from tlsweep.survey.rows import Findings
 from tlsweep.terms import Split, Stage
 from tlsweep.trial import trial_name
-from tlsweep.verdict import PlanRow, Verdict, accuracy_interval
+from tlsweep.verdict import PlanRow, Verdict
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from tlsweep.question import Question
-
-WORST = 12  # confused examples that are shown
 MODEL = "model"  # folder of the study that holds the model to take home
 NEAR_END = 0.02  # share of a range's length that counts as its end
-_SMALLEST = 96  # pixels of a thumbnail's side, at least
 Ledgers = Mapping[str, Ledger]  # by the name of their stage
 
 
@@ -64,8 +50,8 @@ def gather(
     """
     question, r = s.question, verdict.recommended
     target, pool = question.target, question.partition.pool
-    counts = np.bincount(target.labels[pool], minlength=len(target.output_names))
-    labelled = dict(zip(target.output_names, counts.tolist(), strict=True))
+    counts = s.question.task.counts(target.labels[pool])
+    labelled = {} if counts is None else dict(zip(target.output_names, counts, strict=True))
     names = question.cuts.names
     plan = TransferPlan(r.freeze, r.keep, r.regrow, r.n_blocks)
     look = s.record.where_to_look()
@@ -90,70 +76,6 @@ def gather(
         look=look,
         config=config.to_yaml(s.settings),
     )
-
-
-# ---------------------------------------------------------------------- what the model answers
-def answered(question: Question, logits_nk: Logits) -> Answered:
-    """What a model answers of the report split: classes, confusion, and its worst mistakes."""
-    target, rows = question.target, question.partition.report
-    y, k = target.labels[rows], len(target.output_names)
-    said = logits_nk.argmax(1)
-    confusion = np.zeros((k, k), np.int64)
-    np.add.at(confusion, (y, said), 1)
-    labelled = np.bincount(target.labels[question.partition.pool], minlength=k)
-    classes = tuple(
-        _class_row(target.output_names, c, confusion, int(labelled[c])) for c in range(k)
-    )
-    wrong = np.flatnonzero(said != y)
-    sure = softmax(logits_nk.astype(np.float64), axis=1)[np.arange(len(y)), said]
-    worst = wrong[np.argsort(-sure[wrong], kind="stable")][:WORST]
-    pictures = target.pixels(rows[worst], question.source.image) if len(worst) else ()
-    return Answered(
-        confusion,
-        classes,
-        len(wrong),
-        tuple(
-            Confused(
-                index=int(rows[n]),
-                called=target.called(int(rows[n])),
-                true=target.output_names[y[n]],
-                predicted=target.output_names[said[n]],
-                probability=float(sure[n]),
-                thumbnail=thumbnail(picture),
-            )
-            for n, picture in zip(worst, pictures, strict=True)
-        ),
-    )
-
-
-def _class_row(names: Sequence[str], c: int, confusion_kk: np.ndarray, labelled: int) -> ClassRow:
-    images, right = int(confusion_kk[c].sum()), int(confusion_kk[c, c])
-    mistaken = confusion_kk[c].copy()
-    mistaken[c] = 0
-    most = int(mistaken.argmax())
-    interval = (0.0, 1.0)
-    if images:
-        own = accuracy_interval(np.arange(images)[None] < right)
-        interval = own.low, own.high
-    taken = int(mistaken[most])
-    return ClassRow(
-        names[c], images, labelled, right, interval, names[most] if taken else "", taken
-    )
-
-
-def thumbnail(pixels_chw: Tensor) -> bytes:
-    """An image (uint8, [1 or 3, height, width]) as JPEG; a small one is enlarged as it is."""
-    from PIL import Image
-
-    array = pixels_chw.permute(1, 2, 0).numpy()
-    image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-    factor = math.ceil(_SMALLEST / min(image.size))
-    if factor > 1:
-        size = image.width * factor, image.height * factor
-        image = image.resize(size, Image.Resampling.NEAREST)
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=85)
-    return buffer.getvalue()
 
 
 # ---------------------------------------------------------------------- trainings

@@ -93,7 +93,7 @@ def fitted(
     y = labels(question, Split.FIT, settings.fold)
     if len(views) == 1:  # no copy of what is mapped from a file
         return found[0], y
-    return [torch.cat(column) for column in zip(*found, strict=True)], y.repeat(len(views))
+    return [torch.cat(column) for column in zip(*found, strict=True)], torch.cat([y] * len(views))
 
 
 def digests(question: Question, settings: Settings, seed: int | None = SOURCE) -> list[str]:

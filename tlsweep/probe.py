@@ -69,8 +69,6 @@ def _fitted(
     question: Question, plan: TransferPlan, settings: Settings, splits: Sequence[Split]
 ) -> tuple[Head, Tensor, Tensor, dict[Split, Tensor]]:
     """The fitted head, what it was fitted to with its labels, and the features of ``splits``."""
-    import torch
-
     train, seed = settings.train, settings.seed if plan.random_weights else inputs.SOURCE
     # in a sweep every other cut point will be asked for, too: one pass for all of them
     alone = settings.trial is None or plan.random_weights or not settings.features.budget_gb
@@ -81,12 +79,10 @@ def _fitted(
     z = {s: inputs.pooled(question, s, settings, indices, seed)[mine] for s in splits}
     head = question.head(plan, train, settings.seed)
     head.calibrate([z_fit])
+    head.calibrate_outputs(y)
     sets, penalties = [standardised(head, z_fit)], [train.probe_penalty]
     (heads,) = fit_heads(sets, y, question, train, penalties)
-    with torch.no_grad():
-        linear: Any = head.classify
-        linear.weight.copy_(heads.weight[0].T)
-        linear.bias.copy_(heads.bias[0])
+    head.set_linear(heads.weight[0], heads.bias[0])
     return head, z_fit, y, z
 
 

@@ -32,18 +32,17 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Question:
-    """How much of ``source`` to keep for ``target``?"""
+    """How much of ``source`` to keep for ``target``?
+
+    task: the target's, with the metric that plans are chosen by.
+    """
 
     source: Source
     cuts: CutPoints
     costs: tuple[PrefixCost, ...]
     target: Target
     partition: Partition
-
-    @property
-    def task(self) -> Task:
-        """What is asked of each example."""
-        return self.target.task
+    task: Task
 
     def plan(self, settings: PlanSettings) -> TransferPlan:
         """The plan that a config describes, in this source's cut points.
@@ -68,9 +67,10 @@ class Question:
         from tlsweep.train.head import Head
 
         shape, pooling = self.cuts[plan.regrow].shape, self.pooling(plan.regrow, train)
+        scaled = self.task.kind == "numbers"
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            return Head(shape, pooling, self.task.n_outputs, kind=train.head)
+            return Head(shape, pooling, self.task.n_outputs, kind=train.head, scaled=scaled)
 
     def pooling(self, index: int, train: TrainSettings) -> Pooling:
         """How a head pools the activations of a cut point."""
@@ -162,13 +162,14 @@ def _open(_key: str, hidden: _Hidden) -> Question:
     # what is quick to check comes before what is long to make: a source may have to be trained
     _try(faults, lambda: _check_source(settings))
     target = _try(faults, lambda: _open_target(settings, progress))
+    task = None if target is None else _try(faults, lambda: target.task.by(settings.target.metric))
     partition = None if target is None else _try(faults, lambda: _partition(settings, target))
     found = _try(faults, lambda: _cuts(settings))
     if found is not None:
         _try(faults, lambda: _plan(settings.plan, found[0]))
-    if target is None or partition is None or found is None or faults:
+    if target is None or task is None or partition is None or found is None or faults:
         raise together(*faults)
-    return Question(_open_source(settings, progress), *found, target, partition)
+    return Question(_open_source(settings, progress), *found, target, partition, task)
 
 
 def _plan(settings: PlanSettings, cuts: CutPoints) -> TransferPlan:
@@ -234,7 +235,7 @@ def _try(faults: list[Refusal], action: Callable[[], T]) -> T | None:
 def _open_target(settings: Settings, progress: Progress | None) -> Target:
     from tlsweep.target import open_target
 
-    own = ("fit_size", "folds", "select_fraction", "report_fraction", "split_seed")
+    own = ("metric", "fit_size", "folds", "select_fraction", "report_fraction", "split_seed")
     options = settings.target.model_dump(exclude={"name", *own})
     return open_target(settings.target.name, **options, progress=progress)
 

@@ -249,7 +249,7 @@ def _heads(
         mean, scale = (t.to(z.dtype) for t in standardisation([z_fit]))
         fitted_on.append((z_fit - mean) * scale)
         held_out.append((z[fold.held_out] - mean) * scale)
-    y_fit = y[fold.fit].repeat(len(features[0][1]))
+    y_fit = torch.cat([y[fold.fit]] * len(features[0][1]))
     fitted = probe.fit_heads(fitted_on, y_fit, question, train, penalties, fold.subsets_sn)
     # other views of the image that is left out would stay in
     alone = len(inputs.views_of(train)) == 1
@@ -366,7 +366,7 @@ def _refitted(
     z_report, *views = columns
     z_fit = torch.cat(views)
     mean, scale = (t.to(z_fit.dtype) for t in standardisation([z_fit]))
-    set_, y_fit = (z_fit - mean) * scale, y.repeat(len(views))
+    set_, y_fit = (z_fit - mean) * scale, torch.cat([y] * len(views))
     (heads,) = probe.fit_heads([set_], y_fit, question, settings.train, [penalty])
     logits: Logits = heads.logits((z_report - mean) * scale)[0].numpy()
     return logits
@@ -390,5 +390,4 @@ def _transfer(
     spoken: Tensor | None,
     sampled: list[Tensor] | None,
 ) -> list[Any]:
-    n_classes = len(question.target.output_names)
-    return transfer_scores(question.cuts.names, z, y, n_classes, spoken, sampled)
+    return transfer_scores(question.cuts.names, z, y, question.task, spoken, sampled)

@@ -201,7 +201,7 @@ def make_material(settings: Settings) -> Callable[..., Material]:
             cuts=tuple(names),
             blocks=tuple(Block(*b) for b in zip(names[1:], plan.states, strict=True)),
             transfer=tuple(transfer),
-            answered=Answered(confusion, rows, 12, worst),
+            answered=Answered(12, worst, confusion_kk=confusion, classes=rows),
             trainings=trainings(),
             runs=(run,),
             train_this=Command("Train just this plan", f"python -m tlsweep {r.overrides[0]}"),

@@ -47,18 +47,31 @@ class ClassRow:
 
 
 @dataclass(frozen=True)
-class Confused:
-    """A report image that the model is surest of and wrong about.
+class Group:
+    """Report images of one label, or with numbers of one range.
 
-    called: what people call the image; probability: what the model gives its wrong answer;
-    thumbnail: the image as the model sees it, as JPEG.
+    images: in the report split; labelled: in the pool; told: how well they are answered, in words.
+    """
+
+    name: str
+    images: int
+    labelled: int
+    told: str
+
+
+@dataclass(frozen=True)
+class Confused:
+    """A report image that the model is surest of and wrong about, or most wrong about.
+
+    called: what people call the image; true, predicted: in words; probability: what the model gives
+    its wrong answer, None where it gives none; thumbnail: the image as the model sees it, as JPEG.
     """
 
     index: int
     called: str
     true: str
     predicted: str
-    probability: float
+    probability: float | None
     thumbnail: bytes
 
 
@@ -66,14 +79,16 @@ class Confused:
 class Answered:
     """What the model that is taken home answers of the report split.
 
-    confusion_kk: counts, true classes down, answers across; wrong: how many it misclassifies;
-    worst: those of them that it is surest of.
+    wrong: how many it answers wrongly; worst: those of them that it is surest of, or most wrong
+    about; of classes, confusion_kk: counts, true classes down, answers across; of labels and
+    numbers, groups: labels, or ranges of numbers.
     """
 
-    confusion_kk: npt.NDArray[np.int64]
-    classes: tuple[ClassRow, ...]
     wrong: int
     worst: tuple[Confused, ...]
+    confusion_kk: npt.NDArray[np.int64] | None = None
+    classes: tuple[ClassRow, ...] = ()
+    groups: tuple[Group, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ def _states(blocks: Sequence[Block]) -> list[tuple[str, str]]:
 
 def _confusion(answered: Answered) -> list[dict[str, Any]]:
     """Rows of the table of both; none where there are too many classes to be looked at."""
-    if len(answered.classes) > CONFUSION:
+    if answered.confusion_kk is None or len(answered.classes) > CONFUSION:
         return []
     names = [row.name for row in answered.classes]
     as_they_are = max(len(name) for name in names) <= SHORT

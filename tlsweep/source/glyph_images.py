@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tlsweep.errors import Fault, Refusal
+from tlsweep.fonts import drawn
 from tlsweep.terms import ImageSpec
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-FONTS = (
-    "DejaVuSans",
-    "DejaVuSans-Bold",
-    "DejaVuSans-BoldOblique",
-    "DejaVuSans-Oblique",
-    "DejaVuSansMono",
-    "DejaVuSansMono-Bold",
-    "DejaVuSansMono-BoldOblique",
-    "DejaVuSansMono-Oblique",
-    "DejaVuSerif",
-    "DejaVuSerif-Bold",
-    "DejaVuSerif-BoldItalic",
-    "DejaVuSerif-Italic",
-    "STIXGeneral",
-    "STIXGeneralBol",
-    "STIXGeneralBolIta",
-    "STIXGeneralItalic",
-)
 SHEET_SIZE = 64  # px of a drawn letter before warping, twice the network's input
 FONT_SIZE = 44  # px; the widest letter (W, bold) still fits the sheet
 IMAGE = ImageSpec(channels=1, size=32, mean=(0.2,), std=(0.35,), resize=32)
@@ -59,56 +38,12 @@ class Warp:
     coarse_size: int = 8
 
 
-def font_files() -> tuple[Path, ...]:
-    """The font files, in the order of FONTS. Raises Refusal naming those that are not there."""
-    import matplotlib
-
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    files = tuple(folder / f"{name}.ttf" for name in FONTS)
-    absent = [file.name for file in files if not file.is_file()]
-    if absent:
-        raise Refusal(
-            Fault(
-                f"source=glyphs without {', '.join(absent)} in {folder}",
-                "the glyphs source draws its letters with the fonts that come inside matplotlib",
-                "pip install --force-reinstall matplotlib: the package index's has them",
-            )
-        )
-    return files
-
-
-def font_digest() -> str:
-    """Hex digest of the content of all font files."""
-    digest = hashlib.sha256()
-    for file in font_files():
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
-
-
 def draw_sheets() -> Tensor:
     """Every letter in every font, centred, white on black: uint8 [fonts * 26, 1, 64, 64].
 
     Sheet ``i`` shows letter ``i % 26``.
     """
-    from PIL import ImageFont
-
-    sheets: list[np.ndarray[tuple[int, int], np.dtype[np.uint8]]] = []
-    for file in font_files():
-        # BASIC: the other layout engine is an optional library and would draw other pixels.
-        font = ImageFont.truetype(str(file), FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
-        sheets.extend(_draw(letter, font) for letter in LETTERS)
-    return torch.from_numpy(np.stack(sheets)).unsqueeze(1)
-
-
-def _draw(letter: str, font: object) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
-    from PIL import Image, ImageDraw, ImageFont
-
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    left, top, right, bottom = font.getbbox(letter)
-    corner = ((SHEET_SIZE - (left + right)) / 2, (SHEET_SIZE - (top + bottom)) / 2)
-    image = Image.new("L", (SHEET_SIZE, SHEET_SIZE))
-    ImageDraw.Draw(image).text(corner, letter, fill=255, font=font)
-    return np.array(image)
+    return torch.from_numpy(drawn(LETTERS, FONT_SIZE, SHEET_SIZE)).unsqueeze(1)
 
 
 def render(sheets: Tensor, n: int, warp: Warp, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -71,7 +71,7 @@ def check(
     progress: Progress | None = None,
 ) -> None:
     """Raise Refusal if the fonts are not there, or the cache lacks it and cannot be written to."""
-    from tlsweep.source.glyph_images import font_files
+    from tlsweep.fonts import font_files
     from tlsweep.source.glyph_pretraining import Recipe
 
     font_files()
@@ -138,6 +138,7 @@ def _making(recipe: Recipe) -> dict[str, object]:
     import PIL
     import torch
 
+    from tlsweep.fonts import font_digest
     from tlsweep.source import glyph_images, glyph_network, glyph_pretraining
 
     return {
@@ -145,7 +146,7 @@ def _making(recipe: Recipe) -> dict[str, object]:
         "recipe": dataclasses.asdict(recipe),
         "code_version": glyph_pretraining.CODE_VERSION,
         "sheets": [glyph_images.SHEET_SIZE, glyph_images.FONT_SIZE, glyph_images.LETTERS],
-        "fonts": glyph_images.font_digest(),
+        "fonts": font_digest(),
         "image": dataclasses.asdict(glyph_images.IMAGE),
         "torch": torch.__version__,
         "pillow": PIL.__version__,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tlsweep.target.base import Target
 from tlsweep.target.pixels import fit_arrays
+from tlsweep.task import Classes, Task, Truth
 from tlsweep.terms import ImageSpec, Resampling, Split
 
 if TYPE_CHECKING:
@@ -27,19 +28,21 @@ class ArrayTarget(Target):
         name: str,
         output_names: tuple[str, ...],
         images: NDArray[np.uint8],
-        labels: NDArray[np.int64],
+        labels: Truth,
         given: Mapping[Split, NDArray[np.int64]] | None = None,
         ram_gb: float = 4.0,
+        task: Task | None = None,
     ) -> None:
         images = images[..., np.newaxis] if images.ndim == 3 else images
         self._images = np.ascontiguousarray(images)
-        labels = np.ascontiguousarray(labels, dtype=np.int64)
+        task = Classes(len(output_names)) if task is None else task
+        labels = np.ascontiguousarray(task.truth(labels))
         digest = hashlib.sha256(f"{output_names} {self._images.shape}".encode())
         digest.update(self._images.tobytes())
         digest.update(labels.tobytes())
         contents = [hashlib.sha256(image).digest() for image in self._images]
         fingerprint = digest.hexdigest()[:16]
-        super().__init__(name, output_names, labels, fingerprint, given, ram_gb, contents)
+        super().__init__(name, output_names, labels, fingerprint, given, ram_gb, contents, task)
 
     def pixels(self, indices: NDArray[np.int64], image: ImageSpec) -> Tensor:
         """Bring images to ``image``: uint8 [k, C, size, size]."""

@@ -20,6 +20,8 @@ _MODULES = {
     "cifar10": "downloaded",
     "cifar100": "downloaded",
     "image_folder": "image_folder",
+    "glyph_angle": "glyphs",
+    "glyph_attributes": "glyphs",
     "held": "held",
 }
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,8 @@ class Task(ABC):
 
     kind: its name; metrics: the ways to say how good answers are, the usual one first; metric: the
     one that plans are chosen by; n_outputs: width of the head's last layer; probes: the linear
-    heads that fit it, the usual one first; blind_words: what always giving one answer is called.
+    heads that fit it, the usual one first; blind_words: what always giving one answer is called;
+    floor: a training loss below it has little left to learn.
     """
 
     kind: str
@@ -29,13 +31,21 @@ class Task(ABC):
     n_outputs: int
     probes: tuple[str, ...]
     blind_words: str
+    floor: float
 
-    def __init__(self, metric: str | None = None) -> None:
-        """metric: the name of one of ``metrics``, None for the first. Raises Refusal for others."""
+    metric: Metric
+
+    def by(self, metric: str | None) -> Self:
+        """The same task with plans chosen by the metric of this name; None: by the usual one.
+
+        Raises Refusal for a name that is none of ``metrics``.
+        """
         by_name = {m.name: m for m in self.metrics}
         if metric is not None and metric not in by_name:
             raise Refusal(unknown_name("metric", "target.metric", metric, by_name))
-        self.metric = self.metrics[0] if metric is None else by_name[metric]
+        chosen = copy(self)
+        chosen.metric = self.metrics[0] if metric is None else by_name[metric]
+        return chosen
 
     @property
     def measure(self) -> Measure:
@@ -90,6 +100,10 @@ class Task(ABC):
     @abstractmethod
     def spelled(self, y: Any, names: Sequence[str]) -> str:
         """What is true of one example, in words. names: of the outputs."""
+
+    def counts(self, y_n: Truth) -> list[int] | None:
+        """Examples of each class or label; None of numbers."""
+        return None
 
     @abstractmethod
     def strata(self, y_n: Truth) -> NDArray[np.int64]:

@@ -33,6 +33,7 @@ class Classes(Task):
 
     kind, probes = "classes", ("logistic", "ridge")
     blind_words = "most frequent class"
+    floor = 0.01  # nats
 
     def __init__(self, n_classes: int, metric: str | None = None) -> None:
         self.n_outputs = n_classes
@@ -44,7 +45,7 @@ class Classes(Task):
             LogLoss(self.guess),
             *top,
         )
-        super().__init__(metric)
+        self.metric = self.by(metric).metric
 
     def losses(self, outputs_no: Outputs, y_n: Truth) -> Scores:
         """Minus the log probability that each example's class was given, in nats."""
@@ -78,6 +79,11 @@ class Classes(Task):
     def truth(self, y_n: NDArray[Any]) -> NDArray[np.int64]:
         """Class indices: int64."""
         return y_n.astype(np.int64)
+
+    def counts(self, y_n: Truth) -> list[int]:
+        """Examples of each class."""
+        found: list[int] = np.bincount(y_n, minlength=self.n_outputs).tolist()
+        return found
 
     def spelled(self, y: Any, names: Sequence[str]) -> str:
         """The name of its class."""

@@ -30,11 +30,12 @@ class Labels(Task):
 
     kind, probes = "labels", ("logistic", "ridge")
     blind_words = "most frequent labels"
+    floor = 0.002  # nats, mean over labels: of two equally likely classes it would be 0.003
 
     def __init__(self, n_labels: int, metric: str | None = None) -> None:
         self.n_outputs = n_labels
         self.metrics = (ExampleF1(), MeanAveragePrecision())
-        super().__init__(metric)
+        self.metric = self.by(metric).metric
 
     def losses(self, outputs_no: Outputs, y_n: Truth) -> Scores:
         """Binary cross-entropy, mean over the labels, in nats."""
@@ -69,6 +70,11 @@ class Labels(Task):
     def truth(self, y_n: NDArray[Any]) -> NDArray[np.bool_]:
         """Which labels hold: bool."""
         return y_n.astype(np.bool_)
+
+    def counts(self, y_n: Truth) -> list[int]:
+        """Examples with each label."""
+        found: list[int] = y_n.sum(0).tolist()
+        return found
 
     def spelled(self, y: Any, names: Sequence[str]) -> str:
         """The labels that hold, or ``none``."""

@@ -35,6 +35,7 @@ class Numbers(Task):
 
     kind, probes = "numbers", ("ridge",)
     blind_words = "mean"
+    floor = 0.001  # half of what is not explained of the variance: 0.2 %
 
     def __init__(
         self, n_numbers: int, *, spread: float, unit: str = "", metric: str | None = None
@@ -46,7 +47,7 @@ class Numbers(Task):
         after = f" {unit}" if unit else ""
         self.unit = own = Unit(after=after, apart=after, digits=digits)
         self.metrics = (MeanAbsoluteError(own, spread), RootMeanSquaredError(own, spread), R2())
-        super().__init__(metric)
+        self.metric = self.by(metric).metric
 
     def losses(self, outputs_no: Outputs, y_n: Truth) -> Scores:
         """Half of the squared error in spreads, mean over the numbers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -86,9 +87,16 @@ class _Calibrate(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         images, data = self.data.open().fit, self.data
-        batches = (x.to(pl_module.device) for x, _ in in_batches(images, data.settings))
+        truth: list[torch.Tensor] = []
+
+        def batches() -> Iterator[torch.Tensor]:
+            for x, y in in_batches(images, data.settings):
+                truth.append(y)
+                yield x.to(pl_module.device)
+
         with trainer.precision_plugin.forward_context():
-            data.network.calibrate(batches, data.seed)
+            data.network.calibrate(batches(), data.seed)
+        data.network.head.calibrate_outputs(torch.cat(truth))
 
 
 def fit(

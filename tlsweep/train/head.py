@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,20 +60,32 @@ class Head(nn.Module):
     so it does not depend on the batch or on the number of devices.
 
     shape: of the cut point's activations without the batch; pooling: what is made of them; kind:
-    "linear", or "mlp" for one hidden layer.
+    "linear", or "mlp" for one hidden layer; scaled: outputs are numbers of any size, and the layers
+    give how far they are from their mean, in standard deviations.
     """
 
     mean: Tensor
     scale: Tensor
+    middle: Tensor
+    spread: Tensor
 
     def __init__(
-        self, shape: tuple[int, ...], pooling: Pooling, n_outputs: int, *, kind: str
+        self,
+        shape: tuple[int, ...],
+        pooling: Pooling,
+        n_outputs: int,
+        *,
+        kind: str,
+        scaled: bool = False,
     ) -> None:
         super().__init__()
-        self.pooling, self.kind = pooling, kind
+        self.pooling, self.kind, self.scaled = pooling, kind, scaled
         n_features = pool(torch.zeros(1, *shape), pooling).shape[1]
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
+        if scaled:
+            self.register_buffer("middle", torch.zeros(n_outputs))
+            self.register_buffer("spread", torch.ones(n_outputs))
         self.classify: nn.Module
         if kind == "linear":
             self.classify = nn.Linear(n_features, n_outputs)
@@ -85,7 +98,7 @@ class Head(nn.Module):
         """[batch, ...] activations to [batch, outputs]."""
         z_bd = pool(z, self.pooling)
         outputs: Tensor = self.classify((z_bd - self.mean) * self.scale)
-        return outputs
+        return outputs * self.spread + self.middle if self.scaled else outputs
 
     @torch.no_grad()
     def calibrate(self, activations: Iterable[Tensor]) -> None:
@@ -93,6 +106,24 @@ class Head(nn.Module):
         mean, scale = standardisation(pool(z, self.pooling) for z in activations)
         self.mean.copy_(mean)
         self.scale.copy_(scale)
+
+    @torch.no_grad()
+    def calibrate_outputs(self, truth_no: Tensor) -> None:
+        """Of a scaled head: outputs begin around the mean of these numbers, as far as they vary."""
+        if self.scaled:
+            t_no = truth_no.double()
+            self.middle.copy_(t_no.mean(0))
+            spread = t_no.std(0, unbiased=False)
+            self.spread.copy_(torch.where(spread > 0, spread, torch.ones_like(spread)))
+
+    @torch.no_grad()
+    def set_linear(self, weight_do: Tensor, bias_o: Tensor) -> None:
+        """Take the weights of a linear head that was fitted to standardised features."""
+        layer: Any = self.classify
+        if self.scaled:
+            weight_do, bias_o = weight_do / self.spread, (bias_o - self.middle) / self.spread
+        layer.weight.copy_(weight_do.T)
+        layer.bias.copy_(bias_o)
 
 
 @torch.no_grad()

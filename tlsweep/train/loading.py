@@ -12,11 +12,11 @@ from tlsweep.config import TrainSettings
 from tlsweep.train.sampling import BatchShare, EpochSampler
 
 PASSED, PASSED_ON_GPU = 64, 128  # images that go through a network at a time, untrained
-Images = Dataset[tuple[Tensor, int]]
+Images = Dataset[tuple[Tensor, Any]]
 
 
 class Rows(Images):
-    """Stored activations [N, ...] at some places [n], with their labels [n], read in batches.
+    """Stored activations [N, ...] at some places [n], with their labels [n, ...], read in batches.
 
     places: None for all; a fold is rows of what is stored of the pool, and is not copied.
     """
@@ -32,8 +32,8 @@ class Rows(Images):
     def __len__(self) -> int:
         return len(self.y)
 
-    def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        return self.z[self.places[i]], int(self.y[i])
+    def __getitem__(self, i: int) -> tuple[Tensor, Any]:
+        return self.z[self.places[i]], self.y[i]
 
     def __getitems__(self, places: list[int]) -> tuple[Tensor, Tensor]:
         """The batch itself: items that are stacked again would be copied twice."""

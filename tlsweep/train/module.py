@@ -141,10 +141,11 @@ class PlanModule(pl.LightningModule):
         return course(*self._so_far)
 
     @property
-    def _so_far(self) -> tuple[list[float], int, int, bool]:
-        """Losses of the last phase, epochs before it, most epochs, and whether fewer may do."""
+    def _so_far(self) -> tuple[list[float], int, int, bool, float]:
+        """Losses of the last phase, epochs before it, most epochs, whether fewer may do, floor."""
         last = [e["fit_loss"] for e in self.history if e["frozen_blocks"] == self.stays_frozen]
-        return last, len(self.history) - len(last), self.settings.epochs, self.early
+        before = len(self.history) - len(last)
+        return last, before, self.settings.epochs, self.early, self.task.floor
 
     @property
     def over(self) -> bool:

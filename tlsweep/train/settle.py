@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 WINDOW = 3  # epochs whose losses are averaged before they are compared
 LEAST = 0.2  # of its own loss: what a window differs from the one before it while all is moving
-FLOOR = 0.01  # nats: a training loss below it has little left to learn
+FLOOR = 0.01  # nats of a class: a training loss below it has little left to learn
 COOLDOWN = 1  # epochs at the full rate for each one in which it falls
 
 
@@ -27,40 +27,45 @@ class Course:
     settled: bool
 
 
-def course(losses: Sequence[float], waited: int, most: int, early: bool = True) -> Course:
+def course(
+    losses: Sequence[float], waited: int, most: int, early: bool = True, floor: float = FLOOR
+) -> Course:
     """How long a training goes on, as far as its epochs so far tell.
 
     losses: mean training loss of each epoch in the last phase of the freeze schedule; waited:
-    epochs before that phase; most: epochs that it may take; early: whether it may take fewer. What
-    is said of the past does not change as epochs are added, so a run that is taken up again ends
-    where it would have.
+    epochs before that phase; most: epochs that it may take; early: whether it may take fewer;
+    floor: the loss that is next to nothing. What is said of the past does not change as epochs are
+    added, so a run that is taken up again ends where it would have.
     """
     longest = most - _cooldown(most)
     held = next(
-        (waited + n for n in range(1, len(losses) + 1) if has_settled(losses[:n])), longest + 1
+        (waited + n for n in range(1, len(losses) + 1) if has_settled(losses[:n], floor)),
+        longest + 1,
     )
     settled = held <= longest
     if settled and early:
         return Course(held, held + math.ceil(held / COOLDOWN), True)
-    learned = bool(losses) and waited + len(losses) >= most and losses[-1] < FLOOR
+    learned = bool(losses) and waited + len(losses) >= most and losses[-1] < floor
     return Course(longest, most, settled or learned)
 
 
-def least_epochs(losses: Sequence[float], waited: int, most: int, early: bool = True) -> int:
+def least_epochs(
+    losses: Sequence[float], waited: int, most: int, early: bool = True, floor: float = FLOOR
+) -> int:
     """How many epochs a training takes at least, as far as its epochs so far tell.
 
     Arguments as of ``course``: a loss that has not settled may do so in the next epoch.
     """
-    known = course(losses, waited, most, early)
+    known = course(losses, waited, most, early, floor)
     if known.settled or not early:
         return known.epochs
     held = waited + len(losses) + 1
     return min(most, held + math.ceil(held / COOLDOWN))
 
 
-def has_settled(losses: Sequence[float]) -> bool:
+def has_settled(losses: Sequence[float], floor: float = FLOOR) -> bool:
     """Whether the last loss is next to nothing, or the last windows differ by little."""
-    if losses[-1] < FLOOR:
+    if losses[-1] < floor:
         return True
     if len(losses) < 2 * WINDOW:
         return False
