@@ -132,7 +132,7 @@ def _answers(model: TakenModel, files: Sequence[Path]) -> Iterator[Answer]:
                 if _decoded(file, x)
             ]
             if read:
-                p = model.probabilities(torch.stack([x for _, x in read]))
+                p = model.answers(torch.stack([x for _, x in read]))
                 yield from zip((file for file, _ in read), p.tolist(), strict=True)
             bar.update(task, advance=len(batch))
 
@@ -180,17 +180,17 @@ def _save(file: Path, text: str) -> None:
 
 def _write(model: TakenModel, answers: Iterator[Answer], form: str, stream: Any) -> int:
     """Write all answers; returns how many there were."""
-    names, count = model.class_names, 0
+    names, kind, count = model.output_names, model.card.target.kind, 0
     if form == "json":
-        found = [_as_json(names, answer) for answer in answers]
+        found = [_as_json(kind, names, answer) for answer in answers]
         if found:
             stream.write(json.dumps(found, indent=1) + "\n")
         return len(found)
     table = csv.writer(stream, lineterminator="\n")
     for count, answer in enumerate(answers, start=1):
         if count == 1:
-            table.writerow(_header(names))
-        table.writerow(_row(names, answer))
+            table.writerow(_header(kind, names))
+        table.writerow(_row(kind, names, answer))
     return count
 
 
@@ -198,8 +198,18 @@ def _best(p: Sequence[float]) -> list[int]:
     return sorted(range(len(p)), key=lambda i: -p[i])[:BEST]
 
 
-def _as_json(names: Sequence[str], answer: Answer) -> dict[str, Any]:
+def _holding(names: Sequence[str], p: Sequence[float]) -> list[str]:
+    """The labels that are more likely than not."""
+    return [name for name, one in zip(names, p, strict=True) if one > 0.5]
+
+
+def _as_json(kind: str, names: Sequence[str], answer: Answer) -> dict[str, Any]:
     file, p = answer
+    by_name = dict(zip(names, p, strict=True))
+    if kind == "numbers":
+        return {"file": str(file), "numbers": by_name}
+    if kind == "labels":
+        return {"file": str(file), "labels": _holding(names, p), "probabilities": by_name}
     told = range(len(p)) if len(p) <= EVERY_CLASS else _best(p)
     first = _best(p)[0]
     return {
@@ -210,17 +220,25 @@ def _as_json(names: Sequence[str], answer: Answer) -> dict[str, Any]:
     }
 
 
-def _header(names: Sequence[str]) -> list[str]:
+def _header(kind: str, names: Sequence[str]) -> list[str]:
+    if kind == "numbers":
+        return ["file", *names]
     more = [f"p({name})" for name in names]
+    if kind == "labels":
+        return ["file", "labels", *more]
     if len(names) > EVERY_CLASS:
         more = [f"{what}_{i}" for i in range(2, BEST + 1) for what in ("class", "probability")]
     return ["file", "class", "probability", *more]
 
 
-def _row(names: Sequence[str], answer: Answer) -> list[str]:
+def _row(kind: str, names: Sequence[str], answer: Answer) -> list[str]:
     file, p = answer
-    first, *others = _best(p)
     more = [f"{value:.6g}" for value in p]
+    if kind == "numbers":
+        return [str(file), *more]
+    if kind == "labels":
+        return [str(file), "; ".join(_holding(names, p)), *more]
+    first, *others = _best(p)
     if len(names) > EVERY_CLASS:
         more = [text for i in others for text in (names[i], f"{p[i]:.6g}")]
     return [str(file), names[first], f"{p[first]:.6g}", *more]

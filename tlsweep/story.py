@@ -651,7 +651,7 @@ def _opening(s: Session) -> str:
     lines = [
         f"{s.settings.study_name}: how much of {source.name} ({source.trained_on}) to"
         f" keep for {target.name}?",
-        f"  {s.question.cuts.n_blocks} blocks; {len(target.output_names)} classes;"
+        f"  {s.question.cuts.n_blocks} blocks; {s.question.task.told};"
         f" {len(p.pool)} labelled images choose and train ({folds}), {len(p.report)} report",
         *(f"  {said}" for said in s.question.said()),
     ]

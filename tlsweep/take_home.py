@@ -64,11 +64,11 @@ def keep_in_record(s: Session, folder: Path) -> None:
             program=folder / PROGRAM,
             digest=card.files[WEIGHTS],
             example=example,
-            classes=len(card.class_names),
+            classes=len(card.output_names),
             requirements=(f"torch=={torch_version}", "numpy"),
             about={
                 "tlsweep.sentence": str(card.about["sentence"]),
-                "tlsweep.classes": ", ".join(card.class_names)[:5000],
+                "tlsweep.classes": ", ".join(card.output_names)[:5000],
                 "tlsweep.preprocessing": card.preprocessing.in_words,
             },
         ),

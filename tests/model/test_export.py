@@ -34,7 +34,7 @@ def test_onnx_takes_any_number_of_images_and_gives_the_models_logits(
     (found,) = session.run(None, {"images": made.x.numpy()})
     assert np.allclose(found, made.logits.numpy(), atol=TOLERANCE * float(made.logits.abs().max()))
     notes = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
-    assert json.loads(notes["model.json"])["class_names"] == ["bee=blue", "red ant"]
+    assert json.loads(notes["model.json"])["output_names"] == ["bee=blue", "red ant"]
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]  # no part, no data beside
 
 

@@ -56,7 +56,7 @@ def test_image_files_are_prepared_as_the_study_prepared_its_own(
     expected = probe_folder.logits.softmax(1)
     assert torch.equal(model.predict(files), expected)
     assert torch.equal(model.predict([Image.open(file) for file in files]), expected)
-    assert model.class_names == ("bee=blue", "red ant")
+    assert model.output_names == ("bee=blue", "red ant")
     assert model.about == ABOUT
 
 

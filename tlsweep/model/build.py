@@ -29,8 +29,9 @@ def build(card: Card) -> PlanNetwork:
     head = Head(
         part.shape,
         Pooling(part.channel_dim, part.grid, part.tokens),
-        len(card.class_names),
+        len(card.output_names),
         kind=part.kind,
+        scaled=card.target.kind == "numbers",
     )
     network = PlanNetwork(blocks_of(plan, cuts, kept, fresh), head).eval()
     network.freeze(card.plan.frozen)

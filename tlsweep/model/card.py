@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tlsweep.errors import Fault, Refusal
 from tlsweep.files import write_whole
 from tlsweep.plan import TransferPlan
+from tlsweep.task import Kind
 from tlsweep.terms import BlockState, ImageSpec, Resampling
 
-LAYOUT = 1  # raise it when a folder of before can no longer be read as one of now
+LAYOUT = 2  # raise it when a folder of before can no longer be read as one of now
 CARD, WEIGHTS, PROGRAM, SNIPPET = "model.json", "model.safetensors", "model.pt2", "load.py"
 _OWN_DIGEST = "sha256"
 _RULE = f"a model folder is one that a sweep wrote, unchanged: {CARD}, {WEIGHTS} and {SNIPPET}"
@@ -67,10 +68,15 @@ class SourceCard(_Part):
 
 
 class TargetCard(_Part):
-    """What the model was made for."""
+    """What the model was made for.
+
+    kind: of its answers, classes, labels or numbers; unit: that numbers are in, "" without one.
+    """
 
     name: str
     fingerprint: str
+    kind: Kind
+    unit: str
 
 
 class Preprocessing(_Part):
@@ -103,9 +109,9 @@ class HeadCard(_Part):
 class Card(_Part):
     """Everything but the weights.
 
-    versions: of the libraries that wrote it; precision: that it was trained and scored at; about:
-    what the sweep says of it (score, interval, seeds, epochs); not_exported: format to why not;
-    files: name to sha256.
+    versions: of the libraries that wrote it; output_names: of its classes, labels or numbers;
+    precision: that it was trained and scored at; about: what the sweep says of it (score, interval,
+    seeds, epochs); not_exported: format to why not; files: name to sha256.
     """
 
     layout: int
@@ -115,7 +121,7 @@ class Card(_Part):
     target: TargetCard
     preprocessing: Preprocessing
     head: HeadCard
-    class_names: tuple[str, ...]
+    output_names: tuple[str, ...]
     precision: str
     about: dict[str, Any]
     not_exported: dict[str, str]

@@ -6,7 +6,7 @@ from tlsweep.model.card import CARD, PROGRAM, Card
 from tlsweep.terms import Resampling
 
 _PLAIN = f'''\
-"""Class probabilities of images: python load.py IMAGE ...  Needs torch, numpy and pillow."""
+"""@WHAT@ of images: python load.py IMAGE ...  Needs torch, numpy and pillow."""
 import json, sys
 from pathlib import Path
 import numpy as np, torch
@@ -26,9 +26,10 @@ def prepare(path):
     mean, std = (torch.tensor(SPEC[name])[:, None, None] for name in ("mean", "std"))
     return (x[:, top : top + size, left : left + size] / 255 - mean) / std
 
+NAMES = CARD["output_names"]
 for path in sys.argv[1:]:
-    p = MODEL(prepare(path)[None]).softmax(1)[0]
-    print(path, CARD["class_names"][int(p.argmax())], *p.tolist(), sep="\\t")
+    p = MODEL(prepare(path)[None])@ANSWER@[0]
+    print(path, @SAID@, *p.tolist(), sep="\\t")
 '''
 _RESIZE: dict[Resampling, str] = {
     "pillow": """\
@@ -40,19 +41,38 @@ _RESIZE: dict[Resampling, str] = {
     x = torch.nn.functional.interpolate(x, (h, w), mode="bilinear", antialias=True)[0].round()""",
 }
 _WITH_TLSWEEP = '''\
-"""Class probabilities of images: python load.py IMAGE ...  Needs tlsweep."""
+"""@WHAT@ of images: python load.py IMAGE ...  Needs tlsweep."""
 import sys
 from pathlib import Path
 import tlsweep
 
 MODEL = tlsweep.load_model(Path(__file__).parent)
+NAMES = MODEL.output_names
 for path, p in zip(sys.argv[1:], MODEL.predict(sys.argv[1:])):
-    print(path, MODEL.class_names[int(p.argmax())], *p.tolist(), sep="\\t")
+    print(path, @SAID@, *p.tolist(), sep="\\t")
 '''
+
+
+_KINDS = {  # what is printed of an image, how outputs become it, and what is said first
+    "classes": ("Class probabilities", ".softmax(1)", "NAMES[int(p.argmax())]"),
+    "labels": (
+        "Label probabilities", ".sigmoid()",
+        '", ".join(name for name, one in zip(NAMES, p) if one > 0.5)',
+    ),
+    "numbers": ("Numbers", "", '", ".join(NAMES)'),
+}  # fmt: skip
 
 
 def snippet(card: Card, *, program: bool) -> str:
     """The text of load.py. program: whether the exported program stands beside it."""
-    if not program:
-        return _WITH_TLSWEEP
-    return _PLAIN.replace("@RESIZE@", _RESIZE[card.preprocessing.resampling])
+    text = _PLAIN if program else _WITH_TLSWEEP
+    what, answer, said = _KINDS[card.target.kind]
+    marks = {
+        "RESIZE": _RESIZE[card.preprocessing.resampling],
+        "WHAT": what,
+        "ANSWER": answer,
+        "SAID": said,
+    }
+    for mark, words in marks.items():
+        text = text.replace(f"@{mark}@", words)
+    return text

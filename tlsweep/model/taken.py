@@ -1,4 +1,4 @@
-"""A model that was taken home: images in, class probabilities out."""
+"""A model that was taken home: images in, probabilities or numbers out."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class TakenModel(nn.Module):
         self.eval()
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes, in the order of the outputs."""
-        return self.card.class_names
+    def output_names(self) -> tuple[str, ...]:
+        """The classes, labels or numbers, in the order of the outputs."""
+        return self.card.output_names
 
     @property
     def about(self) -> dict[str, Any]:
@@ -45,9 +45,9 @@ class TakenModel(nn.Module):
         return self.card.about
 
     def forward(self, x_bchw: Tensor) -> Tensor:
-        """Images [batch, channels, size, size] as ``prepare`` gives them, to logits."""
-        logits: Tensor = self.network(x_bchw)
-        return logits
+        """Images [batch, channels, size, size] as ``prepare`` gives them, to outputs."""
+        outputs: Tensor = self.network(x_bchw)
+        return outputs
 
     def prepare(self, image: Path | str | Image) -> Tensor:
         """An image as the network sees it, as the study prepared its own: float32 [C, size, size].
@@ -63,21 +63,25 @@ class TakenModel(nn.Module):
 
     @torch.no_grad()
     def predict(self, images: Sequence[Path | str | Image]) -> Tensor:
-        """Class probabilities of image files, or of opened images: float32 [n, classes].
+        """What it answers of image files, or of opened images: float32 [n, outputs].
 
-        Raises Refusal with every file that cannot be decoded.
+        Probabilities of classes (they add up to 1) or of labels (each by itself), or numbers in
+        their own unit. Raises Refusal with every file that cannot be decoded.
         """
-        found = [torch.empty(0, len(self.class_names))]
+        found = [torch.empty(0, len(self.output_names))]
         for start in range(0, len(images), BATCH):
-            found.append(self.probabilities(self._batch(images[start : start + BATCH])))
+            found.append(self.answers(self._batch(images[start : start + BATCH])))
         return torch.cat(found)
 
     @torch.no_grad()
-    def probabilities(self, x_bchw: Tensor) -> Tensor:
-        """Prepared images [batch, C, size, size] to probabilities [batch, classes], on the CPU."""
+    def answers(self, x_bchw: Tensor) -> Tensor:
+        """Prepared images [batch, C, size, size] to what ``predict`` gives, on the CPU."""
         there = next(self.parameters()).device
-        probabilities: Tensor = self(x_bchw.to(there)).softmax(1).cpu()
-        return probabilities
+        outputs: Tensor = self(x_bchw.to(there)).cpu()
+        kind = self.card.target.kind
+        if kind == "numbers":
+            return outputs
+        return outputs.softmax(1) if kind == "classes" else outputs.sigmoid()
 
     def _batch(self, images: Sequence[Path | str | Image]) -> Tensor:
         prepared, faults = [], []

@@ -36,6 +36,7 @@ from tlsweep.model.snippet import snippet
 from tlsweep.model.taken import TakenModel
 from tlsweep.plan import TransferPlan
 from tlsweep.question import Question
+from tlsweep.target import Target
 from tlsweep.terms import ImageSpec, Resampling
 from tlsweep.train.network import PlanNetwork
 
@@ -115,17 +116,23 @@ def _card(
             fingerprint=source.fingerprint,
             licence=source.licence,
         ),
-        target=TargetCard(name=target.name, fingerprint=target.fingerprint),
+        target=_target(target),
         preprocessing=_preprocessing(source.image, target.resampling),
         head=HeadCard(
             kind=head.kind, shape=question.cuts[plan.regrow].shape, **asdict(head.pooling)
         ),
-        class_names=target.output_names,
+        output_names=target.output_names,
         precision=settings.train.precision,
         about=dict(about),
         not_exported={},
         files={},
     )
+
+
+def _target(target: Target) -> TargetCard:
+    task = target.task
+    unit = task.metrics[0].unit.after.strip() if task.kind == "numbers" else ""
+    return TargetCard(name=target.name, fingerprint=target.fingerprint, kind=task.kind, unit=unit)
 
 
 def _plan(

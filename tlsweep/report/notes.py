@@ -82,7 +82,7 @@ def _few_of_class(labelled: Mapping[str, int]) -> str:
         return ""
     named = ", ".join(f"{name} ({n})" for n, name in few[:_NAMED])
     more = f" and {len(few) - _NAMED} more" if len(few) > _NAMED else ""
-    return f"Classes with fewer than {FEW_OF_CLASS} labelled images to learn from: {named}{more}."
+    return f"Fewer than {FEW_OF_CLASS} labelled images to learn from: {named}{more}."
 
 
 def _unsettled(name: str, control: Mapping[str, Any], measure: Measure) -> str:

@@ -1,5 +1,6 @@
 """What is asked of each example: one of several classes, labels, or numbers."""
 
+from tlsweep.task.base import Kind as Kind
 from tlsweep.task.base import Task as Task
 from tlsweep.task.classes import Classes as Classes
 from tlsweep.task.labels import Labels as Labels

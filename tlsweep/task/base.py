@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+Kind = Literal["classes", "labels", "numbers"]
+
+
 class Task(ABC):
     """Classes, labels or numbers: outputs, loss, decision, scores, strata, head.
 
@@ -26,7 +29,7 @@ class Task(ABC):
     floor: a training loss below it has little left to learn.
     """
 
-    kind: str
+    kind: Kind
     metrics: tuple[Metric, ...]
     n_outputs: int
     probes: tuple[str, ...]
@@ -100,6 +103,11 @@ class Task(ABC):
     @abstractmethod
     def spelled(self, y: Any, names: Sequence[str]) -> str:
         """What is true of one example, in words. names: of the outputs."""
+
+    @property
+    def told(self) -> str:
+        """What is asked, in a word or two: ``10 classes``."""
+        return f"{self.n_outputs} {self.kind}"
 
     def counts(self, y_n: Truth) -> list[int] | None:
         """Examples of each class or label; None of numbers."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from tlsweep.task.base import Task
+from tlsweep.task.base import Kind, Task
 from tlsweep.task.metric import MeanOfExamples, Outputs, Ratio, Scores, Truth, some
 from tlsweep.task.unit import PERCENT, Unit
 
@@ -31,7 +31,8 @@ class Classes(Task):
     [1.0, 0.0]
     """
 
-    kind, probes = "classes", ("logistic", "ridge")
+    kind: Kind = "classes"
+    probes = ("logistic", "ridge")
     blind_words = "most frequent class"
     floor = 0.01  # nats
 

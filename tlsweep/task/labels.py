@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from tlsweep.task.base import Task
+from tlsweep.task.base import Kind, Task
 from tlsweep.task.metric import MeanOfExamples, Outputs, Ratio, Scores, Truth, some
 from tlsweep.task.unit import PERCENT
 
@@ -28,7 +28,8 @@ class Labels(Task):
     [1.0, 0.667]
     """
 
-    kind, probes = "labels", ("logistic", "ridge")
+    kind: Kind = "labels"
+    probes = ("logistic", "ridge")
     blind_words = "most frequent labels"
     floor = 0.002  # nats, mean over labels: of two equally likely classes it would be 0.003
 

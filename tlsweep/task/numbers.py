@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsweep.task.base import Task
+from tlsweep.task.base import Kind, Task
 from tlsweep.task.metric import MeanOfExamples, Outputs, Ratio, Scores, Truth, some
 from tlsweep.task.unit import SHARE, Unit
 
@@ -33,7 +33,8 @@ class Numbers(Task):
     '2.0 degrees'
     """
 
-    kind, probes = "numbers", ("ridge",)
+    kind: Kind = "numbers"
+    probes = ("ridge",)
     blind_words = "mean"
     floor = 0.001  # half of what is not explained of the variance: 0.2 %
 
@@ -70,6 +71,13 @@ class Numbers(Task):
     def guess(self) -> float:
         """The loss where the mean is always said."""
         return 0.5
+
+    @property
+    def told(self) -> str:
+        """``1 number``, ``3 numbers in mm``."""
+        word = "number" if self.n_outputs == 1 else "numbers"
+        unit = f" in{self.unit.after}" if self.unit.after else ""
+        return f"{self.n_outputs} {word}{unit}"
 
     def blind(self, y_n: Truth) -> Outputs:
         """The mean of each number."""
