@@ -38,6 +38,7 @@ def trial(
         "facts": dict(facts),
         "overrides": [f"plan={facts['plan']}", f"plan.keep={facts['keep']}", f"train.lr={lr}"],
         "losses": {"select": loss},
+        "variance": score * (1 - score),
         "seconds": seconds,
     }
     return optuna.trial.create_trial(value=score, user_attrs=noted)

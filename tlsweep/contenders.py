@@ -18,6 +18,7 @@ from tlsweep.verdict import SEED_SPREAD
 
 Identity = tuple[int, int, int, bool, str]
 FAR = 3.0  # standard errors: so far behind, a control cannot win
+MOST_VARIANCE = 0.25  # of examples' scores, where it was not noted: half of them right
 TRAINED_CONTROLS = ("scratch", "finetune")
 
 
@@ -157,8 +158,9 @@ class Lag:
 
 def lag_of(own: Sequence[Trial], trials: Sequence[Trial], images: int) -> Lag:
     """How far a plan lies behind the best one. own: its trials among all; images: of the fold."""
-    best, mine = (max(t.value or 0.0 for t in some) for some in (trials, own))
-    return Lag(best, mine, math.sqrt((best * (1 - best) + mine * (1 - mine)) / images))
+    best, mine = (max(some, key=lambda t: t.value or 0.0) for some in (trials, own))
+    variance = sum(trial.user_attrs.get("variance", MOST_VARIANCE) for trial in (best, mine))
+    return Lag(best.value or 0.0, mine.value or 0.0, math.sqrt(variance / images))
 
 
 def _worth_its_time(ranked: Sequence[Trial], images: int) -> Trial:

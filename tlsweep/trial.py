@@ -536,7 +536,12 @@ def _close(
 ) -> TrialResult:
     scores, losses = _scores(question, settings.fold, trained.logits)
     if handle is not None:
-        _keep_answers(settings, trained, handle, {"scores": scores, "losses": losses})
+        noted = {
+            "scores": scores,
+            "losses": losses,
+            "variance": _variance(settings, question, trained),
+        }
+        _keep_answers(settings, trained, handle, noted)
     if facts["probe_penalty"] is not None:  # it has one state, and no epochs that were told of
         run_record.log_epoch(1, trained.history[-1])
     status: Status = "pruned" if trained.stopped else "finished"
@@ -582,6 +587,14 @@ def _scores(
         {str(s): float(task.example_scores(z, labels[s]).mean()) for s, z in logits.items()},
         {str(s): float(task.losses(z, labels[s]).mean()) for s, z in logits.items()},
     )
+
+
+def _variance(settings: Settings, question: Question, trained: Trained) -> float:
+    """How much held-out examples' scores vary, by which it is judged how sure their mean is."""
+    if (z := trained.logits.get(Split.SELECT)) is None:
+        return 0.0
+    y = question.target.labels[question.partition.rows(Split.SELECT, settings.fold)]
+    return float(question.task.example_scores(z, y).var())
 
 
 def _value(scores: Mapping[str, float]) -> float:
