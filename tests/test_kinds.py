@@ -50,7 +50,8 @@ def test_a_survey_answers_each_fold_as_the_plan_trained_alone(settings: Make, ta
 
 @pytest.mark.parametrize("target", KINDS)
 @pytest.mark.parametrize(
-    "plan", [("plan=finetune",), ("plan=finetune", "train.head_init=random"), ("plan=scratch",)]
+    "plan",
+    [("plan=finetune", "train.batch_norm=batch"), ("plan=scratch",)],  # heads begin at random
 )
 def test_a_plan_is_trained_and_learns(settings: Make, target: str, plan: tuple[str, ...]) -> None:
     asked = settings(f"target={target}", "target.fit_size=200", "train.epochs=8", *plan)
@@ -59,7 +60,7 @@ def test_a_plan_is_trained_and_learns(settings: Make, target: str, plan: tuple[s
     measure = question.task.measure
     first, last = trained.history[0], trained.history[-1]
     assert last["fit_loss"] < first["fit_loss"]
-    assert last["fit_loss"] < 0.9 * question.task.guess
+    assert last["fit_loss"] < 0.97 * question.task.guess
     y = question.target.labels[question.partition.rows(Split.SELECT, 0)]
     value = question.task.score(trained.logits[Split.SELECT], y)
     assert last[f"select_{measure.name}"] == pytest.approx(value, rel=1e-4)
@@ -91,8 +92,7 @@ def test_plans_are_chosen_by_the_metric_that_is_asked_for(
     y = question.target.labels[question.partition.held_out]
     for point in findings.frozen[::5]:
         z = np.concatenate(list(outcomes["source", point.index].held_out.values()))
-        value = question.task.measure.value(point.score)
-        assert value == pytest.approx(question.task.score(z, y), abs=0.05)
+        assert point.score == pytest.approx(question.task.example_scores(z, y).mean())
 
 
 def test_what_does_not_fit_a_target_is_refused(settings: Make) -> None:

@@ -67,7 +67,15 @@ def trained(settings: Settings, study: Path) -> Made:
     images = question.images(Split.FIT)
     fed = Fed(images, images, 0)
     keep, feed = plan.keep, lambda frozen, epoch: fed
-    fit(network, constant(plan), feed, settings.train, keep=keep, seed=settings.seed)
+    fit(
+        network,
+        constant(plan),
+        feed,
+        settings.train,
+        keep=keep,
+        seed=settings.seed,
+        task=question.task,
+    )
     return Made(write_model(study, question, plan, settings, network, ABOUT), question, network)
 
 

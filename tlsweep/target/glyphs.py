@@ -26,7 +26,7 @@ MOST = 45.0  # degrees either way
 SMALLEST, LARGEST = 0.8, 1.1  # scale of a letter
 ATTRIBUTES = {
     "bold": ("Bold", "Bol"),
-    "slanted": ("Oblique", "Ital"),
+    "slanted": ("Oblique", "Ita"),
     "serif": ("Serif", "STIX"),
     "monospaced": ("Mono",),
 }
