@@ -151,7 +151,9 @@ def _commands(s: Session, verdict: Verdict, ledgers: Ledgers, look: str) -> list
     if (model := s.folder / MODEL).is_dir():
         place = [f"model={_near(model)}"]
         found += [
-            Command("Classify images of your own", _line(place, "predict") + " IMAGE_OR_FOLDER"),
+            Command(
+                "Ask it about images of your own", _line(place, "predict") + " IMAGE_OR_FOLDER"
+            ),
             Command("Take the model elsewhere", _line([*place, "format=onnx"], "export")),
         ]
     if run_id := _run_id(verdict, ledgers):

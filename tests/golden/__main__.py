@@ -62,6 +62,7 @@ def _run(tree: Path, scenario: Scenario, work: Path) -> Values:
     output.mkdir()
     env = {k: v for k, v in os.environ.items() if not k.startswith(("TLSWEEP", "HYDRA", "MLFLOW"))}
     env |= {"PYTHONPATH": str(tree), "TLSWEEP_CACHE": str(cache), "PYTHONHASHSEED": "0"}
+    said: Values = {}
     for arguments in scenario.commands:
         mine = [*arguments, f"output_dir={output}", f"source.cache_dir={work / 'source'}"]
         done = subprocess.run(
@@ -70,7 +71,9 @@ def _run(tree: Path, scenario: Scenario, work: Path) -> Values:
         )  # fmt: skip
         if done.returncode:
             raise SystemExit(f"{tree}: {' '.join(arguments)}\n{done.stdout}{done.stderr}")
-    return values_of(output)
+        if arguments[0] != "-m":  # one plan leaves nothing but what it prints
+            said[" ".join(arguments)] = done.stdout.partition("  trained ")[0]
+    return {**said, **values_of(output)}
 
 
 def _git(*arguments: str) -> None:

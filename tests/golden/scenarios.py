@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+DEVICES = ("train.devices=2", "train.strategy=ddp")
 SMALL = ("sweep.minutes=null", "target.fit_size=100", "train.epochs=6", "sweep.confirm.seeds=2")
 
 
@@ -48,8 +49,8 @@ SCENARIOS = (
     Scenario(
         "two devices",
         [
-            ("-m", *SMALL, "plan=truncate_tuned", "plan.keep=block3,block5", "train.devices=2",
-             "train.strategy=ddp"),
+            ("plan=truncate_tuned", "plan.keep=block3", "train.epochs=4", *DEVICES),
+            ("-m", *SMALL, "sweep.stages=[survey]", *DEVICES),
         ],
     ),
 )  # fmt: skip

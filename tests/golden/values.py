@@ -15,6 +15,7 @@ import numpy as np
 
 Values = dict[str, Any]
 LEFT_OUT = {"seconds", "asked"}
+RECORD = "artifacts"  # the record's copies of the same files, in folders named by chance
 CLOSE = 1e-6  # of two numbers, relative to the larger one or to 1
 
 
@@ -22,7 +23,7 @@ def values_of(output: Path) -> Values:
     """Every value below a folder of outputs, by name."""
     found: Values = {}
     for file in sorted(output.rglob("*.json")):
-        if file.name in ("verdict.json", "survey.json"):
+        if file.name in ("verdict.json", "survey.json") and RECORD not in file.parts:
             name = str(file.relative_to(output))
             found |= {f"{name} {key}": v for key, v in _leaves(json.loads(file.read_text()))}
     for file in sorted(output.rglob("outcomes/*.npz")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -55,6 +55,8 @@ def page(material: Material) -> str:
         plans=sorted(verdict.plans, key=lambda row: -verdict.measure.score(row.out_of_fold)),
         unit=verdict.measure.unit,
         apart=_apart(verdict.measure.unit),
+        cell=cell_of(verdict.measure.unit),
+        in_cells="" if verdict.measure.unit.is_short else _apart(verdict.measure.unit),
         pictures=pictures,
         picture=lambda name: Markup(pictures[name]),
         states=_states(material.blocks),
@@ -105,6 +107,11 @@ def _how(row: PlanRow) -> str:
         return ", ".join(figure.words_of(name) for name in row.controls)
     own = f"{figure.WORDS[row.state]} ({plan_words(row.overrides)})"
     return own if row.state != "frozen" else row.state
+
+
+def cell_of(unit: Unit) -> Callable[[float], str]:
+    """How a score is written in a table of many: a long unit stands in the column's head."""
+    return lambda score: unbroken(unit.written(score)) if unit.is_short else unit.number(score)
 
 
 def points(difference: float, interval: Sequence[float], unit: Unit) -> str:

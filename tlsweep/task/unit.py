@@ -25,6 +25,11 @@ class Unit:
         """A score with its unit: ``95.2 %``, ``3.21 degrees``."""
         return f"{self.number(score)}{self.after}"
 
+    @property
+    def is_short(self) -> bool:
+        """Whether it takes no more room than a sign: in a table it stands in every cell."""
+        return len(self.after.strip()) <= 1
+
     def number(self, score: float) -> str:
         """A score without its unit: ``95.2``."""
         return f"{self.times * score:.{self.digits}f}"
