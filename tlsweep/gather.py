@@ -247,5 +247,6 @@ def tell_record(
         "report_low": verdict.interval[0],
         "report_high": verdict.interval[1],
         "seconds": verdict.seconds,
+        **{f"report_{one.name}": one.value for one in verdict.beside},
     }
     s.record.end_sweep(s.parent_run, "finished", scores)

@@ -480,10 +480,13 @@ def _conclude(
         t if z is None else replace(t, report_rn=np.stack([score(one, y) for one in z]))
         for (_, t), z in zip(known, logits, strict=True)
     ]
+    answers = logits[place]
+    assert answers is not None  # else there is no verdict
     verdict = reach(
         settings.study_name,
         decided,
         scored,
+        beside=question.task.beside(answers[0], y),
         margin=settings.sweep.confirm.margin / 100,
         confidence=settings.sweep.confirm.confidence,
         majority=_blind(question),
@@ -494,8 +497,6 @@ def _conclude(
         seconds=round(budget.spent, 1),
         shortfalls=[*said, *short, *shortfalls(wanted, studies.confirm, settings, said)],
     )
-    answers = logits[place]
-    assert answers is not None  # else there is no verdict
     return verdict, known[place][0], answers[0]
 
 

@@ -24,7 +24,7 @@ from tlsweep.report.material import (
     Run,
     Training,
 )
-from tlsweep.task import Classes
+from tlsweep.task import Beside, Classes
 from tlsweep.verdict import Evidence, Tried, Verdict, cost_of, kind_of, reach, recommend
 
 CONF = (Path(__file__).parent / ".." / ".." / "conf").resolve()
@@ -113,6 +113,7 @@ def make_verdict() -> Callable[..., Verdict]:
         plans = tries(names, best_trained)
         choice = recommend([p.evidence for p in plans])
         return reach(study, choice, plans, measure=Classes(10).measure, margin=0.02,
+                     beside=[Beside("log_loss", "log loss", 0.123, "0.123 nats")],
                      confidence=0.95, majority=0.1,
                      searched=[p.facts for p in plans], seconds=184.2,
                      pool_images=plans[0].evidence.scores_rn.shape[1])  # fmt: skip

@@ -10,7 +10,9 @@ from html.parser import HTMLParser
 import pytest
 
 from tlsweep.report import Material, figure
+from tlsweep.report.material import Answered, Group
 from tlsweep.report.page import page, unbroken
+from tlsweep.task import Numbers
 from tlsweep.terms import BlockState
 from tlsweep.verdict import Verdict
 
@@ -193,3 +195,22 @@ def test_a_thaw_is_where_fewer_blocks_are_frozen_than_before(material: Material)
     thawing = [t for t in material.trainings if t.recommended]
     assert {tuple(t.thaws) for t in thawing} == {(5,)}
     assert all(t.thaws == [] for t in material.trainings if not t.recommended)
+
+
+def test_scores_by_other_metrics_stand_beside_the_one_that_chose(written: str) -> None:
+    assert "other scores of this model log loss 0.123 nats" in Loads(written).text.replace(
+        "\xa0", " "
+    )
+
+
+def test_numbers_are_told_by_range_in_their_own_unit(material: Material) -> None:
+    measure = Numbers(1, spread=12.0, unit="degrees").measure
+    group = Group("-10.0 to 3.5", 40, 12, "2.1 degrees (1.9 to 2.4)")
+    verdict = replace(material.verdict, measure=measure, metric="mae")
+    shown = replace(material, verdict=verdict, answered=Answered(40, (), groups=(group,)))
+    text = Loads(page(shown)).text.replace("\xa0", " ")
+    assert "Mean absolute error against how much is kept" in text
+    assert "-10.0 to 3.5 2.1 degrees (1.9 to 2.4) 40 12" in text
+    assert "held out, degrees" in text
+    assert "always the mean" in text
+    assert "Class by class" not in text

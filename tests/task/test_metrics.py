@@ -87,6 +87,17 @@ def test_metrics_of_numbers_are_scikit_learns_in_their_own_unit() -> None:
     assert task.metric.unit.difference(-0.25) == "-0.2 degrees"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_told_beside_a_score_are_the_other_metrics(kind: str) -> None:
+    task, outputs, y = drawn(kind, 50)
+    beside = task.beside(outputs, y)
+    assert [one.name for one in beside] == [m.name for m in task.metrics[1:]]
+    assert beside[0].value == task.metrics[1].value(outputs, y)
+    assert beside[0].written == task.metrics[1].unit.written(beside[0].value)
+    by_other = task.by(beside[0].name)
+    assert task.metric.name in [one.name for one in by_other.beside(outputs, y)]
+
+
 def test_the_variance_of_pseudo_values_is_that_of_the_metric() -> None:
     """R2 over many draws of 300 examples varies as one draw's pseudo-values say."""
     rng = np.random.default_rng(0)

@@ -4,6 +4,7 @@ from tlsweep.task.base import Kind as Kind
 from tlsweep.task.base import Task as Task
 from tlsweep.task.classes import Classes as Classes
 from tlsweep.task.labels import Labels as Labels
+from tlsweep.task.metric import Beside as Beside
 from tlsweep.task.metric import Measure as Measure
 from tlsweep.task.metric import Metric as Metric
 from tlsweep.task.metric import Outputs as Outputs

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsweep.errors import Refusal, unknown_name
-from tlsweep.task.metric import Measure, Metric, Outputs, Scores, Truth
+from tlsweep.task.metric import Beside, Measure, Metric, Outputs, Scores, Truth
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,6 +49,15 @@ class Task(ABC):
         chosen = copy(self)
         chosen.metric = self.metrics[0] if metric is None else by_name[metric]
         return chosen
+
+    def beside(self, outputs_no: Outputs, y_n: Truth) -> list[Beside]:
+        """What the other metrics say of the same answers."""
+        found = []
+        for metric in self.metrics:
+            if metric is not self.metric:
+                value = metric.value(outputs_no, y_n)
+                found.append(Beside(metric.name, metric.words, value, metric.unit.written(value)))
+        return found
 
     @property
     def measure(self) -> Measure:

@@ -57,6 +57,16 @@ class Measure:
         return sorted((self.value(low), self.value(high)))
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A score by another metric than the one that plans are chosen by. written: with its unit."""
+
+    name: str
+    words: str
+    value: float
+    written: str
+
+
 class Metric(ABC):
     """One way to say how good answers are.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlsweep.task import Measure
+from tlsweep.task import Beside, Measure
 from tlsweep.verdict.contrast import Contrast, contrast
 from tlsweep.verdict.evidence import Table, compare
 from tlsweep.verdict.intervals import Interval
@@ -120,6 +120,7 @@ class Verdict:
     interval: list[float]
     mean_score: float
     seed_scores: list[float]
+    beside: list[Beside]  # of the model that is taken home, by other metrics
     draw_scores: list[float]  # of the same plan on other draws of pool and report split
     best: PlanRow
     cheaper: PlanRow | None
@@ -190,6 +191,7 @@ def reach(
     searched: Sequence[Mapping[str, Any]],
     seconds: float,
     draws: Sequence[float] = (),
+    beside: Sequence[Beside] = (),
     shortfalls: Sequence[str] = (),
 ) -> Verdict:
     """The verdict of a study.
@@ -200,7 +202,7 @@ def reach(
     split, of always giving the answer that suits the pool best;
     pool_images: labelled images that choose and train, those that no fold holds out among them;
     searched: facts of the trained plans that were tried to find these; draws: scores of the
-    recommended plan on other draws of the pool.
+    recommended plan on other draws of the pool; beside: what other metrics say of its model.
     Raises ValueError if the recommended plan or the best one has no report scores.
     """
     told = Told(measure, confidence)
@@ -230,6 +232,7 @@ def reach(
         interval=quoted.interval,
         mean_score=quoted.mean,
         seed_scores=quoted.seeds,
+        beside=list(beside),
         draw_scores=[measure.value(score) for score in draws],
         best=rows[id(best.evidence)],
         cheaper=None if cheaper is None else rows[id(cheaper)],
