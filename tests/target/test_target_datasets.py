@@ -71,7 +71,7 @@ def digits() -> Target:
 
 def test_digits_are_there_without_a_download(digits: Target) -> None:
     assert len(digits.labels) == 1797
-    assert digits.class_names == tuple("0123456789")
+    assert digits.output_names == tuple("0123456789")
     assert digits.given == {}
 
 
