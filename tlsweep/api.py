@@ -29,9 +29,9 @@ def sweep(
     model: ``glyphs``, a name of torchvision's (its published weights, or ``source__checkpoint=``
     a file), or a network, whose last layer is left out; image: the preprocessing that a network
     of your own wants. target: ``digits`` or another target by name, a folder of class folders, or a
-    torch Dataset of (image, class index). overrides: as on the command line
-    (``"sweep.minutes=5"``); settings: the same as keywords, with two underscores for a dot
-    (``sweep__minutes=5``).
+    torch Dataset of (image, class index), (image, list of 0 and 1: labels) or (image, float or list
+    of floats: numbers). overrides: as on the command line (``"sweep.minutes=5"``); settings: the
+    same as keywords, with two underscores for a dot (``sweep__minutes=5``).
 
     Returns the verdict; files and runs are left in ``output_dir``. Raises Refusal for what cannot
     be carried out, before anything trains.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tlsweep.errors import Fault, Refusal
 from tlsweep.target.arrays import ArrayTarget
 from tlsweep.target.base import Progress
+from tlsweep.task import Classes, Labels, Numbers, Task
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -21,30 +22,60 @@ if TYPE_CHECKING:
 _HELD: dict[str, ArrayTarget] = {}
 
 
-def hold(dataset: Dataset[Any], class_names: Sequence[str] | None = None) -> str:
-    """Read a map-style dataset of (image, class index) once, for this process's sweeps.
+def hold(dataset: Dataset[Any], names: Sequence[str] | None = None) -> str:
+    """Read a map-style dataset of (image, what is true) once, for this process's sweeps.
 
     Images are PIL images, uint8 arrays [h, w] or [h, w, 3], or tensors [1 or 3, h, w], uint8 or
-    floats from 0 to 1, all of one size. class_names: default the dataset's own ``classes``, or the
-    numbers. Returns the key that ``target.key`` names it by. Raises Refusal for another item.
+    floats from 0 to 1, all of one size. What is true says the kind of task: a whole number is a
+    class index, a list of as many 0 and 1 (or bools) as there are labels says which of them hold,
+    a float or a list of floats are numbers, in the dataset's own ``unit`` where it has one. names:
+    of classes, labels or numbers; default the dataset's own ``classes``, or numbered. Returns the
+    key that ``target.key`` names it by. Raises Refusal for another item.
     """
     items = [dataset[i] for i in range(len(dataset))]  # type: ignore[arg-type]
     try:
         images = np.stack([_pixels(item[0]) for item in items])
-        labels = np.array([int(item[1]) for item in items], dtype=np.int64)
+        truth = np.stack([np.asarray(item[1]) for item in items])
+        task = _task(truth, str(getattr(dataset, "unit", "")))
     except (TypeError, ValueError, IndexError) as error:
         raise Refusal(
             Fault(
                 f"target={type(dataset).__name__}: {error}",
-                "its items are (image, class index), all images of one size",
+                "its items are (image, what is true), all images of one size, all truths of one"
+                " kind: a class index, a list of 0 and 1, or finite numbers that vary",
                 "a Dataset of PIL images, uint8 arrays or tensors from 0 to 1, not normalised",
             )
         ) from error
-    count = int(labels.max(initial=-1)) + 1
-    names = class_names or getattr(dataset, "classes", None) or [str(i) for i in range(count)]
-    target = ArrayTarget(type(dataset).__name__, tuple(map(str, names)), images, labels)
+    given = names or getattr(dataset, "classes", None) or _numbered(task)
+    truth = truth.reshape(len(truth), -1) if task.kind == "numbers" else truth
+    target = ArrayTarget(
+        type(dataset).__name__, tuple(map(str, given)), images, task.truth(truth), task=task
+    )
     _HELD[target.fingerprint] = target
     return target.fingerprint
+
+
+def _task(truth: NDArray[Any], unit: str) -> Task:
+    """The kind of task that what is true tells: [n] or [n, m] of whole numbers, bools, floats."""
+    one_or_none = truth.ndim == 2 and bool(((truth == 0) | (truth == 1)).all())
+    if truth.dtype.kind in "biuf" and one_or_none and truth.shape[1] > 1:
+        return Labels(truth.shape[1])
+    if truth.dtype.kind == "f" and truth.ndim in (1, 2):
+        spread = float(np.std(truth, axis=0).mean())
+        if not np.isfinite(truth).all() or not spread > 0:
+            raise ValueError("numbers that are not finite, or all the same")
+        return Numbers(truth.size // len(truth), spread=spread, unit=unit)
+    if truth.dtype.kind in "iu" and truth.ndim == 1:
+        if truth.min() < 0:
+            raise ValueError(f"class index {truth.min()}")
+        return Classes(int(truth.max()) + 1)
+    raise ValueError(f"truths of type {truth.dtype} and shape {truth.shape[1:]}")
+
+
+def _numbered(task: Task) -> list[str]:
+    if task.kind == "numbers":
+        return ["number"] if task.n_outputs == 1 else [f"number{i}" for i in range(task.n_outputs)]
+    return [str(i) for i in range(task.n_outputs)]
 
 
 def _pixels(image: Any) -> NDArray[np.uint8]:
