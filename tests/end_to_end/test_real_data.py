@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from short_sweep import Run
+from torch.utils.data import Dataset
+
+import tlsweep
 
 REAL = Path(
     os.environ.get("TLSWEEP_REAL_DATA") or Path(__file__).parents[3] / "shared" / "data"
@@ -38,3 +45,60 @@ def test_ants_and_bees_get_a_verdict_from_an_imagenet_checkpoint(
     assert verdict["pool_images"] == 244
     assert verdict["report_images"] == 153  # its val part is quoted, since there is no test part
     assert len(verdict["curve"]) == 21
+
+
+class HandSigns(Dataset[Any]):
+    """Photographs of hands that show a digit, and the digit as a number."""
+
+    unit = "digits"
+
+    def __init__(self, each: int = 40) -> None:
+        self.items: list[tuple[Any, float]] = []
+        with zipfile.ZipFile(REAL / "sign_digits" / "sign_digits.zip") as archive:
+            for digit in range(10):
+                names = sorted(n for n in archive.namelist() if f"/{digit}/" in n)[:each]
+                for name in names:
+                    image = Image.open(io.BytesIO(archive.read(name))).convert("RGB")
+                    self.items.append((image.resize((64, 64)), float(digit)))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, i: int) -> tuple[Any, float]:
+        return self.items[i]
+
+
+class Written(Dataset[Any]):
+    """Handwritten digits (USPS), and which of three properties each has."""
+
+    classes = ("even", "five or more", "has a loop")
+
+    def __init__(self, n: int = 400) -> None:
+        with np.load(REAL / "usps" / "usps.npz") as arrays:
+            self.images, self.digits = arrays["x_train"][:n], arrays["y_train"][:n]
+
+    def __len__(self) -> int:
+        return len(self.digits)
+
+    def __getitem__(self, i: int) -> tuple[Any, list[bool]]:
+        digit = int(self.digits[i])
+        return self.images[i], [digit % 2 == 0, digit >= 5, digit in (0, 6, 8, 9)]
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not WEIGHTS.exists(), reason=f"no real data in {REAL} (TLSWEEP_REAL_DATA)")
+@pytest.mark.parametrize(("data", "metric"), [(HandSigns, "mae"), (Written, "example_f1")])
+def test_real_numbers_and_real_labels_get_a_verdict_that_pixels_do_not_reach(
+    data: type[Dataset[Any]], metric: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TLSWEEP_CACHE", str(tmp_path))
+    verdict = tlsweep.sweep(
+        "mobilenet_v2", data(), "record=none", "sweep.stages=[survey]",
+        source__checkpoint=str(WEIGHTS), source__image_size=64, output_dir=str(tmp_path / "out"),
+    )  # fmt: skip
+    assert verdict.metric == metric
+    measure, pixels = verdict.measure, verdict.controls["raw_pixels"]
+    assert measure.score(verdict.score) > measure.score(verdict.majority) + 0.2
+    assert measure.score(verdict.score) > measure.score(pixels["score"]) + 0.05
+    assert pixels["recommended_minus_this"] > 0
+    assert len(verdict.curve) == 21
