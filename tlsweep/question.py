@@ -235,9 +235,13 @@ def _try(faults: list[Refusal], action: Callable[[], T]) -> T | None:
 def _open_target(settings: Settings, progress: Progress | None) -> Target:
     from tlsweep.target import open_target
 
-    own = ("metric", "fit_size", "folds", "select_fraction", "report_fraction", "split_seed")
-    options = settings.target.model_dump(exclude={"name", *own})
-    return open_target(settings.target.name, **options, progress=progress)
+    return open_target(settings.target.name, **target_options(settings), progress=progress)
+
+
+def target_options(settings: Settings) -> dict[str, Any]:
+    """What a target itself is told: not how it is cut, nor what its answers are scored by."""
+    ours = ("metric", "fit_size", "folds", "select_fraction", "report_fraction", "split_seed")
+    return settings.target.model_dump(exclude={"name", *ours})
 
 
 def split_seeds(settings: Settings) -> range:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tlsweep.cli import conf_folder
 from tlsweep.config import Settings, read
 from tlsweep.overrides import compose_config
-from tlsweep.question import Question, open_question
+from tlsweep.question import Question, open_question, target_options
 from tlsweep.target import open_target
 
 PIXELS = 128
@@ -23,9 +23,6 @@ COMMON = (
     "train.pool=1", "train.accelerator=cpu", "sweep.survey.random=false", "record=none",
     "target.folds=1",
 )  # fmt: skip
-PARTITIONING = {
-    "name", "fit_size", "folds", "select_fraction", "report_fraction", "split_seed",
-}  # fmt: skip
 IMAGE_SETS = ("caltech101_25", "hymenoptera")
 EMBEDDED = "digits"
 
@@ -50,9 +47,9 @@ class Task:
     def question(self) -> Question:
         """The question with a target of its own, of which nothing is decoded yet."""
         settings = self.settings()
-        options = settings.target.model_dump(exclude=PARTITIONING)
         opened = open_question(settings)
-        return replace(opened, target=open_target(settings.target.name, **options))
+        target = open_target(settings.target.name, **target_options(settings))
+        return replace(opened, target=target)
 
 
 @contextmanager
