@@ -31,7 +31,9 @@ def letters(target: str, folder: Path, n: int = 3) -> list[str]:
     ("target", "metric", "words", "unit"),
     [
         ("glyph_angle", "mae", "mean absolute error", "degrees"),
-        ("glyph_attributes", "example_f1", "mean example F1", "%"),
+        pytest.param(
+            "glyph_attributes", "example_f1", "mean example F1", "%", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_target_of_another_kind_gets_a_verdict_in_its_own_unit_and_a_model(
