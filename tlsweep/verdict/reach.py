@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlsweep.task import Beside, Measure
+from tlsweep.task.metric import Beside, Measure
 from tlsweep.verdict.contrast import Contrast, contrast
 from tlsweep.verdict.evidence import Table, compare
 from tlsweep.verdict.intervals import Interval

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tlsweep.task import Measure, Unit
+from tlsweep.task.metric import Measure
+from tlsweep.task.unit import Unit
 from tlsweep.verdict.contrast import Contrast
 from tlsweep.verdict.intervals import Interval
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tlsweep.task import Measure
+from tlsweep.task.metric import Measure
 from tlsweep.verdict.evidence import Table
 from tlsweep.verdict.intervals import (
     Interval,
