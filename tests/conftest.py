@@ -65,7 +65,9 @@ def facts() -> Callable[..., dict[str, Any]]:
              **own: Any) -> dict[str, Any]:  # fmt: skip
         freeze, regrow = keep if freeze is None else freeze, keep if regrow is None else regrow
         fresh_or_tuned = regrow - freeze
+        states = ["frozen"] * freeze + ["tuned"] * (keep - freeze) + ["fresh"] * (regrow - keep)
         return {
+            "states": states + ["dropped"] * (8 - regrow), "regions": {},
             "plan": plan, "freeze": freeze, "keep": keep, "regrow": regrow, "n_blocks": 8,
             "random_weights": random, "state": "frozen" if freeze == keep else "tuned",
             "deterministic": freeze == regrow and not random,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tlsweep.config import Settings
-from tlsweep.plan import TransferPlan
+from tlsweep.plan import monotone
 from tlsweep.probe import fit_probe, starts_at_probe
 from tlsweep.question import open_question
 from tlsweep.terms import Split
@@ -31,7 +31,7 @@ def probe(asked: Settings) -> tuple[dict[str, float], np.ndarray]:
     """Metrics and answers of the plan with all its blocks frozen."""
     question = open_question(asked)
     plan = question.plan(asked.plan)
-    frozen = TransferPlan(plan.keep, plan.keep, plan.keep, plan.n_blocks)
+    frozen = monotone(plan.keep, plan.keep, plan.keep, plan.n_blocks)
     metrics, logits = fit_probe(question, frozen, asked, [Split.SELECT])
     return metrics, logits[Split.SELECT]
 

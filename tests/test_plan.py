@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsweep.errors import Fault, Refusal
-from tlsweep.plan import TransferPlan
+from tlsweep.plan import TransferPlan, monotone, spelled
 from tlsweep.terms import BlockState
 
 ORDER = (BlockState.FROZEN, BlockState.TUNED, BlockState.FRESH, BlockState.DROPPED)
@@ -17,7 +17,7 @@ ORDER = (BlockState.FROZEN, BlockState.TUNED, BlockState.FRESH, BlockState.DROPP
 def plans(draw: st.DrawFn) -> TransferPlan:
     n = draw(st.integers(0, 40))
     freeze, keep, regrow = sorted(draw(st.lists(st.integers(0, n), min_size=3, max_size=3)))
-    return TransferPlan(freeze, keep, regrow, n, random_weights=draw(st.booleans()))
+    return monotone(freeze, keep, regrow, n, random_weights=draw(st.booleans()))
 
 
 @given(plans())
@@ -73,16 +73,16 @@ def test_a_plan_is_refused_exactly_if_its_points_are_out_of_order_or_range_with_
     values = {"freeze": freeze, "keep": keep, "regrow": regrow}
     expected += [f"plan.{name}={values[name]}" for name in broken if broken[name]]
     if not expected:
-        assert TransferPlan(freeze, keep, regrow, n).regrow == regrow
+        assert monotone(freeze, keep, regrow, n).regrow == regrow
         return
     with pytest.raises(Refusal) as caught:
-        TransferPlan(freeze, keep, regrow, n)
+        monotone(freeze, keep, regrow, n)
     assert [fault.value for fault in caught.value.faults] == expected
 
 
 def test_the_refusals_say_rule_and_mend() -> None:
     with pytest.raises(Refusal) as caught:
-        TransferPlan(3, 2, 9, 8)
+        monotone(3, 2, 9, 8)
     assert caught.value.faults == (
         Fault(
             "plan.freeze=3 with plan.keep=2",
@@ -92,7 +92,7 @@ def test_the_refusals_say_rule_and_mend() -> None:
         Fault("plan.regrow=9", "a cut point lies between 0 and 8", "plan.regrow=8"),
     )
     with pytest.raises(Refusal) as caught:
-        TransferPlan(0, 5, 4, 8)
+        monotone(0, 5, 4, 8)
     assert str(caught.value) == (
         "plan.keep=5 with plan.regrow=4\n"
         "    rule: fresh blocks start where the kept ones end: keep <= regrow\n"
@@ -100,10 +100,53 @@ def test_the_refusals_say_rule_and_mend() -> None:
     )
 
 
-@given(plans(), st.integers(-3, 60))
-def test_only_blocks_of_the_source_have_a_state(plan: TransferPlan, block: int) -> None:
-    if 0 <= block < plan.n_blocks:
-        assert plan.state(block) == plan.states[block]
+@st.composite
+def any_states(draw: st.DrawFn) -> TransferPlan:
+    states = draw(st.lists(st.sampled_from(list(BlockState)), max_size=12))
+    return TransferPlan(tuple(states), random_weights=draw(st.booleans()))
+
+
+@given(any_states())
+def test_nothing_is_trained_before_freeze_kept_behind_keep_or_in_use_behind_regrow(
+    plan: TransferPlan,
+) -> None:
+    learning = (BlockState.ADAPTED, BlockState.TUNED, BlockState.FRESH)
+    assert not any(state in learning for state in plan.states[: plan.freeze])
+    assert not any(i >= plan.keep for i in plan.kept)
+    assert all(state == BlockState.DROPPED for state in plan.states[plan.regrow :])
+    assert plan.freeze == plan.regrow or plan.states[plan.freeze] in learning
+    assert plan.keep == 0 or plan.keep - 1 in plan.kept
+    assert plan.regrow == 0 or plan.states[plan.regrow - 1] != BlockState.DROPPED
+    assert all(i < plan.regrow and plan.states[i] == BlockState.DROPPED for i in plan.left_out)
+
+
+@given(any_states())
+def test_a_plan_is_monotone_exactly_if_its_three_cut_points_give_it_back(
+    plan: TransferPlan,
+) -> None:
+    if plan.is_monotone:
+        again = monotone(plan.freeze, plan.keep, plan.regrow, plan.n_blocks)
+        # where nothing is frozen above fresh blocks, the three points are those of the states
+        assert again.states == plan.states
     else:
-        with pytest.raises(IndexError):
-            plan.state(block)
+        assert spelled(plan, NAMES) or BlockState.FRESH in plan.states
+
+
+@given(any_states())
+def test_the_frozen_plan_keeps_the_same_blocks_and_trains_none(plan: TransferPlan) -> None:
+    frozen = plan.frozen()
+    assert frozen.kept == plan.kept
+    assert not frozen.trained
+
+
+NAMES = [f"block{i}" for i in range(1, 13)]
+
+
+def test_a_plans_regions_are_spelled_as_they_are_written() -> None:
+    f, t, d = BlockState.FROZEN, BlockState.TUNED, BlockState.DROPPED
+    assert spelled(TransferPlan((f, t, t, f, t)), NAMES) == {"tuned": "block2..block3, block5"}
+    assert spelled(TransferPlan((t, d, t, d)), NAMES) == {
+        "tuned": "block1, block3",
+        "dropped": "block2",
+    }
+    assert spelled(TransferPlan((f, t, t, d)), NAMES) == {}

@@ -35,7 +35,7 @@ def test_it_goes_down_to_the_store_of_each_phase_and_to_images_at_last(settings:
     assert all(entry <= frozen for entry, frozen in zip(entries, (4, 3, 2, 1, 0, 0), strict=True))
     assert entries[1] > 0
     assert feed.why.startswith("only a head trains: from pooled features; then from ")
-    assert feed.why.endswith("nothing is frozen: from images")
+    assert feed.why.endswith("the first block is trained: from images")
 
 
 def test_what_one_trial_alone_reads_once_is_not_stored(settings: Make, tmp_path: Path) -> None:

@@ -7,21 +7,21 @@ from collections.abc import Callable
 import pytest
 
 from tlsweep.config import Settings
-from tlsweep.plan import TransferPlan
+from tlsweep.plan import TransferPlan, monotone
 from tlsweep.trial import ends_early, train_plan
 
 
 @pytest.mark.parametrize(
     ("plan", "early"),
     [
-        (TransferPlan(0, 8, 8, 8), True),  # finetune
-        (TransferPlan(6, 8, 8, 8), True),
-        (TransferPlan(3, 3, 3, 8), True),  # with another head than a linear one
-        (TransferPlan(3, 3, 3, 8, random_weights=True), True),
-        (TransferPlan(0, 0, 8, 8), False),  # scratch
-        (TransferPlan(3, 3, 8, 8), False),
-        (TransferPlan(0, 5, 6, 8), False),
-        (TransferPlan(0, 3, 3, 8, random_weights=True), False),
+        (monotone(0, 8, 8, 8), True),  # finetune
+        (monotone(6, 8, 8, 8), True),
+        (monotone(3, 3, 3, 8), True),  # with another head than a linear one
+        (monotone(3, 3, 3, 8, random_weights=True), True),
+        (monotone(0, 0, 8, 8), False),  # scratch
+        (monotone(3, 3, 8, 8), False),
+        (monotone(0, 5, 6, 8), False),
+        (monotone(0, 3, 3, 8, random_weights=True), False),
     ],
 )
 def test_a_training_of_something_fresh_takes_all_its_epochs(

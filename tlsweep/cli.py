@@ -50,7 +50,7 @@ Groups (conf/GROUP/NAME.yaml; choose with GROUP=NAME):
   source      glyphs, torchvision         the model that the weights come from
   target      digits, mnist, fashion_mnist, cifar10, cifar100, image_folder
   plan        truncate, truncate_tuned, feature_extractor, last_layers, finetune,
-              transfer, transfer_tuned, scratch, random_features
+              transfer, transfer_tuned, surgical, adapters, scratch, random_features
   schedule    constant, two_phase, gradual
   train       default                     epochs, rates, batch, devices
   sweep       tpe, random                 search space, budget, replicates
@@ -64,6 +64,9 @@ Common overrides:
   source.checkpoint=FILE source.image_size=128
   target=image_folder target.root=DIR target.fit_size=200
   plan=finetune plan.keep=layer3          a cut point: name, index, fraction, all or none
+  plan=surgical plan.tune=block2..block3  a region: blocks by name or number, all, or a list
+  plan=adapters plan.rank=8               low-rank additions to frozen weights (LoRA)
+  plan=finetune plan.drop=8..10           blocks left out whose output has the shape of their input
   schedule=two_phase train.epochs=10 train.lr=1e-3 train.lr_ratio=0.1
   sweep.n_trials=20
 
@@ -154,6 +157,7 @@ def job(config: DictConfig) -> float:
 
 def _print_trial(settings: Settings, result: TrialResult, measure: Measure) -> None:
     from tlsweep import screen
+    from tlsweep.verdict import what_to_keep
 
     facts, last = result.facts, result.facts["history"][-1]
     probe = facts["probe_penalty"] is not None
@@ -164,9 +168,8 @@ def _print_trial(settings: Settings, result: TrialResult, measure: Measure) -> N
         score += f"  on held-out examples (fold {facts['fold']})"
         held_out = f", {last['select_loss']:.4f} held out"
     screen.console.print(
-        f"{settings.study_name}  plan={facts['plan']}: blocks 0 to {facts['freeze']}"
-        f" frozen, to {facts['keep']} kept ({facts['keep_name']}), to {facts['regrow']} in use,"
-        f" of {facts['n_blocks']}\n"
+        f"{settings.study_name}  plan={facts['plan']}\n"
+        f"  plan      {what_to_keep(facts)}\n"
         f"  {measure.words:8}  {score}\n"
         f"  loss      {last['fit_loss']:.4f} fit{held_out}, {ended}\n"
         f"  trained   {facts['start']}\n"

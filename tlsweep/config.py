@@ -63,6 +63,14 @@ def _cut_text(value: Any) -> Any:
     return value
 
 
+def _region(value: Any) -> Any:
+    parts = value if isinstance(value, list | tuple) else [value]
+    if value is not None and (not parts or any(type(part) not in (int, str) for part in parts)):
+        rule = "the value is a region: a block by its name or number, A..B, all, or a list of these"
+        raise PydanticCustomError("region", rule)
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _folder(value: Any) -> Any:
     if isinstance(value, str) and "?" in value:  # it would end the path in a database's URL
         raise PydanticCustomError("folder", "the value is a folder without ? in its path")
@@ -75,6 +83,7 @@ Rate = Annotated[float, Field(gt=0, le=1), BeforeValidator(_not_a_switch)]
 Penalty = Annotated[float, Field(gt=0, le=1e6), BeforeValidator(_not_a_switch)]
 PosixName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 CutText = Annotated[int | float | str, BeforeValidator(_cut_text)]
+Region = int | str | tuple[int | str, ...]
 
 
 class _Section(BaseModel):
@@ -178,13 +187,27 @@ class ImageFolderTarget(_Target):
 
 
 class PlanSettings(_Section):
-    """conf/plan/*.yaml. Cut points as written: name, alias, index, fraction, all or none."""
+    """conf/plan/*.yaml. Cut points as written: name, alias, index, fraction, all or none.
+
+    tune, adapt, drop: regions, of blocks by name or number; rank, scale: of what plan.adapt adds.
+    """
 
     name: str
     freeze: CutText
     keep: CutText
     regrow: CutText
     weights: Literal["source", "random"]
+    tune: Annotated[Region | None, BeforeValidator(_region)]
+    adapt: Annotated[Region | None, BeforeValidator(_region)]
+    drop: Annotated[Region | None, BeforeValidator(_region)]
+    rank: Positive
+    scale: Annotated[float, Field(gt=0, le=1000), BeforeValidator(_not_a_switch)]
+
+    @property
+    def regions(self) -> dict[str, Region]:
+        """The regions that are given, by key."""
+        given = {"tune": self.tune, "adapt": self.adapt, "drop": self.drop}
+        return {key: region for key, region in given.items() if region is not None}
 
 
 Trigger = Literal["epochs", "plateau", "grad_norm"]
@@ -197,13 +220,25 @@ class ConstantSchedule(_Section):
 
 
 class PhasedSchedule(_Section):
-    """conf/schedule/{two_phase,gradual}.yaml."""
+    """What the schedules with phases share."""
 
-    name: Literal["two_phase", "gradual"]
     until: Trigger
     epochs: Positive
     patience: Positive
     grad_share: Share
+
+
+class TwoPhaseSchedule(PhasedSchedule):
+    """conf/schedule/two_phase.yaml."""
+
+    name: Literal["two_phase"]
+
+
+class GradualSchedule(PhasedSchedule):
+    """conf/schedule/gradual.yaml. begin: where the first block thaws."""
+
+    name: Literal["gradual"]
+    begin: Literal["top", "bottom"]
 
 
 MOST_SGD_DECAY = 0.1
@@ -364,7 +399,9 @@ class Settings(_Section):
         Field(discriminator="name"),
     ]
     plan: PlanSettings
-    schedule: Annotated[ConstantSchedule | PhasedSchedule, Field(discriminator="name")]
+    schedule: Annotated[
+        ConstantSchedule | TwoPhaseSchedule | GradualSchedule, Field(discriminator="name")
+    ]
     train: TrainSettings
     sweep: SweepSettings
     features: FeaturesSettings

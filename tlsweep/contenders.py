@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tlsweep import config
-from tlsweep.config import PlanSettings, Settings
+from tlsweep.config import Settings
 from tlsweep.outcome import Outcome
 from tlsweep.question import Question
 from tlsweep.study.ledger import Trial, seconds_of
@@ -16,7 +16,7 @@ from tlsweep.survey.rows import Frozen
 from tlsweep.trial import describe
 from tlsweep.verdict import SEED_SPREAD
 
-Identity = tuple[int, int, int, bool, str]
+Identity = tuple[tuple[str, ...], bool, str]
 FAR = 3.0  # standard errors: so far behind, a control cannot win
 MOST_VARIANCE = 0.25  # of examples' scores, where it was not noted: half of them right
 TRAINED_CONTROLS = ("scratch", "finetune")
@@ -46,9 +46,10 @@ class Contender:
 
     @property
     def label(self) -> str:
-        """The plan in a few words: ``truncate_tuned up to layer3``."""
+        """The plan in a few words: ``truncate_tuned up to layer3``, and its regions."""
         f = self.facts
-        return f"{f['plan']} up to {f['keep_name']}"
+        regions = "".join(f", {state} {blocks}" for state, blocks in f["regions"].items())
+        return f"{f['plan']} up to {f['keep_name']}{regions}"
 
     @property
     def called(self) -> str:
@@ -58,8 +59,7 @@ class Contender:
 
 def identity(facts: Mapping[str, Any]) -> Identity:
     """What makes two plans the same plan, whatever they are called."""
-    random, head = facts["random_weights"], facts["head"]
-    return facts["freeze"], facts["keep"], facts["regrow"], random, head
+    return tuple(facts["states"]), facts["random_weights"], facts["head"]
 
 
 def frozen(
@@ -104,7 +104,9 @@ def frozen_facts(question: Question, settings: Settings, point: Frozen) -> dict[
     weights: Any = point.weights
     name = "random_features" if weights == "random" else "truncate"
     cut = point.cut
-    plan = PlanSettings(name=name, freeze=cut, keep=cut, regrow=cut, weights=weights)
+    truncated = {"name": name, "freeze": cut, "keep": cut, "regrow": cut, "weights": weights}
+    regions = dict.fromkeys(settings.plan.regions)
+    plan = settings.plan.model_copy(update={**truncated, **regions})
     head = {"head": "linear", "probe_penalty": point.regularisation}
     train = settings.train.model_copy(update=head)
     own = settings.model_copy(update={"plan": plan, "train": train})
@@ -197,7 +199,7 @@ def _controls(trial: Trial, wanted: Sequence[str]) -> tuple[str, ...]:
     mine = f["freeze"], f["keep"], f["regrow"]
     if f["random_weights"]:
         return ("random_features",) if "random_features" in wanted else ()
-    return tuple(name for name in wanted if places.get(name) == mine)
+    return tuple(name for name in wanted if places.get(name) == mine and not f["regions"])
 
 
 def merged(first: Sequence[Contender], more: Sequence[Contender]) -> list[Contender]:

@@ -76,7 +76,7 @@ class FirstPhase:
         from tlsweep.train.loading import device_of
 
         question, plan, settings = self.question, self.plan, self.settings
-        train, source = settings.train, question.source
+        train, source, missing = settings.train, question.source, plan.left_out
         return Key.of(
             source=f"{source.fingerprint} random" if plan.random_weights else source.fingerprint,
             cut=question.cuts[plan.keep].name,
@@ -91,6 +91,7 @@ class FirstPhase:
             computed=inputs.COMPUTED,
             lightning=metadata.version("pytorch-lightning"),
             regrow=question.cuts[plan.regrow].name,
+            **({"without": [question.cuts[i + 1].name for i in missing]} if missing else {}),
             seed=settings.seed,
             train=self._acting,
             head_init=self._head_init,
@@ -123,7 +124,7 @@ class FirstPhase:
         schedule = self.settings.schedule
         if not isinstance(schedule, PhasedSchedule):
             return None
-        return schedule.model_dump(mode="json", exclude={"name"})
+        return schedule.model_dump(mode="json", exclude={"name", "begin"})
 
     @property
     def _about(self) -> dict[str, str]:

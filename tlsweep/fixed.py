@@ -17,7 +17,7 @@ def grids(
     found = []
     for entry in entries:
         parsed = space.parse([f"{key}={value}" for key, value in entry.items()], bench.parser())
-        found.append(space.grid(parsed, lambda rest: question.cuts.names))
+        found.append(space.grid(parsed, lambda rest, key: question.named(key)))
     return found
 
 

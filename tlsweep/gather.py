@@ -10,7 +10,6 @@ from pathlib import Path
 from tlsweep import config
 from tlsweep.fixed import inherited
 from tlsweep.outcome import Logits
-from tlsweep.plan import TransferPlan
 from tlsweep.report.answered import answered
 from tlsweep.report.figure import words_of
 from tlsweep.report.material import (
@@ -25,7 +24,7 @@ from tlsweep.session import Session
 from tlsweep.study.ledger import Ledger, Trial, reason_of_failure
 from tlsweep.study.space import Space
 from tlsweep.survey.rows import Findings
-from tlsweep.terms import Split, Stage
+from tlsweep.terms import BlockState, Split, Stage
 from tlsweep.trial import trial_name
 from tlsweep.verdict import PlanRow, Verdict
 
@@ -53,7 +52,6 @@ def gather(
     counts = s.question.task.counts(target.labels[pool])
     labelled = {} if counts is None else dict(zip(target.output_names, counts, strict=True))
     names = question.cuts.names
-    plan = TransferPlan(r.freeze, r.keep, r.regrow, r.n_blocks)
     look = s.record.where_to_look()
     return Material(
         verdict=verdict,
@@ -64,7 +62,7 @@ def gather(
         class_names=target.output_names,
         cuts=tuple(names),
         blocks=tuple(
-            Block(name, state) for name, state in zip(names[1:], plan.states, strict=True)
+            Block(name, BlockState(state)) for name, state in zip(names[1:], r.states, strict=True)
         ),
         transfer=() if findings is None else findings.transfer,
         answered=answered(question, taken_home),
@@ -226,7 +224,7 @@ def tell_record(
     tags = {
         "recommended.plan": r.plan,
         "recommended.keep": r.keep_name,
-        "recommended.kept_blocks": f"{r.keep} of {r.n_blocks}",
+        "recommended.kept_blocks": f"{r.kept_blocks} of {r.n_blocks}",
         "recommended.score": f"{verdict.score:.4f}",
         "recommended.interval": " to ".join(f"{x:.4f}" for x in verdict.interval),
         "recommended.overrides": " ".join(r.overrides),

@@ -6,7 +6,7 @@ They are kept in the activation store; where it has no room for them, they are c
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,16 +40,17 @@ def pooled(
     seed: int | None = SOURCE,
     said: Callable[[int, int], None] = lambda done, total: None,
     view: int = PLAIN,
+    without: Collection[int] = (),
 ) -> list[Tensor]:
     """Pooled activations of a split's images at some cut points: float32 [images, features] each.
 
     One pass over the images for all that is not stored yet; the whole pool is stored, and fit and
     select splits are rows of it, so that another fold takes no other pass. indices: of the cut
     points, ascending; seed: draws random weights in place of the source's; said: told (images done,
-    all of them); view: which augmented view of each image.
+    all of them); view: which augmented view of each image; without: blocks that are left out.
     """
     if split in (Split.FIT, Split.SELECT):
-        whole = pooled(question, Split.POOL, settings, indices, seed, said, view)
+        whole = pooled(question, Split.POOL, settings, indices, seed, said, view, without)
         places = question.partition.places(split, settings.fold)
         return [z_nd[places] for z_nd in whole]
     import torch
@@ -64,9 +65,13 @@ def pooled(
             done += len(batch[0])
             said(done, total)
 
-        _pass(question, settings, _Asked(split, wanted, seed, view, pooling=True), written)
+        asked = _Asked(split, wanted, seed, view, pooling=True, without=tuple(without))
+        _pass(question, settings, asked, written)
 
-    specs = [_spec(question, split, settings, i, seed, view, pooling=True) for i in indices]
+    specs = [
+        _spec(question, split, settings, i, seed, view, pooling=True, without=without)
+        for i in indices
+    ]
     found = _through(store_of(settings.features), specs, compute)
     if found is None:
         parts: list[list[Tensor]] = []
@@ -81,6 +86,7 @@ def fitted(
     indices: Sequence[int],
     seed: int | None = SOURCE,
     said: Callable[[int, int], None] = lambda done, total: None,
+    without: Collection[int] = (),
 ) -> tuple[list[Tensor], Tensor]:
     """What heads are fitted to: pooled activations of the fit split, of every stored view of it.
 
@@ -89,7 +95,9 @@ def fitted(
     import torch
 
     views = views_of(settings.train)
-    found = [pooled(question, Split.FIT, settings, indices, seed, said, view) for view in views]
+    found = [
+        pooled(question, Split.FIT, settings, indices, seed, said, view, without) for view in views
+    ]
     y = labels(question, Split.FIT, settings.fold)
     if len(views) == 1:  # no copy of what is mapped from a file
         return found[0], y
@@ -105,11 +113,17 @@ def digests(question: Question, settings: Settings, seed: int | None = SOURCE) -
     ]
 
 
-def bytes_to_store(question: Question, settings: Settings, index: int, seed: int | None) -> int:
+def bytes_to_store(
+    question: Question,
+    settings: Settings,
+    index: int,
+    seed: int | None,
+    without: Collection[int] = (),
+) -> int:
     """How many bytes of the pool's activations are not stored yet."""
     store = store_of(settings.features)
     specs = [
-        _spec(question, Split.POOL, settings, index, seed, view, pooling=False)
+        _spec(question, Split.POOL, settings, index, seed, view, pooling=False, without=without)
         for view in views_needed(settings.train)
     ]
     return sum(spec.nbytes for spec in specs if not store.holds(spec.key))
@@ -122,17 +136,19 @@ def activations(
     index: int,
     seed: int | None = SOURCE,
     view: int = PLAIN,
+    without: Collection[int] = (),
 ) -> Tensor | None:
     """Whole activations at a cut point, of the report split or of the pool: float32 [images, ...].
 
-    Fit and select splits are rows of the pool's (``Partition.places``). None where they cannot be
-    stored: they may not fit into memory.
+    without: blocks that are left out. Fit and select splits are rows of the pool's
+    (``Partition.places``). None where they cannot be stored: they may not fit into memory.
     """
 
     def compute(places: Sequence[int], write: Write) -> None:
-        _pass(question, settings, _Asked(split, (index,), seed, view, pooling=False), write)
+        asked = _Asked(split, (index,), seed, view, pooling=False, without=tuple(without))
+        _pass(question, settings, asked, write)
 
-    spec = _spec(question, split, settings, index, seed, view, pooling=False)
+    spec = _spec(question, split, settings, index, seed, view, pooling=False, without=without)
     found = _through(store_of(settings.features), [spec], compute)
     return None if found is None else found[0]
 
@@ -269,6 +285,7 @@ def _spec(
     view: int,
     *,
     pooling: bool,
+    without: Collection[int] = (),
 ) -> Spec:
     import torch
 
@@ -277,7 +294,10 @@ def _spec(
 
     source, target, rows = question.source, question.target, _rows(question, split)
     cut, rule = question.cuts[index], question.pooling(index, settings.train)
+    # what stands above the cut point changes nothing at it
+    missing = [question.cuts[i + 1].name for i in sorted(without) if i < index]
     key = Key.of(
+        **({"without": missing} if missing else {}),
         source=source.fingerprint if seed is SOURCE else f"{source.fingerprint} random {seed}",
         cut=cut.name,
         image=source.image,
@@ -298,13 +318,17 @@ def _spec(
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a pass is asked for: which images, and what of them. seed: of random weights."""
+    """What a pass is asked for: which images, and what of them.
+
+    seed: of random weights; without: blocks that are left out.
+    """
 
     split: Split
     indices: tuple[int, ...]
     seed: int | None
     view: int
     pooling: bool
+    without: tuple[int, ...] = ()
 
 
 def _pass(question: Question, settings: Settings, asked: _Asked, write: Write) -> None:
@@ -359,6 +383,6 @@ def _share_of_pass(
     source, train = question.source, settings.train
     model: nn.Module = source.model() if asked.seed is SOURCE else source.fresh(asked.seed)
     rules = [question.pooling(i, train) for i in asked.indices] if asked.pooling else None
-    taps = Taps(model, question.cuts, asked.indices, rules)
+    taps = Taps(model, question.cuts, asked.indices, rules, asked.without)
     images: Any = question.images(asked.split, None, drawn(settings, asked.view))
     one_pass(taps, images, train, write, rank=rank, world=world)

@@ -22,17 +22,12 @@ if TYPE_CHECKING:
 
 def is_probe(plan: TransferPlan, train: TrainSettings) -> bool:
     """Whether nothing but a linear head is trained."""
-    return plan.freeze == plan.regrow and train.head == "linear"
+    return not plan.trained and train.head == "linear"
 
 
 def probe_kind(task: Task, train: TrainSettings) -> str:
     """Which linear head is fitted: ``train.probe``, or the one that the task usually has."""
     return task.probes[0] if train.probe == "auto" else train.probe
-
-
-def all_frozen(plan: TransferPlan) -> TransferPlan:
-    """The plan that keeps the same blocks, and trains none of them."""
-    return replace(plan, freeze=plan.keep, regrow=plan.keep)
 
 
 def starts_at_probe(plan: TransferPlan, train: TrainSettings) -> bool:
@@ -72,11 +67,16 @@ def _fitted(
     train, seed = settings.train, settings.seed if plan.random_weights else inputs.SOURCE
     # in a sweep every other cut point will be asked for, too: one pass for all of them
     alone = settings.trial is None or plan.random_weights or not settings.features.budget_gb
+    alone |= bool(plan.left_out)
     indices = [plan.regrow] if alone else range(len(question.cuts))
     mine = 0 if alone else plan.regrow
-    found, y = inputs.fitted(question, settings, indices, seed)
+    without = plan.left_out
+    found, y = inputs.fitted(question, settings, indices, seed, without=without)
     z_fit = found[mine]
-    z = {s: inputs.pooled(question, s, settings, indices, seed)[mine] for s in splits}
+    z = {
+        s: inputs.pooled(question, s, settings, indices, seed, without=without)[mine]
+        for s in splits
+    }
     head = question.head(plan, train, settings.seed)
     head.calibrate([z_fit])
     head.calibrate_outputs(y)

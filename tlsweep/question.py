@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,10 +16,11 @@ import numpy as np
 from tlsweep.config import PlanSettings, Settings, TrainSettings
 from tlsweep.errors import Fault, Refusal, together
 from tlsweep.plan import TransferPlan
-from tlsweep.terms import Split
+from tlsweep.read_plan import droppable, read_plan
+from tlsweep.terms import BlockState, Split
 
 if TYPE_CHECKING:
-    from tlsweep.cut import CutPoints, PrefixCost
+    from tlsweep.cut import BlockLayers, CutPoints, PrefixCost
     from tlsweep.source import Source
     from tlsweep.target import Augmentation, Partition, Target
     from tlsweep.task import Task
@@ -34,12 +35,14 @@ Progress = Callable[[int, int, str], None]
 class Question:
     """How much of ``source`` to keep for ``target``?
 
-    task: the target's, with the metric that plans are chosen by.
+    costs: of every cut point; layers: of every block; task: the target's, with the metric that
+    plans are chosen by.
     """
 
     source: Source
     cuts: CutPoints
     costs: tuple[PrefixCost, ...]
+    layers: tuple[BlockLayers, ...]
     target: Target
     partition: Partition
     task: Task
@@ -47,18 +50,57 @@ class Question:
     def plan(self, settings: PlanSettings) -> TransferPlan:
         """The plan that a config describes, in this source's cut points.
 
-        Raises Refusal for unknown cut points and for points out of order.
+        Raises Refusal where it cannot be one (``read_plan.py``).
         """
-        return _plan(settings, self.cuts)
+        return read_plan(settings, self.cuts, self.layers)
+
+    def named(self, key: str) -> tuple[str, ...]:
+        """The names that ``glob(...)`` is matched with: of cut points, or of a region's blocks."""
+        if key not in ("plan.tune", "plan.adapt", "plan.drop"):
+            return self.cuts.names
+        blocks: Sequence[int] = range(self.cuts.n_blocks)
+        if key == "plan.adapt":
+            blocks = [i for i in blocks if self.layers[i].shapes]
+        elif key == "plan.drop":
+            blocks = [i for i in blocks[:-1] if droppable(self.cuts, i)]
+        return tuple(self.cuts.names[i + 1] for i in blocks)
 
     def network(self, plan: TransferPlan, train: TrainSettings, seed: int) -> PlanNetwork:
-        """The network of a plan: kept blocks with their weights, fresh ones drawn from ``seed``."""
+        """The network of a plan: kept blocks with their weights, new ones drawn from ``seed``."""
+        from tlsweep.train.adapt import adapt
         from tlsweep.train.network import PlanNetwork, blocks_of
 
         kept = self.source.fresh(seed) if plan.random_weights else self.source.model()
-        fresh = self.source.fresh(seed) if plan.regrow > plan.keep else kept
-        blocks = blocks_of(plan, self.cuts, kept, fresh)
-        return PlanNetwork(blocks, self.head(plan, train, seed))
+        fresh = self.source.fresh(seed) if plan.blocks(BlockState.FRESH) else kept
+        blocks, adapted = blocks_of(plan, self.cuts, kept, fresh), plan.blocks(BlockState.ADAPTED)
+        adapt(blocks, adapted, plan.rank, plan.scale, seed)
+        return PlanNetwork(blocks, self.head(plan, train, seed), adapted)
+
+    # ------------------------------------------------------------------ cost
+    def flops(self, plan: TransferPlan, index: int | None = None) -> int:
+        """Of a forward pass, an image, up to a cut point of the plan; None: without the head."""
+        below = range(plan.regrow if index is None else index)
+        return sum(self._of_block(i).flops for i in below if i not in plan.left_out)
+
+    def kept_parameters(self, plan: TransferPlan) -> int:
+        """How many parameters start from what the source has learned."""
+        return sum(self._of_block(i).parameters for i in plan.learned)
+
+    def trained_parameters(self, plan: TransferPlan, train: TrainSettings, seed: int) -> int:
+        """How many parameters are trained: of blocks that are, what is added to some, the head."""
+        whole = sum(self._of_block(i).parameters for i in plan.trained)
+        for i in plan.blocks(BlockState.ADAPTED):
+            whole += self.layers[i].added(plan.rank) - self._of_block(i).parameters
+        return whole + sum(p.numel() for p in self.head(plan, train, seed).parameters())
+
+    def _of_block(self, block: int) -> PrefixCost:
+        """What one block costs beside those below it."""
+        before, after = self.costs[block], self.costs[block + 1]
+        return dataclasses.replace(
+            after,
+            parameters=after.parameters - before.parameters,
+            flops=after.flops - before.flops,
+        )
 
     def head(self, plan: TransferPlan, train: TrainSettings, seed: int) -> Head:
         """The head of a plan, its weights drawn from ``seed``."""
@@ -166,62 +208,23 @@ def _open(_key: str, hidden: _Hidden) -> Question:
     partition = None if target is None else _try(faults, lambda: _partition(settings, target))
     found = _try(faults, lambda: _cuts(settings))
     if found is not None:
-        _try(faults, lambda: _plan(settings.plan, found[0]))
+        _try(faults, lambda: read_plan(settings.plan, found[0], found[2]))
     if target is None or task is None or partition is None or found is None or faults:
         raise together(*faults)
     return Question(_open_source(settings, progress), *found, target, partition, task)
 
 
-def _plan(settings: PlanSettings, cuts: CutPoints) -> TransferPlan:
-    faults: list[Refusal] = []
-    index: dict[str, int] = {}
-    refused = set()  # plan.freeze and plan.regrow often follow plan.keep: said once
-    for name in ("keep", "freeze", "regrow"):
-        written = getattr(settings, name)
-        try:
-            share = _share(written) if name == "freeze" else None
-            if share is not None and "keep" in index:
-                index[name] = int(share * index["keep"] + 1e-9)  # 29 % of 100 are 29
-            else:
-                index[name] = cuts.resolve(written, where=f"plan.{name}").index
-        except Refusal as refusal:
-            if written not in refused:
-                faults.append(refusal)
-            refused.add(written)
-    if faults:
-        raise together(*faults)
-    random = settings.weights == "random"
-    return TransferPlan(**index, n_blocks=cuts.n_blocks, random_weights=random)
-
-
-def _share(written: str | int | float) -> float | None:
-    """The share of the kept blocks that ``75%`` is; None for other spellings.
-
-    Raises Refusal where it is more than all of them.
-    """
-    number = str(written).strip().removesuffix("%")
-    if not str(written).strip().endswith("%") or not number.replace(".", "", 1).isdigit():
-        return None
-    if float(number) <= 100:
-        return float(number) / 100
-    raise Refusal(
-        Fault(
-            f"plan.freeze={written}",
-            "a share of the kept blocks lies between 0% and 100%",
-            "plan.freeze=100% freezes all that is kept",
-        )
-    )
-
-
-def _cuts(settings: Settings) -> tuple[CutPoints, tuple[PrefixCost, ...]]:
-    """Cut points and costs: questions about the architecture, which need no weights."""
-    from tlsweep.cut import cut_points, prefix_costs
+def _cuts(
+    settings: Settings,
+) -> tuple[CutPoints, tuple[PrefixCost, ...], tuple[BlockLayers, ...]]:
+    """Cut points, costs, layers: questions about the architecture, which need no weights."""
+    from tlsweep.cut import block_layers, cut_points, prefix_costs
     from tlsweep.source import open_architecture
 
     options = settings.source.model_dump(exclude={"name"})
     model, example = open_architecture(settings.source.name, **options)
     cuts = cut_points(model, example)
-    return cuts, tuple(prefix_costs(model, cuts, example))
+    return cuts, tuple(prefix_costs(model, cuts, example)), block_layers(model, cuts)
 
 
 def _try(faults: list[Refusal], action: Callable[[], T]) -> T | None:

@@ -94,11 +94,15 @@ class Starts:
         question, settings, entry = self.question, self.settings, self.entry(frozen)
         whole = Split.REPORT if split == Split.REPORT else Split.POOL
         if frozen == self.plan.regrow and settings.train.augment != "live":
-            (z,) = inputs.pooled(question, whole, settings, [entry], self.seed, view=view)
+            (z,) = inputs.pooled(
+                question, whole, settings, [entry], self.seed, view=view, without=self.plan.left_out
+            )
             return self._rows(z, split)
         if entry == 0:
             return question.images(split, settings.fold, inputs.drawn(settings, view))
-        stored = inputs.activations(question, whole, settings, entry, self.seed, view=view)
+        stored = inputs.activations(
+            question, whole, settings, entry, self.seed, view=view, without=self.plan.left_out
+        )
         return None if stored is None else self._rows(stored, split)
 
     def _rows(self, z: Tensor, split: Split) -> Rows:
@@ -121,12 +125,12 @@ class Starts:
         if frozen == self.plan.regrow:
             return frozen, "only a head trains: from pooled features"
         if frozen == 0:
-            return 0, "nothing is frozen: from images"
-        return self._boundary(frozen if self._read_again(frozen) else self.schedule.freezes[-1])
+            return 0, "the first block is trained: from images"
+        return self._boundary(frozen if self._read_again(frozen) else self.plan.freeze)
 
     def _read_again(self, frozen: int) -> bool:
         """Whether what is stored for a phase is read more than once: later, or by other trials."""
-        last, views = frozen == self.schedule.freezes[-1], inputs.views_of(self.settings.train)
+        last, views = frozen == self.plan.freeze, inputs.views_of(self.settings.train)
         more = self.schedule.ending.epochs > len(views)
         return last or more or self.settings.stage != Stage.SINGLE
 
@@ -143,19 +147,21 @@ class Starts:
         n_pool = len(question.partition.pool)
         n_kept = n_pool * len(inputs.views_needed(train))
         store = inputs.store_of(self.settings.features)
-        costs = question.costs
+        costs, flops = question.costs, question.flops
 
         def saved(index: int) -> float:
-            seconds = costs[index].flops / COMPUTED_PER_SECOND
+            seconds = flops(self.plan, index) / COMPUTED_PER_SECOND
             return n_pool * (seconds - costs[index].activation_bytes / READ_PER_SECOND)
 
         sizes = {i: costs[i].activation_bytes * n_kept for i in range(1, frozen + 1)}
         for index in sorted(sizes, key=lambda i: (-saved(i), i)):
             if saved(index) <= 0:
                 break
-            missing = inputs.bytes_to_store(question, self.settings, index, self.seed)
+            missing = inputs.bytes_to_store(
+                question, self.settings, index, self.seed, self.plan.left_out
+            )
             if store.room(missing).fits:
-                share = costs[index].flops / max(1, costs[frozen].flops)
+                share = flops(self.plan, index) / max(1, flops(self.plan, frozen))
                 part = f", {share:.0%} of the frozen blocks' work" if index < frozen else ""
                 name, size = question.cuts[index].name, size_text(sizes[index])
                 return index, f"from {name}, stored in {size}{part}"

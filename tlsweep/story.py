@@ -195,7 +195,9 @@ def _what_to_try(s: Session, listed: Sequence[Override]) -> tuple[Space, list[It
     """
     options = s.bench.options
     swept = space.not_given(space.parse(options.searches, s.bench.parser()), s.plain)
-    where = space.build(listed or swept, lambda: s.question.cuts.names)
+    if s.settings.plan.regions:  # they are of blocks that another cut point would not keep
+        swept = [o for o in swept if o.key_or_group not in space.CUT_KEYS]
+    where = space.build(listed or swept, s.question.named)
     wanted = [] if listed else fixed.grids(s.settings.sweep.fixed, s.bench, s.question)
     first = [Item.of(o) for grid in wanted for o in grid]
     check_space(s.bench, s.question, s.plain, where, [item.overrides for item in first])
@@ -623,11 +625,11 @@ def _why_nothing(*ledgers: Ledger) -> str:
 
 # ---------------------------------------------------------------------- a grid
 def _run_grid(s: Session, listed: Sequence[Override]) -> list[Trial]:
-    def cut_names(rest: Sequence[str]) -> Sequence[str]:
+    def names(rest: Sequence[str], key: str) -> Sequence[str]:
         # a grid over sources: each has cut points of its own
-        return open_question(config.read(s.bench.compose([*s.plain, *rest]))).cuts.names
+        return open_question(config.read(s.bench.compose([*s.plain, *rest]))).named(key)
 
-    combinations = space.grid(listed, cut_names)
+    combinations = space.grid(listed, names)
     check_combinations(s.bench, s.plain, combinations)
     items = [Item.of(overrides) for overrides in combinations]
     # one study a command line: another one is another grid

@@ -41,11 +41,12 @@ def network_of(
     question = open_question(settings)
     plan = question.plan(settings.plan)
     network = question.network(plan, settings.train, settings.seed)
+    network.merge()  # as it was kept
     if contender.facts["deterministic"]:  # a head at its optimum: fitted anew in no time
         network.head = fitted_head(question, plan, settings)
     else:
         _load(s, network, item, finals)
-    network.freeze(plan.freeze)
+    network.thaw(plan.trained)
     return network.eval(), plan, settings
 
 

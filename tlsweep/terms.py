@@ -14,6 +14,7 @@ class BlockState(StrEnum):
     """What a plan does with one block of the source (README, "The plan")."""
 
     FROZEN = "frozen"
+    ADAPTED = "adapted"  # frozen, but for a low-rank addition to its weights
     TUNED = "tuned"
     FRESH = "fresh"
     DROPPED = "dropped"

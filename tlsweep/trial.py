@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlsweep import __version__, screen
-from tlsweep.config import PhasedSchedule, Settings, TrainSettings, to_yaml
+from tlsweep.config import GradualSchedule, PhasedSchedule, Settings, TrainSettings, to_yaml
 from tlsweep.errors import Fault, Refusal, TrialFailure
 from tlsweep.first_phase import FirstPhase
 from tlsweep.outcome import Logits, Outcome
 from tlsweep.outcome import write as write_outcome
-from tlsweep.plan import TransferPlan
-from tlsweep.probe import all_frozen, fit_probe, fitted_head, is_probe, starts_at_probe
+from tlsweep.plan import TransferPlan, spelled
+from tlsweep.probe import fit_probe, fitted_head, is_probe, starts_at_probe
 from tlsweep.question import Question, open_question
 from tlsweep.start import Starts
-from tlsweep.terms import Split, Stage
+from tlsweep.terms import BlockState, Split, Stage
 
 if TYPE_CHECKING:
     from tlsweep.record import Record, TrialRun
@@ -141,13 +141,13 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
         first_phase = FirstPhase(question, plan, settings)
         network = question.network(plan, settings.train, settings.seed)
         if probed := starts_at_probe(plan, settings.train):
-            network.head = fitted_head(question, all_frozen(plan), settings)
+            network.head = fitted_head(question, plan.frozen(), settings)
         fitted = fit(
             network,
             schedule,
             starts,
             settings.train,
-            keep=0 if plan.random_weights else plan.keep,
+            kept=plan.learned,
             seed=settings.seed,
             task=question.task,
             on_epoch=on_epoch,
@@ -158,14 +158,15 @@ def train_plan(settings: Settings, on_epoch: OnEpoch | None) -> Trained:
             fitted=probed,
             early=ends_early(plan, settings.train),
         )
+        network.merge()
         logits = {}
         if not fitted.stopped and rank_of(settings.train) == 0:
             for split in splits:
-                network.entry, data = starts.scored(network.frozen, split)
+                network.entry, data = starts.scored(network.boundary, split)
                 logits[split] = predict(network, data, settings.train)
     taken = "first phase as another trial trained it; then " if first_phase.taken else ""
-    short = "" if fitted.stopped else _unfinished(schedule, network.frozen, settings)
-    why = taken + starts.why + short
+    short = "" if fitted.stopped else _unfinished(schedule, network.thawed, settings)
+    why = taken + starts.why + short + _added(question, plan)
     kept = network if settings.keep_weights else None
     return Trained(fitted.history, fitted.stopped, logits, why, kept, fitted.settled)
 
@@ -201,14 +202,24 @@ def _ignored(settings: Settings) -> str:
     )
 
 
-def _unfinished(schedule: FreezeSchedule, frozen: int, settings: Settings) -> str:
+def _unfinished(schedule: FreezeSchedule, thawed: frozenset[int], settings: Settings) -> str:
     """What to say where training ended before its freeze schedule did."""
-    if frozen == schedule.freezes[-1]:
+    if thawed == schedule.thawed[-1]:
         return ""
-    phase = schedule.freezes.index(frozen) + 1
+    phase, left = schedule.thawed.index(thawed) + 1, len(schedule.thawed[-1] - thawed)
     return (
-        f"; ended in phase {phase} of {len(schedule.freezes)}, with {frozen} blocks still frozen:"
+        f"; ended in phase {phase} of {len(schedule.thawed)}, with {left} blocks not thawed yet:"
         f" train.epochs={settings.train.epochs} is too few for the schedule"
+    )
+
+
+def _added(question: Question, plan: TransferPlan) -> str:
+    """What to say of the layers of adapted blocks."""
+    if not (found := _adapted(question, plan)):
+        return ""
+    return (
+        f"; additions to {found['adapted_layers']} layers, {found['frozen_layers']} others"
+        " (norms, grouped convolutions) stay frozen"
     )
 
 
@@ -240,8 +251,10 @@ def freeze_schedule(settings: Settings, plan: TransferPlan) -> FreezeSchedule:
     schedule = settings.schedule
     if not isinstance(schedule, PhasedSchedule):
         return constant(plan)
-    ending = Ending(**schedule.model_dump(exclude={"name"}))
-    return (two_phase if schedule.name == "two_phase" else gradual)(plan, ending)
+    ending = Ending(**schedule.model_dump(exclude={"name", "begin"}))
+    if isinstance(schedule, GradualSchedule):
+        return gradual(plan, ending, schedule.begin)
+    return two_phase(plan, ending)
 
 
 def ends_early(plan: TransferPlan, train: TrainSettings) -> bool:
@@ -251,8 +264,7 @@ def ends_early(plan: TransferPlan, train: TrainSettings) -> bool:
     """
     if train.settle != "auto":
         return train.settle
-    learned = 0 if plan.random_weights else plan.keep
-    return plan.regrow <= max(learned, plan.freeze)
+    return plan.trained <= set(plan.learned)
 
 
 def check_fold(settings: Settings, question: Question) -> None:
@@ -272,7 +284,7 @@ def check_schedule(settings: Settings, plan: TransferPlan) -> None:
     schedule, epochs = settings.schedule, settings.train.epochs
     if not isinstance(schedule, PhasedSchedule) or schedule.until != "epochs":
         return  # a phase may settle earlier
-    if schedule.epochs >= epochs and len(freeze_schedule(settings, plan).freezes) > 1:
+    if schedule.epochs >= epochs and len(freeze_schedule(settings, plan).thawed) > 1:
         mend = f"train.epochs={schedule.epochs + 1} or more"
         raise Refusal(
             Fault(
@@ -304,13 +316,16 @@ def study_folder(settings: Settings) -> Path:
 def describe(question: Question, plan: TransferPlan, settings: Settings) -> dict[str, Any]:
     """What a trial is and costs, as JSON values: its plan in indices and names, FLOPs, rates."""
     names = [cut.name for cut in question.cuts]
-    kept_cost, probe = question.costs[plan.keep], is_probe(plan, settings.train)
+    probe = is_probe(plan, settings.train)
     return {
         "plan": settings.plan.name,
         "freeze": plan.freeze,
         "keep": plan.keep,
         "regrow": plan.regrow,
         "n_blocks": plan.n_blocks,
+        "states": [str(state) for state in plan.states],
+        "regions": spelled(plan, names[1:]),
+        **_adapted(question, plan),
         "random_weights": plan.random_weights,
         "state": str(plan.trained_state),
         "deterministic": probe and not plan.random_weights,
@@ -318,9 +333,9 @@ def describe(question: Question, plan: TransferPlan, settings: Settings) -> dict
         "keep_name": names[plan.keep],
         "regrow_name": names[plan.regrow],
         "kept_fraction": round(plan.kept_fraction, 4),
-        "kept_parameters": 0 if plan.random_weights else kept_cost.parameters,
-        "trained_parameters": trained_parameters(question, plan, settings),
-        "flops": question.costs[plan.regrow].flops,  # of a forward pass, an image, without head
+        "kept_parameters": question.kept_parameters(plan),
+        "trained_parameters": question.trained_parameters(plan, settings.train, settings.seed),
+        "flops": question.flops(plan),  # of a forward pass, an image, without head
         "lr": settings.train.lr,
         "lr_ratio": settings.train.lr_ratio,
         "head": settings.train.head,
@@ -328,6 +343,23 @@ def describe(question: Question, plan: TransferPlan, settings: Settings) -> dict
         "augmentation": augmentation(settings.train, probe),
         "seed": settings.seed,
         "fold": settings.fold,
+    }
+
+
+ADAPTED = ("rank", "scale", "adapted_layers", "frozen_layers")  # facts of adapted plans
+
+
+def _adapted(question: Question, plan: TransferPlan) -> dict[str, Any]:
+    """Of an adapted plan: rank and scale, layers that are added to, and layers that stay frozen."""
+    blocks = [question.layers[i] for i in plan.blocks(BlockState.ADAPTED)]
+    if not blocks:
+        return {}
+    layers, others = sum(len(b.shapes) for b in blocks), sum(b.others for b in blocks)
+    return {
+        "rank": plan.rank,
+        "scale": plan.scale,
+        "adapted_layers": layers,
+        "frozen_layers": others,
     }
 
 
@@ -344,17 +376,13 @@ def augmentation(train: TrainSettings, probe: bool) -> str:
     return f"{train.views} stored views of each image, {'all' if probe else 'one an epoch'} {how}"
 
 
-def trained_parameters(question: Question, plan: TransferPlan, settings: Settings) -> int:
-    """How many parameters are trained: those of the blocks that are not frozen, and the head's."""
-    blocks = question.costs[plan.regrow].parameters - question.costs[plan.freeze].parameters
-    head = question.head(plan, settings.train, settings.seed)
-    return blocks + sum(p.numel() for p in head.parameters())
-
-
 def trial_name(stage: str, facts: Mapping[str, Any]) -> str:
     """A name that tells runs apart: ``block3 truncate_tuned lr 0.003 x 0.1 fold 1 confirm``."""
     words = [facts["keep_name"], facts["plan"]]
-    if 0 < facts["freeze"] < facts["keep"]:
+    words += [f"{state} {blocks}" for state, blocks in facts["regions"].items()]
+    if "rank" in facts:
+        words.append(f"rank {facts['rank']}")
+    if not facts["regions"] and 0 < facts["freeze"] < facts["keep"]:
         words.append(f"frozen to {facts['freeze_name']}")
     if facts["keep"] < facts["regrow"] < facts["n_blocks"]:
         words.append(f"new to {facts['regrow_name']}")
@@ -379,6 +407,8 @@ def _params(settings: Settings, facts: dict[str, Any]) -> dict[str, str | int | 
         "keep_index": facts["keep"],
         "freeze_index": facts["freeze"],
         "regrow_index": facts["regrow"],
+        **facts["regions"],
+        **{key: facts[key] for key in ADAPTED if key in facts},
         "kept_fraction": facts["kept_fraction"],
         "state": facts["state"],
         "schedule": settings.schedule.name,

@@ -147,8 +147,8 @@ def _stepper(
     question: Question, plan: TransferPlan, settings: Settings, x: Tensor, y: Tensor, name: str
 ) -> Callable[[], float]:
     network = question.network(plan, settings.train, 0)
-    network.steady = plan.keep if name == TRAINED else 0
-    network.freeze(0)
+    network.steady = frozenset(plan.learned if name == TRAINED else ())
+    network.thaw(range(plan.regrow))
     network.train()
     for module in network.modules():
         if isinstance(module, BATCH_NORMS):

@@ -66,16 +66,16 @@ def trained(settings: Settings, study: Path) -> Made:
     network = question.network(plan, settings.train, settings.seed)
     images = question.images(Split.FIT)
     fed = Fed(images, images, 0)
-    keep, feed = plan.keep, lambda frozen, epoch: fed
     fit(
         network,
         constant(plan),
-        feed,
+        lambda boundary, epoch: fed,
         settings.train,
-        keep=keep,
+        kept=plan.learned,
         seed=settings.seed,
         task=question.task,
     )
+    network.merge()
     return Made(write_model(study, question, plan, settings, network, ABOUT), question, network)
 
 
@@ -85,7 +85,7 @@ def probe(settings: Settings, study: Path) -> Made:
     plan = question.plan(settings.plan)
     ((z_fit,), y) = inputs.fitted(question, settings, [plan.regrow])
     network = question.network(plan, settings.train, settings.seed)
-    network.freeze(plan.freeze)
+    network.thaw(plan.trained)
     head = network.head
     head.calibrate([z_fit])
     (heads,) = fit_heads([standardised(head, z_fit)], y, question, settings.train, [0.01])

@@ -48,7 +48,9 @@ class _Tries:
         reported: bool = True, settled: bool = True,
     ) -> Tried:  # fmt: skip
         n, one = len(self.names) - 1, freeze == keep == regrow and not trained
+        states = ["frozen"] * freeze + ["tuned"] * (keep - freeze) + ["fresh"] * (regrow - keep)
         facts: dict[str, Any] = {
+            "states": states + ["dropped"] * (n - regrow), "regions": {},
             "plan": kind, "freeze": freeze, "keep": keep, "regrow": regrow, "n_blocks": n,
             "random_weights": random, "state": "frozen" if freeze == keep else "tuned",
             "keep_name": self.names[keep], "freeze_name": self.names[freeze],

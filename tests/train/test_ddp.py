@@ -13,7 +13,7 @@ from conftest_train import CLASSES, feed, network, settings
 from torch.utils.data import TensorDataset
 
 from tlsweep.errors import TrialFailure
-from tlsweep.plan import TransferPlan
+from tlsweep.plan import monotone
 from tlsweep.train.fit import fit, predict
 from tlsweep.train.group import run_in_group
 from tlsweep.train.sampling import EpochSampler, ShareSampler
@@ -40,10 +40,10 @@ def train_gradually(devices: int, tell: Callable[[Any], None]) -> dict[str, Any]
 
     fitted = fit(
         net,
-        gradual(TransferPlan(0, 3, 3, 3), Ending("epochs", 1)),
+        gradual(monotone(0, 3, 3, 3), Ending("epochs", 1)),
         feed(images),
         settings(devices=devices, strategy=strategy, optimizer="sgd", lr=1e-3),
-        keep=3,
+        kept=range(3),
         seed=0,
         task=CLASSES,
         on_epoch=on_epoch,

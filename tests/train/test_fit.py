@@ -10,13 +10,13 @@ from conftest_train import CLASSES, feed, network, settings
 from torch.utils.data import TensorDataset
 
 from tlsweep.errors import TrialFailure
-from tlsweep.plan import TransferPlan
+from tlsweep.plan import monotone
 from tlsweep.train.feed import Fed
 from tlsweep.train.fit import fit, predict
 from tlsweep.train.module import EXPLODED
 from tlsweep.train.schedule import Ending, constant, gradual
 
-PLAN = TransferPlan(0, 3, 3, 3)
+PLAN = monotone(0, 3, 3, 3)
 
 
 def weights(net: torch.nn.Module) -> torch.Tensor:
@@ -29,7 +29,7 @@ def test_how_often_it_is_scored_changes_nothing_else(epochs: int, images: Tensor
     for evaluate in ("every", "last", "never"):
         net = network()
         fitted = fit(
-            net, constant(PLAN), feed(images), train, keep=0, seed=0, task=CLASSES,
+            net, constant(PLAN), feed(images), train, kept=range(0), seed=0, task=CLASSES,
             evaluate=evaluate,  # type: ignore[arg-type]
         )  # fmt: skip
         ends[evaluate] = weights(net), fitted.history
@@ -45,13 +45,13 @@ def test_a_pool_without_a_held_out_part_trains_the_same_and_has_its_own_loss_alo
     images: TensorDataset,
 ) -> None:
     held, whole = network(), network()
-    fit(held, constant(PLAN), feed(images), settings(), keep=3, seed=0, task=CLASSES)
+    fit(held, constant(PLAN), feed(images), settings(), kept=range(3), seed=0, task=CLASSES)
     alone = fit(
         whole,
         constant(PLAN),
         lambda frozen, epoch: Fed(images, None),
         settings(),
-        keep=3,
+        kept=range(3),
         seed=0,
         task=CLASSES,
     )
@@ -67,7 +67,7 @@ def test_a_plateau_ends_phases_by_the_training_loss_where_nothing_is_held_out(
     train = settings(epochs=12, lr=1e-9, weight_decay=0.0)
     given = Fed(images, None)
     fitted = fit(
-        network(), schedule, lambda frozen, epoch: given, train, keep=3, seed=0, task=CLASSES
+        network(), schedule, lambda frozen, epoch: given, train, kept=range(3), seed=0, task=CLASSES
     )
     assert [e["frozen_blocks"] for e in fitted.history][-1] == 0
     assert len({e["frozen_blocks"] for e in fitted.history}) == 4
@@ -82,7 +82,7 @@ def test_a_plateau_of_the_held_out_loss_is_looked_for_whatever_else_is_scored(
         schedule,
         feed(images),
         settings(),
-        keep=3,
+        kept=range(3),
         seed=0,
         task=CLASSES,
         evaluate="never",
@@ -96,7 +96,7 @@ def test_a_training_loss_that_explodes_fails_the_trial_and_names_its_rate(
 ) -> None:
     train = settings(optimizer=optimizer, lr=100.0, epochs=20)
     with pytest.raises(TrialFailure, match=r"diverged: the .*loss.* is .*train\.lr=100"):
-        fit(network(), constant(PLAN), feed(images), train, keep=0, seed=0, task=CLASSES)
+        fit(network(), constant(PLAN), feed(images), train, kept=range(0), seed=0, task=CLASSES)
 
 
 @pytest.mark.parametrize("fault", [math.nan, math.inf, 1e24, 1000 * EXPLODED])
@@ -109,7 +109,15 @@ def test_a_held_out_loss_that_is_of_no_use_fails_the_trial(
     held[0] = fault
     given = Fed(images, TensorDataset(held, y))
     with pytest.raises(TrialFailure, match="loss on the select split is"):
-        fit(network(), constant(PLAN), lambda f, e: given, settings(), keep=0, seed=0, task=CLASSES)
+        fit(
+            network(),
+            constant(PLAN),
+            lambda f, e: given,
+            settings(),
+            kept=range(0),
+            seed=0,
+            task=CLASSES,
+        )
 
 
 def test_answers_that_are_not_finite_fail_the_trial_where_nothing_was_held_out(
@@ -131,7 +139,7 @@ def test_a_confident_wrong_answer_is_no_divergence(images: TensorDataset) -> Non
         constant(PLAN),
         lambda f, e: given,
         train,
-        keep=0,
+        kept=range(0),
         seed=0,
         task=CLASSES,
     )

@@ -12,7 +12,7 @@ from conftest_train import CLASSES, feed, network, settings
 from pytorch_lightning.callbacks import BackboneFinetuning, BaseFinetuning
 from torch.utils.data import TensorDataset
 
-from tlsweep.plan import TransferPlan
+from tlsweep.plan import monotone
 from tlsweep.train import fit as fit_room
 from tlsweep.train.freeze import FreezeCallback
 from tlsweep.train.module import PlanModule, Rates, decay_of
@@ -51,9 +51,9 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
 
 @pytest.fixture
 def watched(watch: Watch, images: TensorDataset) -> Watch:
-    schedule = gradual(TransferPlan(0, 3, 3, 3), Ending("epochs", 1))
+    schedule = gradual(monotone(0, 3, 3, 3), Ending("epochs", 1))
     train = settings(block_decay=0.5)
-    fit_room.fit(network(), schedule, feed(images), train, keep=3, seed=0, task=CLASSES)
+    fit_room.fit(network(), schedule, feed(images), train, kept=range(3), seed=0, task=CLASSES)
     return watch
 
 
@@ -78,17 +78,19 @@ def test_rates_are_held_for_half_of_the_epochs_and_fall_in_the_others(watched: W
 
 def test_rates_fall_by_block_below_the_new_layers() -> None:
     rates = Rates(1.0, 0.1, 0.5)
-    assert [rates.of_block(i, keep=3) for i in range(5)] == pytest.approx([0.025, 0.05, 0.1, 1, 1])
+    assert [rates.of_block(i, kept=(0, 1, 2)) for i in range(5)] == pytest.approx(
+        [0.025, 0.05, 0.1, 1, 1]
+    )
 
 
 @pytest.mark.parametrize("fitted", [False, True])
 def test_what_has_learned_already_is_not_decayed(
     watch: Watch, images: TensorDataset, fitted: bool
 ) -> None:
-    schedule = gradual(TransferPlan(0, 2, 3, 3), Ending("epochs", 1))
+    schedule = gradual(monotone(0, 2, 3, 3), Ending("epochs", 1))
     train = settings(weight_decay=0.3)
     fit_room.fit(
-        network(), schedule, feed(images), train, keep=2, seed=0, task=CLASSES, fitted=fitted
+        network(), schedule, feed(images), train, kept=range(2), seed=0, task=CLASSES, fitted=fitted
     )
     assert {tuple(decays) for decays in watch.decays} == {(0, 0, 0.3, 0 if fitted else 0.3)}
 
@@ -108,8 +110,10 @@ def test_the_decay_of_a_training_is_that_of_its_own_steps(
 ) -> None:
     train = settings(weight_decay="auto", epochs=30, lr=1e-2)
     steps = 30 * math.ceil(len(images) / 8)
-    plan = constant(TransferPlan(0, 1, 3, 3))
-    fit_room.fit(network(), plan, feed(images), train, keep=1, seed=0, task=CLASSES, early=False)
+    plan = constant(monotone(0, 1, 3, 3))
+    fit_room.fit(
+        network(), plan, feed(images), train, kept=range(1), seed=0, task=CLASSES, early=False
+    )
     assert watch.decays[-1] == pytest.approx([0, 400 / steps, 400 / steps, 400 / steps])
 
 
@@ -141,8 +145,8 @@ def test_we_train_thawed_parameters_that_are_equal_by_value(images: TensorDatase
         for block in net.blocks:  # biases and BatchNorm tensors are equal, as torch makes them
             block[0].bias.zero_()
     before = {n: p.clone() for n, p in net.named_parameters()}
-    schedule = gradual(TransferPlan(0, 3, 3, 3), Ending("epochs", 1))
-    fit_room.fit(net, schedule, feed(images), settings(), keep=3, seed=0, task=CLASSES)
+    schedule = gradual(monotone(0, 3, 3, 3), Ending("epochs", 1))
+    fit_room.fit(net, schedule, feed(images), settings(), kept=range(3), seed=0, task=CLASSES)
     unchanged = [n for n, p in net.named_parameters() if torch.equal(p, before[n])]
     assert unchanged == []
 
@@ -154,14 +158,14 @@ def test_lightning_keeps_batchnorm_in_training_while_frozen_and_we_do_not() -> N
     BackboneFinetuning.freeze(theirs.blocks[0], train_bn=True)
     assert theirs.blocks[0][1].training
     ours = network()
-    ours.freeze(1)
+    ours.thaw({1, 2})
     ours.train()
     assert not ours.blocks[0][1].training
 
 
 def test_module_and_callback_agree_on_the_frozen_blocks() -> None:
     net = network()
-    module = PlanModule(net, settings(), keep=3, stays_frozen=0, task=CLASSES, seed=0)
-    callback = FreezeCallback(gradual(TransferPlan(0, 3, 3, 3), Ending()))
+    module = PlanModule(net, settings(), kept=range(3), last=range(3), task=CLASSES, seed=0)
+    callback = FreezeCallback(gradual(monotone(0, 3, 3, 3), Ending()))
     callback.setup(pl.Trainer(logger=False, accelerator="cpu"), module, "fit")
-    assert net.frozen == callback.frozen == 3
+    assert net.thawed == callback.thawed == frozenset()

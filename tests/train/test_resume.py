@@ -9,11 +9,11 @@ import torch
 from conftest_train import CLASSES, feed, network, settings
 from torch.utils.data import TensorDataset
 
-from tlsweep.plan import TransferPlan
+from tlsweep.plan import monotone
 from tlsweep.train.fit import fit
 from tlsweep.train.schedule import Ending, FreezeSchedule, gradual, two_phase
 
-PLAN = TransferPlan(0, 2, 3, 3)
+PLAN = monotone(0, 2, 3, 3)
 SCHEDULES = {
     "by epochs": two_phase(PLAN, Ending("epochs", 2)),
     "by plateau": two_phase(PLAN, Ending("plateau", 3, patience=1)),
@@ -35,7 +35,7 @@ def test_resumed_runs_end_with_the_same_weights_and_history(
     schedule: FreezeSchedule = SCHEDULES[name]
     straight = network()
     train = settings(optimizer=optimizer, num_workers=workers)
-    whole = fit(straight, schedule, feed(images), train, keep=2, seed=3, task=CLASSES)
+    whole = fit(straight, schedule, feed(images), train, kept=range(2), seed=3, task=CLASSES)
 
     def kill(epoch: int, metrics: dict[str, float], least: int) -> bool:
         if epoch == stop_after:
@@ -45,14 +45,14 @@ def test_resumed_runs_end_with_the_same_weights_and_history(
     file = tmp_path / "last.ckpt"
     with pytest.raises(KilledError):
         fit(
-            network(), schedule, feed(images), train, keep=2, seed=3, task=CLASSES,
+            network(), schedule, feed(images), train, kept=range(2), seed=3, task=CLASSES,
             on_epoch=kill, checkpoint=file,
         )  # fmt: skip
     resumed = network()
     torch.nn.init.ones_(resumed.head.classify.weight)  # what was trained comes from the checkpoint
     train = settings(optimizer=optimizer, num_workers=workers, resume=True)
     rest = fit(
-        resumed, schedule, feed(images), train, keep=2, seed=3, task=CLASSES, checkpoint=file
+        resumed, schedule, feed(images), train, kept=range(2), seed=3, task=CLASSES, checkpoint=file
     )
     assert rest.history == whole.history
     for key, value in straight.state_dict().items():
@@ -62,7 +62,13 @@ def test_resumed_runs_end_with_the_same_weights_and_history(
 def test_two_runs_with_one_seed_are_identical_and_with_two_are_not(images: TensorDataset) -> None:
     histories = [
         fit(
-            network(), SCHEDULES["gradual"], feed(images), settings(), keep=2, seed=s, task=CLASSES
+            network(),
+            SCHEDULES["gradual"],
+            feed(images),
+            settings(),
+            kept=range(2),
+            seed=s,
+            task=CLASSES,
         ).history
         for s in (5, 5, 6)
     ]

@@ -6,38 +6,51 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsweep.plan import TransferPlan
+from tlsweep.plan import TransferPlan, monotone
+from tlsweep.terms import BlockState
 from tlsweep.train.schedule import Ending, FreezeSchedule, PhaseClock, constant, gradual, two_phase
 
 
 @st.composite
 def plans(draw: st.DrawFn) -> TransferPlan:
-    n = draw(st.integers(0, 12))
-    a, b, c = sorted(draw(st.lists(st.integers(0, n), min_size=3, max_size=3)))
-    return TransferPlan(a, b, c, n)
+    """Any states at all, in any order."""
+    states = draw(st.lists(st.sampled_from(list(BlockState)), max_size=8))
+    return TransferPlan(tuple(states), random_weights=draw(st.booleans()))
 
 
 @given(plans())
-def test_every_schedule_ends_at_the_plans_own_freeze_point_and_only_thaws(
+def test_every_schedule_ends_with_all_that_the_plan_trains_and_only_thaws(
     plan: TransferPlan,
 ) -> None:
-    for schedule in (constant(plan), two_phase(plan, Ending()), gradual(plan, Ending())):
-        assert schedule.freezes[-1] == plan.freeze
-        assert list(schedule.freezes) == sorted(set(schedule.freezes), reverse=True)
-        assert all(plan.freeze <= freeze <= plan.keep for freeze in schedule.freezes)
+    fresh = set(plan.blocks(BlockState.FRESH))
+    kinds = (
+        constant(plan), two_phase(plan, Ending()), gradual(plan, Ending()),
+        gradual(plan, Ending(), "bottom"),
+    )  # fmt: skip
+    for schedule in kinds:
+        assert schedule.thawed[-1] == plan.trained
+        assert all(a < b for a, b in zip(schedule.thawed, schedule.thawed[1:], strict=False))
+        assert fresh <= schedule.thawed[0]  # what is new is trained from the first step on
+    assert all(schedule.thawed[0] == fresh for schedule in kinds[1:])
 
 
-def test_gradual_thaws_one_block_a_phase_from_the_top() -> None:
-    assert gradual(TransferPlan(1, 4, 5, 5), Ending()).freezes == (4, 3, 2, 1)
+def test_gradual_thaws_one_block_a_phase_from_the_top_or_from_the_bottom() -> None:
+    plan = monotone(1, 4, 5, 5)
+    down, up = gradual(plan, Ending()), gradual(plan, Ending(), "bottom")
+    assert [sorted(blocks) for blocks in down.thawed] == [[4], [3, 4], [2, 3, 4], [1, 2, 3, 4]]
+    assert [sorted(blocks) for blocks in up.thawed] == [[4], [1, 4], [1, 2, 4], [1, 2, 3, 4]]
 
 
 def test_a_schedule_that_freezes_again_is_refused() -> None:
-    with pytest.raises(ValueError, match="falls"):
-        FreezeSchedule((1, 2))
+    with pytest.raises(ValueError, match="thaws more"):
+        FreezeSchedule((frozenset({1, 2}), frozenset({1})))
+
+
+DOWN = (frozenset[int](), frozenset({2}), frozenset({1, 2}), frozenset({0, 1, 2}))
 
 
 def clock_run(ending: Ending, losses: list[float], norms: list[float]) -> list[int]:
-    clock, schedule, phases = PhaseClock(), FreezeSchedule((2, 1, 0), ending), []
+    clock, schedule, phases = PhaseClock(), FreezeSchedule(DOWN[:3], ending), []
     for loss, norm in zip(losses, norms, strict=True):
         clock.tick(schedule, loss, norm, norm)
         phases.append(clock.phase)
@@ -65,7 +78,7 @@ def test_epochs_bounds_every_phase_so_that_later_ones_come() -> None:
 
 @given(st.lists(st.floats(0, 9), min_size=1, max_size=10), st.integers(0, 9))
 def test_a_clock_restored_from_its_state_goes_on_the_same(losses: list[float], at: int) -> None:
-    schedule = FreezeSchedule((3, 2, 1, 0), Ending("plateau", 3, patience=1))
+    schedule = FreezeSchedule(DOWN, Ending("plateau", 3, patience=1))
     straight, first = PhaseClock(), PhaseClock()
     for loss in losses:
         straight.tick(schedule, loss, loss, loss)

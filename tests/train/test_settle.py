@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
 
-from tlsweep.plan import TransferPlan
+from tlsweep.plan import monotone
 from tlsweep.train.fit import fit
 from tlsweep.train.schedule import Ending, constant, gradual
 from tlsweep.train.settle import Course, course, has_settled, least_epochs
 
 LOSSES = st.lists(st.floats(0, 9), max_size=40)
-PLAN = TransferPlan(0, 3, 3, 3)
+PLAN = monotone(0, 3, 3, 3)
 
 
 @given(LOSSES, st.integers(0, 5), st.integers(1, 40))
@@ -92,7 +92,13 @@ def test_a_training_takes_at_least_what_it_would_if_its_loss_settled_next(
 def test_a_training_that_settles_ends_there_and_says_so(images: TensorDataset) -> None:
     train = settings(epochs=60, lr=3e-2)
     ended = fit(
-        network(dropout=0.0), constant(PLAN), feed(images), train, keep=0, seed=0, task=CLASSES
+        network(dropout=0.0),
+        constant(PLAN),
+        feed(images),
+        train,
+        kept=range(0),
+        seed=0,
+        task=CLASSES,
     )
     losses = [epoch["fit_loss"] for epoch in ended.history]
     assert ended.settled
@@ -101,7 +107,7 @@ def test_a_training_that_settles_ends_there_and_says_so(images: TensorDataset) -
 
 def test_a_training_whose_epochs_are_too_few_says_so(images: TensorDataset) -> None:
     train = settings(epochs=3, lr=1e-3)
-    ended = fit(network(), constant(PLAN), feed(images), train, keep=0, seed=0, task=CLASSES)
+    ended = fit(network(), constant(PLAN), feed(images), train, kept=range(0), seed=0, task=CLASSES)
     assert not ended.settled
     assert len(ended.history) == 3
 
@@ -110,7 +116,9 @@ def test_a_phase_that_is_not_the_last_does_not_end_training(images: TensorDatase
     """A rate of nearly nothing: each phase's loss stands still from its first epoch on."""
     schedule = gradual(PLAN, Ending("epochs", 7))
     train = settings(epochs=60, lr=1e-9, weight_decay=0.0)
-    ended = fit(network(dropout=0.0), schedule, feed(images), train, keep=3, seed=0, task=CLASSES)
+    ended = fit(
+        network(dropout=0.0), schedule, feed(images), train, kept=range(3), seed=0, task=CLASSES
+    )
     frozen = [epoch["frozen_blocks"] for epoch in ended.history]
     assert frozen[:22] == [3.0] * 7 + [2.0] * 7 + [1.0] * 7 + [0.0]
     assert ended.settled
@@ -125,7 +133,14 @@ def test_a_finished_run_that_is_taken_up_again_trains_no_further(
     for net, resume in zip(nets, (False, True), strict=True):
         train = settings(epochs=60, lr=3e-2, resume=resume)
         ended = fit(
-            net, constant(PLAN), feed(images), train, keep=0, seed=0, task=CLASSES, checkpoint=file
+            net,
+            constant(PLAN),
+            feed(images),
+            train,
+            kept=range(0),
+            seed=0,
+            task=CLASSES,
+            checkpoint=file,
         )
         assert len(ended.history) < 60
     for ours, theirs in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
@@ -140,7 +155,7 @@ def test_a_run_killed_while_its_rate_falls_ends_as_if_it_had_not_been(
 
     file = tmp_path / "last.ckpt"  # type: ignore[operator]
     train = settings(epochs=60, lr=3e-2)
-    whole = fit(network(), constant(PLAN), feed(images), train, keep=0, seed=0, task=CLASSES)
+    whole = fit(network(), constant(PLAN), feed(images), train, kept=range(0), seed=0, task=CLASSES)
 
     def kill(epoch: int, metrics: dict[str, float], least: int) -> bool:
         if epoch + 2 == len(whole.history):
@@ -149,7 +164,7 @@ def test_a_run_killed_while_its_rate_falls_ends_as_if_it_had_not_been(
 
     with pytest.raises(KilledError):
         fit(
-            network(), constant(PLAN), feed(images), train, keep=0, seed=0, task=CLASSES,
+            network(), constant(PLAN), feed(images), train, kept=range(0), seed=0, task=CLASSES,
             on_epoch=kill, checkpoint=file,
         )  # fmt: skip
     resume = settings(epochs=60, lr=3e-2, resume=True)
@@ -158,7 +173,7 @@ def test_a_run_killed_while_its_rate_falls_ends_as_if_it_had_not_been(
         constant(PLAN),
         feed(images),
         resume,
-        keep=0,
+        kept=range(0),
         seed=0,
         task=CLASSES,
         checkpoint=file,
@@ -168,10 +183,10 @@ def test_a_run_killed_while_its_rate_falls_ends_as_if_it_had_not_been(
 
 def test_a_stop_that_is_asked_for_after_the_last_epoch_stops_nothing(images: TensorDataset) -> None:
     train = settings(epochs=60, lr=3e-2)
-    whole = fit(network(), constant(PLAN), feed(images), train, keep=0, seed=0, task=CLASSES)
+    whole = fit(network(), constant(PLAN), feed(images), train, kept=range(0), seed=0, task=CLASSES)
     last = len(whole.history) - 1
     asked = fit(
-        network(), constant(PLAN), feed(images), train, keep=0, seed=0, task=CLASSES,
+        network(), constant(PLAN), feed(images), train, kept=range(0), seed=0, task=CLASSES,
         on_epoch=lambda epoch, metrics, least: epoch == last,
     )  # fmt: skip
     assert asked == whole

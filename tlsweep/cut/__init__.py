@@ -2,20 +2,26 @@
 
 from tlsweep.cut.cost import PrefixCost, prefix_costs
 from tlsweep.cut.fold import folded
+from tlsweep.cut.layers import BlockLayers, block_layers, matrices
 from tlsweep.cut.parts import Section
 from tlsweep.cut.points import CutPoint, CutPoints, Level, cut_points
+from tlsweep.cut.region import region
 from tlsweep.cut.split import section, split
 from tlsweep.cut.table import rows
 
 __all__ = [
+    "BlockLayers",
     "CutPoint",
     "CutPoints",
     "Level",
     "PrefixCost",
     "Section",
+    "block_layers",
     "cut_points",
     "folded",
+    "matrices",
     "prefix_costs",
+    "region",
     "rows",
     "section",
     "split",

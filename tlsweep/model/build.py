@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.model.card import SNIPPET, Card
+from tlsweep.terms import BlockState
 from tlsweep.train.head import Head, Pooling
 from tlsweep.train.network import PlanNetwork
 
@@ -20,7 +21,7 @@ def build(card: Card) -> PlanNetwork:
     plan, source, part = card.plan.plan, card.source, card.head
     kept, example = open_architecture(source.name, **source.options)
     # as when it was trained, a fresh block shares no tensor with a kept one
-    again = plan.regrow > plan.keep
+    again = BlockState.FRESH in plan.states
     fresh = open_architecture(source.name, **source.options)[0] if again else kept
     cuts = cut_points(kept, example)
     names = tuple(block.name for block in card.plan.blocks)
@@ -34,7 +35,7 @@ def build(card: Card) -> PlanNetwork:
         scaled=card.target.kind == "numbers",
     )
     network = PlanNetwork(blocks_of(plan, cuts, kept, fresh), head).eval()
-    network.freeze(card.plan.frozen)
+    network.thaw(range(card.plan.frozen, plan.regrow))
     return network
 
 

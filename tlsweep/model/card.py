@@ -16,7 +16,7 @@ from tlsweep.plan import TransferPlan
 from tlsweep.task import Kind
 from tlsweep.terms import BlockState, ImageSpec, Resampling
 
-LAYOUT = 2  # raise it when a folder of before can no longer be read as one of now
+LAYOUT = 3  # raise it when a folder of before can no longer be read as one of now
 CARD, WEIGHTS, PROGRAM, SNIPPET = "model.json", "model.safetensors", "model.pt2", "load.py"
 _OWN_DIGEST = "sha256"
 _RULE = f"a model folder is one that a sweep wrote, unchanged: {CARD}, {WEIGHTS} and {SNIPPET}"
@@ -34,12 +34,13 @@ class Block(_Part):
 
 
 class PlanCard(_Part):
-    """The plan, in indices and in names. frozen: blocks that were frozen when training ended."""
+    """The plan, block by block.
+
+    frozen: how many blocks from the input up were frozen when training ended. What was added to
+    adapted blocks is part of their weights.
+    """
 
     name: str
-    freeze: int
-    keep: int
-    regrow: int
     random_weights: bool
     frozen: int
     blocks: tuple[Block, ...]
@@ -47,9 +48,7 @@ class PlanCard(_Part):
     @property
     def plan(self) -> TransferPlan:
         """The plan itself."""
-        return TransferPlan(
-            self.freeze, self.keep, self.regrow, len(self.blocks), self.random_weights
-        )
+        return TransferPlan(tuple(block.state for block in self.blocks), self.random_weights)
 
 
 class SourceCard(_Part):

@@ -141,11 +141,8 @@ def _plan(
     names = question.cuts.names[1:]
     return PlanCard(
         name=settings.plan.name,
-        freeze=plan.freeze,
-        keep=plan.keep,
-        regrow=plan.regrow,
         random_weights=plan.random_weights,
-        frozen=network.frozen,
+        frozen=network.boundary,
         blocks=tuple(Block(name=n, state=s) for n, s in zip(names, plan.states, strict=True)),
     )
 

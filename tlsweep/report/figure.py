@@ -33,16 +33,22 @@ class Palette:
     frozen: str
     tuned: str
     fresh: str
+    adapted: str
     chosen: str
 
 
-LIGHT = Palette("#ffffff", "#1d2733", "#6b7886", "#1f6fb4", "#c8561b", "#8a4fbf", "#14804a")
-DARK = Palette("#14181d", "#e4e9ee", "#93a0ad", "#6db3f2", "#f0975c", "#c39bf0", "#4fce8c")
-MARKERS = {"frozen": "o", "tuned": "s", "fresh": "D", "random": "X"}
+LIGHT = Palette(
+    "#ffffff", "#1d2733", "#6b7886", "#1f6fb4", "#c8561b", "#8a4fbf", "#9a7b00", "#14804a"
+)
+DARK = Palette(
+    "#14181d", "#e4e9ee", "#93a0ad", "#6db3f2", "#f0975c", "#c39bf0", "#dcc04a", "#4fce8c"
+)
+MARKERS = {"frozen": "o", "tuned": "s", "fresh": "D", "adapted": "^", "random": "X"}
 WORDS = {
     "frozen": "frozen, a new head on top",
     "tuned": "trained further",
     "fresh": "with new blocks",
+    "adapted": "frozen, with trained additions",
     "random": "random weights",
 }
 WIDE, NARROW = (920, 470), (350, 430)  # pixels, of a desktop's page and of a phone's
@@ -286,9 +292,10 @@ def _points(
 def _ring(axes: Any, verdict: Verdict, x: float) -> None:
     """The recommended plan, at the mean of its trainings as all points are."""
     r, y = verdict.recommended, verdict.measure.unit.times * verdict.mean_score
-    if r.state == "frozen" and r.regrow > r.keep:  # it lies on no curve
-        axes.plot([x], [y], MARKERS["fresh"], color=LIGHT.fresh, markersize=7,
-                  label=WORDS["fresh"], linestyle="none")  # fmt: skip
+    kind = "fresh" if r.regrow > r.keep and r.state == "frozen" else r.state
+    if kind == "fresh" or r.regions:  # it lies on no curve
+        axes.plot([x], [y], MARKERS[kind], color=_colour(kind), markersize=7,
+                  label=WORDS[kind], linestyle="none")  # fmt: skip
     axes.plot([x], [y], "o", markersize=17, markerfacecolor="none", markeredgewidth=2.2,
               color=LIGHT.chosen, zorder=4, label="recommended", linestyle="none")  # fmt: skip
 

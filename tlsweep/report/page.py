@@ -19,6 +19,7 @@ from tlsweep.verdict import PlanRow, Verdict
 
 STATE_WORDS = {
     "frozen": "kept as it is",
+    "adapted": "kept as it is, with trained additions",
     "tuned": "kept and trained further",
     "fresh": "trained anew",
     "dropped": "left out",
@@ -106,7 +107,7 @@ def _how(row: PlanRow) -> str:
     if row.controls:
         return ", ".join(figure.words_of(name) for name in row.controls)
     own = f"{figure.WORDS[row.state]} ({plan_words(row.overrides)})"
-    return own if row.state != "frozen" else row.state
+    return row.state if row.state == "frozen" and not row.regions else own
 
 
 def cell_of(unit: Unit) -> Callable[[float], str]:

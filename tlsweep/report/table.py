@@ -50,7 +50,7 @@ def verdict_box(material: Material) -> RenderableType:
     rows.add_row("", with_interval(verdict.score, verdict.interval, unit) + seeds_words(verdict))
     rows.add_row(
         "kept of the source",
-        f"{r.keep} of {r.n_blocks} blocks, {r.kept_parameters:,} parameters",
+        f"{r.kept_blocks} of {r.n_blocks} blocks, {r.kept_parameters:,} parameters",
     )
     if r.augmentation != "none":
         rows.add_row("augmentation", Text(r.augmentation))

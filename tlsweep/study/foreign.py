@@ -36,7 +36,7 @@ def _latest(overrides: Sequence[Override]) -> list[Override]:
 
 
 def _grid(bench: Bench, overrides: Sequence[Override]) -> list[list[JobReturn]]:
-    jobs, size = space.grid(overrides, cut_names=lambda rest: []), bench.options.n_jobs
+    jobs, size = space.grid(overrides, names=lambda rest, key: []), bench.options.n_jobs
     batches = []
     for start in range(0, len(jobs), size):
         batch = bench.launch(jobs[start : start + size])
@@ -49,7 +49,7 @@ def _grid(bench: Bench, overrides: Sequence[Override]) -> list[list[JobReturn]]:
 def _search(bench: Bench, overrides: Sequence[Override]) -> list[list[JobReturn]]:
     options = bench.options
     choice.silence_experimental()
-    where = space.build(overrides, cut_names=list)
+    where = space.build(overrides, names=lambda key: [])
     sign = 1.0 if options.direction == "maximize" else -1.0
     choice.pruner(options.pruner, where="hydra.sweeper.pruner")
     ledger = Ledger(

@@ -25,8 +25,11 @@ from optuna.distributions import (
 from tlsweep.errors import Fault, Refusal
 
 CUT_KEYS = ("plan.freeze", "plan.keep", "plan.regrow")
-Names = Callable[[], Sequence[str]]
-NamesFor = Callable[[Sequence[str]], Sequence[str]]
+REGION_KEYS = ("plan.tune", "plan.adapt", "plan.drop")
+Names = Callable[[str], Sequence[str]]
+"""From a key of a plan to the names that it may take: of cut points, or of blocks."""
+NamesFor = Callable[[Sequence[str], str], Sequence[str]]
+"""The same, from the rest of the overrides and the key."""
 
 
 @dataclass(frozen=True)
@@ -91,28 +94,28 @@ def parse(arguments: Sequence[str], parser: OverridesParser) -> list[Override]:
     return parsed
 
 
-def build(overrides: Sequence[Override], cut_names: Names) -> Space:
+def build(overrides: Sequence[Override], names: Names) -> Space:
     """The space that overrides span; those that do not sweep are held fixed.
 
-    cut_names: called where a key of a plan ranges over ``glob(...)``, for the names of the
-    source's cut points. Ranges exclude their end, as in Hydra. Raises Refusal for an empty range.
+    names: called where a key of a plan ranges over ``glob(...)``, for the names of the source's cut
+    points or blocks. Ranges exclude their end, as in Hydra. Raises Refusal for an empty range.
     """
     searched: dict[str, BaseDistribution] = {}
     fixed = []
     for override in overrides:
         key = override.get_key_element()
         if override.is_sweep_override():
-            searched[key] = _distribution(override, cut_names)
+            searched[key] = _distribution(override, names)
         else:
             fixed.append(f"{key}={override.get_value_element_as_str()}")
     return Space(searched, tuple(fixed))
 
 
-def grid(overrides: Sequence[Override], cut_names: NamesFor) -> list[list[str]]:
+def grid(overrides: Sequence[Override], names: NamesFor) -> list[list[str]]:
     """Every combination of the listed values, as Hydra's basic sweeper orders them.
 
-    cut_names: called where a key of a plan ranges over ``glob(...)`` with the rest of the
-    combination, which may say whose cut points are meant.
+    names: called where a key of a plan ranges over ``glob(...)`` with the rest of the combination,
+    which may say whose cut points are meant.
     Raises Refusal for an interval, which has no list of values.
     """
     # glob() stands for itself until the rest of its combination is known
@@ -123,7 +126,7 @@ def grid(overrides: Sequence[Override], cut_names: NamesFor) -> list[list[str]]:
     for combination in itertools.product(*lists):
         rest = [o for o in combination if isinstance(o, str)]
         spelt = [
-            [o] if isinstance(o, str) else _written(o, values(o, partial(cut_names, rest)))
+            [o] if isinstance(o, str) else _written(o, values(o, partial(names, rest)))
             for o in combination
         ]
         combinations += [list(written) for written in itertools.product(*spelt)]
@@ -131,7 +134,7 @@ def grid(overrides: Sequence[Override], cut_names: NamesFor) -> list[list[str]]:
 
 
 def _asks_source(override: Override) -> bool:
-    return isinstance(override.value(), Glob) and override.key_or_group in CUT_KEYS
+    return isinstance(override.value(), Glob) and override.key_or_group in (*CUT_KEYS, *REGION_KEYS)
 
 
 def _listed(override: Override) -> list[str]:
@@ -153,21 +156,26 @@ def _written(override: Override, listed: Iterable[str]) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in listed]
 
 
-def values(override: Override, cut_names: Names) -> Iterator[str]:
+def values(override: Override, names: Names) -> Iterator[str]:
     """The listed values of a discrete sweep, as texts."""
     value: Any = override.value()
     if _asks_source(override):
-        names = [name for name in cut_names() if _matches(value, name)]
-        if not names:
-            raise Refusal(
-                Fault(
-                    str(override.input_line),
-                    f"the pattern matches a cut point: {', '.join(cut_names())}",
-                    f"{override.key_or_group}=glob(*)",
-                )
-            )
-        return iter(names)
+        known = names(override.key_or_group)
+        matching = [name for name in known if _matches(value, name)]
+        if not matching:
+            raise Refusal(_matches_nothing(override, known))
+        return iter(matching)
     return iter(override.sweep_string_iterator())
+
+
+def _matches_nothing(override: Override, known: Sequence[str]) -> Fault:
+    key = override.key_or_group
+    what = "cut point" if key in CUT_KEYS else "block that may be there"
+    return Fault(
+        str(override.input_line),
+        f"the pattern matches a {what}: {', '.join(known) or 'there is none'}",
+        f"{key}=glob(*)" if known else f"{key}=null",
+    )
 
 
 def _matches(glob: Glob, name: str) -> bool:
@@ -175,7 +183,7 @@ def _matches(glob: Glob, name: str) -> bool:
     return included and not any(fnmatch.fnmatchcase(name, pattern) for pattern in glob.exclude)
 
 
-def _distribution(override: Override, cut_names: Names) -> BaseDistribution:
+def _distribution(override: Override, names: Names) -> BaseDistribution:
     value = override.value()
     if isinstance(value, IntervalSweep):
         low, high, log = value.start, value.end, "log" in value.tags
@@ -194,7 +202,7 @@ def _distribution(override: Override, cut_names: Names) -> BaseDistribution:
         ladder = _ladder(override, value)
         if ladder is not None:
             return ladder
-    return CategoricalDistribution(list(values(override, cut_names)))
+    return CategoricalDistribution(list(values(override, names)))
 
 
 def _ladder(override: Override, sweep: RangeSweep) -> BaseDistribution | None:
@@ -252,6 +260,7 @@ def typed(cut_names: Sequence[str], plan_names: Sequence[str]) -> dict[str, Base
         "plan": CategoricalDistribution(sorted(plan_names)),
         **dict.fromkeys(CUT_KEYS, cuts),
         "plan.freeze": CategoricalDistribution([*cuts.choices, "0%", "25%", "50%", "75%"]),
+        **dict.fromkeys(REGION_KEYS, cuts),
         **dict.fromkeys(("train.lr", "train.lr_ratio", "train.probe_penalty"), rates),
         **dict.fromkeys(("train.epochs", "seed", "fold"), whole),
     }

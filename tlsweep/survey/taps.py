@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ class Taps(nn.Module):
     BatchNorm folded into the convolutions (``cut/fold.py``), as a plan's frozen blocks do.
 
     model: in eval mode; indices: of the cut points, ascending; rules: of each one's head, None to
-    take the tensors off whole.
+    take the tensors off whole; without: blocks that are left out.
     """
 
     def __init__(
@@ -29,10 +29,12 @@ class Taps(nn.Module):
         cuts: CutPoints,
         indices: Sequence[int],
         rules: Sequence[Pooling] | None,
+        without: Collection[int] = (),
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            folded(section(model, cuts, i, i + 1)) for i in range(max(indices, default=0))
+            nn.Identity() if i in without else folded(section(model, cuts, i, i + 1))
+            for i in range(max(indices, default=0))
         )
         taken = [None] * len(indices) if rules is None else rules
         self.rules = dict(zip(indices, taken, strict=True))

@@ -27,7 +27,7 @@ class Fed:
 
 
 Feed = Callable[[int, int], Fed]
-"""(blocks that are frozen, epoch) to the data; the same number of items in every epoch."""
+"""(first block that is trained, epoch) to the data; the same number of items in every epoch."""
 
 
 class FeedModule(pl.LightningDataModule):
@@ -45,8 +45,8 @@ class FeedModule(pl.LightningDataModule):
         self._loaders: dict[str, DataLoader[Any]] = {}
 
     def open(self) -> Fed:
-        """The data of the coming epoch at the network's present freeze point."""
-        fed = self.feed(self.network.frozen, self.epoch)
+        """The data of the coming epoch, where the first block that is trained now stands."""
+        fed = self.feed(self.network.boundary, self.epoch)
         self.network.entry = fed.entry
         if self._fed is None or self._fed.fit is not fed.fit:
             self._loaders.pop("fit", None)

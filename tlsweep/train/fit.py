@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -105,7 +105,7 @@ def fit(
     feed: Feed,
     train: TrainSettings,
     *,
-    keep: int,
+    kept: Sequence[int],
     seed: int,
     task: Task,
     on_epoch: OnEpoch | None = None,
@@ -117,8 +117,8 @@ def fit(
 ) -> Fitted:
     """Train ``network`` in place.
 
-    feed: the data of each epoch; keep: blocks before this one are the source's (lower rate); task:
-    its loss is minimised;
+    feed: the data of each epoch; kept: the blocks that are the source's, from the input up (lower
+    rate); task: its loss is minimised;
     on_epoch: told each epoch's metrics and how many epochs there are at least, True stops;
     checkpoint: where the state is kept after every epoch, and where ``train.resume`` goes on from;
     shelf: where the state after the schedule's first phase is kept, and taken from in place of
@@ -128,13 +128,13 @@ def fit(
     settled.
     Raises TrialFailure if training diverges.
     """
-    network.steady = keep if train.batch_norm == "source" else 0
-    network.freeze(schedule.freezes[0])
+    network.steady = frozenset(kept if train.batch_norm == "source" else ())
+    network.thaw(schedule.thawed[0])
     module = PlanModule(
         network,
         train,
-        keep=keep,
-        stays_frozen=schedule.freezes[-1],
+        kept=kept,
+        last=schedule.thawed[-1],
         task=task,
         seed=seed,
         fitted=fitted,
@@ -143,7 +143,7 @@ def fit(
     data = FeedModule(feed, module, rank_of(train))
     module.on_epoch = on_epoch
     freezing = FreezeCallback(schedule)
-    if schedule.ending.until == "plateau" and len(schedule.freezes) > 1:
+    if schedule.ending.until == "plateau" and len(schedule.thawed) > 1:
         evaluate = "every"
     callbacks: list[pl.Callback] = [_Epoch(data, evaluate), freezing]
     if checkpoint is not None:
@@ -151,7 +151,7 @@ def fit(
     resumed = train.resume and checkpoint is not None and checkpoint.exists()
     with contextlib.ExitStack() as stack:
         begin: Path | None = checkpoint if resumed else None
-        if shelf is not None and not resumed and len(schedule.freezes) > 1:
+        if shelf is not None and not resumed and len(schedule.thawed) > 1:
             begin = stack.enter_context(shelf.found())
             if begin is None:
                 callbacks.append(KeepStage(freezing.clock, shelf))
@@ -203,4 +203,4 @@ def _strategy(train: TrainSettings, schedule: FreezeSchedule) -> Any:
     if train.strategy != "ddp":
         return "auto"
     # blocks that a later phase thaws take no part in the first phases' backward passes
-    return DDPStrategy(find_unused_parameters=len(schedule.freezes) > 1)
+    return DDPStrategy(find_unused_parameters=len(schedule.thawed) > 1)

@@ -12,7 +12,7 @@ from tlsweep.train.schedule import FreezeSchedule, PhaseClock
 
 
 class FreezeCallback(pl.Callback):
-    """Moves ``freeze`` down between epochs; its clock is part of every checkpoint.
+    """Thaws blocks between epochs; its clock is part of every checkpoint.
 
     A resumed run learns its phase before the optimiser is built (Lightning restores callbacks
     first), so the optimiser's groups hold just what they held when the checkpoint was written.
@@ -24,9 +24,9 @@ class FreezeCallback(pl.Callback):
         self._norm_sum, self._steps, self._first = 0.0, 0, 0.0
 
     @property
-    def frozen(self) -> int:
-        """How many blocks are frozen in the present phase."""
-        return self.schedule.freezes[self.clock.phase]
+    def thawed(self) -> frozenset[int]:
+        """The blocks that are trained in the present phase."""
+        return self.schedule.thawed[self.clock.phase]
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Freeze before the optimiser is built."""
@@ -34,16 +34,15 @@ class FreezeCallback(pl.Callback):
         self._freeze(pl_module)
 
     def _freeze(self, module: PlanModule) -> None:
-        module.network.freeze(self.frozen)
+        module.network.thaw(self.thawed)
         # DDP wraps only what asks for gradients now, so blocks that a later phase thaws must ask
         # until it has done so (``on_fit_start`` comes after the wrapping)
-        for block in module.network.blocks[self.schedule.freezes[-1] :]:
-            block.requires_grad_(True)
+        module.network.ask(self.schedule.thawed[-1])
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Freeze for good what DDP had to see unfrozen."""
         assert isinstance(pl_module, PlanModule)
-        pl_module.network.freeze(self.frozen)
+        pl_module.network.thaw(self.thawed)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the phase of the checkpoint."""
@@ -75,8 +74,9 @@ class FreezeCallback(pl.Callback):
             return
         assert isinstance(pl_module, PlanModule)
         new = [*pl_module.network.head.parameters()]
-        for block in pl_module.network.blocks[pl_module.keep :]:
-            new.extend(block.parameters())
+        for i, block in enumerate(pl_module.network.blocks):
+            if i not in pl_module.kept:
+                new.extend(block.parameters())
         norms = [p.grad.norm() for p in new if p.grad is not None]
         norm = float(torch.stack(norms).norm()) if norms else 0.0
         if self._steps == 0:
@@ -97,4 +97,4 @@ class FreezeCallback(pl.Callback):
         metrics = pl_module.history[-1]
         loss = metrics.get("select_loss", metrics["fit_loss"])
         if self.clock.tick(self.schedule, loss, mean, self._first):
-            pl_module.thaw(self.frozen)
+            pl_module.thaw(self.thawed)

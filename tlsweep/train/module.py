@@ -1,9 +1,9 @@
-"""The one LightningModule: loss, metrics, optimiser. Knows plans only as a frozen block count."""
+"""The one LightningModule: loss, metrics, optimiser. Of plans it knows what is kept and thawed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -29,28 +29,29 @@ EXPLODED = 1000  # times a guess's loss: no rounding away from one right answer 
 class Rates:
     """Learning rates: ``base`` for new layers, ``base * ratio * decay ** distance`` for kept ones.
 
-    distance: how many kept blocks lie between a kept block and the new layers.
+    distance: how many kept blocks lie between a kept block and the new layers. What is added to an
+    adapted block is new.
     """
 
     base: float
     ratio: float
     decay: float
 
-    def of_block(self, block: int, keep: int) -> float:
-        """The rate of block ``block`` where blocks before ``keep`` are kept."""
-        if block >= keep:
+    def of_block(self, block: int, kept: Sequence[int]) -> float:
+        """The rate of a block where ``kept`` start from the source, in their order."""
+        if block not in kept:
             return self.base
-        return self.base * self.ratio * self.decay ** (keep - 1 - block)
+        return self.base * self.ratio * self.decay ** (len(kept) - 1 - kept.index(block))
 
 
 class PlanModule(pl.LightningModule):
     """Trains a PlanNetwork; after each epoch ``on_epoch(epoch, metrics, least)`` may stop it.
 
-    keep: blocks before this one are the source's and train at the lower rate; stays_frozen: blocks
-    before this one are frozen in the last phase, too; fitted: whether the head is at its optimum
-    already, as no new layer is: it trains at the rate of kept blocks, else its first steps would
-    throw it far from there; early: whether training ends once its loss has settled; least: epochs
-    that the training takes at least.
+    kept: the blocks that are the source's, from the input up; those that are tuned train at the
+    lower rate; last: the blocks that are trained in the last phase; fitted: whether the head is at
+    its optimum already, as no new layer is: it trains at the rate of kept blocks, else its first
+    steps would throw it far from there; early: whether training ends once its loss has settled;
+    least: epochs that the training takes at least.
     The optimiser has one parameter group a block and one for the head, from the start and to the
     end; the groups of frozen blocks are empty. Thawing fills a group, so the learning-rate
     schedulers, which count groups when they are built, stay right (Lightning issue 8720).
@@ -61,8 +62,8 @@ class PlanModule(pl.LightningModule):
         network: PlanNetwork,
         train: TrainSettings,
         *,
-        keep: int,
-        stays_frozen: int,
+        kept: Sequence[int],
+        last: Collection[int],
         task: Task,
         seed: int,
         fitted: bool = False,
@@ -71,8 +72,8 @@ class PlanModule(pl.LightningModule):
         super().__init__()
         self.network = network
         self.fitted, self.early = fitted, early
-        self.settings, self.keep, self.seed = train, keep, seed
-        self.stays_frozen, self.task = stays_frozen, task
+        self.settings, self.kept, self.seed = train, tuple(kept), seed
+        self.last_frozen, self.task = float(len(network.blocks) - len(last)), task
         self.rates = Rates(train.lr, train.lr_ratio, train.block_decay)
         # not a number counts, as infinity: by default it would be left out of the mean
         self.fit_loss = MeanMetric(nan_strategy=math.inf)
@@ -82,11 +83,13 @@ class PlanModule(pl.LightningModule):
         self.history: list[dict[str, float]] = []
         self.on_epoch: OnEpoch | None = None
         self.stopped = False
-        self.untrained = len(network.blocks)  # how many blocks no epoch has trained so far
+        self.untrained = frozenset(range(len(network.blocks)))  # by any epoch so far
 
     # ------------------------------------------------------------------ optimiser
     def block_parameters(self, block: int) -> list[torch.nn.Parameter]:
         """The trained parameters of a block, each counted at the lowest block that holds it."""
+        if block not in self.network.thawed:
+            return []
         below = {id(p) for i in range(block) for p in self.network.blocks[i].parameters()}
         own = self.network.blocks[block].parameters()
         return [p for p in own if p.requires_grad and id(p) not in below]
@@ -96,14 +99,14 @@ class PlanModule(pl.LightningModule):
 
         What has learned already is not decayed: that would pull it away from where it began.
         """
-        frozen = self.network.frozen
         steps = int(self.trainer.estimated_stepping_batches)
         decay = decay_of(self.settings, steps)
+        adapted = self.network.adapted
         groups: list[dict[str, Any]] = [
             {
-                "params": self.block_parameters(i) if i >= frozen else [],
-                "lr": self.rates.of_block(i, self.keep),
-                "weight_decay": decay if i >= self.keep else 0.0,
+                "params": self.block_parameters(i),
+                "lr": self.rates.base if i in adapted else self.rates.of_block(i, self.kept),
+                "weight_decay": 0.0 if i in self.kept else decay,
                 "name": f"block{i}",
             }
             for i in range(len(self.network.blocks))
@@ -143,7 +146,7 @@ class PlanModule(pl.LightningModule):
     @property
     def _so_far(self) -> tuple[list[float], int, int, bool, float]:
         """Losses of the last phase, epochs before it, most epochs, whether fewer may do, floor."""
-        last = [e["fit_loss"] for e in self.history if e["frozen_blocks"] == self.stays_frozen]
+        last = [e["fit_loss"] for e in self.history if e["frozen_blocks"] == self.last_frozen]
         before = len(self.history) - len(last)
         return last, before, self.settings.epochs, self.early, self.task.floor
 
@@ -152,13 +155,13 @@ class PlanModule(pl.LightningModule):
         """Whether no epoch is left."""
         return len(self.history) >= self.course.epochs
 
-    def thaw(self, frozen: int) -> None:
-        """Lower the freeze point to ``frozen`` and give the thawed parameters to the optimiser."""
-        self.network.freeze(frozen)
+    def thaw(self, thawed: Collection[int]) -> None:
+        """Train these blocks from now on: give what is new of them to the optimiser."""
+        self.network.thaw(thawed)
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        for block in range(frozen, len(self.network.blocks)):
+        for block in sorted(thawed):
             new = [p for p in self.block_parameters(block) if id(p) not in held]
             optimizer.param_groups[block]["params"].extend(new)
 
@@ -166,7 +169,7 @@ class PlanModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the history; leave out blocks not trained yet, which are as they were at first."""
         checkpoint["history"] = self.history
-        untrained = tuple(f"network.blocks.{i}." for i in range(self.untrained))
+        untrained = tuple(f"network.blocks.{i}." for i in self.untrained)
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith(untrained)}
 
@@ -193,7 +196,7 @@ class PlanModule(pl.LightningModule):
     # ------------------------------------------------------------------ steps
     def on_train_epoch_start(self) -> None:
         """Draw the epoch's random numbers from (seed, epoch, rank) alone, so that a resume does."""
-        self.untrained = min(self.untrained, self.network.frozen)
+        self.untrained -= self.network.thawed
         torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) * 1_009 + self.global_rank)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -225,7 +228,7 @@ class PlanModule(pl.LightningModule):
             metrics["select_loss"] = float(self.select_loss.compute())
             self._sound("loss on the select split", metrics["select_loss"])
             metrics[f"select_{self.task.metric.name}"] = self._score()
-        metrics["frozen_blocks"] = float(self.network.frozen)
+        metrics["frozen_blocks"] = float(len(self.network.blocks) - len(self.network.thawed))
         for metric in (self.fit_loss, self.select_loss, self.select_outputs, self.select_truth):
             metric.reset()
         self.history.append(metrics)

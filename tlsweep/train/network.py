@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from tlsweep.cut import CutPoints, folded, section
 from tlsweep.plan import TransferPlan
+from tlsweep.terms import BlockState
+from tlsweep.train.adapt import additions, merge
 from tlsweep.train.head import Head
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class PlanNetwork(nn.Module):
-    """``blocks`` from the input up, then ``head``; the first ``frozen`` blocks are frozen.
+    """``blocks`` from the input up, then ``head``; blocks that are not ``thawed`` are frozen.
 
-    Frozen means: evaluated without a graph (so no backward pass enters them), gradients neither
-    kept nor asked for, BatchNorm and dropout in eval mode whatever ``train()`` is told. They are
-    run from a copy with BatchNorm folded into the convolutions (``cut/fold.py``), which is made
-    again when their weights change; ``blocks`` are always the original modules.
-    entry: the cut point that inputs come from, 0 for images, at most ``frozen``; set by who feeds;
-    steady: the BatchNorm of the blocks before this one keeps its statistics where it is trained,
-    too: those of a batch, or of few images, are worse than those of the source's many. In training
-    these blocks are run folded as well, anew in each pass: the same tensors in less time.
+    Frozen means: gradients neither kept nor asked for, BatchNorm and dropout in eval mode whatever
+    ``train()`` is told. Those below the first thawed block are run without a graph, so no backward
+    pass enters them, and from a copy with BatchNorm folded into the convolutions (``cut/fold.py``),
+    which is made again when their weights change; ``blocks`` are always the original modules.
+    adapted: of these blocks only low-rank additions are trained (``train/adapt.py``), and their
+    BatchNorm is frozen; entry: the cut point that inputs come from, 0 for images, at most
+    ``boundary``; set by who feeds;
+    steady: the BatchNorm of these blocks keeps its statistics where it is trained, too: those of a
+    batch, or of few images, are worse than those of the source's many. In training these blocks are
+    run folded as well, anew in each pass: the same tensors in less time.
     """
 
-    def __init__(self, blocks: Sequence[nn.Module], head: Head) -> None:
+    def __init__(
+        self, blocks: Sequence[nn.Module], head: Head, adapted: Collection[int] = ()
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.head = head
-        self.frozen = self.entry = self.steady = 0
+        self.entry = 0
+        self.adapted, self.steady = frozenset(adapted), frozenset[int]()
+        self.thawed = frozenset(range(len(blocks)))
         # of frozen and of steady blocks, and what they were made of; tuples: no submodules
         self._run: tuple[object, list[nn.Module]] = (None, [])
         self._trained: tuple[object, list[nn.Module]] = (None, [])
@@ -39,28 +47,54 @@ class PlanNetwork(nn.Module):
         # numbers fall on elements in the order of memory
         self.to(memory_format=torch.channels_last)
 
-    def freeze(self, frozen: int) -> None:
-        """Freeze the first ``frozen`` blocks and thaw the others."""
-        if not 0 <= frozen <= len(self.blocks):
-            raise ValueError(f"frozen={frozen} of {len(self.blocks)} blocks")
-        self.frozen = frozen
+    @property
+    def boundary(self) -> int:
+        """The first thawed block; where there is none, one more than the last block."""
+        return min(self.thawed, default=len(self.blocks))
+
+    def thaw(self, thawed: Collection[int]) -> None:
+        """Freeze all blocks but these."""
+        if not frozenset(thawed) <= frozenset(range(len(self.blocks))):
+            raise ValueError(f"thawed={sorted(thawed)} of {len(self.blocks)} blocks")
+        self.thawed = frozenset(thawed)
+        self.ask(self.thawed)
+        self.train(self.training)
+
+    def ask(self, thawed: Collection[int]) -> None:
+        """Ask for the gradients of these blocks and of no others."""
+        frozen = (block for i, block in enumerate(self.blocks) if i not in thawed)
         # a tensor that a trained block shares with a frozen one is frozen: else neither were
-        held = {id(p) for block in self.blocks[:frozen] for p in block.parameters()}
+        held = {id(p) for block in frozen for p in block.parameters()}
+        asked = {id(p) for i in thawed for p in self.trained_of(i)} - held
         for parameter in self.blocks.parameters():
-            parameter.requires_grad_(id(parameter) not in held)
+            parameter.requires_grad_(id(parameter) in asked)
             if not parameter.requires_grad:
                 parameter.grad = None
-        self.train(self.training)
+
+    def trained_of(self, block: int) -> Iterator[nn.Parameter]:
+        """What is trained of a block that is thawed."""
+        own = self.blocks[block]
+        return additions(own) if block in self.adapted else own.parameters()
+
+    def merge(self) -> None:
+        """Make additions part of the weights, so that the blocks are plain ones: the same outputs.
+
+        In front of what is scored, kept or taken home; training does not go on from there.
+        """
+        for i in self.adapted:
+            merge(self.blocks[i])
+        self.adapted = frozenset()
 
     def train(self, mode: bool = True) -> PlanNetwork:
         """As in torch, but frozen blocks and steady BatchNorm stay in eval mode."""
         super().train(mode)
-        for block in self.blocks[: self.frozen]:
-            block.eval()
-        for block in self.blocks[self.frozen : self.steady]:
-            for module in block.modules():
-                if isinstance(module, BATCH_NORMS):
-                    module.eval()
+        for i, block in enumerate(self.blocks):
+            if i not in self.thawed:
+                block.eval()
+            elif i in self.steady or i in self.adapted:
+                for module in block.modules():
+                    if isinstance(module, BATCH_NORMS):
+                        module.eval()
         return self
 
     def activations(self, z: Tensor) -> Tensor:
@@ -70,29 +104,34 @@ class PlanNetwork(nn.Module):
             for block in self._frozen_blocks():
                 z = block(z)
         # only to train: what is scored is what the model taken home answers, bit for bit
-        steady = self._steady_blocks() if self.training else []
-        for block in (*steady, *self.blocks[self.frozen + len(steady) :]):
+        for block in self._quick_blocks() if self.training else self.blocks[self.boundary :]:
             z = block(z)
         return z
 
     def _frozen_blocks(self) -> list[nn.Module]:
-        """The blocks from ``entry`` to ``frozen``, as they are run."""
-        blocks = self.blocks[self.entry : self.frozen]
+        """The blocks from ``entry`` to ``boundary``, as they are run."""
+        blocks = self.blocks[self.entry : self.boundary]
         held = (*blocks.parameters(), *blocks.buffers())
         now = [(id(t), 0 if t.is_inference() else t._version, t.data_ptr()) for t in held]
         if self._run[0] != now:
             self._run = now, [folded(block) for block in blocks]
         return self._run[1]
 
-    def _steady_blocks(self) -> list[nn.Module]:
-        """The trained blocks whose BatchNorm keeps its statistics, as they are run."""
-        blocks = self.blocks[self.frozen : self.steady]
+    def _quick_blocks(self) -> list[nn.Module]:
+        """The blocks from ``boundary`` on as they are trained: folded where BatchNorm is steady."""
+        low = self.boundary
+        blocks = self.blocks[low:]
         tensors = (*blocks.parameters(), *blocks.buffers())
-        now = [self.frozen, self.steady, *map(id, tensors)]
+        now = [low, self.steady, self.thawed, *map(id, tensors)]
         if self._trained[0] != now:
-            self._trained = now, [folded(block, trains=True) for block in blocks]
-        for block, quick in zip(blocks, self._trained[1], strict=True):
-            _same_modes(block, quick)
+            folds = [i in self.steady or i not in self.thawed for i in range(low, len(self.blocks))]
+            quick = [
+                folded(block, trains=True) if fold else block
+                for block, fold in zip(blocks, folds, strict=True)
+            ]
+            self._trained = now, quick
+        for block, quick_block in zip(blocks, self._trained[1], strict=True):
+            _same_modes(block, quick_block)
         return self._trained[1]
 
     def forward(self, z: Tensor) -> Tensor:
@@ -119,8 +158,16 @@ class PlanNetwork(nn.Module):
 def blocks_of(
     plan: TransferPlan, cuts: CutPoints, kept: nn.Module, fresh: nn.Module
 ) -> list[nn.Module]:
-    """The blocks that a plan uses, from the input up: sections of ``kept``, then of ``fresh``."""
-    return [section(kept if i < plan.keep else fresh, cuts, i, i + 1) for i in range(plan.regrow)]
+    """The blocks below a plan's head, from the input up: sections of ``kept``, and of ``fresh``.
+
+    In place of a block that is left out stands the identity, so that blocks keep their numbers.
+    """
+    return [
+        nn.Identity()
+        if i in plan.left_out
+        else section(fresh if plan.states[i] == BlockState.FRESH else kept, cuts, i, i + 1)
+        for i in range(plan.regrow)
+    ]
 
 
 def _same_modes(block: nn.Module, quick: nn.Module) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from tlsweep.plan import TransferPlan
 
 Trigger = Literal["epochs", "plateau", "grad_norm"]
+End = Literal["top", "bottom"]
 
 
 @dataclass(frozen=True)
@@ -31,30 +32,38 @@ class Ending:
 
 @dataclass(frozen=True)
 class FreezeSchedule:
-    """``freeze`` of each phase, from the first to the last; the last one has no end."""
+    """The blocks that are trained in each phase, from the first to the last, which has no end."""
 
-    freezes: tuple[int, ...]
+    thawed: tuple[frozenset[int], ...]
     ending: Ending = field(default_factory=Ending)
 
     def __post_init__(self) -> None:
-        falling = all(a > b for a, b in zip(self.freezes, self.freezes[1:], strict=False))
-        if not self.freezes or not falling:
-            raise ValueError(f"phases thaw, so freeze falls from phase to phase: {self.freezes}")
+        growing = all(a < b for a, b in zip(self.thawed, self.thawed[1:], strict=False))
+        if not self.thawed or not growing:
+            raise ValueError(f"each phase thaws more blocks than the one before: {self.thawed}")
 
 
 def constant(plan: TransferPlan) -> FreezeSchedule:
-    """The plan's own freeze point throughout."""
-    return FreezeSchedule((plan.freeze,))
+    """All that the plan trains, throughout."""
+    return FreezeSchedule((plan.trained,))
 
 
 def two_phase(plan: TransferPlan, ending: Ending) -> FreezeSchedule:
-    """First only the new layers, then the plan's own freeze point (LP-FT, Kumar et al. 2022)."""
-    return FreezeSchedule(tuple(dict.fromkeys((plan.keep, plan.freeze))), ending)
+    """First only the new layers, then all that the plan trains (LP-FT, Kumar et al. 2022)."""
+    return FreezeSchedule(tuple(dict.fromkeys((_new(plan), plan.trained))), ending)
 
 
-def gradual(plan: TransferPlan, ending: Ending) -> FreezeSchedule:
-    """One more block a phase, from the top down (ULMFiT, Howard and Ruder 2018)."""
-    return FreezeSchedule(tuple(range(plan.keep, plan.freeze - 1, -1)), ending)
+def gradual(plan: TransferPlan, ending: Ending, begin: End = "top") -> FreezeSchedule:
+    """One more block a phase: from the top down (ULMFiT, Howard and Ruder 2018), or upwards."""
+    phases = [_new(plan)]
+    for block in sorted(plan.trained - phases[0], reverse=begin == "top"):
+        phases.append(phases[-1] | {block})
+    return FreezeSchedule(tuple(phases), ending)
+
+
+def _new(plan: TransferPlan) -> frozenset[int]:
+    """The blocks that nothing is kept of."""
+    return plan.trained - frozenset(plan.kept)
 
 
 @dataclass
@@ -79,7 +88,7 @@ class PhaseClock:
         self.epochs_without_better = 0 if better else self.epochs_without_better + 1
         if self.first_grad_norm is None:
             self.first_grad_norm = first
-        if self.phase + 1 >= len(schedule.freezes) or not self._settled(schedule.ending, grad_norm):
+        if self.phase + 1 >= len(schedule.thawed) or not self._settled(schedule.ending, grad_norm):
             return False
         self.phase += 1
         self.epochs_in_phase = self.epochs_without_better = 0

@@ -12,6 +12,7 @@ from tlsweep.verdict.intervals import (
 from tlsweep.verdict.penalty import PENALTIES, Nested, nested_penalty
 from tlsweep.verdict.reach import CurvePoint, PlanRow, Recommended, Scored, Verdict, reach
 from tlsweep.verdict.rule import Ranked, Recommendation, best, may_still_win, recommend
+from tlsweep.verdict.sentence import what_to_keep
 from tlsweep.verdict.shift import beyond_chance
 from tlsweep.verdict.told import Told
 from tlsweep.verdict.tried import Tried, cost_of, family_of, kind_of
@@ -48,4 +49,5 @@ __all__ = [
     "nested_penalty",
     "reach",
     "recommend",
+    "what_to_keep",
 ]

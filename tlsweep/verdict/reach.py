@@ -38,6 +38,8 @@ class Recommended:
     keep_name: str
     kept_fraction: float
     n_blocks: int
+    states: list[str]  # of the blocks, from the input up
+    regions: dict[str, str]  # what the three cut points do not say, by state
     kept_parameters: int
     trained_parameters: int
     flops: int
@@ -47,6 +49,13 @@ class Recommended:
     overrides: list[str]  # what to write on the command line for just this plan
     augmentation: str = "none"  # which views of the fit images it was trained on
     probe_penalty: float | None = None  # of a linear head on frozen blocks; None for other plans
+    adapted_layers: int = 0  # layers of adapted blocks that have trained additions
+    frozen_layers: int = 0  # layers of adapted blocks that have none: norms, grouped convolutions
+
+    @property
+    def kept_blocks(self) -> int:
+        """How many blocks start from the source."""
+        return sum(state not in ("fresh", "dropped") for state in self.states)
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ class PlanRow:
     less_than_best, interval: how much worse than the best on the folds that both have; p_best: the
     probability that it is the best candidate; expected_loss: what taking it is expected to give up
     of the score, None for a plan that was not to be chosen (a control, or one that was dropped);
-    report: None where it was not trained on the whole pool.
+    report: None where it was not trained on the whole pool; regions: what a cut point does not say.
     """
 
     plan: str
@@ -90,6 +99,7 @@ class PlanRow:
     p_best: float
     expected_loss: float | None
     report: Scored | None
+    regions: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -322,6 +332,7 @@ def _row(t: Tried, recommendation: Recommendation, told: Told) -> PlanRow:
         p_best=0.0 if ranked is None else ranked.p_best,
         expected_loss=None if ranked is None else told.measure.scale * ranked.expected_loss,
         report=None if t.report_rn is None else _scored(t.report_rn, told),
+        regions=f["regions"],
     )
 
 
@@ -374,6 +385,8 @@ def _score(t: Tried) -> float:
 def _on_curve(facts: Mapping[str, Any]) -> bool:
     if facts["random_weights"] or (facts["keep"] == 0 and facts["regrow"] > 0):
         return False  # nothing of the source is in it
+    if facts["regions"]:
+        return False  # a cut point does not say what is done
     return bool(facts["state"] == "tuned" or facts["regrow"] == facts["keep"])
 
 

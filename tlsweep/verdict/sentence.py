@@ -40,7 +40,7 @@ def sentence(
     between = f"{unit.written(scored.low)} to {unit.written(scored.high)}"
     said = [
         _no_better_than_blind(scored, majority, measure),
-        f"{_what(recommended)}: {_scored(scored.score, measure)}"
+        f"{what_to_keep(recommended)}: {_scored(scored.score, measure)}"
         f" ({100 * confidence:g} % interval {between}).",
         _against_best(recommended, best, unit.rounded(margin)),
         _more(more_images),
@@ -64,18 +64,38 @@ def _no_better_than_blind(scored: Interval, majority: float, measure: Measure) -
     return f"Nothing was shown to be better than always naming the {measure.blind} ({written})."
 
 
-def _what(facts: Mapping[str, Any]) -> str:
-    keep, freeze, regrow, n = facts["keep"], facts["freeze"], facts["regrow"], facts["n_blocks"]
-    kept = f"all {n} blocks" if keep == n else f"{keep} of {n} blocks (up to {facts['keep_name']})"
-    how = (
-        "frozen"
-        if freeze == keep
-        else "and train them"
-        if freeze == 0
-        else f"the first {freeze} frozen, the others trained"
-    )
+def what_to_keep(facts: Mapping[str, Any]) -> str:
+    """The plan in plain words: ``Keep 3 of 8 blocks (up to block3), frozen``."""
+    keep, regrow, n = facts["keep"], facts["regrow"], facts["n_blocks"]
+    left_out = facts["regions"].get("dropped")
+    count = sum(state not in ("fresh", "dropped") for state in facts["states"])
+    limits = [] if keep == n else [f"up to {facts['keep_name']}"]
+    limits += [f"without {_and(left_out)}"] if left_out else []
+    kept = f"{count} of {n} blocks ({', '.join(limits)})" if limits else f"all {n} blocks"
     fresh = f", with {regrow - keep} new blocks above" if regrow > keep else ""
-    return f"Keep {kept}, {how}{fresh}"
+    return f"Keep {kept}, {_how(facts)}{fresh}"
+
+
+def _how(facts: Mapping[str, Any]) -> str:
+    """What is done with the kept blocks."""
+    states = {state for state in facts["states"] if state not in ("fresh", "dropped")}
+    if states <= {"frozen"}:
+        return "frozen"
+    if states == {"tuned"}:
+        return "and train them"
+    regions = {name: _and(text) for name, text in facts["regions"].items()}
+    if "adapted" not in states:
+        if "tuned" not in regions:
+            return f"the first {facts['freeze']} frozen, the others trained"
+        return f"frozen but for {regions['tuned']}, trained"
+    tuned = f" but for {regions['tuned']}, trained" if "tuned" in states else ""
+    where = "their weights" if states == {"adapted"} else regions["adapted"]
+    return f"frozen{tuned}, with trained additions of rank {facts['rank']} to {where}"
+
+
+def _and(blocks: str) -> str:
+    """``block1, block3..block5`` as people say it."""
+    return " and ".join(blocks.replace("..", " to ").rsplit(", ", 1))
 
 
 def _against_best(recommended: Mapping[str, Any], best: Any, margin: str) -> str:

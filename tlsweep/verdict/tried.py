@@ -46,6 +46,8 @@ def family_of(facts: Mapping[str, Any]) -> str:
     freeze, keep, regrow, n = (facts[name] for name in ("freeze", "keep", "regrow", "n_blocks"))
     if facts["random_weights"]:
         return "random weights"
+    if facts["regions"]:
+        return _region_family(facts)
     if freeze == regrow:
         return "frozen"
     if keep < regrow:
@@ -53,3 +55,10 @@ def family_of(facts: Mapping[str, Any]) -> str:
     if freeze > 0:
         return "last kept blocks"
     return "all blocks" if keep == n else "all kept blocks"
+
+
+def _region_family(facts: Mapping[str, Any]) -> str:
+    """The family of a plan that three cut points do not say."""
+    if "adapted" in facts["regions"]:
+        return "low-rank additions"
+    return "blocks left out" if "dropped" in facts["regions"] else "one region"
