@@ -58,25 +58,35 @@ def settings(checkpoint: Path, tmp_path: Path) -> Callable[..., Settings]:
 
 @pytest.fixture
 def facts() -> Callable[..., dict[str, Any]]:
-    """What a trial notes of a plan of a source with 8 blocks: block k is kept from 1,000 * k."""
+    """What a trial notes of a plan of a source with 8 blocks: block k is kept from 1,000 * k.
 
-    def make(plan: str = "truncate", *, keep: int, freeze: int | None = None,
-             regrow: int | None = None, random: bool = False,
+    shape: a letter a block in place of cut points: frozen, adapted, tuned, N for fresh, dropped.
+    """
+    from tlsweep.plan import TransferPlan, monotone, spelled
+    from tlsweep.terms import BlockState
+
+    names = [f"block{i}" for i in range(9)]
+    letters = dict(zip("FATND", BlockState, strict=True))
+
+    def make(plan: str = "truncate", *, keep: int = 0, freeze: int | None = None,
+             regrow: int | None = None, random: bool = False, shape: str = "",
              **own: Any) -> dict[str, Any]:  # fmt: skip
         freeze, regrow = keep if freeze is None else freeze, keep if regrow is None else regrow
-        fresh_or_tuned = regrow - freeze
-        states = ["frozen"] * freeze + ["tuned"] * (keep - freeze) + ["fresh"] * (regrow - keep)
+        p = monotone(min(freeze, keep), keep, regrow, 8, random)
+        if shape:
+            p = TransferPlan(tuple(letters[letter] for letter in shape), random)
+            keep, freeze, regrow = p.keep, p.freeze, p.regrow
         return {
-            "states": states + ["dropped"] * (8 - regrow), "regions": {},
             "plan": plan, "freeze": freeze, "keep": keep, "regrow": regrow, "n_blocks": 8,
-            "random_weights": random, "state": "frozen" if freeze == keep else "tuned",
-            "deterministic": freeze == regrow and not random,
-            "freeze_name": f"block{freeze}", "keep_name": f"block{keep}",
-            "regrow_name": f"block{regrow}", "kept_fraction": keep / 8,
+            "states": [str(state) for state in p.states], "regions": spelled(p, names[1:]),
+            "random_weights": random, "state": str(p.trained_state),
+            "deterministic": not p.trained and not random,
+            "freeze_name": names[freeze], "keep_name": names[keep],
+            "regrow_name": names[regrow], "kept_fraction": keep / 8,
             "kept_parameters": 0 if random else 1000 * keep,
-            "trained_parameters": 1000 * fresh_or_tuned + 100, "flops": 10_000 * regrow,
+            "trained_parameters": 1000 * len(p.trained) + 100, "flops": 10_000 * regrow,
             "lr": 3e-3, "lr_ratio": 0.1, "head": "linear", "augmentation": "none",
-            "probe_penalty": 0.1 if freeze == regrow else None, "seed": 0, "fold": 0, **own,
+            "probe_penalty": None if p.trained else 0.1, "seed": 0, "fold": 0, **own,
         }  # fmt: skip
 
     return make

@@ -130,9 +130,27 @@ def test_a_plan_is_known_by_its_blocks_and_not_by_its_name(facts: Facts) -> None
     others = [
         facts("truncate_tuned", keep=7, freeze=0), facts("last_layers", keep=8, freeze=1),
         facts("transfer_tuned", keep=7, freeze=0, regrow=8), facts(keep=8, head="mlp"),
-        facts(keep=8, random=True),
+        facts(keep=8, random=True), facts("surgical", shape="TTTFFFFF"),
+        facts("adapters", shape="AAAAAAAA"), facts("finetune", shape="TTDTTTTT"),
     ]  # fmt: skip
     assert len({identity(f) for f in [by_name, *others]}) == 1 + len(others)
+
+
+def test_a_plan_of_regions_is_no_control_though_it_keeps_all_and_begins_to_train_at_the_input(
+    facts: Facts,
+) -> None:
+    trials = [
+        trial(facts("adapters", shape="AAAAAAAA"), 0.9),
+        trial(facts("surgical", shape="TTFFFFFF"), 0.8),
+        trial(facts("finetune", shape="TTDTTTTT"), 0.7),
+    ]
+    found = trained(trials, chosen(top=3), 100)
+    assert [(c.controls, c.candidate) for c in found] == [((), True)] * 3
+    assert labels(found) == [
+        "adapters up to block8, adapted block1..block8",
+        "surgical up to block8, tuned block1..block2",
+        "finetune up to block8, tuned block1..block2, block4..block8, dropped block3",
+    ]
 
 
 def test_controls_that_are_not_asked_for_compete_as_plans_and_scratch_never_wins(

@@ -36,6 +36,20 @@ PLANS = {
         "schedule.epochs=1",
     ),
     "mlp on frozen blocks": ("plan=truncate", "plan.keep=4", "train.head=mlp"),
+    "one region tuned": ("plan=surgical", "plan.tune=stage4"),
+    "thawed from the bottom": (
+        "plan=last_layers",
+        "plan.freeze=5",
+        "schedule=gradual",
+        "schedule.begin=bottom",
+    ),
+    "adapted above": (
+        "plan=adapters",
+        "plan.adapt=stage4",
+        "schedule=two_phase",
+        "schedule.epochs=1",
+    ),
+    "a block left out": ("plan=last_layers", "plan.freeze=stage3.5", "plan.drop=stage3.2"),
     "random below": ("plan=transfer", "plan.keep=2", "plan.weights=random"),
 }
 

@@ -145,16 +145,23 @@ class _Regions:
         ]
 
     def _tuned(self) -> list[Fault]:
-        frozen = self.plan.blocks(BlockState.FROZEN)
-        if set(self.wanted.get("tune", ())) <= set(frozen):
-            return []
-        return [
-            Fault(
-                f"plan.tune={self._written('tune')} with {self._base}",
-                "plan.tune names blocks to train among those that plan.freeze holds frozen",
-                f"plan=surgical plan.tune={self._written('tune')}, which freezes all others",
-            )
-        ]
+        blocks, given = self.wanted.get("tune", []), f"plan.tune={self._written('tune')}"
+        if not set(blocks) <= set(self.plan.blocks(BlockState.FROZEN)):
+            return [
+                Fault(
+                    f"{given} with {self._base}",
+                    "plan.tune names blocks to train among those that plan.freeze holds frozen",
+                    f"plan=surgical {given}, which freezes all others",
+                )
+            ]
+        if blocks and not any(self._trains(i) for i in blocks):
+            may = self._named([i for i in self.plan.learned if self._trains(i)])
+            rule = "a region that is trained has parameters"
+            return [Fault(f"{given}: it has none", rule, f"plan.tune with some of {may}")]
+        return []
+
+    def _trains(self, block: int) -> bool:
+        return bool(self.layers[block].shapes or self.layers[block].others)
 
     def _dropped(self) -> list[Fault]:
         blocks, cuts = self.wanted.get("drop", []), self.cuts
@@ -196,7 +203,7 @@ class _Regions:
 
     # ------------------------------------------------------------------ words
     def _written(self, key: str) -> str:
-        written = self.settings.regions[key]
+        written = self.settings.regions.get(key, "null")
         if isinstance(written, str | int):
             return str(written)
         return f"[{','.join(map(str, written))}]"

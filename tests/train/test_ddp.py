@@ -13,25 +13,38 @@ from conftest_train import CLASSES, feed, network, settings
 from torch.utils.data import TensorDataset
 
 from tlsweep.errors import TrialFailure
-from tlsweep.plan import monotone
+from tlsweep.plan import TransferPlan, monotone
+from tlsweep.terms import BlockState
+from tlsweep.train.adapt import adapt
 from tlsweep.train.fit import fit, predict
 from tlsweep.train.group import run_in_group
 from tlsweep.train.sampling import EpochSampler, ShareSampler
-from tlsweep.train.schedule import Ending, gradual
+from tlsweep.train.schedule import Ending, FreezeSchedule, gradual
 
 # gradients are averaged over two halves of the batch in place of one mean over all of it: the
 # same numbers in another order of summation
 TOLERANCE = 2e-5
 
 
-def train_gradually(devices: int, tell: Callable[[Any], None]) -> dict[str, Any]:
-    """Train all phases of a gradual schedule without BatchNorm, whose batch a device halves."""
+T, A = BlockState.TUNED, BlockState.ADAPTED
+SCHEDULES = {
+    "from the top": gradual(monotone(0, 3, 3, 3), Ending("epochs", 1)),
+    "from the bottom, adapted": gradual(TransferPlan((T, A, T)), Ending("epochs", 1), "bottom"),
+    "one region": FreezeSchedule((frozenset({1}),)),
+}
+
+
+def train_in_phases(devices: int, name: str, tell: Callable[[Any], None]) -> dict[str, Any]:
+    """Train all phases of a schedule without BatchNorm, whose batch a device halves."""
     generator = torch.Generator().manual_seed(0)
     x, y = torch.rand(40, 1, 8, 8, generator=generator), torch.arange(40) % 3
     images = TensorDataset(x, y)
     net = network(dropout=0.0)
     for block in net.blocks:
         block[1] = torch.nn.Identity()
+    if "adapted" in name:
+        adapt(net.blocks, {1}, rank=2, scale=1.0, seed=0)
+        net.adapted = frozenset({1})
     strategy = "ddp" if devices > 1 else "auto"
 
     def on_epoch(epoch: int, metrics: dict[str, float], least: int) -> bool:
@@ -40,7 +53,7 @@ def train_gradually(devices: int, tell: Callable[[Any], None]) -> dict[str, Any]
 
     fitted = fit(
         net,
-        gradual(monotone(0, 3, 3, 3), Ending("epochs", 1)),
+        SCHEDULES[name],
         feed(images),
         settings(devices=devices, strategy=strategy, optimizer="sgd", lr=1e-3),
         kept=range(3),
@@ -51,11 +64,12 @@ def train_gradually(devices: int, tell: Callable[[Any], None]) -> dict[str, Any]
     return {"history": fitted.history, "predicted": predict(net, images, settings())}
 
 
-def test_two_processes_score_as_one_does() -> None:
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_two_processes_score_as_one_does(name: str) -> None:
     frozen: list[float] = []
-    together = run_in_group(2, train_gradually, 2, on_message=frozen.append)
-    alone = train_gradually(1, lambda message: None)
-    assert frozen == [3.0, 2.0, 1.0, 0.0]
+    together = run_in_group(2, train_in_phases, 2, name, on_message=frozen.append)
+    alone = train_in_phases(1, name, lambda message: None)
+    assert frozen == ([2.0] * 4 if name == "one region" else [3.0, 2.0, 1.0, 0.0])
     assert np.allclose(together["predicted"], alone["predicted"], atol=TOLERANCE)
     for ours, theirs in zip(together["history"], alone["history"], strict=True):
         assert ours["select_loss"] == pytest.approx(theirs["select_loss"], abs=TOLERANCE)

@@ -19,6 +19,7 @@ SCHEDULES = {
     "by plateau": two_phase(PLAN, Ending("plateau", 3, patience=1)),
     "by gradient norm": two_phase(PLAN, Ending("grad_norm", 3, grad_share=0.9)),
     "gradual": gradual(PLAN, Ending("epochs", 1)),
+    "from the bottom": gradual(PLAN, Ending("epochs", 1), "bottom"),
 }
 
 

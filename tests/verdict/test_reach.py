@@ -269,12 +269,16 @@ def test_the_verdict_says_how_many_trials_each_family_of_plans_got(
         facts("truncate_tuned", keep=5, freeze=0),
         facts("truncate_tuned", keep=5, freeze=3),
         facts("transfer_tuned", keep=5, freeze=0, regrow=8),
+        facts("surgical", shape="FTTFFFFF"),
+        facts("adapters", shape="FFFFFFAA"),
+        facts("finetune", shape="TTDTTTTT"),
     ]
     found = verdict(plans, searched=searched)
-    assert found.n_trials == 6
+    assert found.n_trials == 9
     assert found.effort == {
         "scratch": 2, "all blocks": 1, "all kept blocks": 1, "last kept blocks": 1,
-        "new blocks above kept ones": 1,
+        "new blocks above kept ones": 1, "one region": 1, "low-rank additions": 1,
+        "blocks left out": 1,
     }  # fmt: skip
     assert next(iter(found.effort)) == "scratch"
 

@@ -124,9 +124,40 @@ def test_a_score_that_is_not_above_the_most_frequent_class_is_said_first(said: S
             {"keep": 5, "regrow": 8},
             "Keep 5 of 8 blocks (up to block5), frozen, with 3 new blocks above: 94.0 %",
         ),
+        (
+            {"shape": "FTTFFFFF"},
+            "Keep all 8 blocks, frozen but for block2 to block3, trained: 94.0 %",
+        ),
+        (
+            {"shape": "TFTFFDDD"},
+            "Keep 5 of 8 blocks (up to block5), frozen but for block1 and block3, trained: 94.0 %",
+        ),
+        (
+            {"shape": "AAAAAAAA", "rank": 4},
+            "Keep all 8 blocks, frozen, with trained additions of rank 4 to their weights: 94.0 %",
+        ),
+        (
+            {"shape": "FFAAFATT", "rank": 4},
+            "Keep all 8 blocks, frozen but for block7 to block8, trained, with trained additions"
+            " of rank 4 to block3 to block4 and block6: 94.0 %",
+        ),
+        (
+            {"shape": "TTDTDDTT"},
+            "Keep 5 of 8 blocks (without block3 and block5 to block6), and train them: 94.0 %",
+        ),
+        (
+            {"shape": "FFDFDDNN"},
+            "Keep 3 of 8 blocks (up to block4, without block3 and block5 to block6), frozen, with"
+            " 2 new blocks above: 94.0 %",
+        ),
+        (
+            {"shape": "FFDTTTDD"},
+            "Keep 5 of 8 blocks (up to block6, without block3), frozen but for block4 to block6,"
+            " trained: 94.0 %",
+        ),
     ],
 )
-def test_it_says_what_becomes_of_the_blocks(said: Said, plan: dict[str, int], words: str) -> None:
+def test_it_says_what_becomes_of_the_blocks(said: Said, plan: dict[str, Any], words: str) -> None:
     assert said(plan=plan).startswith(words)
 
 

@@ -84,6 +84,7 @@ class PlanNetwork(nn.Module):
         for i in self.adapted:
             merge(self.blocks[i])
         self.adapted = frozenset()
+        self.to(memory_format=torch.channels_last)  # of what was merged, too
 
     def train(self, mode: bool = True) -> PlanNetwork:
         """As in torch, but frozen blocks and steady BatchNorm stay in eval mode."""

@@ -66,13 +66,13 @@ def _no_better_than_blind(scored: Interval, majority: float, measure: Measure) -
 
 def what_to_keep(facts: Mapping[str, Any]) -> str:
     """The plan in plain words: ``Keep 3 of 8 blocks (up to block3), frozen``."""
-    keep, regrow, n = facts["keep"], facts["regrow"], facts["n_blocks"]
+    keep, n, new = facts["keep"], facts["n_blocks"], facts["states"].count("fresh")
     left_out = facts["regions"].get("dropped")
     count = sum(state not in ("fresh", "dropped") for state in facts["states"])
     limits = [] if keep == n else [f"up to {facts['keep_name']}"]
     limits += [f"without {_and(left_out)}"] if left_out else []
     kept = f"{count} of {n} blocks ({', '.join(limits)})" if limits else f"all {n} blocks"
-    fresh = f", with {regrow - keep} new blocks above" if regrow > keep else ""
+    fresh = f", with {new} new blocks above" if new else ""
     return f"Keep {kept}, {_how(facts)}{fresh}"
 
 
