@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tlsweep.config import Settings
+    from tlsweep.facts import Facts
 
 # before torch is imported: threads that spin starve each other when other processes compute
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -57,36 +58,33 @@ def settings(checkpoint: Path, tmp_path: Path) -> Callable[..., Settings]:
 
 
 @pytest.fixture
-def facts() -> Callable[..., dict[str, Any]]:
+def facts() -> Callable[..., Facts]:
     """What a trial notes of a plan of a source with 8 blocks: block k is kept from 1,000 * k.
 
     shape: a letter a block in place of cut points: frozen, adapted, tuned, N for fresh, dropped.
     """
-    from tlsweep.plan import TransferPlan, monotone, spelled
+    from dataclasses import replace
+
+    from tlsweep.facts import Facts
+    from tlsweep.plan import TransferPlan, monotone
     from tlsweep.terms import BlockState
 
-    names = [f"block{i}" for i in range(9)]
+    names = tuple(f"block{i}" for i in range(9))
     letters = dict(zip("FATND", BlockState, strict=True))
 
-    def make(plan: str = "truncate", *, keep: int = 0, freeze: int | None = None,
-             regrow: int | None = None, random: bool = False, shape: str = "",
-             **own: Any) -> dict[str, Any]:  # fmt: skip
+    def make(name: str = "truncate", *, keep: int = 0, freeze: int | None = None,
+             regrow: int | None = None, random: bool = False, shape: str = "", rank: int = 8,
+             **own: Any) -> Facts:  # fmt: skip
         freeze, regrow = keep if freeze is None else freeze, keep if regrow is None else regrow
-        p = monotone(min(freeze, keep), keep, regrow, 8, random)
+        plan = monotone(freeze, keep, regrow, 8, random)
         if shape:
-            p = TransferPlan(tuple(letters[letter] for letter in shape), random)
-            keep, freeze, regrow = p.keep, p.freeze, p.regrow
-        return {
-            "plan": plan, "freeze": freeze, "keep": keep, "regrow": regrow, "n_blocks": 8,
-            "states": [str(state) for state in p.states], "regions": spelled(p, names[1:]),
-            "random_weights": random, "state": str(p.trained_state),
-            "deterministic": not p.trained and not random,
-            "freeze_name": names[freeze], "keep_name": names[keep],
-            "regrow_name": names[regrow], "kept_fraction": keep / 8,
-            "kept_parameters": 0 if random else 1000 * keep,
-            "trained_parameters": 1000 * len(p.trained) + 100, "flops": 10_000 * regrow,
-            "lr": 3e-3, "lr_ratio": 0.1, "head": "linear", "augmentation": "none",
-            "probe_penalty": None if p.trained else 0.1, "seed": 0, "fold": 0, **own,
-        }  # fmt: skip
+            plan = TransferPlan(tuple(letters[letter] for letter in shape), random, rank)
+        made = Facts(
+            name, plan, names, kept_parameters=0 if random else 1000 * plan.keep,
+            trained_parameters=1000 * len(plan.trained) + 100, flops=10_000 * plan.regrow,
+            lr=3e-3, lr_ratio=0.1, head="linear", probe_penalty=None if plan.trained else 0.1,
+            augmentation="none", seed=0, fold=0,
+        )  # fmt: skip
+        return replace(made, **own)
 
     return make

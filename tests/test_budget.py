@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
 
 from tlsweep.budget import CLOSING, FOLDS, SLOWER, Budget, expected
 from tlsweep.contenders import Contender, Identity, identity
+from tlsweep.facts import Facts
 from tlsweep.outcome import Outcome
 from tlsweep.study import choice
 from tlsweep.study.ledger import Ledger
@@ -100,7 +100,7 @@ def needed(contender: Contender) -> float:
 
 
 @pytest.fixture
-def plan(facts: Callable[..., dict[str, Any]]) -> Plan:
+def plan(facts: Callable[..., Facts]) -> Plan:
     def make(seconds: float, *controls: str, outcome: Outcome | None = None) -> Contender:
         overrides = (f"plan={'_'.join(controls) or 'tuned'}", f"train.lr={seconds}")
         mine = facts(keep=PLANS.index(controls))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from tlsweep.config import Settings
 from tlsweep.confirm import item_of, race, replicates, shortfalls, tried
 from tlsweep.contenders import Contender
 from tlsweep.errors import TlsweepError
+from tlsweep.facts import Facts
 from tlsweep.outcome import Outcome, write
 from tlsweep.question import Question, open_question
 from tlsweep.study import choice
@@ -23,7 +23,7 @@ from tlsweep.study.storage import default_url
 from tlsweep.trial import outcomes_folder
 
 Make = Callable[..., Settings]
-Facts = Callable[..., dict[str, Any]]
+MakeFacts = Callable[..., Facts]
 NAMES = "sweep.confirm.controls=[finetune,scratch]"
 
 
@@ -84,7 +84,7 @@ def trainings(question: Question, asked: Settings, ledger: Ledger) -> Trainings:
 
 
 @pytest.fixture
-def plans(facts: Facts) -> list[Contender]:
+def plans(facts: MakeFacts) -> list[Contender]:
     tuned = facts("truncate_tuned", keep=4, freeze=0)
     return [
         Contender(tuned, ("plan=truncate_tuned", "plan.keep=4"), seconds=2.0),
@@ -126,7 +126,7 @@ def test_plans_that_may_win_are_trained_on_every_other_fold_once(
 
 
 def test_what_the_survey_answered_is_not_trained_again(
-    trainings: Trainings, question: Question, asked: Settings, ledger: Ledger, facts: Facts
+    trainings: Trainings, question: Question, asked: Settings, ledger: Ledger, facts: MakeFacts
 ) -> None:
     outcome = Outcome({k: answers(question, k, 0.5) for k in range(5)})
     frozen = Contender(facts(keep=3), ("plan=truncate",), outcome=outcome)
@@ -154,7 +154,7 @@ def test_a_plan_that_can_no_longer_win_is_trained_on_no_further_fold(
 
 def test_it_may_be_dropped_against_a_frozen_plan_too(
     trainings: Trainings, question: Question, asked: Settings, ledger: Ledger,
-    plans: list[Contender], facts: Facts,
+    plans: list[Contender], facts: MakeFacts,
 ) -> None:  # fmt: skip
     best = Contender(facts(keep=3), ("plan=truncate",),
                      outcome=Outcome({k: answers(question, k, 1.0) for k in range(5)}))  # fmt: skip
@@ -190,7 +190,7 @@ def test_a_control_for_which_there_is_no_time_leaves_the_race_and_the_others_go_
     trainings.share = dict.fromkeys(("truncate_tuned", "finetune", "scratch"), 0.75)
 
     def without_scratch(alive: Sequence[Contender], done: int) -> Sequence[Contender]:
-        return alive if done < 3 else [c for c in alive if c.facts["plan"] != "scratch"]
+        return alive if done < 3 else [c for c in alive if c.facts.name != "scratch"]
 
     said = race(plans, ledger, question, asked, trainings.run, without_scratch)
     assert said == ["sweep.minutes ended the confirming of scratch after 3 of 4 folds"]
@@ -223,7 +223,7 @@ def test_a_plans_scores_stand_where_its_fold_was_held_out_and_nowhere_else(
 
 
 def test_a_frozen_plan_has_a_replicate_for_every_fold(
-    question: Question, asked: Settings, ledger: Ledger, facts: Facts
+    question: Question, asked: Settings, ledger: Ledger, facts: MakeFacts
 ) -> None:
     outcome = Outcome({k: answers(question, k, 0.5) for k in range(5)})
     contender = Contender(facts(keep=0), ("plan=truncate",), ("raw_pixels",), False, outcome)
@@ -305,7 +305,7 @@ def test_a_control_that_has_no_plan_is_named(
 
 
 def test_failures_of_one_plan_are_not_told_of_another_that_begins_alike(
-    trainings: Trainings, question: Question, asked: Settings, ledger: Ledger, facts: Facts
+    trainings: Trainings, question: Question, asked: Settings, ledger: Ledger, facts: MakeFacts
 ) -> None:
     plain = Contender(facts("finetune", keep=8, freeze=0), ("plan=finetune",), ("finetune",))
     other = Contender(facts("scratch", keep=0, regrow=8), ("plan=finetune", "train.lr=100"),

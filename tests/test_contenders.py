@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import optuna
@@ -11,12 +10,13 @@ import pytest
 
 from tlsweep.config import ConfirmSettings, Settings
 from tlsweep.contenders import Contender, frozen, identity, lag_of, merged, overrides_of, trained
+from tlsweep.facts import Facts
 from tlsweep.outcome import Outcome
 from tlsweep.question import open_question
 from tlsweep.survey.rows import Frozen
 
 Make = Callable[..., Settings]
-Facts = Callable[..., dict[str, Any]]
+MakeFacts = Callable[..., Facts]
 CONTROLS = ("scratch", "finetune", "raw_pixels", "feature_extractor", "random_features")
 
 
@@ -27,7 +27,7 @@ def chosen(top: int = 2, controls: tuple[str, ...] = CONTROLS) -> ConfirmSetting
 
 
 def trial(
-    facts: Mapping[str, Any],
+    facts: Facts,
     score: float,
     *,
     loss: float = 1.0,
@@ -35,8 +35,8 @@ def trial(
     seconds: float = 3.5,
 ) -> optuna.trial.FrozenTrial:
     noted = {
-        "facts": dict(facts),
-        "overrides": [f"plan={facts['plan']}", f"plan.keep={facts['keep']}", f"train.lr={lr}"],
+        "facts": facts.as_json(),
+        "overrides": [f"plan={facts.name}", f"plan.keep={facts.plan.keep}", f"train.lr={lr}"],
         "losses": {"select": loss},
         "variance": score * (1 - score),
         "seconds": seconds,
@@ -58,7 +58,7 @@ def labels(contenders: list[Contender]) -> list[str]:
     ],
 )
 def test_one_image_is_no_evidence_for_a_setting_that_takes_twice_the_time(
-    facts: Facts, score: float, seconds: float, stands: bool
+    facts: MakeFacts, score: float, seconds: float, stands: bool
 ) -> None:
     same = facts("finetune", keep=8, freeze=0)
     trials = [trial(same, 0.90, lr=0.1, seconds=57.0), trial(same, score, lr=0.2, seconds=seconds)]
@@ -78,7 +78,7 @@ def test_one_image_is_no_evidence_for_a_setting_that_takes_twice_the_time(
     ],
 )
 def test_a_control_is_far_behind_where_images_and_then_seeds_cannot_have_done_it(
-    facts: Facts, own: float, images: int, far: bool, for_any_seed: bool
+    facts: MakeFacts, own: float, images: int, far: bool, for_any_seed: bool
 ) -> None:
     mine = [trial(facts("scratch", keep=0, regrow=8), score) for score in (own, own - 0.1)]
     trials = [*mine, trial(facts("finetune", keep=8, freeze=0), 0.96)]
@@ -88,7 +88,7 @@ def test_a_control_is_far_behind_where_images_and_then_seeds_cannot_have_done_it
 
 
 # ------------------------------------------------------------------ trained
-def test_the_best_plans_and_the_controls_are_confirmed(facts: Facts) -> None:
+def test_the_best_plans_and_the_controls_are_confirmed(facts: MakeFacts) -> None:
     trials = [
         trial(facts("truncate_tuned", keep=2, freeze=0), 0.80),
         trial(facts("truncate_tuned", keep=4, freeze=0), 0.90),
@@ -108,7 +108,7 @@ def test_the_best_plans_and_the_controls_are_confirmed(facts: Facts) -> None:
 
 
 def test_of_a_plan_the_setting_that_scored_best_is_taken_and_of_equals_the_lower_loss(
-    facts: Facts,
+    facts: MakeFacts,
 ) -> None:
     plan = facts("finetune", keep=8, freeze=0)
     trials = [
@@ -121,7 +121,7 @@ def test_of_a_plan_the_setting_that_scored_best_is_taken_and_of_equals_the_lower
     assert found.overrides[-1] == "train.lr=0.3"
 
 
-def test_a_plan_is_known_by_its_blocks_and_not_by_its_name(facts: Facts) -> None:
+def test_a_plan_is_known_by_its_blocks_and_not_by_its_name(facts: MakeFacts) -> None:
     by_name = facts("finetune", keep=8, freeze=0)
     same = facts("truncate_tuned", keep=8, freeze=0)
     assert identity(by_name) == identity(same)
@@ -137,7 +137,7 @@ def test_a_plan_is_known_by_its_blocks_and_not_by_its_name(facts: Facts) -> None
 
 
 def test_a_plan_of_regions_is_no_control_though_it_keeps_all_and_begins_to_train_at_the_input(
-    facts: Facts,
+    facts: MakeFacts,
 ) -> None:
     trials = [
         trial(facts("adapters", shape="AAAAAAAA"), 0.9),
@@ -154,7 +154,7 @@ def test_a_plan_of_regions_is_no_control_though_it_keeps_all_and_begins_to_train
 
 
 def test_controls_that_are_not_asked_for_compete_as_plans_and_scratch_never_wins(
-    facts: Facts,
+    facts: MakeFacts,
 ) -> None:
     trials = [
         trial(facts("finetune", keep=8, freeze=0), 0.95),
@@ -162,10 +162,12 @@ def test_controls_that_are_not_asked_for_compete_as_plans_and_scratch_never_wins
     ]
     found = trained(trials, chosen(top=2, controls=("random_features",)), 100)
     assert [c.controls for c in found] == [(), ()]
-    assert {c.facts["plan"]: c.candidate for c in found} == {"finetune": True, "scratch": False}
+    assert {c.facts.name: c.candidate for c in found} == {"finetune": True, "scratch": False}
 
 
-def test_blocks_with_random_weights_are_a_control_whatever_is_trained_above(facts: Facts) -> None:
+def test_blocks_with_random_weights_are_a_control_whatever_is_trained_above(
+    facts: MakeFacts,
+) -> None:
     (found,) = trained(
         [trial(facts("transfer", keep=3, regrow=8, random=True), 0.99)], chosen(), 100
     )
@@ -196,15 +198,15 @@ def test_every_cut_point_is_a_contender_and_those_that_keep_something_may_win(
 ) -> None:
     source, random = surveyed[:-1], surveyed[-1]
     last = len(source) - 1
-    assert [c.facts["keep"] for c in source] == list(range(last + 1))
+    assert [c.facts.plan.keep for c in source] == list(range(last + 1))
     assert [c.candidate for c in surveyed] == [False, *[True] * last, False]
     names = {i: c.controls for i, c in enumerate(source) if c.controls}
     assert names == {0: ("raw_pixels",), last: ("feature_extractor",)}
-    assert (random.controls, random.facts["keep"]) == (("random_features",), 2)
-    assert all(c.outcome is not None and c.outcome.held_out[0][0, 0] == c.facts["keep"]
+    assert (random.controls, random.facts.plan.keep) == (("random_features",), 2)
+    assert all(c.outcome is not None and c.outcome.held_out[0][0, 0] == c.facts.plan.keep
                for c in surveyed)  # fmt: skip
-    assert all(c.facts["deterministic"] for c in source)
-    assert not random.facts["deterministic"]
+    assert all(c.facts.is_deterministic for c in source)
+    assert not random.facts.is_deterministic
 
 
 def test_what_is_written_for_a_frozen_plan_is_that_plan_with_its_penalty(
@@ -214,12 +216,14 @@ def test_what_is_written_for_a_frozen_plan_is_that_plan_with_its_penalty(
         asked = settings(*contender.overrides)
         question = open_question(asked)
         plan = question.plan(asked.plan)
-        f = contender.facts
-        assert (plan.freeze, plan.keep, plan.regrow) == (f["freeze"], f["keep"], f["regrow"])
-        assert plan.random_weights == f["random_weights"]
+        assert (plan.states, plan.random_weights) == (
+            contender.facts.plan.states, contender.facts.plan.random_weights,
+        )  # fmt: skip
         assert asked.train.head == "linear"
         assert (
-            asked.train.probe_penalty == f["probe_penalty"] == pytest.approx(0.1 * (1 + f["keep"]))
+            asked.train.probe_penalty
+            == contender.facts.probe_penalty
+            == pytest.approx(0.1 * (1 + plan.keep))
         )
 
 
@@ -231,7 +235,7 @@ def test_without_random_weights_there_is_no_such_control(settings: Make) -> None
     assert found.overrides == overrides_of(point)
 
 
-def test_a_plan_of_both_lists_counts_as_the_first_one_knows_it(facts: Facts) -> None:
+def test_a_plan_of_both_lists_counts_as_the_first_one_knows_it(facts: MakeFacts) -> None:
     surveyed = Contender(facts(keep=3), ("plan=truncate",), outcome=Outcome())
     again = Contender(facts(keep=3), ("plan=truncate", "train.lr=1"), seconds=2.0)
     other = Contender(facts("finetune", keep=8, freeze=0), ("plan=finetune",))

@@ -13,6 +13,7 @@ from tlsweep import final
 from tlsweep.config import Settings
 from tlsweep.confirm import item_of, replicates
 from tlsweep.contenders import Contender
+from tlsweep.facts import Facts
 from tlsweep.outcome import Outcome, write
 from tlsweep.question import Question, open_question
 from tlsweep.study import choice
@@ -23,7 +24,7 @@ from tlsweep.terms import Split
 from tlsweep.trial import outcomes_folder, train_plan
 
 Make = Callable[..., Settings]
-Facts = Callable[..., dict[str, Any]]
+MakeFacts = Callable[..., Facts]
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def open_ledger(tmp_path: Path) -> Callable[[str], Ledger]:
 
 
 @pytest.fixture
-def tuned(facts: Facts) -> Contender:
+def tuned(facts: MakeFacts) -> Contender:
     return Contender(facts("finetune", keep=8, freeze=0), ("plan=finetune",), ("finetune",))
 
 
@@ -59,7 +60,7 @@ def test_there_is_a_training_for_each_seed_none_of_which_chose(
 
 
 def test_a_plan_that_no_seed_changes_is_trained_once(
-    asked: Settings, question: Question, open_ledger: Callable[[str], Ledger], facts: Facts
+    asked: Settings, question: Question, open_ledger: Callable[[str], Ledger], facts: MakeFacts
 ) -> None:
     frozen = Contender(facts(keep=3), ("plan=truncate",))
     assert len(final.items(frozen, open_ledger("s.confirm"), question, asked)) == 1
@@ -92,7 +93,7 @@ def test_it_takes_the_median_of_the_epochs_that_its_folds_took(
 
 
 def test_only_what_heads_cannot_answer_is_trained(
-    asked: Settings, question: Question, open_ledger: Callable[[str], Ledger], facts: Facts,
+    asked: Settings, question: Question, open_ledger: Callable[[str], Ledger], facts: MakeFacts,
     tuned: Contender,
 ) -> None:  # fmt: skip
     surveyed = Contender(facts(keep=3), ("plan=truncate",), outcome=Outcome())
@@ -145,7 +146,7 @@ def test_logits_of_the_seeds_that_ended_well_are_stacked_in_their_order(
 
 def test_frozen_plans_are_refitted_to_the_pool_each_with_its_own_penalty(
     asked: Settings, question: Question, open_ledger: Callable[[str], Ledger], settings: Make,
-    facts: Facts,
+    facts: MakeFacts,
 ) -> None:  # fmt: skip
     points = {2: 1.0, 4: 0.01}
     frozen = tuple(

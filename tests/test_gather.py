@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 from tlsweep.cli import conf_folder
 from tlsweep.config import read
+from tlsweep.facts import Facts
 from tlsweep.gather import _at_end
 from tlsweep.question import Question, open_question
 from tlsweep.report.answered import answered, thumbnail
@@ -82,19 +84,13 @@ def test_a_space_tells_the_ends_of_ranges_alone() -> None:
     assert space.ends("train.epochs") is None
 
 
-def facts(**other: Any) -> dict[str, Any]:
-    known = {
-        "plan": "truncate_tuned", "freeze": 0, "keep": 3, "regrow": 3, "n_blocks": 8,
-        "freeze_name": "input", "keep_name": "block3", "regrow_name": "block3",
-        "probe_penalty": None, "lr": 0.003, "lr_ratio": 0.1, "state": "tuned", "fold": 1, "seed": 2,
-    }  # fmt: skip
-    return {**known, **other}
-
-
-def test_names_of_runs_tell_apart_whatever_the_sampler_changes() -> None:
+def test_names_of_runs_tell_apart_whatever_the_sampler_changes(
+    facts: Callable[..., Facts],
+) -> None:
     """Two trials that differ in a rate, a fold, a seed or their stage have two names."""
+    usual = {"name": "truncate_tuned", "keep": 3, "freeze": 0, "fold": 1, "seed": 2}
     names = {
-        trial_name(stage, facts(**other))
+        trial_name(stage, facts(**{**usual, **other}))
         for stage, other in [
             ("search", {}),
             ("confirm", {}),
@@ -102,21 +98,29 @@ def test_names_of_runs_tell_apart_whatever_the_sampler_changes() -> None:
             ("search", {"lr_ratio": 1.0}),
             ("search", {"fold": 0}),
             ("search", {"seed": 3}),
-            ("search", {"plan": "last_layers", "freeze": 2, "freeze_name": "block2"}),
-            ("search", {"plan": "last_layers", "freeze": 1, "freeze_name": "block1"}),
-            ("survey", {"plan": "truncate", "freeze": 3, "probe_penalty": 0.1}),
+            ("search", {"name": "last_layers", "freeze": 2}),
+            ("search", {"name": "last_layers", "freeze": 1}),
+            ("search", {"name": "surgical", "shape": "FTFFFFFF"}),
+            ("search", {"name": "surgical", "shape": "FTTFFFFF"}),
+            ("survey", {"name": "truncate", "freeze": 3}),
         ]
     }
-    assert len(names) == 9
+    assert len(names) == 11
     assert "block3 truncate_tuned lr 0.003 x 0.1 fold 1 seed 2 search" in names
 
 
-def test_epochs_are_of_the_recommended_plan_and_the_controls_alone() -> None:
+def test_epochs_are_of_the_recommended_plan_and_the_controls_alone(
+    facts: Callable[..., Facts],
+) -> None:
     from tlsweep.gather import trainings
 
     def trial(overrides: list[str], fold: int | None, epochs: int = 3) -> SimpleNamespace:
         history = [{"fit_loss": 1.0, "frozen_blocks": 0.0}] * epochs
-        noted = {"overrides": overrides, "history": history, "facts": {"fold": fold, "seed": 100}}
+        noted = {
+            "overrides": overrides,
+            "history": history,
+            "facts": facts(fold=fold, seed=100).as_json(),
+        }
         return SimpleNamespace(user_attrs=noted)
 
     def row(overrides: list[str], *controls: str) -> SimpleNamespace:

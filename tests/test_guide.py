@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tlsweep import guide, outcome
 from tlsweep.config import Settings
-from tlsweep.contenders import frozen_facts, overrides_of
+from tlsweep.contenders import facts_of, frozen_facts, overrides_of
 from tlsweep.guide import SURVEY_FILE, Surveyed
 from tlsweep.outcome import Outcome
 from tlsweep.question import Question, open_question
@@ -139,7 +139,7 @@ def test_each_cut_point_becomes_a_finished_trial_once_and_random_weights_one(
     trial = by_cut[cuts[3].name]
     assert trial.value == pytest.approx(np.mean(answered.argmax(1) == y))
     assert trial.user_attrs["scores"] == {"select": trial.value}
-    assert trial.user_attrs["facts"]["keep"] == 3
+    assert facts_of(trial).plan.keep == 3
 
 
 def test_a_frozen_plans_facts_are_those_that_its_trial_notes(
@@ -148,7 +148,7 @@ def test_a_frozen_plans_facts_are_those_that_its_trial_notes(
     """Else the verdict would not know two records of one plan for the same."""
     surveyed = surveyed_of(session.question)
     guide.enter_survey(session, ledger, surveyed)
-    noted = {tuple(t.user_attrs["overrides"]): t.user_attrs["facts"] for t in ledger.completed()}
+    noted = {tuple(t.user_attrs["overrides"]): facts_of(t) for t in ledger.completed()}
     for (weights, index), point in surveyed.points.items():
         if weights == "random" and index != surveyed.random_cut:
             continue
@@ -158,7 +158,7 @@ def test_a_frozen_plans_facts_are_those_that_its_trial_notes(
 # ------------------------------------------------------------------ the search
 def where_of(session: Session, *texts: str) -> space.Space:
     overrides = space.parse(list(texts), OverridesParser.create())
-    return space.build(overrides, lambda: session.question.cuts.names)
+    return space.build(overrides, session.question.named)
 
 
 PLANS = "plan=choice(truncate_tuned,transfer_tuned)"

@@ -160,7 +160,7 @@ def check_space(settings: config.Settings) -> None:
         OverridesParser.create(),
     )
     check.check_keys([o.key_or_group for o in params])
-    space.build(params, lambda: ["input"])
+    space.build(params, lambda key: ["input"])
     for entry in settings.sweep.fixed:
         lines = [f"{key}={value}" for key, value in entry.items()]
         refuse_unknown(lines, CONF)

@@ -159,20 +159,20 @@ def _print_trial(settings: Settings, result: TrialResult, measure: Measure) -> N
     from tlsweep import screen
     from tlsweep.verdict import what_to_keep
 
-    facts, last = result.facts, result.facts["history"][-1]
-    probe = facts["probe_penalty"] is not None
-    ended = "head at its optimum" if probe else f"after {len(facts['history'])} epochs"
+    facts, history = result.facts, result.history
+    last = history[-1]
+    ended = "head at its optimum" if facts.is_probe else f"after {len(history)} epochs"
     score, held_out = "not known: fold=null holds nothing out", ""
     if "select" in result.scores:
         score = measure.unit.written(measure.value(result.scores["select"]))
-        score += f"  on held-out examples (fold {facts['fold']})"
+        score += f"  on held-out examples (fold {facts.fold})"
         held_out = f", {last['select_loss']:.4f} held out"
     screen.console.print(
-        f"{settings.study_name}  plan={facts['plan']}\n"
+        f"{settings.study_name}  plan={facts.name}\n"
         f"  plan      {what_to_keep(facts)}\n"
         f"  {measure.words:8}  {score}\n"
         f"  loss      {last['fit_loss']:.4f} fit{held_out}, {ended}\n"
-        f"  trained   {facts['start']}\n"
+        f"  trained   {result.start}\n"
         "  The report split stays unread: a sweep (-m) reads it once, for its verdict."
     )
 

@@ -104,7 +104,7 @@ def tried(
         cost=cost_of(contender.facts),
         kind=kind_of(contender.facts),
         control=not contender.candidate,
-        deterministic=bool(contender.facts["deterministic"]),
+        deterministic=contender.facts.is_deterministic,
         labels=len(question.partition.pool),
     )
     trials = _trials(contender, ledger, question, settings)

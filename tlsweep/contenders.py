@@ -9,14 +9,16 @@ from typing import Any
 
 from tlsweep import config
 from tlsweep.config import Settings
+from tlsweep.facts import Facts
 from tlsweep.outcome import Outcome
 from tlsweep.question import Question
 from tlsweep.study.ledger import Trial, seconds_of
 from tlsweep.survey.rows import Frozen
+from tlsweep.terms import BlockState
 from tlsweep.trial import describe
 from tlsweep.verdict import SEED_SPREAD
 
-Identity = tuple[tuple[str, ...], bool, str]
+Identity = tuple[tuple[BlockState, ...], bool, str]
 FAR = 3.0  # standard errors: so far behind, a control cannot win
 MOST_VARIANCE = 0.25  # of examples' scores, where it was not noted: half of them right
 TRAINED_CONTROLS = ("scratch", "finetune")
@@ -32,7 +34,7 @@ class Contender:
     trained.
     """
 
-    facts: Mapping[str, Any]
+    facts: Facts
     overrides: tuple[str, ...]
     controls: tuple[str, ...] = ()
     candidate: bool = True
@@ -48,8 +50,8 @@ class Contender:
     def label(self) -> str:
         """The plan in a few words: ``truncate_tuned up to layer3``, and its regions."""
         f = self.facts
-        regions = "".join(f", {state} {blocks}" for state, blocks in f["regions"].items())
-        return f"{f['plan']} up to {f['keep_name']}{regions}"
+        regions = "".join(f", {state} {blocks}" for state, blocks in f.regions.items())
+        return f"{f.name} up to {f.keep_name}{regions}"
 
     @property
     def called(self) -> str:
@@ -57,9 +59,9 @@ class Contender:
         return " and ".join(self.controls).replace("_", " ") or self.label
 
 
-def identity(facts: Mapping[str, Any]) -> Identity:
+def identity(facts: Facts) -> Identity:
     """What makes two plans the same plan, whatever they are called."""
-    return tuple(facts["states"]), facts["random_weights"], facts["head"]
+    return facts.plan.states, facts.plan.random_weights, facts.head
 
 
 def frozen(
@@ -99,7 +101,7 @@ def overrides_of(point: Frozen) -> tuple[str, ...]:
     return f"plan={plan}", f"plan.keep={point.cut}", "train.head=linear", penalty
 
 
-def frozen_facts(question: Question, settings: Settings, point: Frozen) -> dict[str, Any]:
+def frozen_facts(question: Question, settings: Settings, point: Frozen) -> Facts:
     """What a trial of a frozen cut point would note."""
     weights: Any = point.weights
     name = "random_features" if weights == "random" else "truncate"
@@ -128,7 +130,7 @@ def trained(
     may = [t for t in trials if " ".join(t.user_attrs["overrides"]) not in without]
     settings: dict[Identity, list[Trial]] = {}
     for trial in sorted(may, key=_merit):
-        settings.setdefault(identity(trial.user_attrs["facts"]), []).append(trial)
+        settings.setdefault(identity(facts_of(trial)), []).append(trial)
     chosen_of = {i: _worth_its_time(some, images) for i, some in settings.items()}
     best = dict(sorted(chosen_of.items(), key=lambda item: _merit(item[1])))
     controls = {i: names for i, t in best.items() if (names := _controls(t, chosen.controls))}
@@ -177,29 +179,34 @@ def _merit(trial: Trial) -> tuple[float, float]:
     return -(trial.value or 0.0), trial.user_attrs.get("losses", {}).get("select", 0.0)
 
 
+def facts_of(trial: Trial) -> Facts:
+    """What a trial noted of itself."""
+    return Facts.from_json(trial.user_attrs["facts"])
+
+
 def _contender(trial: Trial) -> Contender:
-    facts, overrides = trial.user_attrs["facts"], tuple(trial.user_attrs["overrides"])
-    return Contender(facts, overrides, seconds=seconds_of(trial))
+    overrides = tuple(trial.user_attrs["overrides"])
+    return Contender(facts_of(trial), overrides, seconds=seconds_of(trial))
 
 
 def may_win(trial: Trial) -> bool:
     """Whether something of the source's weights is kept: else the plan is a control."""
-    facts = trial.user_attrs["facts"]
-    return bool(facts["keep"] > 0 and not facts["random_weights"])
+    return facts_of(trial).keeps_something
 
 
 def _controls(trial: Trial, wanted: Sequence[str]) -> tuple[str, ...]:
-    f, n = trial.user_attrs["facts"], trial.user_attrs["facts"]["n_blocks"]
+    facts = facts_of(trial)
+    plan, n = facts.plan, facts.plan.n_blocks
     places = {
         "scratch": (0, 0, n),
         "finetune": (0, n, n),
         "feature_extractor": (n, n, n),
         "raw_pixels": (0, 0, 0),
     }
-    mine = f["freeze"], f["keep"], f["regrow"]
-    if f["random_weights"]:
+    mine = plan.freeze, plan.keep, plan.regrow
+    if plan.random_weights:
         return ("random_features",) if "random_features" in wanted else ()
-    return tuple(name for name in wanted if places.get(name) == mine and not f["regions"])
+    return tuple(name for name in wanted if places.get(name) == mine and plan.is_monotone)
 
 
 def merged(first: Sequence[Contender], more: Sequence[Contender]) -> list[Contender]:

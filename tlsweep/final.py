@@ -34,7 +34,7 @@ def items(
     recommended: the model to take home.
     """
     plan = _on_the_pool(contender, confirmed, question, settings)
-    count = 1 if contender.facts["deterministic"] else settings.sweep.confirm.seeds
+    count = 1 if contender.facts.is_deterministic else settings.sweep.confirm.seeds
     first = settings.seed + FIRST_SEED
     kept = f"keep_weights={str(contender.candidate).lower()}"
     return [
@@ -170,7 +170,7 @@ def failures(
 
 def refitted(contender: Contender) -> bool:
     """Whether a head that is fitted anew says all: a frozen plan with the source's weights."""
-    return contender.outcome is not None and bool(contender.facts["deterministic"])
+    return contender.outcome is not None and contender.facts.is_deterministic
 
 
 def frozen_reports(findings: Findings, question: Question, settings: Settings) -> dict[int, Logits]:
@@ -189,7 +189,7 @@ def report_logits(
 ) -> NDArray[np.float32] | None:
     """Logits [seeds, report images, classes] of the final trainings; None where none ended well."""
     if refitted(contender):
-        return refits[contender.facts["keep"]][None]
+        return refits[contender.facts.plan.keep][None]
     folder = outcomes_folder(settings)
     trials = [ledger.of(i) for i in items(contender, confirmed, question, settings)]
     found = [read(folder / t.user_attrs["outcome"]).report for t in trials if t is not None]

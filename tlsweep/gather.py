@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tlsweep import config
+from tlsweep.contenders import facts_of
 from tlsweep.fixed import inherited
 from tlsweep.outcome import Logits
 from tlsweep.report.answered import answered
@@ -93,10 +94,10 @@ def trainings(verdict: Verdict, ledgers: Ledgers) -> list[Training]:
             given, history = tuple(trial.user_attrs["overrides"]), trial.user_attrs.get("history")
             for overrides, label in wanted.items():
                 if history and len(history) > 1 and given[: len(overrides)] == overrides:
-                    facts = trial.user_attrs["facts"]
-                    held_out = facts["fold"] is not None
+                    facts = facts_of(trial)
+                    held_out = facts.fold is not None
                     mine = label == "recommended"
-                    found.append(Training(label, facts["seed"], mine, held_out, tuple(history)))
+                    found.append(Training(label, facts.seed, mine, held_out, tuple(history)))
     return found
 
 
@@ -112,7 +113,7 @@ def _runs(s: Session, ledgers: Ledgers) -> Iterable[Run]:
 
 def _run(s: Session, stage: Stage, trial: Trial) -> Run:
     noted = trial.user_attrs
-    facts, run_id = noted.get("facts"), noted.get("run_id") or ""
+    facts, run_id = facts_of(trial) if "facts" in noted else None, noted.get("run_id") or ""
     quoted = stage == Stage.FINAL
     score = noted.get("scores", {}).get(Split.REPORT if quoted else Split.SELECT)
     reason = reason_of_failure(trial)
@@ -120,8 +121,8 @@ def _run(s: Session, stage: Stage, trial: Trial) -> Run:
     return Run(
         name=" ".join(noted.get("overrides", ())) if facts is None else trial_name(stage, facts),
         stage=str(stage),
-        fold=None if facts is None or stage == Stage.SURVEY else facts["fold"],
-        seed=None if facts is None else facts["seed"],
+        fold=None if facts is None or stage == Stage.SURVEY else facts.fold,
+        seed=None if facts is None else facts.seed,
         score=None if score is None else s.question.task.measure.value(score),
         quoted=quoted,
         seconds=float(noted.get("seconds", 0.0)),

@@ -93,6 +93,11 @@ class Question:
             whole += self.layers[i].added(plan.rank) - self._of_block(i).parameters
         return whole + sum(p.numel() for p in self.head(plan, train, seed).parameters())
 
+    def adapted_layers(self, plan: TransferPlan) -> tuple[int, int]:
+        """Of the adapted blocks: layers that have additions, and layers that have none."""
+        blocks = [self.layers[i] for i in plan.blocks(BlockState.ADAPTED)]
+        return sum(len(b.shapes) for b in blocks), sum(b.others for b in blocks)
+
     def _of_block(self, block: int) -> PrefixCost:
         """What one block costs beside those below it."""
         before, after = self.costs[block], self.costs[block + 1]

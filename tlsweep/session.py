@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from tlsweep import config, fixed, screen
 from tlsweep.errors import Fault, Refusal
+from tlsweep.facts import LAYOUT
 from tlsweep.question import Question
 from tlsweep.record import Record, open_record
 from tlsweep.study import choice, space
@@ -56,6 +57,7 @@ class Session:
         """What must stay the same for trials to be comparable: settings, weights and images."""
         return {
             **self.settings.question(),
+            "layout": LAYOUT,
             "source.fingerprint": self.question.source.fingerprint,
             "target.fingerprint": self.question.target.fingerprint,
         }

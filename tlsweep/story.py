@@ -27,7 +27,7 @@ from tlsweep.check import (
     refuse_its_own,
 )
 from tlsweep.confirm import item_of, race, replicates, shortfalls, tried
-from tlsweep.contenders import Contender, frozen, lag_of, may_win, merged, trained
+from tlsweep.contenders import Contender, facts_of, frozen, lag_of, may_win, merged, trained
 from tlsweep.errors import TlsweepError
 from tlsweep.gather import gather, tell_record
 from tlsweep.guide import Surveyed, enter_survey, guide, run_survey
@@ -493,7 +493,7 @@ def _conclude(
         confidence=settings.sweep.confirm.confidence,
         majority=_blind(question),
         pool_images=len(question.partition.pool),
-        searched=[t.user_attrs["facts"] for t in studies.tried()],
+        searched=[facts_of(t) for t in studies.tried()],
         measure=question.task.measure,
         draws=draws,
         seconds=round(budget.spent, 1),
@@ -556,7 +556,7 @@ def _take_home(s: Session, studies: _Studies, chosen: Contender, verdict: Verdic
 def _train_on_all(s: Session, studies: _Studies, chosen: Contender) -> str:
     """Train the recommended plan once more, on all labels. Returns what its model then lacks."""
     item = final.on_all(chosen, studies.confirm, s.question, s.settings)
-    if not chosen.facts["deterministic"]:
+    if not chosen.facts.is_deterministic:
         studies.final.run_list([item], s.launch(studies.final, Stage.FINAL), n_jobs=1)
         if studies.final.of(item) is None:
             return "a model of all labels: its training failed; that of the pool is taken home"

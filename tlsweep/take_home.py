@@ -36,13 +36,13 @@ def network_of(
     item = final.items(*asked)[0]
     if s.settings.sweep.final == "all":
         more = final.on_all(*asked)
-        item = more if contender.facts["deterministic"] or finals.of(more) is not None else item
+        item = more if contender.facts.is_deterministic or finals.of(more) is not None else item
     settings = _settings(s, item)
     question = open_question(settings)
     plan = question.plan(settings.plan)
     network = question.network(plan, settings.train, settings.seed)
     network.merge()  # as it was kept
-    if contender.facts["deterministic"]:  # a head at its optimum: fitted anew in no time
+    if contender.facts.is_deterministic:  # a head at its optimum: fitted anew in no time
         network.head = fitted_head(question, plan, settings)
     else:
         _load(s, network, item, finals)

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 from tlsweep import __version__, screen
 from tlsweep.config import GradualSchedule, PhasedSchedule, Settings, TrainSettings, to_yaml
 from tlsweep.errors import Fault, Refusal, TrialFailure
+from tlsweep.facts import Facts
 from tlsweep.first_phase import FirstPhase
 from tlsweep.outcome import Logits, Outcome
 from tlsweep.outcome import write as write_outcome
-from tlsweep.plan import TransferPlan, spelled
+from tlsweep.plan import TransferPlan
 from tlsweep.probe import fit_probe, fitted_head, is_probe, starts_at_probe
 from tlsweep.question import Question, open_question
 from tlsweep.start import Starts
@@ -59,13 +60,16 @@ class Trained:
 class TrialResult:
     """How a trial ended.
 
-    scores, losses: split to accuracy and log loss; facts: plan, cost and place, as JSON values.
+    scores, losses: split to mean example score and mean loss; history: the metrics of every epoch;
+    start: what it was trained on, and why.
     """
 
     scores: dict[str, float]
     losses: dict[str, float]
     pruned: bool
-    facts: dict[str, Any]
+    facts: Facts
+    history: tuple[dict[str, float], ...]
+    start: str
 
 
 def run(settings: Settings) -> TrialResult:
@@ -91,7 +95,7 @@ def run(settings: Settings) -> TrialResult:
         _tags(settings, question),
     )
     if handle is not None:
-        handle.note({"facts": facts, "run_id": run_record.run_id})
+        handle.note({"facts": facts.as_json(), "run_id": run_record.run_id})
     began = time.monotonic()
     try:
         trained = _train(settings, question, _watch(settings, question, facts, handle, run_record))
@@ -215,11 +219,11 @@ def _unfinished(schedule: FreezeSchedule, thawed: frozenset[int], settings: Sett
 
 def _added(question: Question, plan: TransferPlan) -> str:
     """What to say of the layers of adapted blocks."""
-    if not (found := _adapted(question, plan)):
+    layers, others = question.adapted_layers(plan)
+    if not layers:
         return ""
     return (
-        f"; additions to {found['adapted_layers']} layers, {found['frozen_layers']} others"
-        " (norms, grouped convolutions) stay frozen"
+        f"; additions to {layers} layers, {others} others (norms, grouped convolutions) stay frozen"
     )
 
 
@@ -313,54 +317,27 @@ def study_folder(settings: Settings) -> Path:
 
 
 # ---------------------------------------------------------------------- facts
-def describe(question: Question, plan: TransferPlan, settings: Settings) -> dict[str, Any]:
-    """What a trial is and costs, as JSON values: its plan in indices and names, FLOPs, rates."""
-    names = [cut.name for cut in question.cuts]
-    probe = is_probe(plan, settings.train)
-    return {
-        "plan": settings.plan.name,
-        "freeze": plan.freeze,
-        "keep": plan.keep,
-        "regrow": plan.regrow,
-        "n_blocks": plan.n_blocks,
-        "states": [str(state) for state in plan.states],
-        "regions": spelled(plan, names[1:]),
-        **_adapted(question, plan),
-        "random_weights": plan.random_weights,
-        "state": str(plan.trained_state),
-        "deterministic": probe and not plan.random_weights,
-        "freeze_name": names[plan.freeze],
-        "keep_name": names[plan.keep],
-        "regrow_name": names[plan.regrow],
-        "kept_fraction": round(plan.kept_fraction, 4),
-        "kept_parameters": question.kept_parameters(plan),
-        "trained_parameters": question.trained_parameters(plan, settings.train, settings.seed),
-        "flops": question.flops(plan),  # of a forward pass, an image, without head
-        "lr": settings.train.lr,
-        "lr_ratio": settings.train.lr_ratio,
-        "head": settings.train.head,
-        "probe_penalty": settings.train.probe_penalty if probe else None,
-        "augmentation": augmentation(settings.train, probe),
-        "seed": settings.seed,
-        "fold": settings.fold,
-    }
-
-
-ADAPTED = ("rank", "scale", "adapted_layers", "frozen_layers")  # facts of adapted plans
-
-
-def _adapted(question: Question, plan: TransferPlan) -> dict[str, Any]:
-    """Of an adapted plan: rank and scale, layers that are added to, and layers that stay frozen."""
-    blocks = [question.layers[i] for i in plan.blocks(BlockState.ADAPTED)]
-    if not blocks:
-        return {}
-    layers, others = sum(len(b.shapes) for b in blocks), sum(b.others for b in blocks)
-    return {
-        "rank": plan.rank,
-        "scale": plan.scale,
-        "adapted_layers": layers,
-        "frozen_layers": others,
-    }
+def describe(question: Question, plan: TransferPlan, settings: Settings) -> Facts:
+    """What a trial is and costs."""
+    probe, train = is_probe(plan, settings.train), settings.train
+    layers, others = question.adapted_layers(plan)
+    return Facts(
+        name=settings.plan.name,
+        plan=plan,
+        cuts=question.cuts.names,
+        kept_parameters=question.kept_parameters(plan),
+        trained_parameters=question.trained_parameters(plan, train, settings.seed),
+        flops=question.flops(plan),
+        lr=train.lr,
+        lr_ratio=train.lr_ratio,
+        head=train.head,
+        probe_penalty=train.probe_penalty if probe else None,
+        augmentation=augmentation(train, probe),
+        seed=settings.seed,
+        fold=settings.fold,
+        adapted_layers=layers,
+        frozen_layers=others,
+    )
 
 
 def augmentation(train: TrainSettings, probe: bool) -> str:
@@ -376,41 +353,43 @@ def augmentation(train: TrainSettings, probe: bool) -> str:
     return f"{train.views} stored views of each image, {'all' if probe else 'one an epoch'} {how}"
 
 
-def trial_name(stage: str, facts: Mapping[str, Any]) -> str:
+def trial_name(stage: str, facts: Facts) -> str:
     """A name that tells runs apart: ``block3 truncate_tuned lr 0.003 x 0.1 fold 1 confirm``."""
-    words = [facts["keep_name"], facts["plan"]]
-    words += [f"{state} {blocks}" for state, blocks in facts["regions"].items()]
-    if "rank" in facts:
-        words.append(f"rank {facts['rank']}")
-    if not facts["regions"] and 0 < facts["freeze"] < facts["keep"]:
-        words.append(f"frozen to {facts['freeze_name']}")
-    if facts["keep"] < facts["regrow"] < facts["n_blocks"]:
-        words.append(f"new to {facts['regrow_name']}")
-    if facts["probe_penalty"] is not None:
-        words.append(f"penalty {facts['probe_penalty']:.3g}")
+    plan, words = facts.plan, [facts.keep_name, facts.name]
+    words += [f"{state} {blocks}" for state, blocks in facts.regions.items()]
+    if facts.adapted_layers:
+        words.append(f"rank {plan.rank}")
+    if plan.is_monotone and 0 < plan.freeze < plan.keep:
+        words.append(f"frozen to {facts.freeze_name}")
+    if plan.keep < plan.regrow < plan.n_blocks:
+        words.append(f"new to {facts.regrow_name}")
+    if facts.probe_penalty is not None:
+        words.append(f"penalty {facts.probe_penalty:.3g}")
     else:
-        ratio = f" x {facts['lr_ratio']:.2g}" if facts["state"] == "tuned" else ""
-        words.append(f"lr {facts['lr']:.3g}{ratio}")
-    if facts["fold"] is not None and stage != Stage.SURVEY:
-        words.append(f"fold {facts['fold']}")
-    return " ".join([*words, f"seed {facts['seed']}", stage])
+        ratio = f" x {facts.lr_ratio:.2g}" if facts.state == BlockState.TUNED else ""
+        words.append(f"lr {facts.lr:.3g}{ratio}")
+    if facts.fold is not None and stage != Stage.SURVEY:
+        words.append(f"fold {facts.fold}")
+    return " ".join([*words, f"seed {facts.seed}", stage])
 
 
-def _params(settings: Settings, facts: dict[str, Any]) -> dict[str, str | int | float | bool]:
-    train, penalty = settings.train, facts["probe_penalty"]
+def _params(settings: Settings, facts: Facts) -> dict[str, str | int | float | bool]:
+    train, plan = settings.train, facts.plan
+    adapted = {"rank": plan.rank, "scale": plan.scale, "adapted_layers": facts.adapted_layers,
+               "frozen_layers": facts.frozen_layers}  # fmt: skip
     return {
-        **({} if penalty is None else {"probe_penalty": penalty}),
+        **({} if facts.probe_penalty is None else {"probe_penalty": facts.probe_penalty}),
         "source": settings.source.label,
         "target": settings.target.label,
-        "plan": facts["plan"],
-        "keep": facts["keep_name"],
-        "keep_index": facts["keep"],
-        "freeze_index": facts["freeze"],
-        "regrow_index": facts["regrow"],
-        **facts["regions"],
-        **{key: facts[key] for key in ADAPTED if key in facts},
-        "kept_fraction": facts["kept_fraction"],
-        "state": facts["state"],
+        "plan": facts.name,
+        "keep": facts.keep_name,
+        "keep_index": plan.keep,
+        "freeze_index": plan.freeze,
+        "regrow_index": plan.regrow,
+        **facts.regions,
+        **(adapted if facts.adapted_layers else {}),
+        "kept_fraction": round(plan.kept_fraction, 4),
+        "state": facts.state,
         "schedule": settings.schedule.name,
         "lr": train.lr,
         "lr_ratio": train.lr_ratio,
@@ -461,7 +440,7 @@ def run_unrecorded(settings: Settings) -> dict[tuple[str, int], float]:
         return False
 
     trained = _train(settings, question, on_epoch)
-    if facts["probe_penalty"] is not None:
+    if facts.is_probe:
         on_epoch(0, trained.history[-1], 0)
     scores, losses = _scores(question, settings.fold, trained.logits)
     summary = _summary(question, scores, losses, facts, 0.0)
@@ -521,7 +500,7 @@ def unwritable(output_dir: str, error: OSError) -> Fault:
 def _watch(
     settings: Settings,
     question: Question,
-    facts: dict[str, Any],
+    facts: Facts,
     handle: TrialHandle | None,
     run_record: TrialRun,
 ) -> OnEpoch:
@@ -558,7 +537,7 @@ def _pace(settings: Settings) -> Pace:
 def _close(
     settings: Settings,
     question: Question,
-    facts: dict[str, Any],
+    facts: Facts,
     trained: Trained,
     handle: TrialHandle | None,
     run_record: TrialRun,
@@ -572,13 +551,13 @@ def _close(
             "variance": _variance(settings, question, trained),
         }
         _keep_answers(settings, trained, handle, noted)
-    if facts["probe_penalty"] is not None:  # it has one state, and no epochs that were told of
+    if facts.is_probe:  # it has one state, and no epochs that were told of
         run_record.log_epoch(1, trained.history[-1])
     status: Status = "pruned" if trained.stopped else "finished"
     tags = {"tlsweep.start": trained.start}
     run_record.end(status, _summary(question, scores, losses, facts, seconds), tags=tags)
     if handle is not None:
-        epochs = 0 if facts["probe_penalty"] is not None else len(trained.history)
+        epochs = 0 if facts.is_probe else len(trained.history)
         ending = {"epochs": epochs, "settled": trained.settled}
         handle.note({"seconds": seconds, "start": trained.start, **ending})
         handle.note({"history": list(trained.history)})
@@ -587,7 +566,9 @@ def _close(
         scores,
         losses,
         trained.stopped,
-        {**facts, "history": list(trained.history), "start": trained.start},
+        facts,
+        trained.history,
+        trained.start,
     )
 
 
@@ -636,7 +617,7 @@ def _summary(
     question: Question,
     scores: Mapping[str, float],
     losses: Mapping[str, float],
-    facts: dict[str, Any],
+    facts: Facts,
     seconds: float,
 ) -> dict[str, float]:
     measure = question.task.measure
@@ -644,9 +625,9 @@ def _summary(
         **{f"{split}_score": measure.value(score) for split, score in scores.items()},
         **{f"{split}_log_loss": loss for split, loss in losses.items()},
         "seconds": seconds,
-        "kept_parameters": float(facts["kept_parameters"]),
-        "trained_parameters": float(facts["trained_parameters"]),
-        "flops": float(facts["flops"]),
+        "kept_parameters": float(facts.kept_parameters),
+        "trained_parameters": float(facts.trained_parameters),
+        "flops": float(facts.flops),
     }
 
 
@@ -669,7 +650,12 @@ def known_result(
     run_record = record.start_trial(parent_run, name, _params(settings, facts), tags)
     run_record.end("finished", _summary(question, scores, losses, facts, 0.0))
     noted: dict[str, Any] = {"outcome": file, "scores": scores}
-    noted |= {"facts": facts, "run_id": run_record.run_id, "losses": losses, "seconds": 0.0}
+    noted |= {
+        "facts": facts.as_json(),
+        "run_id": run_record.run_id,
+        "losses": losses,
+        "seconds": 0.0,
+    }
     return _value(scores), noted
 
 

@@ -22,6 +22,8 @@ from mlflow.tracking import MlflowClient
 from short_sweep import BESIDE, SHORT, Run, Start
 
 from tlsweep import outcome
+from tlsweep.contenders import facts_of
+from tlsweep.terms import BlockState
 
 STUDY = "glyphs_to_digits"
 EndedWell = Callable[..., tuple[Path, str]]
@@ -242,16 +244,13 @@ def test_controls_are_what_they_are_called_whatever_plan_the_command_line_names(
     controls = "sweep.confirm.controls=[scratch,finetune]"
     done = tlsweep("-m", f"output_dir='{quoted}'", "plan.keep=block3", *SHORT, fixed, controls)
     assert done.returncode == 0, done.stdout + done.stderr
-    confirmed = {
-        t.user_attrs["facts"]["plan"]: t.user_attrs["facts"] for t in trials(output, "confirm")
-    }
-    scratch, whole = confirmed["scratch"], confirmed["finetune"]
-    assert (scratch["freeze"], scratch["keep"], scratch["regrow"]) == (0, 0, 8)
-    assert (whole["freeze"], whole["keep"], whole["regrow"]) == (0, 8, 8)
+    confirmed = {facts_of(t).name: facts_of(t).plan.states for t in trials(output, "confirm")}
+    assert confirmed["scratch"] == (BlockState.FRESH,) * 8
+    assert confirmed["finetune"] == (BlockState.TUNED,) * 8
     drawn = trials(output)
     assert drawn
     assert {"scratch", "finetune"} <= set(verdict_of(output)["controls"])
-    assert {t.user_attrs["facts"]["keep"] for t in drawn} == {3}
+    assert {facts_of(t).plan.keep for t in drawn} == {3}
 
 
 @pytest.mark.slow
@@ -473,7 +472,7 @@ def test_a_survey_alone_answers_every_cut_point_ends_with_a_verdict_and_trains_n
     # the features of glyphs tell digits apart far better than random weights do
     assert verdict["score"] > verdict["controls"]["random_features"]["score"]
     assert "scratch: no plan of it was tried" in verdict["shortfalls"]
-    assert {t.user_attrs["facts"]["state"] for t in everywhere(output)} == {"frozen"}
+    assert {facts_of(t).state for t in everywhere(output)} == {"frozen"}
     # one plan depends on a seed: random weights
     assert "random_features" in {t.params["plan"] for t in trials(output, "final")}
     assert not trials(output)
@@ -513,10 +512,10 @@ def test_the_surveys_cut_points_are_trials_and_lead_the_search(finished: tuple[P
     entered = trials(finished[0], "survey")
     assert len(entered) == 9 + 1
     for trial in entered:
-        facts = trial.user_attrs["facts"]
-        weights = "random" if facts["random_weights"] else "source"
-        assert trial.value == pytest.approx(points[weights, facts["keep"]]["score"])
-        assert trial.params["train.probe_penalty"] == facts["probe_penalty"]
+        facts = facts_of(trial)
+        weights = "random" if facts.plan.random_weights else "source"
+        assert trial.value == pytest.approx(points[weights, facts.plan.keep]["score"])
+        assert trial.params["train.probe_penalty"] == facts.probe_penalty
     source = [p for (weights, _), p in points.items() if weights == "source" and p["index"] > 0]
     best = min(source, key=lambda p: (-p["score"], p["loss"], p["index"]))
     first = trials(finished[0])[0]
@@ -527,8 +526,8 @@ def test_a_cut_point_of_the_survey_is_reproduced_with_every_number_of_its_run(
     finished: tuple[Path, str], tlsweep: Run
 ) -> None:
     output = finished[0]
-    facts = {t.user_attrs["run_id"]: t.user_attrs["facts"] for t in trials(output, "survey")}
-    run_id = next(i for i, f in facts.items() if f["keep"] == 3 and not f["random_weights"])
+    plans = {t.user_attrs["run_id"]: facts_of(t).plan for t in trials(output, "survey")}
+    run_id = next(i for i, p in plans.items() if p.keep == 3 and not p.random_weights)
     done = tlsweep("reproduce", f"run={run_id}", f"output_dir={output}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"(\d+) of \1 numbers are equal", done.stdout), done.stdout

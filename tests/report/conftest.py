@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,8 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from tlsweep.config import Settings, read, to_yaml
-from tlsweep.plan import TransferPlan
+from tlsweep.facts import Facts
+from tlsweep.plan import monotone
 from tlsweep.report.material import (
     Answered,
     Block,
@@ -48,18 +48,12 @@ class _Tries:
         reported: bool = True, settled: bool = True,
     ) -> Tried:  # fmt: skip
         n, one = len(self.names) - 1, freeze == keep == regrow and not trained
-        states = ["frozen"] * freeze + ["tuned"] * (keep - freeze) + ["fresh"] * (regrow - keep)
-        facts: dict[str, Any] = {
-            "states": states + ["dropped"] * (n - regrow), "regions": {},
-            "plan": kind, "freeze": freeze, "keep": keep, "regrow": regrow, "n_blocks": n,
-            "random_weights": random, "state": "frozen" if freeze == keep else "tuned",
-            "keep_name": self.names[keep], "freeze_name": self.names[freeze],
-            "regrow_name": self.names[regrow], "kept_fraction": keep / n,
-            "kept_parameters": 1200 * keep * keep, "lr": 3e-3, "lr_ratio": 0.3,
-            "trained_parameters": 650 + 1200 * (regrow - freeze), "flops": 2_000_000 * regrow,
-            "deterministic": one and not random, "augmentation": "none", "head": "linear",
-            "probe_penalty": 0.01 if one else None, "seed": 0, "fold": None,
-        }  # fmt: skip
+        facts = Facts(
+            kind, monotone(freeze, keep, regrow, n, random), tuple(self.names),
+            kept_parameters=1200 * keep * keep, trained_parameters=650 + 1200 * (regrow - freeze),
+            flops=2_000_000 * regrow, lr=3e-3, lr_ratio=0.3, head="linear",
+            probe_penalty=0.01 if one else None, augmentation="none", seed=0, fold=None,
+        )  # fmt: skip
         folds = np.arange(FOLDS) if one else np.arange(1, FOLDS)
         place = np.arange(POOL) % FOLDS
         seen = (self.rng.random((len(folds), POOL)) < score).astype(float)
@@ -78,7 +72,7 @@ class _Tries:
                 cost=cost_of(facts),
                 kind=kind_of(facts),
                 control=keep == 0 or random,
-                deterministic=facts["deterministic"],
+                deterministic=facts.is_deterministic,
             ),
             report_rn=report if reported else None,
             settled=settled,
@@ -178,7 +172,7 @@ def make_material(settings: Settings) -> Callable[..., Material]:
     def make(verdict: Verdict, classes: int = 4) -> Material:
         r = verdict.recommended
         names = SMALL if r.n_blocks == len(SMALL) - 1 else DENSENET
-        plan = TransferPlan(r.freeze, r.keep, r.regrow, r.n_blocks)
+        plan = monotone(r.freeze, r.keep, r.regrow, r.n_blocks)
         confusion = np.full((classes, classes), 1) + np.diag(np.full(classes, 40))
         rows = tuple(
             ClassRow(f"class {c}", 40 + classes, 20 + c, 41, (0.8, 0.97), "class 0", 1)

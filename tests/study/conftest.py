@@ -38,7 +38,7 @@ def parsed() -> Callable[..., list[Override]]:
 def space(parsed: Callable[..., list[Override]]) -> Callable[..., Space]:
     """The space that overrides span, over a source with five cut points."""
     names = ["input", "stem", "layer1.0", "layer1.1", "layer2"]
-    return lambda *texts: build(parsed(*texts), lambda: names)
+    return lambda *texts: build(parsed(*texts), lambda key: names)
 
 
 @pytest.fixture

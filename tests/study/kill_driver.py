@@ -25,7 +25,7 @@ ITEMS = (Item.of(("plan=scratch",)), Item.of(("plan=finetune",)))
 def main(url: str) -> None:
     """Search until eight trials are counted."""
     choice.silence_experimental()
-    space = build(parse(SPACE, OverridesParser.create()), list)
+    space = build(parse(SPACE, OverridesParser.create()), lambda key: [])
     ledger = Ledger(
         storage=url,
         name="s",

@@ -206,7 +206,7 @@ def test_a_space_is_narrowed_to_some_values_in_the_order_they_had(space: MakeSpa
 
 # ------------------------------------------------------------------ grids
 def test_a_grid_is_every_combination_the_last_key_running_fastest(parsed: Parsed) -> None:
-    found = grid(parsed("a=1,2", "+b=x", "plan.keep=glob(layer1*)"), lambda rest: NAMES)
+    found = grid(parsed("a=1,2", "+b=x", "plan.keep=glob(layer1*)"), lambda rest, key: NAMES)
     assert found == [
         ["a=1", "+b=x", "plan.keep=layer1.0"],
         ["a=1", "+b=x", "plan.keep=layer1.1"],
@@ -217,7 +217,7 @@ def test_a_grid_is_every_combination_the_last_key_running_fastest(parsed: Parsed
 
 def test_a_glob_over_cut_points_asks_for_those_of_its_own_combination(parsed: Parsed) -> None:
     cut_points = {"source=a": ["stem", "top"], "source=b": ["input"]}
-    found = grid(parsed("plan.keep=glob(*)", "source=a,b"), lambda rest: cut_points[rest[0]])
+    found = grid(parsed("plan.keep=glob(*)", "source=a,b"), lambda rest, key: cut_points[rest[0]])
     assert found == [
         ["plan.keep=stem", "source=a"],
         ["plan.keep=top", "source=a"],
@@ -243,5 +243,5 @@ def test_a_glob_over_another_key_ranges_over_the_options_of_its_group() -> None:
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         parser = OverridesParser.create(config_loader=hydra.config_loader)
-        found = grid(parse(["schedule=glob(*)"], parser), lambda rest: NAMES)
+        found = grid(parse(["schedule=glob(*)"], parser), lambda rest, key: NAMES)
     assert found == [["schedule=constant"], ["schedule=gradual"], ["schedule=two_phase"]]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
+from tlsweep.facts import Facts
 from tlsweep.verdict import Evidence, Tried, cost_of, kind_of
 
 Draw = Callable[..., npt.NDArray[np.bool_]]
@@ -43,7 +44,7 @@ def draw_hits() -> Draw:
 
 
 @pytest.fixture
-def plan(facts: Callable[..., dict[str, Any]]) -> Callable[..., Tried]:
+def plan(facts: Callable[..., Facts]) -> Callable[..., Tried]:
     """A plan that is right on given shares of 100 pool images, in 5 folds, and 200 report images.
 
     seeds: of its final trainings, by what share each is right; report may be one share for all.
@@ -61,17 +62,17 @@ def plan(facts: Callable[..., dict[str, Any]]) -> Callable[..., Tried]:
         found = facts(**own)
         return Tried(
             facts=found,
-            overrides=(f"plan={found['plan']}", f"plan.keep={found['keep_name']}", "train.lr=0.01"),
+            overrides=(f"plan={found.name}", f"plan.keep={found.keep_name}", "train.lr=0.01"),
             controls=controls,
             evidence=Evidence(
-                name=f"{found['plan']} {found['keep_name']}",
+                name=f"{found.name} {found.keep_name}",
                 scores_rn=scores,
                 losses_rn=np.where(np.isnan(scores), np.nan, 1.5 - scores),
                 fold_r=np.arange(5),
                 cost=cost_of(found),
                 kind=kind_of(found),
                 control=not candidate,
-                deterministic=found["deterministic"],
+                deterministic=found.is_deterministic,
             ),
             report_rn=None if table is None else table.astype(float),
             settled=settled,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tlsweep.facts import Facts
 from tlsweep.task import Classes, Numbers
 from tlsweep.verdict import (
     Comparison,
@@ -66,14 +67,14 @@ def plans(plan: Make) -> list[Tried]:
     return [
         plan(0.95, 0.94, keep=4),
         plan(0.60, [0.61], keep=1),
-        plan(0.90, [0.95, 0.93, 0.91], plan="finetune", keep=8, freeze=0, controls=("finetune",)),
+        plan(0.90, [0.95, 0.93, 0.91], name="finetune", keep=8, freeze=0, controls=("finetune",)),
         plan(0.85, [0.86], keep=8, controls=("feature_extractor",)),
-        plan(0.70, 0.72, plan="scratch", keep=0, regrow=8, controls=("scratch",),
+        plan(0.70, 0.72, name="scratch", keep=0, regrow=8, controls=("scratch",),
              candidate=False, settled=False),
-        plan(0.50, 0.52, plan="random_features", keep=4, random=True,
+        plan(0.50, 0.52, name="random_features", keep=4, random=True,
              controls=("random_features",), candidate=False),
         plan(0.40, [0.42], keep=0, controls=("raw_pixels",), candidate=False),
-        plan(0.80, None, plan="truncate_tuned", keep=3, freeze=0),
+        plan(0.80, None, name="truncate_tuned", keep=3, freeze=0),
     ]  # fmt: skip
 
 
@@ -232,14 +233,14 @@ def test_the_curve_is_every_plan_with_something_of_the_source_and_a_report_score
 
 def test_of_two_plans_at_one_cut_held_out_examples_say_which_is_shown(plan: Make) -> None:
     tuned = {"keep": 4, "freeze": 0}
-    a = plan(0.9, 0.5, plan="truncate_tuned", **tuned)
-    b = plan(0.8, 0.6, plan="transfer_tuned", regrow=8, **tuned)
+    a = plan(0.9, 0.5, name="truncate_tuned", **tuned)
+    b = plan(0.8, 0.6, name="transfer_tuned", regrow=8, **tuned)
     for order in ([a, b], [b, a]):
         assert [p.score for p in verdict(order).curve] == [0.5]
 
 
 def test_a_frozen_prefix_with_fresh_blocks_above_is_not_on_the_frozen_curve(plan: Make) -> None:
-    assert verdict([plan(0.9, 0.9, plan="transfer", keep=4, regrow=8)]).curve == []
+    assert verdict([plan(0.9, 0.9, name="transfer", keep=4, regrow=8)]).curve == []
 
 
 # ------------------------------------------------------------------ as it is written
@@ -260,7 +261,7 @@ def test_the_sentence_is_of_the_recommended_plan(plans: list[Tried]) -> None:
 
 
 def test_the_verdict_says_how_many_trials_each_family_of_plans_got(
-    plans: list[Tried], facts: Callable[..., dict[str, Any]]
+    plans: list[Tried], facts: Callable[..., Facts]
 ) -> None:
     searched = [
         facts("scratch", keep=0, regrow=8, freeze=0),

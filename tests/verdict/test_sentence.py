@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from tlsweep.facts import Facts
 from tlsweep.task import Classes, Numbers
 from tlsweep.verdict import Contrast, Interval
 from tlsweep.verdict.contrast import outcome_of
 from tlsweep.verdict.sentence import sentence
 
-Facts = Callable[..., dict[str, Any]]
+MakeFacts = Callable[..., Facts]
 SCORED = Interval(0.94, 0.90, 0.965)
 
 
@@ -23,7 +24,7 @@ def contrast(control: str, difference: float, half: float, detectable: float = 0
 
 
 @pytest.fixture
-def said(facts: Facts) -> Callable[..., str]:
+def said(facts: MakeFacts) -> Callable[..., str]:
     def say(**given: Any) -> str:
         plan = given.pop("plan", {"keep": 4})
         usual = {

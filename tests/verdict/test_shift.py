@@ -18,7 +18,7 @@ def test_it_is_the_mean_over_the_frozen_plans_that_keep_something(plan: Make) ->
     tried = [
         plan(0.95, [0.60], keep=4),
         plan(0.85, [0.50], keep=8),
-        plan(0.95, [0.95, 0.95], plan="finetune", keep=8, freeze=0),
+        plan(0.95, [0.95, 0.95], name="finetune", keep=8, freeze=0),
         plan(0.40, [0.42], keep=0, controls=("raw_pixels",), candidate=False),
     ]
     found = report_less_held_out(tried)

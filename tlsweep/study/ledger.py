@@ -340,11 +340,16 @@ class Ledger:
 
 
 def _differences(name: str, kept: Mapping[str, Any], now: Mapping[str, Any]) -> list[Fault]:
+    another = f"study={name.split('.')[0]}_2"
+    if kept.get("layout") != now.get("layout"):
+        what = f"study {name}, which another version of tlsweep wrote"
+        rule = "a study goes on with the version that began it"
+        return [Fault(what, rule, f"{another} to ask again, or that version to go on")]
     faults = [
         Fault(
             f"{key}={now.get(key, '(absent)')}; study {name} has {kept.get(key, '(absent)')}",
             "a study answers one question: one search space, one source, one target, one training",
-            f"study={name.split('.')[0]}_2 to ask another one, or leave that change out",
+            f"{another} to ask another one, or leave that change out",
         )
         for key in sorted({*kept, *now})
         if kept.get(key) != now.get(key)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import html
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlsweep.facts import Facts
 from tlsweep.task.metric import Beside, Measure
+from tlsweep.terms import BlockState
 from tlsweep.verdict.contrast import Contrast, contrast
 from tlsweep.verdict.evidence import Table, compare
 from tlsweep.verdict.intervals import Interval
@@ -51,6 +53,33 @@ class Recommended:
     probe_penalty: float | None = None  # of a linear head on frozen blocks; None for other plans
     adapted_layers: int = 0  # layers of adapted blocks that have trained additions
     frozen_layers: int = 0  # layers of adapted blocks that have none: norms, grouped convolutions
+
+    @classmethod
+    def of(cls, tried: Tried) -> Recommended:
+        """The plan of the table's row."""
+        f, plan = tried.facts, tried.facts.plan
+        return cls(
+            plan=f.name,
+            freeze=plan.freeze,
+            keep=plan.keep,
+            regrow=plan.regrow,
+            keep_name=f.keep_name,
+            kept_fraction=round(plan.kept_fraction, 4),
+            n_blocks=plan.n_blocks,
+            states=[str(state) for state in plan.states],
+            regions=f.regions,
+            kept_parameters=f.kept_parameters,
+            trained_parameters=f.trained_parameters,
+            flops=f.flops,
+            lr=f.lr,
+            lr_ratio=f.lr_ratio,
+            state=f.state,
+            overrides=list(tried.overrides),
+            augmentation=f.augmentation,
+            probe_penalty=f.probe_penalty,
+            adapted_layers=f.adapted_layers,
+            frozen_layers=f.frozen_layers,
+        )
 
     @property
     def kept_blocks(self) -> int:
@@ -185,9 +214,6 @@ class Verdict:
         return f"<p><strong>{html.escape(self.sentence)}</strong></p>{table}"
 
 
-_RECOMMENDED = frozenset(Recommended.__dataclass_fields__)
-
-
 def reach(
     study: str,
     recommendation: Recommendation,
@@ -198,7 +224,7 @@ def reach(
     confidence: float,
     majority: float,
     pool_images: int,
-    searched: Sequence[Mapping[str, Any]],
+    searched: Sequence[Facts],
     seconds: float,
     draws: Sequence[float] = (),
     beside: Sequence[Beside] = (),
@@ -234,10 +260,7 @@ def reach(
         study=study,
         metric=measure.name,
         measure=measure,
-        recommended=Recommended(
-            **{name: chosen.facts[name] for name in chosen.facts if name in _RECOMMENDED},
-            overrides=list(chosen.overrides),
-        ),
+        recommended=Recommended.of(chosen),
         score=quoted.score,
         interval=quoted.interval,
         mean_score=quoted.mean,
@@ -316,15 +339,15 @@ def _row(t: Tried, recommendation: Recommendation, told: Told) -> PlanRow:
         scale, ends = told.measure.scale, comparison.between(told.confidence)
         less, interval = scale * comparison.difference, [scale * end for end in ends]
     return PlanRow(
-        plan=f["plan"],
-        cut=f["keep_name"],
-        index=f["keep"],
+        plan=f.name,
+        cut=f.keep_name,
+        index=f.plan.keep,
         state=_state(f),
         overrides=list(t.overrides),
         controls=list(t.controls),
         candidate=not t.evidence.control,
-        flops=f["flops"],
-        trained_parameters=f["trained_parameters"],
+        flops=f.flops,
+        trained_parameters=f.trained_parameters,
         out_of_fold=told.measure.value(float(np.nanmean(t.evidence.score_n(t.evidence.folds)))),
         replicates=len(t.evidence.fold_r),
         less_than_best=less,
@@ -332,21 +355,21 @@ def _row(t: Tried, recommendation: Recommendation, told: Told) -> PlanRow:
         p_best=0.0 if ranked is None else ranked.p_best,
         expected_loss=None if ranked is None else told.measure.scale * ranked.expected_loss,
         report=None if t.report_rn is None else _scored(t.report_rn, told),
-        regions=f["regions"],
+        regions=f.regions,
     )
 
 
-def _state(facts: Mapping[str, Any]) -> str:
+def _state(facts: Facts) -> str:
     """What is done with the blocks: random, fresh (some of them are), tuned or frozen."""
-    if facts["random_weights"]:
+    if facts.plan.random_weights:
         return "random"
-    return "fresh" if facts["regrow"] > facts["keep"] else str(facts["state"])
+    return "fresh" if facts.is_regrown else facts.state
 
 
 def _controls(recommended: Tried, tried: Sequence[Tried], told: Told) -> dict[str, dict[str, Any]]:
     """Each control by its name, the best first."""
     assert recommended.report_rn is not None
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for control in tried:
         if control.report_rn is None:
             continue
@@ -358,8 +381,8 @@ def _controls(recommended: Tried, tried: Sequence[Tried], told: Told) -> dict[st
                 "interval": own.as_list(),
                 "recommended_minus_this": less.score,
                 "difference_interval": less.as_list(),
-                "keep_name": control.facts["keep_name"],
-                "random_weights": control.facts["random_weights"],
+                "keep_name": control.facts.keep_name,
+                "random_weights": control.facts.plan.random_weights,
                 "settled": control.settled,
             }
     return dict(sorted(found.items(), key=lambda item: -told.measure.score(item[1]["score"])))
@@ -371,7 +394,7 @@ def _curve(tried: Sequence[Tried], told: Told) -> list[CurvePoint]:
     for t in tried:
         if t.report_rn is None or not _on_curve(t.facts):
             continue
-        place = (t.facts["state"], t.facts["keep"])
+        place = (t.facts.state, t.facts.plan.keep)
         # where several plans keep the same blocks, what held-out examples say counts
         if place not in best or _score(t) > _score(best[place]):
             best[place] = t
@@ -382,12 +405,13 @@ def _score(t: Tried) -> float:
     return float(np.nanmean(t.evidence.scores_rn))
 
 
-def _on_curve(facts: Mapping[str, Any]) -> bool:
-    if facts["random_weights"] or (facts["keep"] == 0 and facts["regrow"] > 0):
+def _on_curve(facts: Facts) -> bool:
+    plan = facts.plan
+    if plan.random_weights or (not plan.kept and plan.regrow > 0):
         return False  # nothing of the source is in it
-    if facts["regions"]:
+    if not plan.is_monotone:
         return False  # a cut point does not say what is done
-    return bool(facts["state"] == "tuned" or facts["regrow"] == facts["keep"])
+    return facts.state == BlockState.TUNED or not facts.is_regrown
 
 
 def _point(t: Tried, told: Told) -> CurvePoint:
@@ -395,9 +419,9 @@ def _point(t: Tried, told: Told) -> CurvePoint:
     own = told.score(t.report_rn)
     f = t.facts
     return CurvePoint(
-        cut=f["keep_name"],
-        index=f["keep"],
-        state=f["state"],
+        cut=f.keep_name,
+        index=f.plan.keep,
+        state=f.state,
         score=own.score,
         interval=own.as_list(),
         replicates=len(t.report_rn),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from tlsweep.facts import Facts
 from tlsweep.task.metric import Measure
 from tlsweep.task.unit import Unit
+from tlsweep.terms import BlockState
 from tlsweep.verdict.contrast import Contrast
 from tlsweep.verdict.intervals import Interval
 
@@ -20,7 +22,7 @@ WITHOUT = {
 def sentence(
     *,
     measure: Measure,
-    recommended: Mapping[str, Any],
+    recommended: Facts,
     scored: Interval,
     best: Any,
     contrasts: Sequence[Contrast],
@@ -64,33 +66,33 @@ def _no_better_than_blind(scored: Interval, majority: float, measure: Measure) -
     return f"Nothing was shown to be better than always naming the {measure.blind} ({written})."
 
 
-def what_to_keep(facts: Mapping[str, Any]) -> str:
+def what_to_keep(facts: Facts) -> str:
     """The plan in plain words: ``Keep 3 of 8 blocks (up to block3), frozen``."""
-    keep, n, new = facts["keep"], facts["n_blocks"], facts["states"].count("fresh")
-    left_out = facts["regions"].get("dropped")
-    count = sum(state not in ("fresh", "dropped") for state in facts["states"])
-    limits = [] if keep == n else [f"up to {facts['keep_name']}"]
-    limits += [f"without {_and(left_out)}"] if left_out else []
-    kept = f"{count} of {n} blocks ({', '.join(limits)})" if limits else f"all {n} blocks"
+    plan, count, new = facts.plan, len(facts.plan.kept), len(facts.plan.blocks(BlockState.FRESH))
+    limits = [] if plan.keep == plan.n_blocks else [f"up to {facts.keep_name}"]
+    if plan.left_out:
+        limits.append(f"without {_and(facts.regions['dropped'])}")
+    kept = f"{count} of {plan.n_blocks} blocks ({', '.join(limits)})"
     fresh = f", with {new} new blocks above" if new else ""
-    return f"Keep {kept}, {_how(facts)}{fresh}"
+    return f"Keep {kept if limits else f'all {count} blocks'}, {_how(facts)}{fresh}"
 
 
-def _how(facts: Mapping[str, Any]) -> str:
+def _how(facts: Facts) -> str:
     """What is done with the kept blocks."""
-    states = {state for state in facts["states"] if state not in ("fresh", "dropped")}
-    if states <= {"frozen"}:
+    plan = facts.plan
+    states = {plan.states[i] for i in plan.kept}
+    if states <= {BlockState.FROZEN}:
         return "frozen"
-    if states == {"tuned"}:
+    if states == {BlockState.TUNED}:
         return "and train them"
-    regions = {name: _and(text) for name, text in facts["regions"].items()}
-    if "adapted" not in states:
-        if "tuned" not in regions:
-            return f"the first {facts['freeze']} frozen, the others trained"
-        return f"frozen but for {regions['tuned']}, trained"
-    tuned = f" but for {regions['tuned']}, trained" if "tuned" in states else ""
-    where = "their weights" if states == {"adapted"} else regions["adapted"]
-    return f"frozen{tuned}, with trained additions of rank {facts['rank']} to {where}"
+    if plan.is_monotone:
+        return f"the first {plan.freeze} frozen, the others trained"
+    regions = {name: _and(text) for name, text in facts.regions.items()}
+    tuned = f" but for {regions['tuned']}, trained" if BlockState.TUNED in states else ""
+    if BlockState.ADAPTED not in states:
+        return f"frozen{tuned}"
+    where = "their weights" if states == {BlockState.ADAPTED} else regions["adapted"]
+    return f"frozen{tuned}, with trained additions of rank {plan.rank} to {where}"
 
 
 def _and(blocks: str) -> str:
@@ -98,10 +100,10 @@ def _and(blocks: str) -> str:
     return " and ".join(blocks.replace("..", " to ").rsplit(", ", 1))
 
 
-def _against_best(recommended: Mapping[str, Any], best: Any, margin: str) -> str:
+def _against_best(recommended: Facts, best: Any, margin: str) -> str:
     if best is None:
         return ""
-    share = recommended["flops"] / max(1, best.flops)
+    share = recommended.flops / max(1, best.flops)
     work = f"{share:.0%} of the computation".replace("%", " %") if share < 1 else "less training"
     return (
         f"The best plan ({' '.join(best.overrides[:2])}) is at most {margin} better;"

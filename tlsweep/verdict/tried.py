@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from tlsweep.facts import Facts
+from tlsweep.plan import TransferPlan
+from tlsweep.terms import BlockState
 from tlsweep.verdict.evidence import Evidence, Table
 
 
@@ -13,13 +14,13 @@ from tlsweep.verdict.evidence import Evidence, Table
 class Tried:
     """A plan with what is known of it.
 
-    facts: as a trial notes them (plan, freeze, keep, regrow, names, cost); overrides: what to write
-    for just this plan; controls: the control names that it answers to; evidence: example scores out
-    of fold; report_rn: example scores [seeds, report images] of the final trainings, None where
-    there were none; settled: whether its trainings ended because their loss had settled.
+    facts: the plan, in its cut points, and its cost; overrides: what to write for just this plan;
+    controls: the control names that it answers to; evidence: example scores out of fold; report_rn:
+    example scores [seeds, report images] of the final trainings, None where there were none;
+    settled: whether its trainings ended because their loss had settled.
     """
 
-    facts: Mapping[str, Any]
+    facts: Facts
     overrides: tuple[str, ...]
     controls: tuple[str, ...]
     evidence: Evidence
@@ -27,38 +28,38 @@ class Tried:
     settled: bool = True
 
 
-def cost_of(facts: Mapping[str, Any]) -> tuple[float, float]:
+def cost_of(facts: Facts) -> tuple[float, float]:
     """FLOPs of a forward pass, then parameters trained: what using and training a plan costs."""
-    return float(facts["flops"]), float(facts["trained_parameters"])
+    return float(facts.flops), float(facts.trained_parameters)
 
 
-def kind_of(facts: Mapping[str, Any]) -> str:
+def kind_of(facts: Facts) -> str:
     """Plans of one kind vary alike over seeds: frozen, random, fresh or tuned."""
-    if facts["random_weights"]:
+    if facts.plan.random_weights:
         return "random"
-    if facts["deterministic"]:
+    if facts.is_deterministic:
         return "frozen"
-    return "fresh" if facts["regrow"] > facts["keep"] else "tuned"
+    return "fresh" if facts.is_regrown else "tuned"
 
 
-def family_of(facts: Mapping[str, Any]) -> str:
+def family_of(facts: Facts) -> str:
     """The family of a trained plan, in words: families are to be tried alike."""
-    freeze, keep, regrow, n = (facts[name] for name in ("freeze", "keep", "regrow", "n_blocks"))
-    if facts["random_weights"]:
+    plan = facts.plan
+    if plan.random_weights:
         return "random weights"
-    if facts["regions"]:
-        return _region_family(facts)
-    if freeze == regrow:
+    if not plan.is_monotone:
+        return _region_family(plan)
+    if not plan.trained:
         return "frozen"
-    if keep < regrow:
-        return "scratch" if keep == 0 else "new blocks above kept ones"
-    if freeze > 0:
+    if facts.is_regrown:
+        return "new blocks above kept ones" if plan.kept else "scratch"
+    if plan.freeze > 0:
         return "last kept blocks"
-    return "all blocks" if keep == n else "all kept blocks"
+    return "all blocks" if plan.keep == plan.n_blocks else "all kept blocks"
 
 
-def _region_family(facts: Mapping[str, Any]) -> str:
+def _region_family(plan: TransferPlan) -> str:
     """The family of a plan that three cut points do not say."""
-    if "adapted" in facts["regions"]:
+    if BlockState.ADAPTED in plan.states:
         return "low-rank additions"
-    return "blocks left out" if "dropped" in facts["regions"] else "one region"
+    return "blocks left out" if plan.left_out else "one region"

@@ -9,6 +9,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from table import Table
 
+from tlsweep.contenders import facts_of
+
 EPOCHS = 30  # that a training may take by default
 STAGES = ("first", "search", "confirm", "final")
 COLUMNS = (
@@ -35,12 +37,10 @@ def _row(name: str, folder: Path) -> list[str]:
     ended = [t for ts in trials.values() for t in ts if t.state == TrialState.COMPLETE]
     pruned = [t for t in trials["search"] if t.state == TrialState.PRUNED]
     plans = {_plan(t) for t in trials["confirm"]}
-    folds = {t.user_attrs["facts"]["fold"] for t in trials["confirm"]}
+    folds = {facts_of(t).fold for t in trials["confirm"]}
     left_out = len(plans) * len(folds) - len(trials["confirm"])
     trained = [t for t in ended if t.user_attrs.get("epochs")]
-    may_end = [
-        t for t in trained if t.user_attrs["facts"]["regrow"] <= t.user_attrs["facts"]["keep"]
-    ]
+    may_end = [t for t in trained if not facts_of(t).is_regrown]
     return [
         name,
         str(sum(map(len, trials.values()))),
