@@ -15,12 +15,12 @@ from tlsweep.contenders import Contender
 from tlsweep.errors import TlsweepError
 from tlsweep.facts import Facts
 from tlsweep.outcome import Outcome, write
-from tlsweep.question import Question, open_question
+from tlsweep.question import Question
 from tlsweep.study import choice
 from tlsweep.study.handle import TrialHandle
 from tlsweep.study.ledger import Ended, Item, Job, Ledger
 from tlsweep.study.storage import default_url
-from tlsweep.trial import outcomes_folder
+from tlsweep.trial import outcomes_folder, question_of, study_folder
 
 Make = Callable[..., Settings]
 MakeFacts = Callable[..., Facts]
@@ -50,7 +50,7 @@ class Trainings:
             return Ended(error=OSError("disk full"))
         logits = answers(self.question, fold, self.share.get(plan, 0.5))
         name = f"{plan}-{fold}-{seed}.npz"
-        write(outcomes_folder(self.settings) / name, Outcome({fold: logits}))
+        write(outcomes_folder(study_folder(self.settings)) / name, Outcome({fold: logits}))
         TrialHandle(self.ledger.storage, self.ledger.name, job.number).note({"outcome": name})
         return Ended(0.5)
 
@@ -69,7 +69,7 @@ def asked(settings: Make) -> Settings:
 
 @pytest.fixture
 def question(asked: Settings) -> Question:
-    return open_question(asked)
+    return question_of(asked)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_replicates_leave_out_the_fold_and_the_seed_of_the_search(
 
 def test_with_one_holdout_replicates_are_other_seeds_on_it(settings: Make) -> None:
     asked = settings("target.folds=1", "sweep.confirm.seeds=3", "seed=4")
-    assert replicates(open_question(asked), asked) == [(0, 5), (0, 6), (0, 7)]
+    assert replicates(question_of(asked), asked) == [(0, 5), (0, 6), (0, 7)]
 
 
 def test_plans_that_may_win_are_trained_on_every_other_fold_once(
@@ -238,7 +238,7 @@ def test_with_one_holdout_every_seed_scores_all_of_it(
     settings: Make, ledger: Ledger, plans: list[Contender]
 ) -> None:
     asked = settings("target.folds=1", "sweep.confirm.seeds=3")
-    question = open_question(asked)
+    question = question_of(asked)
     trainings = Trainings(question, asked, ledger)
     race(plans[:1], ledger, question, asked, trainings.run, always)
     shown = tried(plans[0], ledger, question, asked)
@@ -252,7 +252,7 @@ def test_an_outcome_that_is_gone_is_named(
     plans: list[Contender],
 ) -> None:  # fmt: skip
     race(plans[:1], ledger, question, asked, trainings.run, always)
-    (outcomes_folder(asked) / "truncate_tuned-2-6.npz").unlink()
+    (outcomes_folder(study_folder(asked)) / "truncate_tuned-2-6.npz").unlink()
     with pytest.raises(TlsweepError, match=r"truncate_tuned-2-6\.npz"):
         tried(plans[0], ledger, question, asked)
 

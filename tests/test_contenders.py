@@ -12,8 +12,8 @@ from tlsweep.config import ConfirmSettings, Settings
 from tlsweep.contenders import Contender, frozen, identity, lag_of, merged, overrides_of, trained
 from tlsweep.facts import Facts
 from tlsweep.outcome import Outcome
-from tlsweep.question import open_question
 from tlsweep.survey.rows import Frozen
+from tlsweep.trial import question_of
 
 Make = Callable[..., Settings]
 MakeFacts = Callable[..., Facts]
@@ -183,7 +183,7 @@ def test_without_trials_there_is_nothing_to_confirm() -> None:
 @pytest.fixture
 def surveyed(settings: Make) -> list[Contender]:
     asked = settings()
-    question = open_question(asked)
+    question = question_of(asked)
     points = {
         (weights, i): Frozen(name, i, weights, "logistic", 0.1 * (1 + i), 0.5, 1.0, False)
         for weights in ("source", "random")
@@ -214,7 +214,7 @@ def test_what_is_written_for_a_frozen_plan_is_that_plan_with_its_penalty(
 ) -> None:
     for contender in (surveyed[3], surveyed[-1]):
         asked = settings(*contender.overrides)
-        question = open_question(asked)
+        question = question_of(asked)
         plan = question.plan(asked.plan)
         assert (plan.states, plan.random_weights) == (
             contender.facts.plan.states, contender.facts.plan.random_weights,
@@ -229,7 +229,7 @@ def test_what_is_written_for_a_frozen_plan_is_that_plan_with_its_penalty(
 
 def test_without_random_weights_there_is_no_such_control(settings: Make) -> None:
     asked = settings()
-    question = open_question(asked)
+    question = question_of(asked)
     point = Frozen(question.cuts.names[1], 1, "source", "logistic", 0.1, 0.5, 1.0, False)
     (found,) = frozen(question, asked, {("source", 1): point}, {("source", 1): Outcome()}, None)
     assert found.overrides == overrides_of(point)

@@ -15,13 +15,13 @@ from tlsweep.confirm import item_of, replicates
 from tlsweep.contenders import Contender
 from tlsweep.facts import Facts
 from tlsweep.outcome import Outcome, write
-from tlsweep.question import Question, open_question
+from tlsweep.question import Question
 from tlsweep.study import choice
 from tlsweep.study.ledger import Ended, Item, Ledger
 from tlsweep.study.storage import default_url
 from tlsweep.survey.rows import Findings, Frozen
 from tlsweep.terms import Split
-from tlsweep.trial import outcomes_folder, train_plan
+from tlsweep.trial import outcomes_folder, question_of, resolve, study_folder, train_plan
 
 Make = Callable[..., Settings]
 MakeFacts = Callable[..., Facts]
@@ -34,7 +34,7 @@ def asked(settings: Make) -> Settings:
 
 @pytest.fixture
 def question(asked: Settings) -> Question:
-    return open_question(asked)
+    return question_of(asked)
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_logits_of_the_seeds_that_ended_well_are_stacked_in_their_order(
     assert logits() is None
     items, n = final.items(tuned, confirmed, question, asked), len(question.partition.report)
     for i in (2, 0):  # the second one failed
-        write(outcomes_folder(asked) / f"{i}.npz", Outcome({}, np.full((n, 10), i)))
+        write(outcomes_folder(study_folder(asked)) / f"{i}.npz", Outcome({}, np.full((n, 10), i)))
         ledger.add_finished(items[i], 0.5, {"outcome": f"{i}.npz"})
     ledger.run_list([items[1]], lambda jobs: [Ended(error=OSError("full")) for _ in jobs], n_jobs=1)
     found = logits()
@@ -162,9 +162,8 @@ def test_frozen_plans_are_refitted_to_the_pool_each_with_its_own_penalty(
         found = final.report_logits(contender, refits, none, other, question, asked)
         assert found is not None
         assert found.shape[0] == 1
-        alone = train_plan(
-            settings("plan=truncate", f"plan.keep={index}", f"train.probe_penalty={penalty}",
-                     "fold=null", "stage=final"), None,
-        ).logits[Split.REPORT]  # fmt: skip
+        one = settings("plan=truncate", f"plan.keep={index}", f"train.probe_penalty={penalty}",
+                       "fold=null", "stage=final")  # fmt: skip
+        alone = train_plan(resolve(one), None).logits[Split.REPORT]
         apart = np.abs(found[0] - alone).max()
         assert apart <= 0.02 * max(1.0, float(np.abs(alone).max()))

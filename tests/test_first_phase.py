@@ -12,9 +12,8 @@ import pytest
 from tlsweep import inputs
 from tlsweep.config import Settings
 from tlsweep.first_phase import FirstPhase
-from tlsweep.question import open_question
 from tlsweep.terms import Split
-from tlsweep.trial import Trained, train_plan
+from tlsweep.trial import Trained, resolve, train_plan
 
 Make = Callable[..., Settings]
 TWO_PHASES = ("plan=transfer_tuned", "plan.keep=4", "schedule=two_phase")
@@ -30,7 +29,7 @@ def epochs_of(asked: Settings) -> tuple[Trained, list[int]]:
         told.append(epoch)
         return False
 
-    return train_plan(asked, on_epoch), told
+    return train_plan(resolve(asked), on_epoch), told
 
 
 @pytest.mark.parametrize(
@@ -69,7 +68,7 @@ def test_who_takes_the_phase_ends_as_who_trained_it(
     settings: Make,
 ) -> None:
     asked = settings(*TWO_PHASES)
-    first, again = train_plan(asked, None), train_plan(asked, None)
+    first, again = train_plan(resolve(asked), None), train_plan(resolve(asked), None)
     assert "another trial" in again.start
     assert "another trial" not in first.start
     assert again.history == first.history
@@ -80,7 +79,10 @@ def test_workers_that_read_ahead_change_nothing(settings: Make) -> None:
     """A run that goes on begins with the order of its own epoch, however early that is read."""
     for more in (("train.augment=live",), ()):
         asked = (*TWO_PHASES, *more, "train.num_workers=2")
-        first, again = train_plan(settings(*asked), None), train_plan(settings(*asked), None)
+        first, again = (
+            train_plan(resolve(settings(*asked)), None),
+            train_plan(resolve(settings(*asked)), None),
+        )
         assert "another trial" in again.start
         assert again.history == first.history
 
@@ -89,22 +91,20 @@ def test_only_the_views_that_are_trained_on_are_computed(
     settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = settings(*TWO_PHASES, "plan.freeze=3", "train.augment=views", "train.views=5")
-    train_plan(asked, None)
+    train_plan(resolve(asked), None)
     passed = []
     whole = inputs._pass
-    monkeypatch.setattr(inputs, "_pass", lambda *a: (passed.append(a[2]), whole(*a)))
+    monkeypatch.setattr(inputs, "_pass", lambda *a: (passed.append(a[1]), whole(*a)))
     other = settings(
         *TWO_PHASES, "plan.freeze=2", "train.augment=views", "train.views=5"
     )  # fmt: skip
-    train_plan(other, None)
-    assert {a.view for a in passed if a.view != inputs.PLAIN} <= {3, 4, 5}
+    train_plan(resolve(other), None)
+    assert {a.variant.view for a in passed if a.variant != inputs.USUAL} <= {3, 4, 5}
 
 
 def test_a_phase_that_differs_in_anything_is_not_taken(settings: Make) -> None:
     def digest(*overrides: str) -> str:
-        asked = settings(*TWO_PHASES, *overrides)
-        question = open_question(asked)
-        return FirstPhase(question, question.plan(asked.plan), asked).key.digest
+        return FirstPhase(resolve(settings(*TWO_PHASES, *overrides))).key.digest
 
     same = digest()
     for nothing in ("train.lr_ratio=0.3", "train.probe_penalty=1", "plan.freeze=3", "study=b"):
@@ -126,8 +126,8 @@ def test_a_phase_that_differs_in_anything_is_not_taken(settings: Make) -> None:
 
 def test_a_phase_that_no_other_follows_is_not_kept(settings: Make) -> None:
     asked = settings(*TWO_PHASES, "schedule.epochs=5")
-    assert "another trial" not in train_plan(asked, None).start
-    assert "another trial" not in train_plan(asked, None).start
+    assert "another trial" not in train_plan(resolve(asked), None).start
+    assert "another trial" not in train_plan(resolve(asked), None).start
 
 
 def test_a_full_folder_for_temporary_files_costs_the_phase_and_not_the_trial(
@@ -140,25 +140,25 @@ def test_a_full_folder_for_temporary_files_costs_the_phase_and_not_the_trial(
     with monkeypatch.context() as patch:
         patch.setattr("tlsweep.train.stage.tempfile.mkdtemp", full)
         with pytest.warns(RuntimeWarning, match="first phase is not kept: .*No space left"):
-            alone = train_plan(asked, None)
-    assert "another trial" not in train_plan(asked, None).start  # now it is kept
+            alone = train_plan(resolve(asked), None)
+    assert "another trial" not in train_plan(resolve(asked), None).start  # now it is kept
     with monkeypatch.context() as patch:
         patch.setattr("tlsweep.first_phase.tempfile.mkdtemp", full)
         with pytest.warns(RuntimeWarning, match="first phase is not kept"):
-            again = train_plan(asked, None)
+            again = train_plan(resolve(asked), None)
     assert "another trial" not in again.start
     assert again.history == alone.history
 
 
 def test_a_trial_that_is_stopped_in_its_first_phase_leaves_none(settings: Make) -> None:
     asked = settings(*TWO_PHASES)
-    train_plan(asked, lambda epoch, metrics, least: True)
-    assert "another trial" not in train_plan(asked, None).start
+    train_plan(resolve(asked), lambda epoch, metrics, least: True)
+    assert "another trial" not in train_plan(resolve(asked), None).start
 
 
 def test_a_stop_that_the_shared_phase_would_have_met_stops_before_training(settings: Make) -> None:
     asked = settings(*TWO_PHASES)
-    train_plan(asked, None)
+    train_plan(resolve(asked), None)
     for last in (0, 1):
         told = []
 
@@ -172,7 +172,7 @@ def test_a_stop_that_the_shared_phase_would_have_met_stops_before_training(setti
             told.append(epoch)
             return epoch == at
 
-        stopped = train_plan(asked, stop)
+        stopped = train_plan(resolve(asked), stop)
         assert stopped.stopped
         assert told == list(range(last + 1))
         assert len(stopped.history) == last + 1

@@ -17,16 +17,16 @@ from tlsweep.cli import conf_folder
 from tlsweep.config import read
 from tlsweep.facts import Facts
 from tlsweep.gather import _at_end
-from tlsweep.question import Question, open_question
+from tlsweep.question import Question
 from tlsweep.report.answered import answered, thumbnail
 from tlsweep.study.space import Space
-from tlsweep.trial import trial_name
+from tlsweep.trial import question_of, trial_name
 
 
 @pytest.fixture(scope="module")
 def question() -> Question:
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return open_question(read(compose("config", overrides=["target.fit_size=40"])))
+        return question_of(read(compose("config", overrides=["target.fit_size=40"])))
 
 
 def test_confusion_classes_and_mistakes_are_of_the_report_split(question: Question) -> None:

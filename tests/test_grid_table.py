@@ -14,8 +14,8 @@ from rich.console import Console
 
 from tlsweep.config import Settings
 from tlsweep.outcome import Outcome, write
-from tlsweep.question import open_question
 from tlsweep.report.table import grid_table
+from tlsweep.trial import question_of
 from tlsweep.verdict import accuracy_interval
 
 
@@ -31,7 +31,7 @@ class Trial:
 def test_a_trials_score_is_of_its_fold_and_a_failed_one_shows_why(
     settings: Callable[..., Settings], tmp_path: Path, fold: int
 ) -> None:
-    question = open_question(settings())
+    question = question_of(settings())
     y = question.target.labels[question.partition.folds[fold]]
     right = np.arange(len(y)) < 9
     said = np.where(right, y, (y + 1) % 10)

@@ -17,14 +17,14 @@ from tlsweep.config import Settings
 from tlsweep.contenders import facts_of, frozen_facts, overrides_of
 from tlsweep.guide import SURVEY_FILE, Surveyed
 from tlsweep.outcome import Outcome
-from tlsweep.question import Question, open_question
+from tlsweep.question import Question
 from tlsweep.record import NoRecord, Record
 from tlsweep.session import Session
 from tlsweep.study import choice, space
 from tlsweep.study.ledger import Ledger
 from tlsweep.study.storage import default_url
 from tlsweep.survey.rows import Findings, Frozen, Row
-from tlsweep.trial import outcomes_folder
+from tlsweep.trial import outcomes_folder, question_of, study_folder
 
 Make = Callable[..., Settings]
 
@@ -63,14 +63,14 @@ class Alone:
 
     @property
     def question(self) -> Question:
-        return open_question(self.settings)
+        return question_of(self.settings)
 
 
 @pytest.fixture
 def session(settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     monkeypatch.setattr("tlsweep.guide.config.read", lambda composed: composed)
     asked = settings()
-    folder = outcomes_folder(asked).parent
+    folder = outcomes_folder(study_folder(asked)).parent
     folder.mkdir(parents=True)
     return cast(Session, Alone(asked, Compose(settings), folder))
 
@@ -226,7 +226,7 @@ def test_what_was_asked_otherwise_or_is_damaged_is_surveyed_anew(
         asked = "asked otherwise" if damage == "asked" else "asked"
         guide._keep(session, asked, surveyed_of(session.question))
     file = session.folder / SURVEY_FILE
-    answered = outcomes_folder(session.settings) / "survey-source-002.npz"
+    answered = outcomes_folder(study_folder(session.settings)) / "survey-source-002.npz"
     if damage == "json":
         file.write_text(file.read_text()[:100])
     if damage == "rows":

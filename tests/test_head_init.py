@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ import pytest
 from tlsweep.config import Settings
 from tlsweep.plan import monotone
 from tlsweep.probe import fit_probe, starts_at_probe
-from tlsweep.question import open_question
 from tlsweep.terms import Split
 from tlsweep.train.group import run_in_group
-from tlsweep.trial import Trained, _train_as_member, train_plan
+from tlsweep.trial import Trained, resolve, train_plan
+from tlsweep.trial.train import _train_as_member
 
 Make = Callable[..., Settings]
 FOLDED = 2e-3  # of a loss: a probe's features come from folded blocks, training's do not
@@ -29,10 +30,10 @@ PLANS = {
 
 def probe(asked: Settings) -> tuple[dict[str, float], np.ndarray]:
     """Metrics and answers of the plan with all its blocks frozen."""
-    question = open_question(asked)
-    plan = question.plan(asked.plan)
-    frozen = monotone(plan.keep, plan.keep, plan.keep, plan.n_blocks)
-    metrics, logits = fit_probe(question, frozen, asked, [Split.SELECT])
+    trial = resolve(asked)
+    keep, n = trial.plan.keep, trial.plan.n_blocks
+    frozen = replace(trial, plan=monotone(keep, keep, keep, n))
+    metrics, logits = fit_probe(frozen, [Split.SELECT])
     return metrics, logits[Split.SELECT]
 
 
@@ -48,7 +49,7 @@ def test_before_any_step_it_answers_as_its_probe_does(
     settings: Make, plan: tuple[str, ...], more: tuple[str, ...]
 ) -> None:
     asked = settings(*plan, *STILL, *more)
-    trained, (metrics, answers) = train_plan(asked, None), probe(asked)
+    trained, (metrics, answers) = train_plan(resolve(asked), None), probe(asked)
     start = trained.history[0]
     assert start["fit_loss"] == pytest.approx(metrics["fit_loss"], abs=FOLDED)
     assert start["select_loss"] == pytest.approx(metrics["select_loss"], abs=FOLDED)
@@ -59,7 +60,7 @@ def test_before_any_step_it_answers_as_its_probe_does(
 def test_augmentation_leaves_the_start_where_the_probe_is(settings: Make, augment: str) -> None:
     """Fitted to all stored views, or to the images as they are where views are always new."""
     asked = settings("plan=truncate_tuned", "plan.keep=4", *STILL, f"train.augment={augment}")
-    trained, (metrics, answers) = train_plan(asked, None), probe(asked)
+    trained, (metrics, answers) = train_plan(resolve(asked), None), probe(asked)
     assert trained.history[0]["select_loss"] == pytest.approx(metrics["select_loss"], abs=FOLDED)
     assert same_answers(trained, answers)
 
@@ -68,7 +69,7 @@ def test_augmentation_leaves_the_start_where_the_probe_is(settings: Make, augmen
 def test_two_devices_start_where_one_does(settings: Make) -> None:
     plan = ("plan=truncate_tuned", "plan.keep=4", *STILL)
     several = ("train.devices=2", "train.strategy=ddp", "train.accelerator=cpu")
-    alone = train_plan(settings(*plan), None)
+    alone = train_plan(resolve(settings(*plan)), None)
     shared = run_in_group(2, _train_as_member, settings(*plan, *several), on_message=lambda m: None)
     assert isinstance(shared, Trained)
     assert shared.history[0] == pytest.approx(alone.history[0], abs=FOLDED)
@@ -80,10 +81,10 @@ def test_a_probe_that_is_stored_takes_no_second_pass(
     from tlsweep import inputs
 
     asked = settings("plan=truncate_tuned", "plan.keep=4", *STILL)
-    train_plan(asked, None)
+    train_plan(resolve(asked), None)
     passes: list[object] = []
     monkeypatch.setattr(inputs, "_pass", lambda *a: passes.append(a))
-    train_plan(asked, None)
+    train_plan(resolve(asked), None)
     assert passes == []
 
 
@@ -103,9 +104,9 @@ def test_where_there_is_no_probe_of_what_is_trained_the_head_starts_at_random(
     settings: Make, without: tuple[str, ...], tmp_path: Path
 ) -> None:
     asked = settings(*without, *STILL)
-    question = open_question(asked)
-    assert not starts_at_probe(question.plan(asked.plan), asked.train)
-    start = train_plan(asked, None).history[0]
+    trial = resolve(asked)
+    assert not starts_at_probe(trial.plan, asked.train)
+    start = train_plan(trial, None).history[0]
     metrics, _ = probe(settings("plan=finetune"))
     assert start["fit_loss"] > 2 * metrics["fit_loss"]
 
@@ -113,7 +114,9 @@ def test_where_there_is_no_probe_of_what_is_trained_the_head_starts_at_random(
 def test_starting_as_a_probe_trains_to_a_lower_loss_in_as_many_epochs(settings: Make) -> None:
     lines = ("plan=truncate_tuned", "plan.keep=4", "train.lr=1e-3", "train.epochs=3")
     first, other = (
-        train_plan(settings(*lines, f"train.head_init={init}"), None).history[-1]["fit_loss"]
+        train_plan(resolve(settings(*lines, f"train.head_init={init}")), None).history[-1][
+            "fit_loss"
+        ]
         for init in ("probe", "random")
     )
     assert first < other

@@ -17,12 +17,12 @@ from tlsweep.cut import CutPoints, folded, section
 from tlsweep.errors import Refusal
 from tlsweep.features import Key
 from tlsweep.first_phase import FirstPhase
-from tlsweep.question import Question, open_question
+from tlsweep.question import Question
 from tlsweep.terms import Split
 from tlsweep.train.head import pool
 from tlsweep.train.loading import in_batches
 from tlsweep.train.network import channels_last
-from tlsweep.trial import train_plan
+from tlsweep.trial import question_of, resolve, train_plan
 
 Make = Callable[..., Settings]
 PLANS = {
@@ -64,11 +64,11 @@ def test_a_trial_ends_the_same_with_the_store_and_without(
     precision, tolerance of losses and accuracies: as README states them.
     """
     plan = (*plan, f"train.precision={precision}")
-    computed = train_plan(settings(*plan, "features.budget_gb=0"), None)
+    computed = train_plan(resolve(settings(*plan, "features.budget_gb=0")), None)
     assert not list(tmp_path.rglob("data.bin"))
-    stored = train_plan(settings(*plan), None)
+    stored = train_plan(resolve(settings(*plan)), None)
     assert list(tmp_path.rglob("data.bin"))
-    again = train_plan(settings(*plan), None)
+    again = train_plan(resolve(settings(*plan)), None)
     assert again.history == stored.history
     for ours, theirs in zip(stored.history, computed.history, strict=True):
         assert ours == pytest.approx(theirs, abs=tolerance)
@@ -81,10 +81,10 @@ def test_stored_features_equal_each_cut_points_own_folded_prefix_bit_for_bit(
     settings: Make, split: Split
 ) -> None:
     asked = settings()
-    question = open_question(asked)
+    question = question_of(asked)
     indices = range(len(question.cuts))
     model = question.source.model().to(memory_format=torch.channels_last)
-    for index, z_nd in zip(indices, inputs.pooled(question, split, asked, indices), strict=True):
+    for index, z_nd in zip(indices, resolve(asked).inputs.pooled(split, indices), strict=True):
         prefix, cut = folded(section(model, question.cuts, 0, index)), question.cuts[index]
         with torch.no_grad():
             alone = [
@@ -97,13 +97,13 @@ def test_stored_features_equal_each_cut_points_own_folded_prefix_bit_for_bit(
 @pytest.mark.parametrize("store", [(), ("features.budget_gb=0",)], ids=["stored", "computed"])
 def test_a_fold_is_rows_of_what_the_pool_gives(settings: Make, store: tuple[str, ...]) -> None:
     asked = settings("fold=3", *store)
-    question = open_question(asked)
-    (whole,) = inputs.pooled(question, Split.POOL, asked, [3])
+    question = question_of(asked)
+    (whole,) = resolve(asked).inputs.pooled(Split.POOL, [3])
     for split in (Split.FIT, Split.SELECT):
-        (z,) = inputs.pooled(question, split, asked, [3])
+        (z,) = resolve(asked).inputs.pooled(split, [3])
         rows = question.partition.rows(split, 3)
         assert torch.equal(z, whole[np.isin(question.partition.pool, rows)])
-        assert inputs.labels(question, split, 3).tolist() == question.target.labels[rows].tolist()
+        assert resolve(asked).inputs.labels(split).tolist() == question.target.labels[rows].tolist()
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,11 @@ def test_a_fold_is_rows_of_what_the_pool_gives(settings: Make, store: tuple[str,
 def test_another_fold_takes_no_other_pass_over_the_images(
     settings: Make, monkeypatch: pytest.MonkeyPatch, plan: tuple[str, ...]
 ) -> None:
-    train_plan(settings(*plan, "fold=0"), None)
+    train_plan(resolve(settings(*plan, "fold=0")), None)
     with monkeypatch.context() as patch:
         patch.setattr("tlsweep.inputs._pass", lambda *_, **__: pytest.fail("computed again"))
-        found = train_plan(settings(*plan, "fold=2"), None)
-    computed = train_plan(settings(*plan, "fold=2", "features.budget_gb=0"), None)
+        found = train_plan(resolve(settings(*plan, "fold=2")), None)
+    computed = train_plan(resolve(settings(*plan, "fold=2", "features.budget_gb=0")), None)
     assert np.allclose(found.logits[Split.SELECT], computed.logits[Split.SELECT], atol=1e-3)
     for ours, theirs in zip(found.history, computed.history, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-4)
@@ -128,11 +128,9 @@ def test_another_target_source_or_rule_is_never_answered_from_the_store(settings
     def digest(
         *overrides: str, index: int = 3, seed: int | None = None, view: int = inputs.PLAIN
     ) -> str:
-        asked = settings(*overrides)
-        spec = inputs._spec(
-            open_question(asked), Split.POOL, asked, index, seed, view, pooling=True
-        )
-        return spec.key.digest
+        variant = inputs.Variant(seed, view)
+        found = resolve(settings(*overrides)).inputs
+        return found.spec(Split.POOL, index, variant, pooling=True).key.digest
 
     same = digest()
     # the pool is stored: its folds are rows of it
@@ -162,11 +160,11 @@ def test_two_devices_share_a_pass_and_find_the_numbers_of_one(
     several = ("train.devices=2", "train.strategy=ddp", "train.accelerator=cpu")
     here, there = f"features.cache_dir={tmp_path}/a", f"features.cache_dir={tmp_path}/b"
     asked = settings(here), settings(there, *several), settings("features.budget_gb=0", *several)
-    question = open_question(asked[0])
+    question = question_of(asked[0])
     indices = range(len(question.cuts))
     said: list[tuple[int, int]] = []
     alone, shared, not_stored = (
-        inputs.pooled(question, Split.REPORT, s, indices, said=lambda *n: said.append(n))
+        resolve(s).inputs.pooled(Split.REPORT, indices, said=lambda *n: said.append(n))
         for s in asked
     )
     assert all(map(torch.equal, alone, shared))
@@ -178,10 +176,10 @@ def test_two_devices_share_a_pass_and_find_the_numbers_of_one(
 def test_half_precision_keeps_features_to_two_hundredths_of_their_spread(settings: Make) -> None:
     """The tolerance that bf16 is stated to have."""
     asked, half = settings(), settings("train.precision=bf16-mixed")
-    question = open_question(asked)
+    question = question_of(asked)
     indices = range(len(question.cuts))
-    whole = inputs.pooled(question, Split.FIT, asked, indices)
-    rounded = inputs.pooled(question, Split.FIT, half, indices)
+    whole = resolve(asked).inputs.pooled(Split.FIT, indices)
+    rounded = resolve(half).inputs.pooled(Split.FIT, indices)
     for a, b in zip(whole, rounded, strict=True):
         assert b.dtype == torch.float32
         assert float((a - b).square().mean().sqrt()) < 0.02 * float(a.std())
@@ -192,34 +190,32 @@ def test_a_cut_point_that_is_pooled_in_another_way_has_entries_of_its_own(
     settings: Make, changed: dict[str, Any]
 ) -> None:
     asked = settings()
-    question = open_question(asked)
+    question = question_of(asked)
     other = replace(question, cuts=CutPoints([replace(cut, **changed) for cut in question.cuts]))
 
     def key(asked_of: Question, *, pooling: bool) -> Key:
-        return inputs._spec(asked_of, Split.POOL, asked, 3, None, inputs.PLAIN, pooling=pooling).key
+        return resolve(asked, asked_of).inputs.spec(Split.POOL, 3, pooling=pooling).key
 
     assert key(question, pooling=True) != key(other, pooling=True)
     assert key(question, pooling=False) == key(other, pooling=False)  # whole activations
-    plan = question.plan(asked.plan)
-    assert FirstPhase(question, plan, asked).key != FirstPhase(other, plan, asked).key
+    assert FirstPhase(resolve(asked, question)).key != FirstPhase(resolve(asked, other)).key
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused(settings: Make) -> None:
     with pytest.raises(Refusal, match="torch finds no GPU here"):
-        open_question(settings("train.accelerator=gpu"))
+        question_of(settings("train.accelerator=gpu"))
 
 
 def test_a_damaged_entry_is_computed_again(
     settings: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = settings()
-    question = open_question(asked)
-    before = [z.clone() for z in inputs.pooled(question, Split.FIT, asked, [2])]
+    before = [z.clone() for z in resolve(asked).inputs.pooled(Split.FIT, [2])]
     (data,) = tmp_path.rglob("data.bin")
     content = bytearray(data.read_bytes())
     content[100] ^= 1
     data.write_bytes(content)
-    after = inputs.pooled(question, Split.FIT, asked, [2])
+    after = resolve(asked).inputs.pooled(Split.FIT, [2])
     assert torch.equal(before[0], after[0])
     assert "damaged" in capsys.readouterr().out

@@ -11,10 +11,10 @@ from tlsweep import surveyor
 from tlsweep.config import Settings
 from tlsweep.errors import Refusal
 from tlsweep.probe import fit_probe, probe_kind
-from tlsweep.question import open_question
 from tlsweep.report.answered import answered
+from tlsweep.survey.rows import Findings
 from tlsweep.terms import Split
-from tlsweep.trial import train_plan
+from tlsweep.trial import question_of, resolve, train_plan
 
 Make = Callable[..., Settings]
 KINDS = {"glyph_angle": "ridge", "glyph_attributes": "logistic"}
@@ -24,12 +24,16 @@ def silent(done: int, total: int, text: str) -> None:
     assert 0 <= done <= total, text
 
 
+def survey(asked: Settings) -> tuple[Findings, surveyor.Outcomes]:
+    return surveyor.survey(resolve(asked).inputs, asked.sweep.survey, None, silent)
+
+
 @pytest.mark.parametrize("target", KINDS)
 def test_a_survey_answers_each_fold_as_the_plan_trained_alone(settings: Make, target: str) -> None:
     asked = settings(f"target={target}", "sweep.survey.penalties=[0.1]")
-    question = open_question(asked)
+    question = question_of(asked)
     assert probe_kind(question.task, asked.train) == KINDS[target]
-    findings, outcomes = surveyor.survey(question, asked, silent)
+    findings, outcomes = survey(asked)
     task, y = question.task, question.target.labels
     assert {row.head for row in findings.rows} == {KINDS[target]}
     for point in findings.frozen:
@@ -43,7 +47,7 @@ def test_a_survey_answers_each_fold_as_the_plan_trained_alone(settings: Make, ta
         alone = settings(
             f"target={target}", f"plan.keep={index}", "fold=2", "train.probe_penalty=0.1"
         )
-        _, logits = fit_probe(question, question.plan(alone.plan), alone, [Split.SELECT])
+        _, logits = fit_probe(resolve(alone), [Split.SELECT])
         both = outcomes["source", index].held_out[2], logits[Split.SELECT]
         assert np.abs(both[0] - both[1]).max() < 0.02 * max(1.0, np.abs(both[0]).max())
 
@@ -55,8 +59,8 @@ def test_a_survey_answers_each_fold_as_the_plan_trained_alone(settings: Make, ta
 )
 def test_a_plan_is_trained_and_learns(settings: Make, target: str, plan: tuple[str, ...]) -> None:
     asked = settings(f"target={target}", "target.fit_size=200", "train.epochs=8", *plan)
-    question = open_question(asked)
-    trained = train_plan(asked, None)
+    question = question_of(asked)
+    trained = train_plan(resolve(asked), None)
     measure = question.task.measure
     first, last = trained.history[0], trained.history[-1]
     assert last["fit_loss"] < first["fit_loss"]
@@ -71,9 +75,9 @@ def test_a_random_head_begins_at_the_mean_of_the_numbers(settings: Make) -> None
         "target=glyph_angle", "plan=finetune", "train.head_init=random", "train.lr=1e-9",
         "train.weight_decay=0", "train.epochs=1",
     )  # fmt: skip
-    question = open_question(asked)
+    question = question_of(asked)
     y = question.target.labels[question.partition.rows(Split.SELECT, 0)]
-    (z,) = train_plan(asked, None).logits.values()
+    (z,) = train_plan(resolve(asked), None).logits.values()
     fit = question.target.labels[question.partition.rows(Split.FIT, 0)]
     assert abs(z.mean() - fit.mean()) < fit.std()
     assert question.task.losses(z, y).mean() < 3 * question.task.guess
@@ -86,9 +90,9 @@ def test_plans_are_chosen_by_the_metric_that_is_asked_for(
 ) -> None:
     asked = settings(f"target={target}", f"target.metric={metric}", "sweep.survey.penalties=[0.1]",
                      "sweep.survey.random=false")  # fmt: skip
-    question = open_question(asked)
+    question = question_of(asked)
     assert question.task.measure.name == metric
-    findings, outcomes = surveyor.survey(question, asked, silent)
+    findings, outcomes = survey(asked)
     y = question.target.labels[question.partition.held_out]
     for point in findings.frozen[::5]:
         z = np.concatenate(list(outcomes["source", point.index].held_out.values()))
@@ -97,13 +101,13 @@ def test_plans_are_chosen_by_the_metric_that_is_asked_for(
 
 def test_what_does_not_fit_a_target_is_refused(settings: Make) -> None:
     with pytest.raises(Refusal, match=r"train\.probe=logistic"):
-        open_question(settings("target=glyph_angle", "train.probe=logistic"))
+        question_of(settings("target=glyph_angle", "train.probe=logistic"))
     with pytest.raises(Refusal, match=r"target\.metric=accuracy"):
-        open_question(settings("target=glyph_angle", "target.metric=accuracy"))
+        question_of(settings("target=glyph_angle", "target.metric=accuracy"))
 
 
 def test_a_page_tells_labels_and_ranges_of_numbers(settings: Make) -> None:
-    question = open_question(settings("target=glyph_angle"))
+    question = question_of(settings("target=glyph_angle"))
     y = question.target.labels[question.partition.report]
     found = answered(question, (y + np.linspace(0, 9, len(y))[:, None]).astype(np.float32))
     assert len(found.groups) == 5
@@ -111,7 +115,7 @@ def test_a_page_tells_labels_and_ranges_of_numbers(settings: Make) -> None:
     assert sum(group.labelled for group in found.groups) <= 60
     assert "degrees" in found.worst[0].true
     assert found.worst[0].probability is None
-    question = open_question(settings("target=glyph_attributes"))
+    question = question_of(settings("target=glyph_attributes"))
     y = question.target.labels[question.partition.report]
     said = np.where(y, 2.0, -2.0).astype(np.float32)
     said[:5] *= -1

@@ -12,8 +12,9 @@ from PIL import Image
 
 from tlsweep.config import Settings
 from tlsweep.errors import Refusal
-from tlsweep.question import Question, open_question, refuse_draws
+from tlsweep.question import Question, refuse_draws
 from tlsweep.terms import Split
+from tlsweep.trial import question_of
 
 Make = Callable[..., Settings]
 
@@ -30,7 +31,7 @@ def folder_of_images(root: Path, each: int = 20, seed: int = 0) -> Path:
 
 def opened(settings: Make, root: Path, *more: str) -> Question:
     target = ("target=image_folder", f"target.root={root}", "target.fit_size=null")
-    return open_question(settings(*target, *more))
+    return question_of(settings(*target, *more))
 
 
 def test_nothing_is_said_of_data_without_faults(settings: Make, tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_fewer_folds_are_said_with_the_name_of_the_class(settings: Make, tmp_pat
 
 
 def test_images_are_those_of_the_fold_that_is_asked_for(settings: Make) -> None:
-    question = open_question(settings())
+    question = question_of(settings())
     for fold in (0, 3):
         _, y = question.images(Split.SELECT, fold).tensors()
         assert y.tolist() == question.target.labels[question.partition.folds[fold]].tolist()
@@ -76,7 +77,7 @@ def test_images_are_those_of_the_fold_that_is_asked_for(settings: Make) -> None:
 
 def test_freezing_a_share_of_what_is_kept_rounds_down(settings: Make) -> None:
     """0 is nothing; 75 % of 5 blocks are 3."""
-    question = open_question(settings())
+    question = question_of(settings())
     for keep, written, frozen in ((5, "75%", 3), (5, "0%", 0), (8, "50%", 4), (0, "75%", 0)):
         plan = settings(f"plan.keep={keep}", "plan.regrow=8", f"plan.freeze={written}").plan
         assert question.plan(plan).freeze == frozen
@@ -90,6 +91,6 @@ def test_other_draws_of_a_pool_that_is_not_drawn_are_refused(
     asked = (f"target.root={tmp_path}", "target=image_folder", "sweep.confirm.splits=5")
     given = settings(*asked, "target.fit_size=null")
     with pytest.raises(Refusal, match=r"(?s)sweep.confirm.splits=5.*target.fit_size draw a part"):
-        refuse_draws(given, open_question(given))
+        refuse_draws(question_of(given), 5)
     drawn = settings(*asked, "target.fit_size=12")
-    refuse_draws(drawn, open_question(drawn))
+    refuse_draws(question_of(drawn), 5)

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tlsweep import inputs
 from tlsweep.config import Settings
 from tlsweep.errors import Refusal
+from tlsweep.inputs import Variant
 from tlsweep.probe import fit_probe, fitted_head
-from tlsweep.question import Question, open_question
+from tlsweep.question import Question
 from tlsweep.read_plan import droppable
 from tlsweep.terms import Split
+from tlsweep.trial import question_of, resolve
 
 Make = Callable[..., Settings]
 F, A, T, N, D = "frozen", "adapted", "tuned", "fresh", "dropped"
@@ -23,7 +24,7 @@ F, A, T, N, D = "frozen", "adapted", "tuned", "fresh", "dropped"
 @pytest.fixture
 def question(settings: Make) -> Question:
     """shufflenet_v2_x0_5: its stages 2, 3 and 4 hold 4, 8 and 4 blocks."""
-    return open_question(settings())
+    return question_of(settings())
 
 
 def states(question: Question, asked: Settings) -> dict[str, str]:
@@ -146,9 +147,9 @@ def test_features_behind_a_left_out_block_are_those_of_the_network_without_it(
     x = question.images(Split.POOL).batch(range(8))[0]
     with torch.no_grad():
         mine = network.activations(x).flatten(1)
-    last = [plan.regrow]
-    (without,) = inputs.pooled(question, Split.POOL, asked, last, without=plan.left_out)
-    (whole,) = inputs.pooled(question, Split.POOL, asked, last)
+    last, inputs = [plan.regrow], resolve(asked).inputs
+    (without,) = inputs.pooled(Split.POOL, last, Variant(without=plan.left_out))
+    (whole,) = inputs.pooled(Split.POOL, last)
     assert torch.allclose(without[:8], mine, rtol=1e-4, atol=1e-9)
     assert (without - whole)[:8].abs().max() > 0.1 * whole[:8].abs().max()
 
@@ -158,12 +159,13 @@ def test_a_block_left_out_above_a_cut_point_changes_no_key_below_it(
 ) -> None:
     asked = settings("plan=finetune", "plan.drop=stage3.2")
     plan, below = question.plan(asked.plan), question.cuts.resolve("stage2.3").index
-    before = inputs.bytes_to_store(question, asked, below, None)
-    inputs.activations(question, Split.POOL, asked, below, without=plan.left_out)
-    assert before > inputs.bytes_to_store(question, asked, below, None) == 0
+    inputs, without = resolve(asked).inputs, Variant(without=plan.left_out)
+    before = inputs.bytes_to_store(below)
+    inputs.whole(Split.POOL, below, without)
+    assert before > inputs.bytes_to_store(below) == 0
     above = question.cuts.resolve("stage3.3").index
-    inputs.activations(question, Split.POOL, asked, above, without=plan.left_out)
-    assert inputs.bytes_to_store(question, asked, above, None) > 0
+    inputs.whole(Split.POOL, above, without)
+    assert inputs.bytes_to_store(above) > 0
 
 
 def test_a_frozen_plan_with_a_block_left_out_has_the_head_of_its_own_features(
@@ -171,9 +173,9 @@ def test_a_frozen_plan_with_a_block_left_out_has_the_head_of_its_own_features(
 ) -> None:
     asked = settings("plan=feature_extractor", "plan.drop=stage3.2", "train.probe_penalty=0.1")
     plan = question.plan(asked.plan)
-    _, answers = fit_probe(question, plan, asked, [Split.SELECT])
+    _, answers = fit_probe(resolve(asked), [Split.SELECT])
     network = question.network(plan, asked.train, 0)
-    network.head = fitted_head(question, plan, asked)
+    network.head = fitted_head(resolve(asked), plan)
     network.thaw(())
     rows = question.images(Split.SELECT)
     with torch.no_grad():

@@ -11,18 +11,16 @@ import pytest
 from tlsweep import inputs
 from tlsweep.config import Settings
 from tlsweep.errors import Refusal
-from tlsweep.question import open_question
 from tlsweep.start import Starts
 from tlsweep.terms import Split
-from tlsweep.trial import check_schedule, freeze_schedule, run, train_plan
+from tlsweep.trial import check_schedule, question_of, resolve, run, train_plan
 
 Make = Callable[..., Settings]
 
 
 def starts(asked: Settings) -> Starts:
-    question = open_question(asked)
-    plan = question.plan(asked.plan)
-    return Starts(question, plan, asked, freeze_schedule(asked, plan))
+    trial = resolve(asked)
+    return Starts(trial, trial.freezing)
 
 
 def test_it_goes_down_to_the_store_of_each_phase_and_to_images_at_last(settings: Make) -> None:
@@ -48,13 +46,13 @@ def test_what_one_trial_alone_reads_once_is_not_stored(settings: Make, tmp_path:
 
 def test_a_trial_says_where_each_of_its_phases_started(settings: Make) -> None:
     asked = settings("plan=last_layers", "plan.freeze=2", "schedule=two_phase", "train.epochs=5")
-    assert "; then from " in train_plan(asked, None).start
+    assert "; then from " in train_plan(resolve(asked), None).start
 
 
 def test_settings_that_a_head_at_its_optimum_does_not_look_at_are_told(settings: Make) -> None:
     plan = ("plan=truncate", "plan.keep=3")
-    assert "effect" not in train_plan(settings(*plan), None).start
-    both = train_plan(settings(*plan, "schedule=gradual", "train.augment=live"), None)
+    assert "effect" not in train_plan(resolve(settings(*plan)), None).start
+    both = train_plan(resolve(settings(*plan, "schedule=gradual", "train.augment=live")), None)
     assert both.start.endswith(
         "; schedule=gradual and train.augment=live without effect: all blocks are frozen, and"
         " there are no epochs"
@@ -65,11 +63,11 @@ def test_a_phase_that_no_epoch_is_left_for_is_not_begun_and_the_trial_says_so(
     settings: Make,
 ) -> None:
     plan = ("plan=truncate_tuned", "plan.keep=3", "schedule=gradual")
-    trained = train_plan(settings(*plan, "train.epochs=2"), None)
+    trained = train_plan(resolve(settings(*plan, "train.epochs=2")), None)
     assert [epoch["frozen_blocks"] for epoch in trained.history] == [3, 2]
     assert trained.start.count("; then") == 1
-    assert "ended in phase 2 of 4, with 2 blocks still frozen: train.epochs=2" in trained.start
-    whole = train_plan(settings(*plan, "train.epochs=4"), None)
+    assert "ended in phase 2 of 4, with 2 blocks not thawed yet: train.epochs=2" in trained.start
+    whole = train_plan(resolve(settings(*plan, "train.epochs=4")), None)
     assert whole.history[-1]["frozen_blocks"] == 0
     assert "ended in phase" not in whole.start
 
@@ -78,8 +76,7 @@ def test_a_schedule_whose_first_phase_takes_all_epochs_is_refused_where_another_
     settings: Make,
 ) -> None:
     def checked(*overrides: str) -> None:
-        asked = settings("schedule=two_phase", *overrides)
-        check_schedule(asked, open_question(asked).plan(asked.plan))
+        check_schedule(resolve(settings("schedule=two_phase", *overrides)))
 
     with pytest.raises(Refusal) as caught:
         checked("plan=truncate_tuned", "plan.keep=3", "train.epochs=3")
@@ -96,7 +93,7 @@ def test_an_earlier_cut_point_is_stored_where_the_boundary_takes_too_much_room(
     settings: Make,
 ) -> None:
     plan = "plan=last_layers"
-    question = open_question(settings(plan, "plan.freeze=1"))
+    question = question_of(settings(plan, "plan.freeze=1"))
     costs, part = question.costs, question.partition
     size = [cost.activation_bytes for cost in costs]
     freeze = next(i for i in range(2, len(size) - 1) if size[i] > 1.5 * size[i - 1])
@@ -115,7 +112,7 @@ def test_a_full_budget_leaves_a_trial_to_its_images(settings: Make) -> None:
 
 def test_one_phases_data_makes_room_for_the_next_ones(settings: Make) -> None:
     plan = ("plan=last_layers", "plan.freeze=2", "schedule=two_phase", "train.epochs=5")
-    question = open_question(settings(*plan))
+    question = question_of(settings(*plan))
     costs, part = question.costs, question.partition
     wanted = costs[2].activation_bytes * len(part.pool)
     feed = starts(settings(*plan, f"features.budget_gb={1.05 * wanted / 2**30}"))
@@ -125,7 +122,7 @@ def test_one_phases_data_makes_room_for_the_next_ones(settings: Make) -> None:
 
 def test_what_is_stored_already_needs_no_more_room(settings: Make) -> None:
     plan = ("plan=last_layers", "plan.freeze=2")
-    question = open_question(settings(*plan))
+    question = question_of(settings(*plan))
     costs, part = question.costs, question.partition
     wanted = costs[2].activation_bytes * len(part.pool)
     lines = (*plan, f"features.budget_gb={1.05 * wanted / 2**30}")
@@ -135,7 +132,7 @@ def test_what_is_stored_already_needs_no_more_room(settings: Make) -> None:
 
 def test_a_trial_that_ended_holds_no_room(settings: Make) -> None:
     asked = settings("plan=last_layers", "plan.freeze=2")
-    train_plan(asked, None)
+    train_plan(resolve(asked), None)
     assert not any(entry.in_use for entry in inputs.store_of(asked.features).entries())
 
 
@@ -163,17 +160,17 @@ def test_what_is_scored_is_what_the_fold_holds_out_and_in_the_final_stage_the_re
     settings: Make,
 ) -> None:
     plan = ("plan=truncate", "plan.keep=3")
-    question = open_question(settings())
+    question = question_of(settings())
     for fold in (0, 4):
-        (scored,) = train_plan(settings(*plan, f"fold={fold}"), None).logits.items()
+        (scored,) = train_plan(resolve(settings(*plan, f"fold={fold}")), None).logits.items()
         assert scored[0] == Split.SELECT
         assert len(scored[1]) == len(question.partition.folds[fold])
-    final = train_plan(settings(*plan, "fold=null", "stage=final"), None)
+    final = train_plan(resolve(settings(*plan, "fold=null", "stage=final")), None)
     assert {s: len(z) for s, z in final.logits.items()} == {
         Split.REPORT: len(question.partition.report)
     }
     assert "select_accuracy" not in final.history[-1]
-    assert train_plan(settings(*plan, "fold=null"), None).logits == {}
+    assert train_plan(resolve(settings(*plan, "fold=null")), None).logits == {}
 
 
 @pytest.mark.parametrize("fold", [5, 7])

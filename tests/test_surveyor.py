@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from tlsweep import inputs, surveyor
+from tlsweep import surveyor
 from tlsweep.config import Settings
 from tlsweep.errors import Refusal
 from tlsweep.probe import fit_probe
-from tlsweep.question import Question, open_question
+from tlsweep.question import Question
 from tlsweep.survey.ridge import fit_ridge
 from tlsweep.survey.rows import Findings
 from tlsweep.task import Classes
 from tlsweep.terms import Split
 from tlsweep.train.head import standardisation
+from tlsweep.trial import question_of, resolve
 
 Make = Callable[..., Settings]
 TASK = Classes(10)
@@ -32,14 +33,16 @@ def silent(done: int, total: int, text: str) -> None:
     assert 0 <= done <= total, text
 
 
-def found(settings: Settings) -> tuple[Findings, surveyor.Outcomes]:
-    return surveyor.survey(open_question(settings), settings, silent)
+def found(
+    asked: Settings, question: Question | None = None, say: surveyor.Say = silent
+) -> tuple[Findings, surveyor.Outcomes]:
+    inputs = resolve(asked, question).inputs
+    return surveyor.survey(inputs, asked.sweep.survey, asked.sweep.minutes, say)
 
 
 def alone(settings: Make, question: Question, *overrides: str, split: Split) -> np.ndarray:
     """Logits of one plan that is trained as a single trial."""
-    asked = settings(*overrides)
-    _, logits = fit_probe(question, question.plan(asked.plan), asked, [split])
+    _, logits = fit_probe(resolve(settings(*overrides), question), [split])
     return np.asarray(logits[split])
 
 
@@ -48,7 +51,7 @@ def test_there_is_a_row_for_every_head_and_an_outcome_for_every_fold(settings: M
         "sweep.survey.fit_shares=[0.5]", "sweep.survey.seeds=2", "sweep.survey.penalties=[0.1,1]"
     )
     findings, outcomes = found(asked)
-    question = open_question(asked)
+    question = question_of(asked)
     cuts, parts = len(question.cuts), question.partition
     assert len(findings.rows) == cuts * 2 * (1 + 2) * 2  # penalties, subsets, source and random
     # four of five folds of 60 images
@@ -74,7 +77,7 @@ def test_each_fold_answers_as_its_plan_trained_alone_with_that_fold_held_out(
     penalties = (0.01, 1.0)
     given = f"sweep.survey.penalties={list(penalties)}".replace(" ", "")
     asked = settings(f"train.probe={probe}", given)
-    question = open_question(asked)
+    question = question_of(asked)
     _, outcomes = found(asked)
     for index in (0, 2, len(question.cuts) - 1):
         for weights, plan in (("source", "truncate"), ("random", "random_features")):
@@ -94,7 +97,7 @@ def test_each_fold_answers_as_its_plan_trained_alone_with_that_fold_held_out(
 
 def test_with_one_penalty_a_row_scores_as_the_single_trials_of_all_folds(settings: Make) -> None:
     asked = settings("sweep.survey.penalties=[0.1]", "sweep.survey.random=false")
-    question = open_question(asked)
+    question = question_of(asked)
     findings, _ = found(asked)
     (row,) = [r for r in findings.rows if r.index == 3]
     z = [
@@ -113,7 +116,7 @@ def test_the_penalty_of_a_fold_does_not_depend_on_what_its_own_labels_say_of_the
     """Whatever answers are right in fold k, the same head is taken for it."""
     penalties = (0.001, 0.1, 10.0)
     asked = settings("sweep.survey.penalties=[0.001,0.1,10.0]")
-    question = open_question(asked)
+    question = question_of(asked)
     folds = surveyor._folds(question, asked)
     draw = np.random.default_rng(0)
     y = question.target.labels[question.partition.held_out]
@@ -160,12 +163,12 @@ def test_a_penalty_at_the_end_of_what_was_tried_is_marked(settings: Make) -> Non
 
 def test_the_report_split_is_not_read(settings: Make) -> None:
     asked = settings()
-    question = open_question(asked)
+    question = question_of(asked)
     nowhere = replace(question.partition, report=np.array([10**9]))
     blind = replace(question, partition=nowhere)
     with pytest.raises(IndexError):  # the premise: reading it would be seen
         blind.images(Split.REPORT)
-    findings, outcomes = surveyor.survey(blind, asked, silent)
+    findings, outcomes = found(asked, blind)
     sighted, others = found(asked)
     assert findings.frozen == sighted.frozen
     for place, outcome in outcomes.items():
@@ -179,9 +182,9 @@ def test_refitted_heads_answer_the_report_split_as_plans_trained_on_the_whole_po
     settings: Make, probe: str
 ) -> None:
     asked = settings(f"train.probe={probe}")
-    question = open_question(asked)
+    question = question_of(asked)
     penalties = {0: 1.0, 3: 0.1, 5: 0.01}
-    refits = surveyor.refit(question, asked, penalties)
+    refits = surveyor.refit(resolve(asked).inputs, penalties)
     assert set(refits) == set(penalties)
     for index, penalty in penalties.items():
         whole = alone(
@@ -203,12 +206,11 @@ def test_ridge_tells_what_it_gets_right_of_images_left_out(settings: Make, probe
     if probe == "logistic":
         assert {row.left_out for row in rows} == {None}
         return
-    question = open_question(asked)
     row = next(r for r in rows if r.index == 2 and r.fit_size == 48 and r.regularisation == 1)
     shares = []
     for fold in range(5):
         of_fold = asked.model_copy(update={"fold": fold})
-        (z,), y = inputs.fitted(question, of_fold, [2])
+        (z,), y = resolve(of_fold).inputs.fitted([2])
         mean, scale = standardisation([z])
         standard, right = ((z - mean) * scale).float(), 0
         for i in range(48):
@@ -314,7 +316,7 @@ def test_minutes_that_cannot_hold_the_passes_are_refused_as_soon_as_that_is_seen
     seen: list[int] = []
     asked = settings("sweep.minutes=1e-6")
     with pytest.raises(Refusal, match=r"sweep.minutes=1e-06(.|\n)*60 of 60 images"):
-        surveyor.survey(open_question(asked), asked, lambda done, *_: seen.append(done))
+        found(asked, say=lambda done, *_: seen.append(done))
     assert seen == [60]
     enough = settings("sweep.minutes=1000")
     assert found(enough)[0].frozen

@@ -8,7 +8,7 @@ import pytest
 
 from tlsweep.config import Settings
 from tlsweep.plan import TransferPlan, monotone
-from tlsweep.trial import ends_early, train_plan
+from tlsweep.trial import ends_early, resolve, train_plan
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,6 @@ def test_a_training_of_something_fresh_takes_all_its_epochs(
 
 def test_scratch_goes_on_where_fine_tuning_has_settled(settings: Callable[..., Settings]) -> None:
     few = ("target.fit_size=40", "train.epochs=14", "train.lr=1e-12", "train.weight_decay=0")
-    epochs = {plan: len(train_plan(settings(f"plan={plan}", *few), None).history)
+    epochs = {plan: len(train_plan(resolve(settings(f"plan={plan}", *few)), None).history)
               for plan in ("scratch", "finetune")}  # fmt: skip
     assert epochs == {"scratch": 14, "finetune": 12}

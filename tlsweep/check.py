@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from tlsweep import config
 from tlsweep.errors import Fault, Refusal, together
 from tlsweep.fixed import inherited
-from tlsweep.question import Question, open_question
+from tlsweep.question import Question
 from tlsweep.study.bench import Bench
 from tlsweep.study.space import Space
-from tlsweep.trial import check_fold, check_schedule
+from tlsweep.trial import check_fold, check_schedule, resolve
 
 MOST = 6  # faults shown: a screenful
 # what a whole sweep sets in each trial
@@ -77,9 +77,9 @@ def check_combinations(
     for overrides in combinations:
         try:
             settings = config.read(bench.compose([*plain, *overrides]))
-            question = open_question(settings)
-            check_fold(settings, question)
-            check_schedule(settings, question.plan(settings.plan))
+            one = resolve(settings)
+            check_fold(one)
+            check_schedule(one)
         except Refusal as refusal:
             faults.append(refusal)
     _raise_if(faults)
@@ -101,9 +101,9 @@ def check_space(
     for overrides in [*samples, *([*inherited(plain, named), *named] for named in fixed)]:
         try:
             settings = config.read(bench.compose(overrides))
-            plan = question.plan(settings.plan)
+            one = resolve(settings, question)
             if not searched:
-                check_schedule(settings, plan)
+                check_schedule(one)
         except Refusal as refusal:
             faults.append(refusal)
     _raise_if(faults)

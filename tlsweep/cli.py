@@ -146,9 +146,9 @@ def job(config: DictConfig) -> float:
     if settings.trial is not None:
         return trial.run(settings).scores.get("select", 0.0)
     with screen.shown() as shown:
-        from tlsweep.question import open_question
+        from tlsweep.trial import question_of
 
-        measure = open_question(settings, shown.step).task.measure
+        measure = question_of(settings, shown.step).task.measure
         shown.clear()
         result = trial.run(settings)
     _print_trial(settings, result, measure)

@@ -390,18 +390,35 @@ class TrialIdentity(_Section):
     room: float | None = None
 
 
+SourceSettings = Annotated[
+    GlyphsSource | TorchvisionSource | HeldSource, Field(discriminator="name")
+]
+TargetSettings = Annotated[
+    EmbeddedTarget | TorchvisionTarget | ImageFolderTarget | HeldTarget,
+    Field(discriminator="name"),
+]
+
+
+ScheduleSettings = Annotated[
+    ConstantSchedule | TwoPhaseSchedule | GradualSchedule, Field(discriminator="name")
+]
+
+
+class Opening(_Section):
+    """What a question is opened from: source and target, and whether all labels may train."""
+
+    source: SourceSettings
+    target: TargetSettings
+    joined: bool = False
+
+
 class Settings(_Section):
     """The whole of conf/config.yaml, checked."""
 
-    source: Annotated[GlyphsSource | TorchvisionSource | HeldSource, Field(discriminator="name")]
-    target: Annotated[
-        EmbeddedTarget | TorchvisionTarget | ImageFolderTarget | HeldTarget,
-        Field(discriminator="name"),
-    ]
+    source: SourceSettings
+    target: TargetSettings
     plan: PlanSettings
-    schedule: Annotated[
-        ConstantSchedule | TwoPhaseSchedule | GradualSchedule, Field(discriminator="name")
-    ]
+    schedule: ScheduleSettings
     train: TrainSettings
     sweep: SweepSettings
     features: FeaturesSettings
@@ -414,6 +431,11 @@ class Settings(_Section):
     keep_weights: bool
     stage: Stage
     trial: TrialIdentity | None
+
+    @property
+    def opening(self) -> Opening:
+        """What the question is opened from."""
+        return Opening(source=self.source, target=self.target, joined=self.train_on == "all")
 
     @property
     def study_name(self) -> str:

@@ -16,7 +16,7 @@ from tlsweep.contenders import Contender
 from tlsweep.outcome import Outcome, read
 from tlsweep.question import Question
 from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure
-from tlsweep.trial import outcomes_folder
+from tlsweep.trial import outcomes_folder, study_folder
 from tlsweep.verdict import Evidence, Tried, cost_of, kind_of, may_still_win
 
 
@@ -87,7 +87,7 @@ def tried(
     if contender.outcome is not None:
         outcomes = [(fold, Outcome({fold: z})) for fold, z in contender.outcome.held_out.items()]
     else:
-        folder = outcomes_folder(settings)
+        folder = outcomes_folder(study_folder(settings))
         outcomes = [
             (fold, read(folder / trial.user_attrs["outcome"]))
             for fold, seed in replicates(question, settings)

@@ -15,7 +15,7 @@ from tlsweep.question import Question
 from tlsweep.study.ledger import Trial, seconds_of
 from tlsweep.survey.rows import Frozen
 from tlsweep.terms import BlockState
-from tlsweep.trial import describe
+from tlsweep.trial import describe, resolve
 from tlsweep.verdict import SEED_SPREAD
 
 Identity = tuple[tuple[BlockState, ...], bool, str]
@@ -112,7 +112,7 @@ def frozen_facts(question: Question, settings: Settings, point: Frozen) -> Facts
     head = {"head": "linear", "probe_penalty": point.regularisation}
     train = settings.train.model_copy(update=head)
     own = settings.model_copy(update={"plan": plan, "train": train})
-    return describe(question, question.plan(plan), own)
+    return describe(resolve(own, question))
 
 
 def trained(

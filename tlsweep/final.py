@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from tlsweep.config import Settings
 from tlsweep.confirm import item_of, late, replicates
 from tlsweep.contenders import Contender
+from tlsweep.inputs import Activations
 from tlsweep.outcome import Logits, read
 from tlsweep.question import Question, split_seeds
 from tlsweep.study.ledger import Item, Ledger, reason_of_failure
 from tlsweep.survey.rows import Findings
 from tlsweep.surveyor import refit
-from tlsweep.trial import outcomes_folder
+from tlsweep.trial import outcomes_folder, study_folder
 
 FIRST_SEED = 100  # above the settings' seed: far from those that chose
 
@@ -55,7 +56,7 @@ def on_draws(
     first = settings.seed + FIRST_SEED + settings.sweep.confirm.seeds
     return [
         Item.of((*plan, f"seed={first + k}", f"target.split_seed={seed}"))
-        for k, seed in enumerate(split_seeds(settings))
+        for k, seed in enumerate(split_seeds(settings.target, settings.sweep.confirm.splits))
     ]
 
 
@@ -176,7 +177,8 @@ def refitted(contender: Contender) -> bool:
 def frozen_reports(findings: Findings, question: Question, settings: Settings) -> dict[int, Logits]:
     """What the frozen plan of every cut point, fitted to the whole pool, answers of the report."""
     curve = findings.curve()
-    return refit(question, settings, {i: point.regularisation for i, point in curve.items()})
+    inputs = Activations(question, settings.train, settings.features, settings.seed)
+    return refit(inputs, {i: point.regularisation for i, point in curve.items()})
 
 
 def report_logits(
@@ -190,7 +192,7 @@ def report_logits(
     """Logits [seeds, report images, classes] of the final trainings; None where none ended well."""
     if refitted(contender):
         return refits[contender.facts.plan.keep][None]
-    folder = outcomes_folder(settings)
+    folder = outcomes_folder(study_folder(settings))
     trials = [ledger.of(i) for i in items(contender, confirmed, question, settings)]
     found = [read(folder / t.user_attrs["outcome"]).report for t in trials if t is not None]
     known = [z for z in found if z is not None]

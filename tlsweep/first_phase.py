@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from tlsweep import inputs, screen
-from tlsweep.config import PhasedSchedule, Settings
+from tlsweep.config import PhasedSchedule
 from tlsweep.features import Key, NotStored, Spec, rows_digest
-from tlsweep.plan import TransferPlan
 from tlsweep.probe import probe_kind, starts_at_probe
-from tlsweep.question import Question
+from tlsweep.resolved import Resolved
 from tlsweep.terms import Split
 
 LAYOUT = 4  # raise it when what is trained, or what a checkpoint holds, changes
@@ -32,9 +31,9 @@ _WITHOUT_EFFECT = (
 class FirstPhase:
     """A shelf (``train/stage.py``) for one trial's first phase. taken: whether it was there."""
 
-    def __init__(self, question: Question, plan: TransferPlan, settings: Settings) -> None:
-        self.question, self.plan, self.settings = question, plan, settings
-        self.store = inputs.store_of(settings.features)
+    def __init__(self, trial: Resolved) -> None:
+        self.trial, self.inputs = trial, trial.inputs
+        self.store = self.inputs.store
         self.taken = False
 
     @contextmanager
@@ -75,24 +74,24 @@ class FirstPhase:
 
         from tlsweep.train.loading import device_of
 
-        question, plan, settings = self.question, self.plan, self.settings
-        train, source, missing = settings.train, question.source, plan.left_out
+        trial, question, plan = self.trial, self.trial.question, self.trial.plan
+        train, source, missing = trial.train, question.source, plan.left_out
         return Key.of(
             source=f"{source.fingerprint} random" if plan.random_weights else source.fingerprint,
             cut=question.cuts[plan.keep].name,
             image=source.image,
             target=question.target.fingerprint,
-            rows=rows_digest(question.partition.rows(Split.FIT, settings.fold)),
-            chosen_on=rows_digest(question.partition.rows(Split.SELECT, settings.fold)),
+            rows=rows_digest(question.partition.rows(Split.FIT, trial.fold)),
+            chosen_on=rows_digest(question.partition.rows(Split.SELECT, trial.fold)),
             dtype=torch.uint8,
             pooling=question.pooling(plan.regrow, train),
-            view=[inputs.drawn(settings, inputs.view_of(train, 0)), inputs.views_of(train)],
+            view=[self.inputs.drawn(inputs.view_of(train, 0)), inputs.views_of(train)],
             holds=f"first phase, layout {LAYOUT}",
             computed=inputs.COMPUTED,
             lightning=metadata.version("pytorch-lightning"),
             regrow=question.cuts[plan.regrow].name,
             **({"without": [question.cuts[i + 1].name for i in missing]} if missing else {}),
-            seed=settings.seed,
+            seed=trial.seed,
             train=self._acting,
             head_init=self._head_init,
             phase=self._phase,
@@ -102,7 +101,7 @@ class FirstPhase:
     @property
     def _acting(self) -> dict[str, Any]:
         """The training settings that change what the first phase ends with."""
-        train = self.settings.train
+        train = self.trial.train
         without = [*_WITHOUT_EFFECT]
         if train.augment != "views":
             without.append("views")
@@ -113,20 +112,21 @@ class FirstPhase:
     @property
     def _head_init(self) -> list[Any]:
         """What the head starts from, and how fast it goes on where that is its own affair."""
-        train = self.settings.train
-        if not starts_at_probe(self.plan, train):
+        train = self.trial.train
+        if not starts_at_probe(self.trial.plan, train):
             return ["random"]
-        kind = probe_kind(self.question.task, train)
+        kind = probe_kind(self.trial.question.task, train)
         return [kind, train.probe_penalty, train.lr_ratio]
 
     @property
     def _phase(self) -> dict[str, Any] | None:
-        schedule = self.settings.schedule
+        schedule = self.trial.schedule
         if not isinstance(schedule, PhasedSchedule):
             return None
         return schedule.model_dump(mode="json", exclude={"name", "begin"})
 
     @property
     def _about(self) -> dict[str, str]:
-        names = {"source": self.question.source.name, "target": self.question.target.name}
+        question = self.trial.question
+        names = {"source": question.source.name, "target": question.target.name}
         return {**names, "split": "first phase"}

@@ -56,7 +56,6 @@ def gather(
     look = s.record.where_to_look()
     return Material(
         verdict=verdict,
-        settings=s.settings,
         source=question.source.name,
         trained_on=question.source.trained_on,
         target=target.name,

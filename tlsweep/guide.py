@@ -8,12 +8,13 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlsweep import __version__, config, inputs, outcome
+from tlsweep import __version__, config, outcome
 from tlsweep.contenders import overrides_of
 from tlsweep.errors import TlsweepError
 from tlsweep.features import rows_digest
 from tlsweep.files import write_whole
 from tlsweep.fixed import inherited
+from tlsweep.inputs import USUAL, Variant
 from tlsweep.outcome import Outcome
 from tlsweep.probe import probe_kind
 from tlsweep.session import Session
@@ -54,7 +55,8 @@ def run_survey(s: Session) -> Surveyed:
     asked = _asked(s)
     surveyed = _kept(s, asked)
     if surveyed is None:
-        surveyed = Surveyed(*survey(s.question, s.settings, s.shown.step))
+        chosen = s.settings.sweep
+        surveyed = Surveyed(*survey(s.inputs, chosen.survey, chosen.minutes, s.shown.step))
         _keep(s, asked, surveyed)
     return surveyed
 
@@ -77,8 +79,8 @@ def enter_survey(s: Session, ledger: Ledger, surveyed: Surveyed) -> None:
 def _asked(s: Session) -> str:
     """A digest of all that a survey's findings depend on: features, folds, heads."""
     survey, train = s.settings.sweep.survey, s.settings.train
-    seeds = [inputs.SOURCE, *([s.settings.seed] if survey.random else [])]
-    features = [d for seed in seeds for d in inputs.digests(s.question, s.settings, seed)]
+    variants = [USUAL, *([Variant(weights=s.settings.seed)] if survey.random else [])]
+    features = [digest for variant in variants for digest in s.inputs.digests(variant)]
     folds = [rows_digest(fold) for fold in s.question.partition.folds]
     kind = probe_kind(s.question.task, train)
     what = [*features, *folds, survey.model_dump_json(), kind, __version__]
@@ -87,7 +89,7 @@ def _asked(s: Session) -> str:
 
 def _outcome_file(s: Session, place: Place) -> Path:
     weights, index = place
-    return outcomes_folder(s.settings) / f"survey-{weights}-{index:03d}.npz"
+    return outcomes_folder(s.folder) / f"survey-{weights}-{index:03d}.npz"
 
 
 def _keep(s: Session, asked: str, surveyed: Surveyed) -> None:

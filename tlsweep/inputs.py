@@ -6,14 +6,15 @@ They are kept in the activation store; where it has no room for them, they are c
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tlsweep import screen
-from tlsweep.config import FeaturesSettings, Settings, TrainSettings
+from tlsweep.config import FeaturesSettings, Opening, TrainSettings
 from tlsweep.errors import TrialFailure
 from tlsweep.features import Key, NotStored, Spec, Store, open_store, rows_digest, size_text
+from tlsweep.plan import TransferPlan
 from tlsweep.question import Question
 from tlsweep.terms import Split
 
@@ -26,131 +27,12 @@ COMPUTED = 2  # part of the key: raise it when the same settings are to give oth
 TOLD = 2**20  # bytes that are worth telling of before they are stored
 SOURCE = None  # in place of a seed: the source's own weights
 PLAIN = 0  # in place of the number of a view: the images as they are
+Said = Callable[[int, int], None]
+"""Told (images done, all of them)."""
 Write = Callable[[list["Tensor"]], None]
 """Takes the next rows of all wanted entries."""
 Compute = Callable[[Sequence[int], Write], None]
 """Computes the entries at these places among the wanted ones, and writes them batch by batch."""
-
-
-def pooled(
-    question: Question,
-    split: Split,
-    settings: Settings,
-    indices: Sequence[int],
-    seed: int | None = SOURCE,
-    said: Callable[[int, int], None] = lambda done, total: None,
-    view: int = PLAIN,
-    without: Collection[int] = (),
-) -> list[Tensor]:
-    """Pooled activations of a split's images at some cut points: float32 [images, features] each.
-
-    One pass over the images for all that is not stored yet; the whole pool is stored, and fit and
-    select splits are rows of it, so that another fold takes no other pass. indices: of the cut
-    points, ascending; seed: draws random weights in place of the source's; said: told (images done,
-    all of them); view: which augmented view of each image; without: blocks that are left out.
-    """
-    if split in (Split.FIT, Split.SELECT):
-        whole = pooled(question, Split.POOL, settings, indices, seed, said, view, without)
-        places = question.partition.places(split, settings.fold)
-        return [z_nd[places] for z_nd in whole]
-    import torch
-
-    def compute(places: Sequence[int], write: Write) -> None:
-        wanted, total = tuple(indices[place] for place in places), len(_rows(question, split))
-        done = 0
-
-        def written(batch: list[Tensor]) -> None:
-            nonlocal done
-            write(batch)
-            done += len(batch[0])
-            said(done, total)
-
-        asked = _Asked(split, wanted, seed, view, pooling=True, without=tuple(without))
-        _pass(question, settings, asked, written)
-
-    specs = [
-        _spec(question, split, settings, i, seed, view, pooling=True, without=without)
-        for i in indices
-    ]
-    found = _through(store_of(settings.features), specs, compute)
-    if found is None:
-        parts: list[list[Tensor]] = []
-        compute(range(len(indices)), parts.append)
-        found = [torch.cat(column) for column in zip(*parts, strict=True)]
-    return found
-
-
-def fitted(
-    question: Question,
-    settings: Settings,
-    indices: Sequence[int],
-    seed: int | None = SOURCE,
-    said: Callable[[int, int], None] = lambda done, total: None,
-    without: Collection[int] = (),
-) -> tuple[list[Tensor], Tensor]:
-    """What heads are fitted to: pooled activations of the fit split, of every stored view of it.
-
-    Returns float32 [views * images, features] for each cut point, view by view, and the labels.
-    """
-    import torch
-
-    views = views_of(settings.train)
-    found = [
-        pooled(question, Split.FIT, settings, indices, seed, said, view, without) for view in views
-    ]
-    y = labels(question, Split.FIT, settings.fold)
-    if len(views) == 1:  # no copy of what is mapped from a file
-        return found[0], y
-    return [torch.cat(column) for column in zip(*found, strict=True)], torch.cat([y] * len(views))
-
-
-def digests(question: Question, settings: Settings, seed: int | None = SOURCE) -> list[str]:
-    """What the pooled activations of the pool are kept under."""
-    return [
-        _spec(question, Split.POOL, settings, index, seed, view, pooling=True).key.digest
-        for view in views_needed(settings.train)
-        for index in range(len(question.cuts))
-    ]
-
-
-def bytes_to_store(
-    question: Question,
-    settings: Settings,
-    index: int,
-    seed: int | None,
-    without: Collection[int] = (),
-) -> int:
-    """How many bytes of the pool's activations are not stored yet."""
-    store = store_of(settings.features)
-    specs = [
-        _spec(question, Split.POOL, settings, index, seed, view, pooling=False, without=without)
-        for view in views_needed(settings.train)
-    ]
-    return sum(spec.nbytes for spec in specs if not store.holds(spec.key))
-
-
-def activations(
-    question: Question,
-    split: Split,
-    settings: Settings,
-    index: int,
-    seed: int | None = SOURCE,
-    view: int = PLAIN,
-    without: Collection[int] = (),
-) -> Tensor | None:
-    """Whole activations at a cut point, of the report split or of the pool: float32 [images, ...].
-
-    without: blocks that are left out. Fit and select splits are rows of the pool's
-    (``Partition.places``). None where they cannot be stored: they may not fit into memory.
-    """
-
-    def compute(places: Sequence[int], write: Write) -> None:
-        asked = _Asked(split, (index,), seed, view, pooling=False, without=tuple(without))
-        _pass(question, settings, asked, write)
-
-    spec = _spec(question, split, settings, index, seed, view, pooling=False, without=without)
-    found = _through(store_of(settings.features), [spec], compute)
-    return None if found is None else found[0]
 
 
 def views_needed(train: TrainSettings) -> tuple[int, ...]:
@@ -170,18 +52,190 @@ def view_of(train: TrainSettings, epoch: int) -> int:
     return 1 + (epoch % train.views if train.augment == "views" else epoch)
 
 
-def drawn(settings: Settings, view: int) -> Augmentation | None:
-    """How a view is made of the images; None for the images as they are.
+@dataclass(frozen=True)
+class Variant:
+    """Which activations of the same images at the same cut points.
 
-    Stored views are the same for all seeds, else each would need a store of its own.
+    weights: the seed that random ones are drawn from, None for the source's; view: which augmented
+    view of each image; without: blocks that are left out.
     """
-    from tlsweep.target import Augmentation
 
-    train = settings.train
-    if view == PLAIN:
-        return None
-    draw = (view,) if train.augment == "views" else (view, settings.seed)
-    return Augmentation(train.crop, train.flip, draw)
+    weights: int | None = SOURCE
+    view: int = PLAIN
+    without: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, plan: TransferPlan, seed: int) -> Variant:
+        """What the frozen blocks of a plan give, of the images as they are. seed: of the trial."""
+        return cls(weights=seed if plan.random_weights else SOURCE, without=plan.left_out)
+
+
+USUAL = Variant()
+
+
+@dataclass(frozen=True)
+class Activations:
+    """What the blocks of a question's source make of its images, found in the store or computed.
+
+    train: how (views, precision, device, pooling); features: where they are kept; seed: of views
+    that are new in every epoch; fold: what is held out of the pool, None for nothing.
+    """
+
+    question: Question
+    train: TrainSettings
+    features: FeaturesSettings
+    seed: int
+    fold: int | None = 0
+
+    @property
+    def store(self) -> Store:
+        """The activation store."""
+        return store_of(self.features)
+
+    def pooled(
+        self,
+        split: Split,
+        indices: Sequence[int],
+        variant: Variant = USUAL,
+        said: Said = lambda done, total: None,
+    ) -> list[Tensor]:
+        """Pooled activations of a split at some cut points: float32 [images, features] each.
+
+        One pass over the images for all that is not stored yet; the whole pool is stored, and fit
+        and select splits are rows of it, so that another fold takes no other pass. indices: of the
+        cut points, ascending; said: told (images done, all of them).
+        """
+        if split in (Split.FIT, Split.SELECT):
+            whole = self.pooled(Split.POOL, indices, variant, said)
+            places = self.question.partition.places(split, self.fold)
+            return [z_nd[places] for z_nd in whole]
+        import torch
+
+        def compute(places: Sequence[int], write: Write) -> None:
+            wanted = tuple(indices[place] for place in places)
+            asked = _Asked(split, wanted, variant, self.drawn(variant.view), pooling=True)
+            _pass(self, asked, _counted(write, said, len(_rows(self.question, split))))
+
+        specs = [self.spec(split, index, variant, pooling=True) for index in indices]
+        found = _through(self.store, specs, compute)
+        if found is None:
+            parts: list[list[Tensor]] = []
+            compute(range(len(indices)), parts.append)
+            found = [torch.cat(column) for column in zip(*parts, strict=True)]
+        return found
+
+    def fitted(
+        self, indices: Sequence[int], variant: Variant = USUAL
+    ) -> tuple[list[Tensor], Tensor]:
+        """What heads are fitted to: pooled activations of the fit split, of every stored view.
+
+        Returns float32 [views * images, features] for each cut point, view by view, and the labels.
+        """
+        import torch
+
+        views = [replace(variant, view=view) for view in views_of(self.train)]
+        found = [self.pooled(Split.FIT, indices, view) for view in views]
+        y = self.labels(Split.FIT)
+        if len(views) == 1:  # no copy of what is mapped from a file
+            return found[0], y
+        columns = [torch.cat(column) for column in zip(*found, strict=True)]
+        return columns, torch.cat([y] * len(views))
+
+    def whole(self, split: Split, index: int, variant: Variant = USUAL) -> Tensor | None:
+        """Whole activations at a cut point, of the report split or of the pool: [images, ...].
+
+        Fit and select splits are rows of the pool's (``Partition.places``). float32; None where
+        they cannot be stored: they may not fit into memory.
+        """
+
+        def compute(places: Sequence[int], write: Write) -> None:
+            asked = _Asked(split, (index,), variant, self.drawn(variant.view), pooling=False)
+            _pass(self, asked, write)
+
+        spec = self.spec(split, index, variant, pooling=False)
+        found = _through(self.store, [spec], compute)
+        return None if found is None else found[0]
+
+    def digests(self, variant: Variant = USUAL) -> list[str]:
+        """What the pooled activations of the pool are kept under."""
+        return [
+            self.spec(Split.POOL, index, replace(variant, view=view), pooling=True).key.digest
+            for view in views_needed(self.train)
+            for index in range(len(self.question.cuts))
+        ]
+
+    def bytes_to_store(self, index: int, variant: Variant = USUAL) -> int:
+        """How many bytes of the pool's whole activations are not stored yet."""
+        views = [replace(variant, view=view) for view in views_needed(self.train)]
+        specs = [self.spec(Split.POOL, index, view, pooling=False) for view in views]
+        return sum(spec.nbytes for spec in specs if not self.store.holds(spec.key))
+
+    def drawn(self, view: int) -> Augmentation | None:
+        """How a view is made of the images; None for the images as they are.
+
+        Stored views are the same for all seeds, else each would need a store of its own.
+        """
+        from tlsweep.target import Augmentation
+
+        if view == PLAIN:
+            return None
+        draw = (view,) if self.train.augment == "views" else (view, self.seed)
+        return Augmentation(self.train.crop, self.train.flip, draw)
+
+    def labels(self, split: Split) -> Tensor:
+        """The truth of a split's images: [images, ...]."""
+        import torch
+
+        question = self.question
+        return torch.from_numpy(question.target.labels[question.partition.rows(split, self.fold)])
+
+    def source_features(self, n: int) -> list[Tensor] | None:
+        """Pooled activations of ``n`` of the source's own images at every cut point, or None."""
+        import torch
+
+        from tlsweep.survey.taps import Taps
+
+        question = self.question
+        x_bchw = question.source.sample(n, self.seed)
+        if x_bchw is None:
+            return None
+        indices = range(len(question.cuts))
+        rules = [question.pooling(i, self.train) for i in indices]
+        taps = Taps(question.source.model(), question.cuts, indices, rules)
+        parts = [taps(part) for part in torch.split(x_bchw, 64)]
+        return [torch.cat(column) for column in zip(*parts, strict=True)]
+
+    def spec(self, split: Split, index: int, variant: Variant = USUAL, *, pooling: bool) -> Spec:
+        """What is kept of a cut point, and what under."""
+        import torch
+
+        from tlsweep.train.head import pool
+        from tlsweep.train.loading import device_of
+
+        question, train = self.question, self.train
+        source, target, rows = question.source, question.target, _rows(question, split)
+        cut, rule = question.cuts[index], question.pooling(index, train)
+        # what stands above the cut point changes nothing at it
+        missing = [question.cuts[i + 1].name for i in sorted(variant.without) if i < index]
+        weights, random = variant.weights, variant.weights is not SOURCE
+        key = Key.of(
+            **({"without": missing} if missing else {}),
+            source=f"{source.fingerprint} random {weights}" if random else source.fingerprint,
+            cut=cut.name,
+            image=source.image,
+            target=target.fingerprint,
+            rows=rows_digest(rows),
+            dtype=torch.float32,
+            pooling=rule if pooling else "none",
+            view=self.drawn(variant.view),
+            precision=train.precision,
+            device=device_of(train).type,
+            computed=COMPUTED,
+        )
+        shape = pool(torch.zeros(1, *cut.shape), rule).shape[1:] if pooling else cut.shape
+        name = f"{source.name}, random {weights}" if random else source.name
+        about = {"source": name, "target": target.name, "split": str(split)}
+        return Spec(key, (len(rows), *shape), torch.float32, about)
 
 
 def source_probabilities(question: Question, z_nd: Tensor) -> Tensor | None:
@@ -200,29 +254,6 @@ def source_probabilities(question: Question, z_nd: Tensor) -> Tensor | None:
     with torch.no_grad():
         probabilities: Tensor = classifier(z_nd).softmax(1)
     return probabilities
-
-
-def source_features(question: Question, settings: Settings, n: int) -> list[Tensor] | None:
-    """Pooled activations of ``n`` of the source's own images at every cut point; None without."""
-    import torch
-
-    from tlsweep.survey.taps import Taps
-
-    x_bchw = question.source.sample(n, settings.seed)
-    if x_bchw is None:
-        return None
-    indices = range(len(question.cuts))
-    rules = [question.pooling(i, settings.train) for i in indices]
-    taps = Taps(question.source.model(), question.cuts, indices, rules)
-    parts = [taps(part) for part in torch.split(x_bchw, 64)]
-    return [torch.cat(column) for column in zip(*parts, strict=True)]
-
-
-def labels(question: Question, split: Split, fold: int | None = 0) -> Tensor:
-    """The class indices of a split's images: int64 [images]; fold: what is held out of the pool."""
-    import torch
-
-    return torch.from_numpy(question.target.labels[question.partition.rows(split, fold)])
 
 
 def _rows(question: Question, split: Split) -> Any:
@@ -276,68 +307,37 @@ def _tell(specs: Sequence[Spec]) -> None:
     screen.say(f"  storing {size_text(size)}: {what}{where}")
 
 
-def _spec(
-    question: Question,
-    split: Split,
-    settings: Settings,
-    index: int,
-    seed: int | None,
-    view: int,
-    *,
-    pooling: bool,
-    without: Collection[int] = (),
-) -> Spec:
-    import torch
-
-    from tlsweep.train.head import pool
-    from tlsweep.train.loading import device_of
-
-    source, target, rows = question.source, question.target, _rows(question, split)
-    cut, rule = question.cuts[index], question.pooling(index, settings.train)
-    # what stands above the cut point changes nothing at it
-    missing = [question.cuts[i + 1].name for i in sorted(without) if i < index]
-    key = Key.of(
-        **({"without": missing} if missing else {}),
-        source=source.fingerprint if seed is SOURCE else f"{source.fingerprint} random {seed}",
-        cut=cut.name,
-        image=source.image,
-        target=target.fingerprint,
-        rows=rows_digest(rows),
-        dtype=torch.float32,
-        pooling=rule if pooling else "none",
-        view=drawn(settings, view),
-        precision=settings.train.precision,
-        device=device_of(settings.train).type,
-        computed=COMPUTED,
-    )
-    shape = pool(torch.zeros(1, *cut.shape), rule).shape[1:] if pooling else None
-    weights = source.name if seed is SOURCE else f"{source.name}, random {seed}"
-    about = {"source": weights, "target": target.name, "split": str(split)}
-    return Spec(key, (len(rows), *(shape or cut.shape)), torch.float32, about)
-
-
 @dataclass(frozen=True)
 class _Asked:
-    """What a pass is asked for: which images, and what of them.
-
-    seed: of random weights; without: blocks that are left out.
-    """
+    """What a pass is asked for: which images, and what of them. augmentation: of the view."""
 
     split: Split
     indices: tuple[int, ...]
-    seed: int | None
-    view: int
+    variant: Variant
+    augmentation: Augmentation | None
     pooling: bool
-    without: tuple[int, ...] = ()
 
 
-def _pass(question: Question, settings: Settings, asked: _Asked, write: Write) -> None:
+def _counted(write: Write, said: Said, total: int) -> Write:
+    """``write``, which also tells how many of the images are done."""
+    done = 0
+
+    def written(batch: list[Tensor]) -> None:
+        nonlocal done
+        write(batch)
+        done += len(batch[0])
+        said(done, total)
+
+    return written
+
+
+def _pass(inputs: Activations, asked: _Asked, write: Write) -> None:
     """One pass over the images; with several devices, each of them takes every n-th batch."""
     from tlsweep.train.group import in_group, run_in_group
 
-    devices = settings.train.devices
+    devices = inputs.train.devices
     if devices == 1 or in_group():
-        _share_of_pass(question, settings, asked, lambda _, batch: write(batch))
+        _share_of_pass(inputs.question, inputs.train, asked, lambda _, batch: write(batch))
         return
     import torch
 
@@ -353,25 +353,28 @@ def _pass(question: Question, settings: Settings, asked: _Asked, write: Write) -
             write(batch)
             written, rows = written + 1, rows + len(batch[0])
 
-    run_in_group(devices, _pass_as_member, settings, asked, on_message=hear)
-    if rows < len(_rows(question, asked.split)):
+    opening = inputs.question.opening
+    run_in_group(devices, _pass_as_member, opening, inputs.train, asked, on_message=hear)
+    if rows < len(_rows(inputs.question, asked.split)):
         raise TrialFailure(f"a device ended before its share of the images did, after {rows}")
 
 
-def _pass_as_member(settings: Settings, asked: _Asked, tell: Callable[[Any], None]) -> None:
+def _pass_as_member(
+    opening: Opening, train: TrainSettings, asked: _Asked, tell: Callable[[Any], None]
+) -> None:
     from tlsweep.question import open_question
     from tlsweep.train.trainer import rank_of
 
     def write(number: int, batch: list[Tensor]) -> None:
         tell((number, [z.numpy() for z in batch]))
 
-    rank, world = rank_of(settings.train), settings.train.devices
-    _share_of_pass(open_question(settings), settings, asked, write, rank, world)
+    rank, world = rank_of(train), train.devices
+    _share_of_pass(open_question(opening), train, asked, write, rank, world)
 
 
 def _share_of_pass(
     question: Question,
-    settings: Settings,
+    train: TrainSettings,
     asked: _Asked,
     write: Callable[[int, list[Tensor]], None],
     rank: int = 0,
@@ -380,9 +383,9 @@ def _share_of_pass(
     from tlsweep.survey.one_pass import one_pass
     from tlsweep.survey.taps import Taps
 
-    source, train = question.source, settings.train
-    model: nn.Module = source.model() if asked.seed is SOURCE else source.fresh(asked.seed)
+    source, weights = question.source, asked.variant.weights
+    model: nn.Module = source.model() if weights is SOURCE else source.fresh(weights)
     rules = [question.pooling(i, train) for i in asked.indices] if asked.pooling else None
-    taps = Taps(model, question.cuts, asked.indices, rules, asked.without)
-    images: Any = question.images(asked.split, None, drawn(settings, asked.view))
+    taps = Taps(model, question.cuts, asked.indices, rules, asked.variant.without)
+    images: Any = question.images(asked.split, None, asked.augmentation)
     one_pass(taps, images, train, write, rank=rank, world=world)

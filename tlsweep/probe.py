@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tlsweep import inputs
-from tlsweep.config import Settings, TrainSettings
+from tlsweep.config import TrainSettings
+from tlsweep.inputs import USUAL, Variant
 from tlsweep.plan import TransferPlan
-from tlsweep.question import Question
+from tlsweep.resolved import Resolved
 from tlsweep.terms import Split
 
 if TYPE_CHECKING:
@@ -44,72 +44,58 @@ def starts_at_probe(plan: TransferPlan, train: TrainSettings) -> bool:
 
 
 def fit_probe(
-    question: Question, plan: TransferPlan, settings: Settings, splits: Sequence[Split]
+    trial: Resolved, splits: Sequence[Split]
 ) -> tuple[dict[str, float], dict[Split, Any]]:
     """Fit the head of an all-frozen plan, to the images as they are or to all views of them.
 
     Returns the metrics that an epoch of training would give, and for each of ``splits`` the logits
     [images, classes].
     """
-    head, z_fit, y, z = _fitted(question, plan, settings, splits)
-    return _answers(question, settings, plan, head, z_fit, y, z)
+    return _answers(trial, *_fitted(trial, trial.plan, splits))
 
 
-def fitted_head(question: Question, plan: TransferPlan, settings: Settings) -> Head:
-    """The head of an all-frozen plan at its optimum on the fit split."""
-    return _fitted(question, plan, settings, [])[0]
+def fitted_head(trial: Resolved, plan: TransferPlan) -> Head:
+    """The head of an all-frozen plan at its optimum on the fit split of a trial."""
+    return _fitted(trial, plan, [])[0]
 
 
 def _fitted(
-    question: Question, plan: TransferPlan, settings: Settings, splits: Sequence[Split]
+    trial: Resolved, plan: TransferPlan, splits: Sequence[Split]
 ) -> tuple[Head, Tensor, Tensor, dict[Split, Tensor]]:
     """The fitted head, what it was fitted to with its labels, and the features of ``splits``."""
-    train, seed = settings.train, settings.seed if plan.random_weights else inputs.SOURCE
+    question, train, inputs = trial.question, trial.train, trial.inputs
+    variant = Variant.of(plan, trial.seed)
     # in a sweep every other cut point will be asked for, too: one pass for all of them
-    alone = settings.trial is None or plan.random_weights or not settings.features.budget_gb
-    alone |= bool(plan.left_out)
-    indices = [plan.regrow] if alone else range(len(question.cuts))
-    mine = 0 if alone else plan.regrow
-    without = plan.left_out
-    found, y = inputs.fitted(question, settings, indices, seed, without=without)
+    together = trial.in_sweep and variant == USUAL and bool(trial.features.budget_gb)
+    indices = range(len(question.cuts)) if together else [plan.regrow]
+    mine = plan.regrow if together else 0
+    found, y = inputs.fitted(indices, variant)
     z_fit = found[mine]
-    z = {
-        s: inputs.pooled(question, s, settings, indices, seed, without=without)[mine]
-        for s in splits
-    }
-    head = question.head(plan, train, settings.seed)
+    z = {s: inputs.pooled(s, indices, variant)[mine] for s in splits}
+    head = question.head(plan, train, trial.seed)
     head.calibrate([z_fit])
     head.calibrate_outputs(y)
     sets, penalties = [standardised(head, z_fit)], [train.probe_penalty]
-    (heads,) = fit_heads(sets, y, question, train, penalties)
+    (heads,) = fit_heads(sets, y, question.task, train, penalties)
     head.set_linear(heads.weight[0], heads.bias[0])
     return head, z_fit, y, z
 
 
 def _answers(
-    question: Question,
-    settings: Settings,
-    plan: TransferPlan,
-    head: Head,
-    z_fit: Tensor,
-    y: Tensor,
-    z: Mapping[Split, Tensor],
+    trial: Resolved, head: Head, z_fit: Tensor, y: Tensor, z: Mapping[Split, Tensor]
 ) -> tuple[dict[str, float], dict[Split, Any]]:
     import torch
 
-    task = question.task
+    task = trial.question.task
     with torch.no_grad():
         fit_loss = float(task.loss(head(z_fit), y))
         logits = {split: head(z_nd) for split, z_nd in z.items()}
     metrics = {
         "fit_loss": fit_loss,
-        "frozen_blocks": float(plan.freeze),
+        "frozen_blocks": float(trial.plan.freeze),
     }
     if Split.SELECT in logits:
-        chosen, y_select = (
-            logits[Split.SELECT],
-            inputs.labels(question, Split.SELECT, settings.fold),
-        )
+        chosen, y_select = logits[Split.SELECT], trial.inputs.labels(Split.SELECT)
         metrics["select_loss"] = float(task.loss(chosen, y_select))
         value = task.score(chosen.numpy(), y_select.numpy())
         metrics[f"select_{task.metric.name}"] = value
@@ -124,7 +110,7 @@ def standardised(head: Head, z_nd: Tensor) -> Tensor:
 def fit_heads(
     sets: Sequence[Tensor],
     y_n: Tensor,
-    question: Question,
+    task: Task,
     train: TrainSettings,
     penalties: Sequence[float],
     subsets_sn: Tensor | None = None,
@@ -136,7 +122,6 @@ def fit_heads(
     """
     from tlsweep.survey.logistic import fit_labels, fit_side_by_side, together
 
-    task = question.task
     if probe_kind(task, train) == "logistic":
         if task.kind == "labels":
             return fit_labels(sets, y_n, penalties, subsets_sn)

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from tlsweep.config import PlanSettings, Settings, TrainSettings
+from tlsweep.config import (
+    Opening,
+    PlanSettings,
+    SourceSettings,
+    TargetSettings,
+    TrainSettings,
+)
 from tlsweep.errors import Fault, Refusal, together
 from tlsweep.plan import TransferPlan
 from tlsweep.read_plan import droppable, read_plan
@@ -36,7 +42,7 @@ class Question:
     """How much of ``source`` to keep for ``target``?
 
     costs: of every cut point; layers: of every block; task: the target's, with the metric that
-    plans are chosen by.
+    plans are chosen by; opening: what opens the same question in another process.
     """
 
     source: Source
@@ -46,6 +52,7 @@ class Question:
     target: Target
     partition: Partition
     task: Task
+    opening: Opening
 
     def plan(self, settings: PlanSettings) -> TransferPlan:
         """The plan that a config describes, in this source's cut points.
@@ -141,22 +148,24 @@ class Question:
         return [*self.partition.said, *_two_labels(self.target)]
 
 
-def open_question(settings: Settings, progress: Progress | None = None) -> Question:
+def open_question(
+    opening: Opening, plan: PlanSettings | None = None, progress: Progress | None = None
+) -> Question:
     """Open source and target, find the cut points, draw the partition.
 
-    The same one again for the trials that a process runs one after the other.
-    Raises Refusal with the faults of all parts together.
+    The same one again for the trials that a process runs one after the other. plan: one that is
+    checked beside the rest. Raises Refusal with the faults of all parts together.
     """
-    _check_device(settings.train)
-    text = settings.model_dump_json(include={"source", "target"})
-    question = _open(text, _Hidden((settings, progress)))
-    _check_probe(settings.train, question.task)
-    if settings.train_on == "all":
-        return dataclasses.replace(question, partition=question.partition.joined())
+    text = opening.model_dump_json(exclude={"joined"})
+    question = _open(text, _Hidden((opening, plan, progress)))
+    if opening.joined:
+        joined = question.partition.joined()
+        return dataclasses.replace(question, partition=joined, opening=opening)
     return question
 
 
-def _check_probe(train: TrainSettings, task: Task) -> None:
+def check_train(train: TrainSettings, task: Task) -> None:
+    """Raise Refusal for a head that does not fit the task."""
     if train.probe not in ("auto", *task.probes):
         rule = f"linear heads for {task.kind}: {', '.join(task.probes)}"
         raise Refusal(Fault(f"train.probe={train.probe}", rule, "train.probe=auto"))
@@ -178,7 +187,8 @@ def _two_labels(target: Target) -> list[str]:
     return [f"the same image under two labels: {'; '.join(shown)}{more}"]
 
 
-def _check_device(train: TrainSettings) -> None:
+def check_device(train: TrainSettings) -> None:
+    """Raise Refusal where a GPU is asked for and there is none."""
     if train.accelerator != "gpu":
         return
     import torch
@@ -192,7 +202,7 @@ def _check_device(train: TrainSettings) -> None:
 class _Hidden:
     """A value that a cache does not look at."""
 
-    def __init__(self, value: tuple[Settings, Progress | None]) -> None:
+    def __init__(self, value: tuple[Opening, PlanSettings | None, Progress | None]) -> None:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
@@ -204,30 +214,32 @@ class _Hidden:
 
 @functools.lru_cache(maxsize=2)
 def _open(_key: str, hidden: _Hidden) -> Question:
-    settings, progress = hidden.value
+    opening, plan, progress = hidden.value
+    source, target = opening.source, opening.target
     faults: list[Refusal] = []
     # what is quick to check comes before what is long to make: a source may have to be trained
-    _try(faults, lambda: _check_source(settings))
-    target = _try(faults, lambda: _open_target(settings, progress))
-    task = None if target is None else _try(faults, lambda: target.task.by(settings.target.metric))
-    partition = None if target is None else _try(faults, lambda: _partition(settings, target))
-    found = _try(faults, lambda: _cuts(settings))
-    if found is not None:
-        _try(faults, lambda: read_plan(settings.plan, found[0], found[2]))
-    if target is None or task is None or partition is None or found is None or faults:
+    _try(faults, lambda: _check_source(source))
+    images = _try(faults, lambda: _open_target(target, progress))
+    task = None if images is None else _try(faults, lambda: images.task.by(target.metric))
+    partition = None if images is None else _try(faults, lambda: _partition(target, images))
+    found = _try(faults, lambda: _cuts(source))
+    if found is not None and plan is not None:
+        _try(faults, lambda: read_plan(plan, found[0], found[2]))
+    if images is None or task is None or partition is None or found is None or faults:
         raise together(*faults)
-    return Question(_open_source(settings, progress), *found, target, partition, task)
+    opened = _open_source(source, progress)
+    whole = opening.model_copy(update={"joined": False})
+    return Question(opened, *found, images, partition, task, whole)
 
 
 def _cuts(
-    settings: Settings,
+    source: SourceSettings,
 ) -> tuple[CutPoints, tuple[PrefixCost, ...], tuple[BlockLayers, ...]]:
     """Cut points, costs, layers: questions about the architecture, which need no weights."""
     from tlsweep.cut import block_layers, cut_points, prefix_costs
     from tlsweep.source import open_architecture
 
-    options = settings.source.model_dump(exclude={"name"})
-    model, example = open_architecture(settings.source.name, **options)
+    model, example = open_architecture(source.name, **source.model_dump(exclude={"name"}))
     cuts = cut_points(model, example)
     return cuts, tuple(prefix_costs(model, cuts, example)), block_layers(model, cuts)
 
@@ -240,42 +252,41 @@ def _try(faults: list[Refusal], action: Callable[[], T]) -> T | None:
         return None
 
 
-def _open_target(settings: Settings, progress: Progress | None) -> Target:
+def _open_target(settings: TargetSettings, progress: Progress | None) -> Target:
     from tlsweep.target import open_target
 
-    return open_target(settings.target.name, **target_options(settings), progress=progress)
+    return open_target(settings.name, **target_options(settings), progress=progress)
 
 
-def target_options(settings: Settings) -> dict[str, Any]:
+def target_options(settings: TargetSettings) -> dict[str, Any]:
     """What a target itself is told: not how it is cut, nor what its answers are scored by."""
     ours = ("metric", "fit_size", "folds", "select_fraction", "report_fraction", "split_seed")
-    return settings.target.model_dump(exclude={"name", *ours})
+    return settings.model_dump(exclude={"name", *ours})
 
 
-def split_seeds(settings: Settings) -> range:
-    """``target.split_seed`` of the other draws that ``sweep.confirm.splits`` asks for."""
-    own = settings.target.split_seed
-    return range(own + 1, own + 1 + settings.sweep.confirm.splits)
+def split_seeds(settings: TargetSettings, draws: int) -> range:
+    """``target.split_seed`` of so many other draws of the pool."""
+    return range(settings.split_seed + 1, settings.split_seed + 1 + draws)
 
 
-def refuse_draws(settings: Settings, question: Question) -> None:
-    """Raise Refusal for other draws of a pool that is not drawn."""
-    for seed in split_seeds(settings)[:1]:
+def refuse_draws(question: Question, draws: int) -> None:
+    """Raise Refusal for other draws (``sweep.confirm.splits``) of a pool that is not drawn."""
+    settings = question.opening.target
+    for seed in split_seeds(settings, draws)[:1]:
         other = _partition(settings, question.target, seed)
         if np.array_equal(other.pool, question.partition.pool):
             raise Refusal(
                 Fault(
-                    f"sweep.confirm.splits={settings.sweep.confirm.splits}",
+                    f"sweep.confirm.splits={draws}",
                     "it draws the pool anew, and this pool is all that the data's own parts hold",
                     "leave it out, or let target.fit_size draw a part of them",
                 )
             )
 
 
-def _partition(settings: Settings, target: Target, seed: int | None = None) -> Partition:
+def _partition(t: TargetSettings, target: Target, seed: int | None = None) -> Partition:
     from tlsweep.target import partition
 
-    t = settings.target
     return partition(
         target.strata,
         fit_size=t.fit_size,
@@ -290,14 +301,13 @@ def _partition(settings: Settings, target: Target, seed: int | None = None) -> P
     )
 
 
-def _check_source(settings: Settings) -> None:
+def _check_source(settings: SourceSettings) -> None:
     from tlsweep.source import check_source
 
-    check_source(settings.source.name, **settings.source.model_dump(exclude={"name"}))
+    check_source(settings.name, **settings.model_dump(exclude={"name"}))
 
 
-def _open_source(settings: Settings, progress: Progress | None) -> Source:
+def _open_source(settings: SourceSettings, progress: Progress | None) -> Source:
     from tlsweep.source import open_source
 
-    options = settings.source.model_dump(exclude={"name"})
-    return open_source(settings.source.name, **options, progress=progress)
+    return open_source(settings.name, **settings.model_dump(exclude={"name"}), progress=progress)

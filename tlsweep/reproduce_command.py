@@ -73,12 +73,11 @@ def _again(
     """Every number of the run by name and step, measured anew."""
     import torch
 
-    from tlsweep.question import open_question
-    from tlsweep.trial import run_unrecorded
+    from tlsweep.trial import question_of, run_unrecorded
 
     if threads := recorded.tags.get("tlsweep.threads"):
         torch.set_num_threads(int(threads))  # another number of threads changes the last digits
-    question = open_question(settings, shown.step)
+    question = question_of(settings, shown.step)
     _refuse_changed(question, recorded)
     shown.clear()
     if settings.stage == Stage.SURVEY:
@@ -90,10 +89,11 @@ def _survey_again(
     settings: Settings, question: Question, shown: screen.Screen
 ) -> dict[tuple[str, int], float]:
     from tlsweep.surveyor import survey
-    from tlsweep.trial import answered_summary
+    from tlsweep.trial import answered_summary, resolve
 
-    plan = question.plan(settings.plan)
-    _, outcomes = survey(question, settings, shown.step)
+    trial = resolve(settings, question)
+    plan = trial.plan
+    _, outcomes = survey(trial.inputs, settings.sweep.survey, settings.sweep.minutes, shown.step)
     answered = outcomes["random" if plan.random_weights else "source", plan.keep]
     summary = answered_summary(settings, question, answered)
     return {(name, 0): value for name, value in summary.items()}

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from tlsweep import config, fixed, screen
 from tlsweep.errors import Fault, Refusal
 from tlsweep.facts import LAYOUT
+from tlsweep.inputs import Activations
 from tlsweep.question import Question
 from tlsweep.record import Record, open_record
 from tlsweep.study import choice, space
@@ -52,6 +53,12 @@ class Session:
         """The URL of the study's database."""
         url: str | None = self.bench.options.storage
         return url or default_url(Path(self.settings.output_dir))
+
+    @property
+    def inputs(self) -> Activations:
+        """What the source's blocks make of the images."""
+        s = self.settings
+        return Activations(self.question, s.train, s.features, s.seed)
 
     def facts(self) -> dict[str, Any]:
         """What must stay the same for trials to be comparable: settings, weights and images."""

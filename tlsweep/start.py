@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tlsweep import inputs
-from tlsweep.config import Settings
 from tlsweep.features import size_text
-from tlsweep.plan import TransferPlan
-from tlsweep.question import Question
+from tlsweep.resolved import Resolved
 from tlsweep.terms import Split, Stage
 
 if TYPE_CHECKING:
@@ -32,12 +31,10 @@ class Starts:
     computed before it is asked for. why: what was chosen, for people.
     """
 
-    def __init__(
-        self, question: Question, plan: TransferPlan, settings: Settings, schedule: FreezeSchedule
-    ) -> None:
-        self.question, self.plan, self.settings = question, plan, settings
-        self.schedule = schedule
-        self.seed = settings.seed if plan.random_weights else inputs.SOURCE
+    def __init__(self, trial: Resolved, schedule: FreezeSchedule) -> None:
+        self.trial, self.question, self.plan = trial, trial.question, trial.plan
+        self.schedule, self.inputs = schedule, trial.inputs
+        self.variant = inputs.Variant.of(trial.plan, trial.seed)
         self._chosen: dict[int, tuple[int, str]] = {}
         self._frozen: int | None = None
         self._fit: tuple[int, Any] | None = None  # view, and its data
@@ -51,8 +48,8 @@ class Starts:
         if frozen != self._frozen:  # let go of one phase before room is sought for the next
             self.close()
             self._frozen = frozen
-        view = inputs.view_of(self.settings.train, epoch)
-        held_out = self.settings.fold is not None
+        view = inputs.view_of(self.trial.train, epoch)
+        held_out = self.trial.fold is not None
         if self._select is None and held_out:
             self._select = self.split(frozen, Split.SELECT)
         if self._fit is None or self._fit[0] != view:
@@ -86,23 +83,19 @@ class Starts:
         """The cut point that the data of one split comes from, and the data."""
         found = self.split(frozen, split)
         if found is None:
-            return 0, self.question.images(split, self.settings.fold)
+            return 0, self.question.images(split, self.trial.fold)
         return self.entry(frozen), found
 
     def split(self, frozen: int, split: Split, view: int = inputs.PLAIN) -> Any:
         """The data of one split; None where it was to be stored and could not be."""
-        question, settings, entry = self.question, self.settings, self.entry(frozen)
+        entry, variant = self.entry(frozen), replace(self.variant, view=view)
         whole = Split.REPORT if split == Split.REPORT else Split.POOL
-        if frozen == self.plan.regrow and settings.train.augment != "live":
-            (z,) = inputs.pooled(
-                question, whole, settings, [entry], self.seed, view=view, without=self.plan.left_out
-            )
+        if frozen == self.plan.regrow and self.trial.train.augment != "live":
+            (z,) = self.inputs.pooled(whole, [entry], variant)
             return self._rows(z, split)
         if entry == 0:
-            return question.images(split, settings.fold, inputs.drawn(settings, view))
-        stored = inputs.activations(
-            question, whole, settings, entry, self.seed, view=view, without=self.plan.left_out
-        )
+            return self.question.images(split, self.trial.fold, self.inputs.drawn(view))
+        stored = self.inputs.whole(whole, entry, variant)
         return None if stored is None else self._rows(stored, split)
 
     def _rows(self, z: Tensor, split: Split) -> Rows:
@@ -112,15 +105,15 @@ class Starts:
 
         if split in self._given:  # another view is not read any more
             self._given[split].release()
-        fold, places = self.settings.fold, None
+        places = None
         if split != Split.REPORT:
-            places = torch.from_numpy(self.question.partition.places(split, fold))
-        self._given[split] = Rows(z, inputs.labels(self.question, split, fold), places)
+            places = torch.from_numpy(self.question.partition.places(split, self.trial.fold))
+        self._given[split] = Rows(z, self.inputs.labels(split), places)
         return self._given[split]
 
     # ------------------------------------------------------------------ planning
     def _choose(self, frozen: int) -> tuple[int, str]:
-        if self.settings.train.augment == "live":
+        if self.trial.train.augment == "live":
             return 0, "augmented anew in every epoch: from images"
         if frozen == self.plan.regrow:
             return frozen, "only a head trains: from pooled features"
@@ -130,9 +123,9 @@ class Starts:
 
     def _read_again(self, frozen: int) -> bool:
         """Whether what is stored for a phase is read more than once: later, or by other trials."""
-        last, views = frozen == self.plan.freeze, inputs.views_of(self.settings.train)
+        last, views = frozen == self.plan.freeze, inputs.views_of(self.trial.train)
         more = self.schedule.ending.epochs > len(views)
-        return last or more or self.settings.stage != Stage.SINGLE
+        return last or more or self.trial.stage != Stage.SINGLE
 
     def _boundary(self, frozen: int) -> tuple[int, str]:
         """The cut point up to ``frozen`` whose activations are worth storing most; 0 for none.
@@ -143,10 +136,10 @@ class Starts:
         """
         if frozen == 0:
             return 0, "a phase that short reads nothing twice: from images"
-        question, train = self.question, self.settings.train
+        question, train = self.question, self.trial.train
         n_pool = len(question.partition.pool)
         n_kept = n_pool * len(inputs.views_needed(train))
-        store = inputs.store_of(self.settings.features)
+        store = self.inputs.store
         costs, flops = question.costs, question.flops
 
         def saved(index: int) -> float:
@@ -157,9 +150,7 @@ class Starts:
         for index in sorted(sizes, key=lambda i: (-saved(i), i)):
             if saved(index) <= 0:
                 break
-            missing = inputs.bytes_to_store(
-                question, self.settings, index, self.seed, self.plan.left_out
-            )
+            missing = self.inputs.bytes_to_store(index, self.variant)
             if store.room(missing).fits:
                 share = flops(self.plan, index) / max(1, flops(self.plan, frozen))
                 part = f", {share:.0%} of the frozen blocks' work" if index < frozen else ""

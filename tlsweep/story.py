@@ -32,7 +32,7 @@ from tlsweep.errors import TlsweepError
 from tlsweep.gather import gather, tell_record
 from tlsweep.guide import Surveyed, enter_survey, guide, run_survey
 from tlsweep.outcome import Logits
-from tlsweep.question import Question, open_question, refuse_draws
+from tlsweep.question import Question, refuse_draws
 from tlsweep.report import table, write_report, write_survey
 from tlsweep.session import Session, locked
 from tlsweep.study import choice, space
@@ -43,7 +43,7 @@ from tlsweep.survey.rows import Place
 from tlsweep.take_home import keep_in_record, network_of
 from tlsweep.task import Measure
 from tlsweep.terms import Stage
-from tlsweep.trial import ends_early, outcomes_folder
+from tlsweep.trial import ends_early, outcomes_folder, question_of
 from tlsweep.verdict import Interval, Recommendation, Told, Tried, Verdict, reach, recommend
 
 
@@ -67,7 +67,7 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
         refuse_its_own(o.key_or_group for o in overrides)
         check_keys([o.key_or_group for o in listed] or bench.options.params)
     with screen.shown() as shown, locked(settings):
-        question = open_question(settings, shown.step)
+        question = question_of(settings, shown.step)
         s = Session(bench, settings, question, plain, shown, began)
         shown.clear()
         shown.say(_opening(s))
@@ -122,7 +122,7 @@ _READ_AT = "report_read_at"  # how many trials had been run when a verdict first
 def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
     where, first = _what_to_try(s, listed)
     name, stages, settings = s.settings.study_name, s.settings.sweep.stages, s.settings
-    refuse_draws(settings, s.question)
+    refuse_draws(s.question, settings.sweep.confirm.splits)
     search = s.ledger(name, {"space": where.fingerprint(), **s.facts()})
     others = (
         s.ledger(f"{name}.{kind}", s.facts()) for kind in ("survey", "first", "confirm", "final")
@@ -534,7 +534,7 @@ def _take_home(s: Session, studies: _Studies, chosen: Contender, verdict: Verdic
     """Write the model folder: the recommended plan as its final training left it."""
     from tlsweep.model import write_model
 
-    network, plan, settings = network_of(s, chosen, studies.confirm, studies.final)
+    network, trial = network_of(s, chosen, studies.confirm, studies.final)
     about: dict[str, Any] = {
         "metric": verdict.metric,
         "score": verdict.score,
@@ -542,15 +542,15 @@ def _take_home(s: Session, studies: _Studies, chosen: Contender, verdict: Verdic
         "confidence": verdict.confidence,
         "report_images": verdict.report_images,
         "trained_on_images": verdict.pool_images,
-        "seed": settings.seed,
+        "seed": trial.seed,
         "overrides": verdict.recommended.overrides,
         "sentence": verdict.sentence,
     }
-    if settings.train_on == "all":
+    if trial.train_on == "all":
         images = verdict.pool_images + verdict.report_images
         about |= {"score": None, "interval": None, "trained_on_images": images}
         about["no_score"] = NO_SCORE
-    return write_model(s.folder, s.question, plan, settings, network, about)
+    return write_model(s.folder, trial, network, about)
 
 
 def _train_on_all(s: Session, studies: _Studies, chosen: Contender) -> str:
@@ -627,7 +627,7 @@ def _why_nothing(*ledgers: Ledger) -> str:
 def _run_grid(s: Session, listed: Sequence[Override]) -> list[Trial]:
     def names(rest: Sequence[str], key: str) -> Sequence[str]:
         # a grid over sources: each has cut points of its own
-        return open_question(config.read(s.bench.compose([*s.plain, *rest]))).named(key)
+        return question_of(config.read(s.bench.compose([*s.plain, *rest]))).named(key)
 
     combinations = space.grid(listed, names)
     check_combinations(s.bench, s.plain, combinations)
@@ -644,7 +644,7 @@ def _run_grid(s: Session, listed: Sequence[Override]) -> list[Trial]:
         s.record.end_sweep(s.parent_run, "finished", {})
     s.shown.clear()
     trials = ledger.ended()
-    screen.console.print(table.grid_table(trials, outcomes_folder(s.settings), s.question))
+    screen.console.print(table.grid_table(trials, outcomes_folder(s.folder), s.question))
     return trials
 
 

@@ -7,14 +7,24 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlsweep import inputs, probe
-from tlsweep.config import Settings
+from tlsweep import probe
+from tlsweep.config import SurveySettings
 from tlsweep.errors import Fault, Refusal
+from tlsweep.inputs import (
+    PLAIN,
+    USUAL,
+    Activations,
+    Said,
+    Variant,
+    source_probabilities,
+    views_needed,
+    views_of,
+)
 from tlsweep.outcome import Logits, Outcome
 from tlsweep.question import Question
 from tlsweep.survey.rows import Findings, Frozen, Place, Row
@@ -61,42 +71,42 @@ class _Answered:
     unsettled: int
 
 
-def survey(question: Question, settings: Settings, say: Say) -> tuple[Findings, Outcomes]:
+def survey(
+    inputs: Activations, chosen: SurveySettings, minutes: float | None, say: Say
+) -> tuple[Findings, Outcomes]:
     """Fit heads on every cut point, all penalties, folds and shares of the fit splits at once.
 
-    say: told (done, total, what). Returns what was found, and for each cut point, of the source's
-    weights and of random ones, what heads answer out of fold: their penalty for a fold was chosen
-    on the other folds. The report split is not read. Raises Refusal as soon as the first pass shows
-    that ``sweep.minutes`` cannot hold all of them.
+    minutes: that the whole sweep may take; say: told (done, total, what). Returns what was found,
+    and for each cut point, of the source's weights and of random ones, what heads answer out of
+    fold: their penalty for a fold was chosen on the other folds. The report split is not read.
+    Raises Refusal as soon as the first pass shows that ``minutes`` cannot hold all of them.
     """
     from tlsweep.survey.workers import workers
 
-    began = time.monotonic()
+    began, question = time.monotonic(), inputs.question
     indices = range(len(question.cuts))
-    folds = _folds(question, settings)
+    folds = _folds(inputs, chosen)
     rows: list[Row] = []
     frozen: list[Frozen] = []
     outcomes: Outcomes = {}
     transfer: list[dict[str, Any]] = []
-    passes: dict[str, int | None] = {"source": inputs.SOURCE}
-    if settings.sweep.survey.random:
-        passes["random"] = settings.seed
+    passes = {"source": USUAL}
+    if chosen.random:
+        passes["random"] = Variant(weights=inputs.seed)
     total = len(passes) * len(indices)
-    for weights, seed in passes.items():
+    for weights, variant in passes.items():
         told = _passing(say, weights)
-        if seed is inputs.SOURCE:
-            count = len(passes) * len(inputs.views_needed(settings.train))
-            told = _within_minutes(told, settings, count)
-        z, views, y = _features(question, settings, indices, seed, told)
-        known = _known_of_source(question, settings, z) if seed is inputs.SOURCE else None
+        if variant == USUAL and inputs.train.devices == 1:  # members of a group cannot end others
+            count = len(passes) * len(views_needed(inputs.train))
+            told = _within_minutes(told, minutes, count)
+        z, views, y = _features(inputs, indices, variant, told)
+        known = _known_of_source(inputs, z) if variant == USUAL else None
         with workers() as pool:
             scores = known and pool.submit(_transfer, question, z, y, *known)
-            heads = _started(pool, question, settings, folds, y, z, views)
+            heads = _started(pool, inputs, chosen, folds, y, z, views)
             for index in indices:
                 answered = [job.result()[place] for job, place in heads[index]]
-                mine, point, outcome = _gathered(
-                    question, settings, folds, weights, index, answered
-                )
+                mine, point, outcome = _gathered(inputs, chosen, folds, weights, index, answered)
                 rows += mine
                 frozen.append(point)
                 outcomes[weights, index] = outcome
@@ -112,12 +122,12 @@ def _passing(say: Say, weights: str) -> Callable[[int, int], None]:
 
 
 def _within_minutes(
-    told: Callable[[int, int], None], settings: Settings, passes: int
+    told: Callable[[int, int], None], minutes: float | None, passes: int
 ) -> Callable[[int, int], None]:
     """``told``, which raises Refusal where so many passes like the first one exceed the minutes."""
-    began, minutes, over = time.monotonic(), settings.sweep.minutes, False
-    if minutes is None or settings.train.devices > 1:  # one member of a group cannot end the others
+    if minutes is None:
         return told
+    began, over = time.monotonic(), False
 
     def watched(done: int, total: int) -> None:
         nonlocal over
@@ -140,29 +150,28 @@ def _within_minutes(
 
 
 def _features(
-    question: Question,
-    settings: Settings,
+    inputs: Activations,
     indices: Sequence[int],
-    seed: int | None,
-    said: Callable[[int, int], None],
+    variant: Variant = USUAL,
+    said: Said = lambda done, total: None,
 ) -> tuple[list[Tensor], list[list[Tensor]], Tensor]:
     """Pooled features of the pool at every cut point, those of each view trained on, and labels."""
-    z = inputs.pooled(question, Split.POOL, settings, indices, seed, said)
+    z = inputs.pooled(Split.POOL, indices, variant, said)
     views = [
-        z if view == inputs.PLAIN else
-        inputs.pooled(question, Split.POOL, settings, indices, seed, said, view)
-        for view in inputs.views_of(settings.train)
+        z if view == PLAIN else
+        inputs.pooled(Split.POOL, indices, replace(variant, view=view), said)
+        for view in views_of(inputs.train)
     ]  # fmt: skip
-    return z, views, inputs.labels(question, Split.POOL)
+    return z, views, inputs.labels(Split.POOL)
 
 
-def _folds(question: Question, settings: Settings) -> list[_Fold]:
+def _folds(inputs: Activations, chosen: SurveySettings) -> list[_Fold]:
     import torch
 
     from tlsweep.target.partition import subset
 
-    chosen, parts, found = settings.sweep.survey, question.partition, []
-    strata = question.target.strata
+    parts, strata = inputs.question.partition, inputs.question.target.strata
+    found = []
     for number in range(len(parts.folds)):
         fit = parts.places(Split.FIT, number)
         y = strata[parts.pool[fit]]
@@ -176,7 +185,7 @@ def _folds(question: Question, settings: Settings) -> list[_Fold]:
                 seeds.append(seed)
                 subsets.append(drawn)
         # all views of an image are drawn with it
-        subsets_sn = torch.stack(subsets).repeat(1, len(inputs.views_of(settings.train)))
+        subsets_sn = torch.stack(subsets).repeat(1, len(views_of(inputs.train)))
         held_out = torch.from_numpy(parts.places(Split.SELECT, number))
         places = torch.from_numpy(fit)
         found.append(_Fold(number, places, held_out, subsets_sn, tuple(sizes), tuple(seeds)))
@@ -188,8 +197,8 @@ Job = Future[list[_Answered]]
 
 def _started(
     pool: Executor,
-    question: Question,
-    settings: Settings,
+    inputs: Activations,
+    chosen: SurveySettings,
     folds: Sequence[_Fold],
     y: Tensor,
     z: Sequence[Tensor],
@@ -203,13 +212,13 @@ def _started(
 
     twins = _twins(z)
     once = [i for i in range(len(z)) if i not in twins]
-    heads = len(settings.sweep.survey.penalties) * len(folds[0].sizes)
+    heads = len(chosen.penalties) * len(folds[0].sizes)
     started: dict[int, list[tuple[Job, int]]] = {i: [] for i in once}
-    for batch in batches([z[i] for i in once], heads, question.task.n_outputs):
+    for batch in batches([z[i] for i in once], heads, inputs.question.task.n_outputs):
         indices = [once[place] for place in batch]
         for fold in folds:
             features = [(z[i], [view[i] for view in views]) for i in indices]
-            job = pool.submit(_heads, question, settings, fold, features, y)
+            job = pool.submit(_heads, inputs, chosen.penalties, fold, features, y)
             for place, i in enumerate(indices):
                 started[i].append((job, place))
     for i in sorted(twins):
@@ -228,8 +237,8 @@ def _twins(z: Sequence[Tensor]) -> dict[int, int]:
 
 
 def _heads(
-    question: Question,
-    settings: Settings,
+    inputs: Activations,
+    penalties: Sequence[float],
     fold: _Fold,
     features: Sequence[tuple[Tensor, Sequence[Tensor]]],
     y: Tensor,
@@ -242,7 +251,7 @@ def _heads(
 
     from tlsweep.train.head import standardisation
 
-    train, penalties = settings.train, settings.sweep.survey.penalties
+    train = inputs.train
     fitted_on, held_out = [], []
     for z, views in features:
         z_fit = torch.cat([view[fold.fit] for view in views])
@@ -250,9 +259,10 @@ def _heads(
         fitted_on.append((z_fit - mean) * scale)
         held_out.append((z[fold.held_out] - mean) * scale)
     y_fit = torch.cat([y[fold.fit]] * len(features[0][1]))
-    fitted = probe.fit_heads(fitted_on, y_fit, question, train, penalties, fold.subsets_sn)
+    task = inputs.question.task
+    fitted = probe.fit_heads(fitted_on, y_fit, task, train, penalties, fold.subsets_sn)
     # other views of the image that is left out would stay in
-    alone = len(inputs.views_of(train)) == 1
+    alone = len(views_of(train)) == 1
     return [
         _Answered(
             heads.logits(z_held_out),
@@ -264,15 +274,15 @@ def _heads(
 
 
 def _gathered(
-    question: Question,
-    settings: Settings,
+    inputs: Activations,
+    chosen: SurveySettings,
     folds: Sequence[_Fold],
     weights: str,
     index: int,
     answered: Sequence[_Answered],
 ) -> tuple[list[Row], Frozen, Outcome]:
     """The rows of a cut point, its penalty, and what it answers out of fold."""
-    penalties, subsets = settings.sweep.survey.penalties, folds[0].sizes
+    question, penalties, subsets = inputs.question, chosen.penalties, folds[0].sizes
     name, y = question.cuts[index].name, question.target.labels[question.partition.held_out]
     if unsettled := sum(a.unsettled for a in answered):
         text = f"{unsettled} heads at {name} were given up before they reached their optimum"
@@ -280,7 +290,7 @@ def _gathered(
     logits_hnk = np.concatenate([a.logits_hnk.numpy() for a in answered], axis=1)
     task = question.task
     scores_hn = np.stack([task.example_scores(z, y) for z in logits_hnk])
-    kind = probe.probe_kind(task, settings.train)
+    kind = probe.probe_kind(task, inputs.train)
     losses_hn = np.stack([task.probe_losses(kind, z, y) for z in logits_hnk])
     sizes = np.array([len(fold.held_out) for fold in folds])
     rows = [
@@ -336,9 +346,7 @@ def _left_out(
     return float(np.average(known, weights=sizes)) if len(known) == len(answered) else None
 
 
-def refit(
-    question: Question, settings: Settings, penalties: Mapping[int, float]
-) -> dict[int, Logits]:
+def refit(inputs: Activations, penalties: Mapping[int, float]) -> dict[int, Logits]:
     """What frozen heads answer of the report split when they are fitted to the whole pool.
 
     penalties: of each cut point that is asked for. One pass over the report split for all.
@@ -346,19 +354,17 @@ def refit(
     from tlsweep.survey.workers import workers
 
     indices = sorted(penalties)
-    _, views, y = _features(question, settings, indices, inputs.SOURCE, lambda *_: None)
-    z_report = inputs.pooled(question, Split.REPORT, settings, indices)
+    _, views, y = _features(inputs, indices)
+    z_report = inputs.pooled(Split.REPORT, indices)
     with workers() as pool:
         jobs = [
-            pool.submit(_refitted, question, settings, penalties[index], columns, y)
+            pool.submit(_refitted, inputs, penalties[index], columns, y)
             for index, *columns in zip(indices, z_report, *views, strict=True)
         ]
         return {index: job.result() for index, job in zip(indices, jobs, strict=True)}
 
 
-def _refitted(
-    question: Question, settings: Settings, penalty: float, columns: Iterable[Tensor], y: Tensor
-) -> Logits:
+def _refitted(inputs: Activations, penalty: float, columns: Iterable[Tensor], y: Tensor) -> Logits:
     import torch
 
     from tlsweep.train.head import standardisation
@@ -367,20 +373,20 @@ def _refitted(
     z_fit = torch.cat(views)
     mean, scale = (t.to(z_fit.dtype) for t in standardisation([z_fit]))
     set_, y_fit = (z_fit - mean) * scale, torch.cat([y] * len(views))
-    (heads,) = probe.fit_heads([set_], y_fit, question, settings.train, [penalty])
+    (heads,) = probe.fit_heads([set_], y_fit, inputs.question.task, inputs.train, [penalty])
     logits: Logits = heads.logits((z_report - mean) * scale)[0].numpy()
     return logits
 
 
 def _known_of_source(
-    question: Question, settings: Settings, z: Sequence[Tensor]
+    inputs: Activations, z: Sequence[Tensor]
 ) -> tuple[Tensor | None, list[Tensor] | None]:
     """What its own classifier says of the pool, and features of its own images.
 
     Not for a worker: models are built with random numbers of their own, which all threads share.
     """
-    spoken = inputs.source_probabilities(question, z[-1])
-    return spoken, inputs.source_features(question, settings, SAMPLED)
+    spoken = source_probabilities(inputs.question, z[-1])
+    return spoken, inputs.source_features(SAMPLED)
 
 
 def _transfer(

@@ -10,14 +10,12 @@ from tlsweep.config import Settings
 from tlsweep.contenders import Contender
 from tlsweep.errors import TlsweepError
 from tlsweep.fixed import inherited
-from tlsweep.plan import TransferPlan
 from tlsweep.probe import fitted_head
-from tlsweep.question import open_question
 from tlsweep.record import ToLog
 from tlsweep.session import Session
 from tlsweep.study.ledger import Item, Ledger
 from tlsweep.terms import Split, Stage
-from tlsweep.trial import outcomes_folder
+from tlsweep.trial import Resolved, outcomes_folder, resolve
 
 if TYPE_CHECKING:
     from tlsweep.train.network import PlanNetwork
@@ -25,8 +23,8 @@ if TYPE_CHECKING:
 
 def network_of(
     s: Session, contender: Contender, confirmed: Ledger, finals: Ledger
-) -> tuple[PlanNetwork, TransferPlan, Settings]:
-    """The network to take home, its plan, and the settings that trained it.
+) -> tuple[PlanNetwork, Resolved]:
+    """The network to take home, and the trial that trained it.
 
     That of the first final training, or with ``sweep.final=all`` that of the one on all labels,
     where it ended well.
@@ -37,17 +35,15 @@ def network_of(
     if s.settings.sweep.final == "all":
         more = final.on_all(*asked)
         item = more if contender.facts.is_deterministic or finals.of(more) is not None else item
-    settings = _settings(s, item)
-    question = open_question(settings)
-    plan = question.plan(settings.plan)
-    network = question.network(plan, settings.train, settings.seed)
+    trial = resolve(_settings(s, item))
+    network = trial.question.network(trial.plan, trial.train, trial.seed)
     network.merge()  # as it was kept
     if contender.facts.is_deterministic:  # a head at its optimum: fitted anew in no time
-        network.head = fitted_head(question, plan, settings)
+        network.head = fitted_head(trial, trial.plan)
     else:
         _load(s, network, item, finals)
-    network.thaw(plan.trained)
-    return network.eval(), plan, settings
+    network.thaw(trial.plan.trained)
+    return network.eval(), trial
 
 
 def keep_in_record(s: Session, folder: Path) -> None:
@@ -87,7 +83,7 @@ def _load(s: Session, network: PlanNetwork, item: Item, finals: Ledger) -> None:
 
     trial = finals.of(item)
     name = "" if trial is None else trial.user_attrs.get("weights", "")
-    file = outcomes_folder(s.settings) / name
+    file = outcomes_folder(s.folder) / name
     try:
         load_model(network, str(file), strict=True)
     except (OSError, SafetensorError, RuntimeError) as error:

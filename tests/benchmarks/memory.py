@@ -135,6 +135,7 @@ def _survey(lines: list[str]) -> dict[str, float]:
     from job import DRAWS, SHARE
 
     from tlsweep.surveyor import survey
+    from tlsweep.trial import resolve
 
     task = Task("", "", tuple(lines))
     with tempfile.TemporaryDirectory() as folder:
@@ -150,7 +151,8 @@ def _survey(lines: list[str]) -> dict[str, float]:
             model(question.source.example())
         before.look()
         with watched() as peak:
-            survey(question, settings, lambda *_: None)
+            inputs = resolve(settings, question).inputs
+            survey(inputs, settings.sweep.survey, None, lambda *_: None)
         stored = sum(path.stat().st_size for path in Path(folder).rglob("data.bin"))
     images = len(question.partition.pool)
     spec = question.source.image

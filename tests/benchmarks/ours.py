@@ -11,6 +11,7 @@ from job import DRAWS, FORWARD_BATCH, SHARE, Job, Outcome, channels_last
 
 from tlsweep.surveyor import survey
 from tlsweep.terms import Split
+from tlsweep.trial import resolve
 
 
 class Ours:
@@ -35,8 +36,9 @@ class Ours:
             f"sweep.survey.fit_shares=[{SHARE}]",
             f"sweep.survey.seeds={DRAWS}",
         )
+        inputs = resolve(settings, job.question).inputs
         began = time.perf_counter()
-        findings, _ = survey(job.question, settings, lambda *_: None)
+        findings, _ = survey(inputs, settings.sweep.survey, None, lambda *_: None)
         seconds = time.perf_counter() - began
         scores = {
             (row.index, row.regularisation, row.seed): row.score

@@ -14,7 +14,7 @@ from tasks import Task
 from tuned_trials import BATCH, RATE, as_started, freeze_at
 
 from tlsweep.terms import Split
-from tlsweep.trial import Trained, train_plan
+from tlsweep.trial import Trained, resolve, train_plan
 
 FROZEN = 0.5  # share of the FLOPs that the last phase leaves frozen
 COLUMNS = ("two phases", "seconds a trial", "faster by", "accuracy, %", "started")
@@ -47,7 +47,7 @@ def phases(task: Task, effort: Effort, say: Say) -> Table:
             for name, overrides in contenders.items():
                 with as_started():
                     began = time.perf_counter()
-                    ended[name] = train_plan(task.settings(*overrides), None)
+                    ended[name] = train_plan(resolve(task.settings(*overrides)), None)
                     seconds.setdefault(name, []).append(time.perf_counter() - began)
                 say(f"{task.name}: two phases: {name}: {number(seconds[name][-1])} s")
     slow = median(next(iter(seconds.values())))

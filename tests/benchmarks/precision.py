@@ -13,6 +13,7 @@ from tasks import Task
 
 from tlsweep.surveyor import survey
 from tlsweep.terms import Split
+from tlsweep.trial import resolve
 
 PRECISIONS = ("32-true", "bf16-mixed")
 COLUMNS = (
@@ -47,8 +48,9 @@ def _survey(task: Task, name: str) -> tuple[float, Scores, str]:
     question = task.question()
     with tempfile.TemporaryDirectory() as folder:
         settings = task.settings(f"features.cache_dir={folder}", f"train.precision={name}")
+        inputs = resolve(settings, question).inputs
         began = time.perf_counter()
-        findings, _ = survey(question, settings, lambda *_: None)
+        findings, _ = survey(inputs, settings.sweep.survey, None, lambda *_: None)
         seconds = time.perf_counter() - began
     scores = {(row.index, row.regularisation): row.score for row in findings.rows}
     return seconds, scores, question.cuts[findings.ranking()[0]].name

@@ -14,8 +14,9 @@ from pathlib import Path
 from tlsweep.cli import conf_folder
 from tlsweep.config import Settings, read
 from tlsweep.overrides import compose_config
-from tlsweep.question import Question, open_question, target_options
+from tlsweep.question import Question, target_options
 from tlsweep.target import open_target
+from tlsweep.trial import question_of
 
 PIXELS = 128
 # one holdout: opponents fit their heads once, not once a fold
@@ -47,8 +48,8 @@ class Task:
     def question(self) -> Question:
         """The question with a target of its own, of which nothing is decoded yet."""
         settings = self.settings()
-        opened = open_question(settings)
-        target = open_target(settings.target.name, **target_options(settings))
+        opened = question_of(settings)
+        target = open_target(settings.target.name, **target_options(settings.target))
         return replace(opened, target=target)
 
 

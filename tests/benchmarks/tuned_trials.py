@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from tlsweep.cut import section
 from tlsweep.train.fit import fit  # noqa: F401 - Lightning is imported before the clock runs
-from tlsweep.trial import train_plan
+from tlsweep.trial import resolve, train_plan
 
 SHARES = (0.5, 0.75)
 TARGETS = {0.5: 1.4, 0.75: 2.3}
@@ -127,7 +127,7 @@ def _ours(job: Job, freeze: int, folder: Path) -> Epochs:
         scores.append(metrics["select_accuracy"])
         return False
 
-    trained = train_plan(settings, on_epoch)
+    trained = train_plan(resolve(settings), on_epoch)
     # else it was not stored activations that were measured
     assert trained.start.startswith(f"from {job.question.cuts[freeze].name},"), trained.start
     return Epochs(_between(ends), scores[-1])

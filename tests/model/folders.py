@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tlsweep import inputs
 from tlsweep.config import Settings
 from tlsweep.model import write_model
 from tlsweep.probe import fit_heads, standardised
-from tlsweep.question import Question, open_question
+from tlsweep.question import Question
 from tlsweep.terms import Split
 from tlsweep.train.feed import Fed
 from tlsweep.train.fit import fit
 from tlsweep.train.network import PlanNetwork
 from tlsweep.train.schedule import constant
+from tlsweep.trial import resolve
 
 Make = Callable[..., Settings]
 ABOUT = {"report": {"accuracy": 0.9, "interval": [0.86, 0.94]}, "seeds": [3, 4, 5], "epochs": 1}
@@ -61,8 +61,8 @@ def photographs(root: Path, each: int = 30) -> Path:
 
 def trained(settings: Settings, study: Path) -> Made:
     """A plan with trained blocks, trained for its epochs."""
-    question = open_question(settings)
-    plan = question.plan(settings.plan)
+    trial = resolve(settings)
+    question, plan = trial.question, trial.plan
     network = question.network(plan, settings.train, settings.seed)
     images = question.images(Split.FIT)
     fed = Fed(images, images, 0)
@@ -76,20 +76,20 @@ def trained(settings: Settings, study: Path) -> Made:
         task=question.task,
     )
     network.merge()
-    return Made(write_model(study, question, plan, settings, network, ABOUT), question, network)
+    return Made(write_model(study, trial, network, ABOUT), question, network)
 
 
 def probe(settings: Settings, study: Path) -> Made:
     """An all-frozen plan with a linear head at its optimum."""
-    question = open_question(settings)
-    plan = question.plan(settings.plan)
-    ((z_fit,), y) = inputs.fitted(question, settings, [plan.regrow])
+    trial = resolve(settings)
+    question, plan = trial.question, trial.plan
+    ((z_fit,), y) = trial.inputs.fitted([plan.regrow])
     network = question.network(plan, settings.train, settings.seed)
     network.thaw(plan.trained)
     head = network.head
     head.calibrate([z_fit])
-    (heads,) = fit_heads([standardised(head, z_fit)], y, question, settings.train, [0.01])
+    (heads,) = fit_heads([standardised(head, z_fit)], y, question.task, settings.train, [0.01])
     with torch.no_grad():
         head.classify.weight.copy_(heads.weight[0].T)
         head.classify.bias.copy_(heads.bias[0])
-    return Made(write_model(study, question, plan, settings, network, ABOUT), question, network)
+    return Made(write_model(study, trial, network, ABOUT), question, network)

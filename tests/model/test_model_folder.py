@@ -20,12 +20,12 @@ from sklearn.datasets import load_digits
 import tlsweep
 from tlsweep.errors import Refusal
 from tlsweep.model import write_model
-from tlsweep.question import open_question
 from tlsweep.source.glyph_network import ARCHITECTURE, GlyphNetwork
 from tlsweep.source.glyph_pretraining import Pretrained
 from tlsweep.source.glyphs import GlyphSource
 from tlsweep.target.image_folder import list_images
 from tlsweep.terms import Split
+from tlsweep.trial import question_of, resolve
 
 FRESH = """
 import sys, torch, tlsweep
@@ -120,11 +120,11 @@ def test_glyphs_are_rebuilt_without_being_trained_again(
     source = GlyphSource(Pretrained(GlyphNetwork().state_dict(), 0.9, 1.0))
     settings = asked("target=digits", "target.fit_size=60", "plan=truncate", "plan.keep=4")
     cuts = cut_points(source.model(), source.example())
-    question = replace(open_question(settings), source=source, cuts=cuts)
-    mine = settings.model_copy(update={"source": _glyphs()})
-    plan = question.plan(settings.plan)
-    network = question.network(plan, settings.train, 0).eval()
-    folder = write_model(tmp_path, question, plan, mine, network, {})
+    question = replace(question_of(settings), source=source, cuts=cuts)
+    opening = question.opening.model_copy(update={"source": _glyphs()})
+    trial = resolve(settings, replace(question, opening=opening))
+    network = question.network(trial.plan, settings.train, 0).eval()
+    folder = write_model(tmp_path, trial, network, {})
     x = question.images(Split.REPORT).batch(range(4))[0]
     with torch.no_grad():
         assert torch.equal(tlsweep.load_model(folder)(x), network(x))
@@ -188,12 +188,12 @@ def test_a_model_that_cannot_be_written_leaves_the_one_before(asked: Make, tmp_p
     settings = asked("plan=truncate", "plan.keep=2")
     made = probe(settings, tmp_path)
     before = {file.name: file.read_bytes() for file in made.folder.iterdir()}
-    plan = made.question.plan(settings.plan)
+    trial = resolve(settings, made.question)
     with pytest.raises(ValueError, match="serialize"):
-        write_model(tmp_path, made.question, plan, settings, made.network, {"score": object()})
+        write_model(tmp_path, trial, made.network, {"score": object()})
     assert {file.name: file.read_bytes() for file in made.folder.iterdir()} == before
     assert [file.name for file in tmp_path.iterdir()] == ["model"]
-    write_model(tmp_path, made.question, plan, settings, made.network, {"score": 0.5})
+    write_model(tmp_path, trial, made.network, {"score": 0.5})
     assert tlsweep.load_model(made.folder).about == {"score": 0.5}
     assert [file.name for file in tmp_path.iterdir()] == ["model"]
 

@@ -190,7 +190,6 @@ def make_material(settings: Settings) -> Callable[..., Material]:
                   0.95, False, 3.2, "finished", "a1b2c3d4e5f6", "")  # fmt: skip
         return Material(
             verdict=verdict,
-            settings=settings,
             source="glyphs",
             trained_on="printed capital letters",
             target="digits",

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors import torch as safetensors
 
-from tlsweep.config import Settings
+from tlsweep.config import SourceSettings
 from tlsweep.model.build import build
 from tlsweep.model.card import (
     LAYOUT,
@@ -34,8 +34,7 @@ from tlsweep.model.export import NotExported, export_model
 from tlsweep.model.read import load_weights
 from tlsweep.model.snippet import snippet
 from tlsweep.model.taken import TakenModel
-from tlsweep.plan import TransferPlan
-from tlsweep.question import Question
+from tlsweep.resolved import Resolved
 from tlsweep.target import Target
 from tlsweep.terms import ImageSpec, Resampling
 from tlsweep.train.network import PlanNetwork
@@ -44,25 +43,21 @@ MODEL = "model"  # name of the folder in the study's own
 
 
 def write_model(
-    study: Path,
-    question: Question,
-    plan: TransferPlan,
-    settings: Settings,
-    network: PlanNetwork,
-    about: Mapping[str, Any],
+    study: Path, trial: Resolved, network: PlanNetwork, about: Mapping[str, Any]
 ) -> Path:
     """Write a trained network to ``study``/model, in place of what is there; returns that folder.
 
-    network: as it was trained, on any device; it is left as it is. about: JSON values that the
-    sweep says of it (score, interval, seeds, epochs). What is written was read again: the weights
-    fit the architecture that the folder names, and the exported program gives the same answers.
+    trial: that trained it; network: as it was trained, on any device; it is left as it is. about:
+    JSON values that the sweep says of it (score, interval, seeds, epochs). What is written was read
+    again: the weights fit the architecture that the folder names, and the exported program gives
+    the same answers.
     """
     folder, built = study / MODEL, study / f".{MODEL}.{uuid.uuid4().hex}"
     for left in study.glob(f".{MODEL}.*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
     built.mkdir(parents=True)
     try:
-        card = _card(question, plan, settings, network, about)
+        card = _card(trial, network, about)
         safetensors.save_model(network, str(built / WEIGHTS))
         again = build(card)
         load_weights(again, built)
@@ -95,22 +90,17 @@ def _put(built: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _card(
-    question: Question,
-    plan: TransferPlan,
-    settings: Settings,
-    network: PlanNetwork,
-    about: Mapping[str, Any],
-) -> Card:
-    source, target, head = question.source, question.target, network.head
+def _card(trial: Resolved, network: PlanNetwork, about: Mapping[str, Any]) -> Card:
+    question, plan, head = trial.question, trial.plan, network.head
+    source, target, opened = question.source, question.target, question.opening.source
     libraries = {name: metadata.version(name) for name in ("tlsweep", "torchvision", "pillow")}
     return Card(
         layout=LAYOUT,
         versions={**libraries, "torch": str(torch.__version__)},
-        plan=_plan(question, plan, settings, network),
+        plan=_plan(trial, network),
         source=SourceCard(
-            name=settings.source.name,
-            options=_options(settings),
+            name=opened.name,
+            options=_options(opened),
             model=source.name,
             trained_on=source.trained_on,
             fingerprint=source.fingerprint,
@@ -122,7 +112,7 @@ def _card(
             kind=head.kind, shape=question.cuts[plan.regrow].shape, **asdict(head.pooling)
         ),
         output_names=target.output_names,
-        precision=settings.train.precision,
+        precision=trial.train.precision,
         about=dict(about),
         not_exported={},
         files={},
@@ -135,21 +125,19 @@ def _target(target: Target) -> TargetCard:
     return TargetCard(name=target.name, fingerprint=target.fingerprint, kind=task.kind, unit=unit)
 
 
-def _plan(
-    question: Question, plan: TransferPlan, settings: Settings, network: PlanNetwork
-) -> PlanCard:
-    names = question.cuts.names[1:]
+def _plan(trial: Resolved, network: PlanNetwork) -> PlanCard:
+    names, plan = trial.question.cuts.names[1:], trial.plan
     return PlanCard(
-        name=settings.plan.name,
+        name=trial.name,
         random_weights=plan.random_weights,
         frozen=network.boundary,
         blocks=tuple(Block(name=n, state=s) for n, s in zip(names, plan.states, strict=True)),
     )
 
 
-def _options(settings: Settings) -> dict[str, Any]:
+def _options(source: SourceSettings) -> dict[str, Any]:
     """What describes the architecture; of files and folders at most the name, on any machine."""
-    options = settings.source.model_dump(exclude={"name", "cache_dir"}, exclude_none=True)
+    options = source.model_dump(exclude={"name", "cache_dir"}, exclude_none=True)
     if "checkpoint" in options:
         options["checkpoint"] = Path(options["checkpoint"]).name
     return options

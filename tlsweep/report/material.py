@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlsweep.config import Settings
 from tlsweep.terms import BlockState
 from tlsweep.verdict import Verdict
 
@@ -154,7 +153,6 @@ class Material:
     """
 
     verdict: Verdict
-    settings: Settings
     source: str
     trained_on: str
     target: str

@@ -16,10 +16,9 @@ from tlsweep.cli import conf_folder
 from tlsweep.config import Settings, read
 from tlsweep.errors import TrialFailure
 from tlsweep.overrides import compose_config
-from tlsweep.question import open_question
 from tlsweep.terms import Split
 from tlsweep.train.module import TURNOVER
-from tlsweep.trial import train_plan
+from tlsweep.trial import question_of, resolve, train_plan
 
 SEEDS = range(100, 105)
 RATES, EPOCHS = ("1e-3", "3e-3", "1e-2", "3e-2"), (12, 30, 60)
@@ -127,14 +126,14 @@ def _scores(plan: str, lines: Sequence[str], seed: int) -> Scores:
     try:
         return _trained(plan, lines, seed)[1]
     except TrialFailure:  # a rate that diverges is not the best one
-        return np.zeros(len(open_question(_asked(plan, lines, seed)).partition.report))
+        return np.zeros(len(question_of(_asked(plan, lines, seed)).partition.report))
 
 
 def _trained(plan: str, lines: Sequence[str], seed: int) -> tuple[int, Scores]:
     """Epochs of a training on the whole pool, and the score of each image of the report split."""
     settings = _asked(plan, lines, seed)
-    question = open_question(settings)
-    trained = train_plan(settings, None)
+    question = question_of(settings)
+    trained = train_plan(resolve(settings), None)
     labels = question.target.labels[question.partition.report]
     return len(trained.history), question.task.example_scores(trained.logits[Split.REPORT], labels)
 

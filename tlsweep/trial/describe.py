@@ -1,0 +1,147 @@
+"""What a trial is called, and what its record tells of it."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import subprocess
+from pathlib import Path
+
+from tlsweep import __version__
+from tlsweep.config import Settings, TrainSettings, to_yaml
+from tlsweep.facts import Facts
+from tlsweep.probe import is_probe
+from tlsweep.question import Question
+from tlsweep.resolved import Resolved
+from tlsweep.terms import BlockState, Stage
+
+
+def describe(trial: Resolved) -> Facts:
+    """What a trial is and costs."""
+    question, plan, train = trial.question, trial.plan, trial.train
+    probe = is_probe(plan, train)
+    layers, others = question.adapted_layers(plan)
+    return Facts(
+        name=trial.name,
+        plan=plan,
+        cuts=question.cuts.names,
+        kept_parameters=question.kept_parameters(plan),
+        trained_parameters=question.trained_parameters(plan, train, trial.seed),
+        flops=question.flops(plan),
+        lr=train.lr,
+        lr_ratio=train.lr_ratio,
+        head=train.head,
+        probe_penalty=train.probe_penalty if probe else None,
+        augmentation=augmentation(train, probe),
+        seed=trial.seed,
+        fold=trial.fold,
+        adapted_layers=layers,
+        frozen_layers=others,
+    )
+
+
+def augmentation(train: TrainSettings, probe: bool) -> str:
+    """In words, what views of the fit images a plan is trained on."""
+    if train.augment == "none":
+        return "none"
+    if probe and train.augment == "live":  # it has no epochs
+        return "none: a head on frozen blocks is fitted to the images as they are"
+    crops = f"crops of {train.crop:.0%} of the area or more" if train.crop < 1 else "no crops"
+    how = f"({crops}, {'half of them mirrored' if train.flip else 'not mirrored'})"
+    if train.augment == "live":
+        return f"a new view of each image in every epoch {how}"
+    return f"{train.views} stored views of each image, {'all' if probe else 'one an epoch'} {how}"
+
+
+def trial_name(stage: str, facts: Facts) -> str:
+    """A name that tells runs apart: ``block3 truncate_tuned lr 0.003 x 0.1 fold 1 confirm``."""
+    plan, words = facts.plan, [facts.keep_name, facts.name]
+    words += [f"{state} {blocks}" for state, blocks in facts.regions.items()]
+    if facts.adapted_layers:
+        words.append(f"rank {plan.rank}")
+    if plan.is_monotone and 0 < plan.freeze < plan.keep:
+        words.append(f"frozen to {facts.freeze_name}")
+    if plan.keep < plan.regrow < plan.n_blocks:
+        words.append(f"new to {facts.regrow_name}")
+    if facts.probe_penalty is not None:
+        words.append(f"penalty {facts.probe_penalty:.3g}")
+    else:
+        ratio = f" x {facts.lr_ratio:.2g}" if facts.state == BlockState.TUNED else ""
+        words.append(f"lr {facts.lr:.3g}{ratio}")
+    if facts.fold is not None and stage != Stage.SURVEY:
+        words.append(f"fold {facts.fold}")
+    return " ".join([*words, f"seed {facts.seed}", stage])
+
+
+def params_of(settings: Settings, facts: Facts) -> dict[str, str | int | float | bool]:
+    """What the record of a trial shows as its parameters."""
+    train, plan = settings.train, facts.plan
+    adapted = {"rank": plan.rank, "scale": plan.scale, "adapted_layers": facts.adapted_layers,
+               "frozen_layers": facts.frozen_layers}  # fmt: skip
+    return {
+        **({} if facts.probe_penalty is None else {"probe_penalty": facts.probe_penalty}),
+        "source": settings.source.label,
+        "target": settings.target.label,
+        "plan": facts.name,
+        "keep": facts.keep_name,
+        "keep_index": plan.keep,
+        "freeze_index": plan.freeze,
+        "regrow_index": plan.regrow,
+        **facts.regions,
+        **(adapted if facts.adapted_layers else {}),
+        "kept_fraction": round(plan.kept_fraction, 4),
+        "state": facts.state,
+        "schedule": settings.schedule.name,
+        "lr": train.lr,
+        "lr_ratio": train.lr_ratio,
+        "epochs": train.epochs,
+        "batch_size": train.batch_size,
+        "augment": train.augment,
+        "seed": settings.seed,
+        "fold": "none" if settings.fold is None else settings.fold,
+        "stage": settings.stage,
+    }
+
+
+def tags_of(settings: Settings, question: Question) -> dict[str, str]:
+    """What the record of a trial shows as its tags: all that is needed to run it again."""
+    return {
+        "tlsweep.study": settings.study_name,
+        "tlsweep.source_fingerprint": question.source.fingerprint,
+        "tlsweep.target_fingerprint": question.target.fingerprint,
+        "tlsweep.config": to_yaml(settings),
+        **versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """What numbers depend on beside the settings: tlsweep and libraries, machine, threads."""
+    from importlib.metadata import version
+
+    import torch
+
+    return {
+        "tlsweep.version": __version__,
+        "tlsweep.commit": _commit(),
+        "tlsweep.torch": version("torch"),
+        "tlsweep.torchvision": version("torchvision"),
+        "tlsweep.lightning": version("pytorch-lightning"),
+        "tlsweep.python": platform.python_version(),
+        "tlsweep.platform": platform.platform(),
+        "tlsweep.threads": str(torch.get_num_threads()),
+    }
+
+
+@functools.cache
+def _commit() -> str:
+    """The commit of the code, where it runs from a git checkout."""
+    checkout = Path(__file__).parents[2]
+    git = ("git", "-C", str(checkout), "rev-parse", "HEAD")
+    if not (checkout / ".git").exists():
+        return "not a checkout"  # installed: a repository around it is somebody else's
+    try:
+        return subprocess.run(git, capture_output=True, text=True, timeout=5, check=True).stdout[
+            :40
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return "not a checkout"

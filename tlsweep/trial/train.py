@@ -1,0 +1,213 @@
+"""One plan, trained once, and what it answers: in this process, or as one of a group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlsweep.config import PhasedSchedule, Settings, TrainSettings
+from tlsweep.errors import Fault, Refusal
+from tlsweep.first_phase import FirstPhase
+from tlsweep.outcome import Logits
+from tlsweep.plan import TransferPlan
+from tlsweep.probe import fit_probe, fitted_head, is_probe, starts_at_probe
+from tlsweep.question import Question
+from tlsweep.resolved import Resolved, resolve
+from tlsweep.start import Starts
+from tlsweep.terms import Split, Stage
+
+if TYPE_CHECKING:
+    from tlsweep.train.network import PlanNetwork
+    from tlsweep.train.schedule import FreezeSchedule
+
+OnEpoch = Callable[[int, dict[str, float], int], bool]  # epoch, its metrics, least epochs in all
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training one plan gave.
+
+    logits: split to float32 [images, classes]; start: what it was trained on, and why; network: as
+    it was trained, where it is to be kept.
+    """
+
+    history: tuple[dict[str, float], ...]
+    stopped: bool
+    logits: dict[Split, Logits]
+    start: str = "from pooled features of frozen blocks"
+    network: PlanNetwork | None = None
+    settled: bool = True
+
+
+def train_plan(trial: Resolved, on_epoch: OnEpoch | None) -> Trained:
+    """Train a plan in this process (or as one of a group) and predict.
+
+    Only a trial of the final stage reads the report split.
+    """
+    from tlsweep.train.fit import fit, predict
+    from tlsweep.train.trainer import rank_of
+
+    question, plan, train, splits = trial.question, trial.plan, trial.train, scored_splits(trial)
+    if is_probe(plan, train):
+        metrics, logits = fit_probe(trial, splits)
+        return Trained((metrics,), False, logits, Trained.start + _ignored(trial))
+    schedule = trial.freezing
+    with closing(Starts(trial, schedule)) as starts:
+        first_phase = FirstPhase(trial)
+        network = question.network(plan, train, trial.seed)
+        if probed := starts_at_probe(plan, train):
+            network.head = fitted_head(trial, plan.frozen())
+        fitted = fit(
+            network,
+            schedule,
+            starts,
+            train,
+            kept=plan.learned,
+            seed=trial.seed,
+            task=question.task,
+            on_epoch=on_epoch,
+            checkpoint=_checkpoint(trial),
+            # one device of several could find what another one did not find yet
+            shelf=first_phase if train.devices == 1 else None,
+            evaluate="every" if _evaluates(trial) else "never",
+            fitted=probed,
+            early=ends_early(plan, train),
+        )
+        network.merge()
+        logits = {}
+        if not fitted.stopped and rank_of(train) == 0:
+            for split in splits:
+                network.entry, data = starts.scored(network.boundary, split)
+                logits[split] = predict(network, data, train)
+    taken = "first phase as another trial trained it; then " if first_phase.taken else ""
+    short = "" if fitted.stopped else _unfinished(schedule, network.thawed, train)
+    why = taken + starts.why + short + _added(question, plan)
+    kept = network if trial.keep_weights else None
+    return Trained(fitted.history, fitted.stopped, logits, why, kept, fitted.settled)
+
+
+def train(settings: Settings, trial: Resolved, on_epoch: OnEpoch) -> Trained:
+    """Train a plan on its devices. settings: of the trial, for processes that open it again."""
+    if trial.train.devices == 1 or is_probe(trial.plan, trial.train):
+        return train_plan(trial, on_epoch)
+    from tlsweep.train.group import run_in_group
+
+    def hear(message: tuple[int, dict[str, float], int]) -> None:
+        on_epoch(*message)
+
+    trained = run_in_group(trial.train.devices, _train_as_member, settings, on_message=hear)
+    assert isinstance(trained, Trained)
+    return trained
+
+
+def _train_as_member(settings: Settings, tell: Callable[[Any], None]) -> Trained:
+    def on_epoch(epoch: int, metrics: dict[str, float], least: int) -> bool:
+        tell((epoch, metrics, least))
+        return False
+
+    return train_plan(resolve(settings), on_epoch)
+
+
+def _evaluates(trial: Resolved) -> bool:
+    """Whether what is held out is looked at after every epoch: where that may decide something."""
+    if trial.fold is None:
+        return False
+    schedule = trial.schedule
+    plateau = isinstance(schedule, PhasedSchedule) and schedule.until == "plateau"
+    return plateau or trial.stage in (Stage.SINGLE, Stage.GRID, Stage.SEARCH)
+
+
+def scored_splits(trial: Resolved) -> list[Split]:
+    """What a trial is scored on: what its fold holds out, and in the final stage what is quoted."""
+    if trial.train_on == "all":
+        return []
+    held_out = [] if trial.fold is None else [Split.SELECT]
+    return [*held_out, *([Split.REPORT] if trial.stage == Stage.FINAL else [])]
+
+
+def _checkpoint(trial: Resolved) -> Path | None:
+    # a trial of a study is short and is run again when it is lost; a single one may be long
+    if trial.stage != Stage.SINGLE:
+        return None
+    trial.folder.mkdir(parents=True, exist_ok=True)
+    # named by what is trained: a run goes on from its own checkpoint and from no other
+    return trial.folder / f"last-{trial.digest[:8]}.ckpt"
+
+
+# ---------------------------------------------------------------------- words
+def _ignored(trial: Resolved) -> str:
+    """What to say of settings that a head at its optimum does not look at."""
+    asked = {
+        f"schedule={trial.schedule.name}": trial.schedule.name != "constant",
+        "train.augment=live": trial.train.augment == "live",
+    }
+    without = " and ".join(text for text, given in asked.items() if given)
+    return (
+        f"; {without} without effect: all blocks are frozen, and there are no epochs"
+        if without
+        else ""
+    )
+
+
+def _unfinished(schedule: FreezeSchedule, thawed: frozenset[int], train: TrainSettings) -> str:
+    """What to say where training ended before its freeze schedule did."""
+    if thawed == schedule.thawed[-1]:
+        return ""
+    phase, left = schedule.thawed.index(thawed) + 1, len(schedule.thawed[-1] - thawed)
+    return (
+        f"; ended in phase {phase} of {len(schedule.thawed)}, with {left} blocks not thawed yet:"
+        f" train.epochs={train.epochs} is too few for the schedule"
+    )
+
+
+def _added(question: Question, plan: TransferPlan) -> str:
+    """What to say of the layers of adapted blocks."""
+    layers, others = question.adapted_layers(plan)
+    if not layers:
+        return ""
+    return (
+        f"; additions to {layers} layers, {others} others (norms, grouped convolutions) stay frozen"
+    )
+
+
+# ---------------------------------------------------------------------- rules
+def ends_early(plan: TransferPlan, train: TrainSettings) -> bool:
+    """Whether a training may end before its last epoch.
+
+    By default not where something fresh is trained: it learns from the first step to the last.
+    """
+    if train.settle != "auto":
+        return train.settle
+    return plan.trained <= set(plan.learned)
+
+
+def check_fold(trial: Resolved) -> None:
+    """Raise Refusal for a fold that there is not."""
+    fold, count = trial.fold, len(trial.question.partition.folds)
+    if fold is not None and not count:
+        rule = "all labelled images train, and none is held out"
+        raise Refusal(Fault(f"train_on=all fold={fold}", rule, "fold=null"))
+    if fold is not None and fold >= count:
+        rule = f"the pool has {count} folds" if count > 1 else "the pool has one held-out part"
+        mend = f"fold={count - 1} or less, or target.folds={fold + 1}"
+        raise Refusal(Fault(f"fold={fold}", f"{rule}, counted from 0", mend))
+
+
+def check_schedule(trial: Resolved) -> None:
+    """Raise Refusal where the first phase of a schedule would take all epochs."""
+    schedule, epochs = trial.schedule, trial.train.epochs
+    if not isinstance(schedule, PhasedSchedule) or schedule.until != "epochs":
+        return  # a phase may settle earlier
+    if schedule.epochs >= epochs and len(trial.freezing.thawed) > 1:
+        mend = f"train.epochs={schedule.epochs + 1} or more"
+        raise Refusal(
+            Fault(
+                f"schedule={trial.schedule.name} schedule.epochs={schedule.epochs}"
+                f" train.epochs={epochs}",
+                "a phase ends before training does",
+                mend if epochs == 1 else f"{mend}, or schedule.epochs={epochs - 1} or less",
+            )
+        )
