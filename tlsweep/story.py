@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from hydra.core.override_parser.types import Override
+from numpy.typing import NDArray
 
 from tlsweep import config, final, fixed, screen
 from tlsweep.budget import CLOSING, FOLDS, SLOWER, Budget, expected
@@ -121,47 +122,66 @@ _READ_AT = "report_read_at"  # how many trials had been run when a verdict first
 
 def _answer(s: Session, listed: Sequence[Override]) -> Verdict:
     where, first = _what_to_try(s, listed)
-    name, stages, settings = s.settings.study_name, s.settings.sweep.stages, s.settings
-    refuse_draws(s.question, settings.sweep.confirm.splits)
-    search = s.ledger(name, {"space": where.fingerprint(), **s.facts()})
-    others = (
-        s.ledger(f"{name}.{kind}", s.facts()) for kind in ("survey", "first", "confirm", "final")
-    )
-    studies = _Studies(search, *others)
+    stages, chosen = s.settings.sweep.stages, s.settings.sweep
+    refuse_draws(s.question, chosen.confirm.splits)
+    studies = _studies(s, where)
     with s.recorded(*studies.all):
-        more = settings.sweep.confirm.splits + (settings.sweep.final == "all")
-        budget = Budget(settings.sweep.minutes, search, studies.seconds(), more, s.began)
-        known: list[Contender] = []  # without training
-        surveyed = None
+        more = chosen.confirm.splits + (chosen.final == "all")
+        budget = Budget(chosen.minutes, studies.search, studies.seconds(), more, s.began)
+        surveyed, known = None, list[Contender]()  # known without training
         # lists on the command line are the whole search space: nothing is tried beside them
         if "survey" in stages and not (listed and "search" in stages):
-            surveyed = run_survey(s)
-            enter_survey(s, studies.survey, surveyed)
-            points, outcomes = surveyed.points, surveyed.outcomes
-            known = frozen(s.question, settings, points, outcomes, surveyed.random_cut)
-            _early_answer(s, surveyed, budget)
+            surveyed, known = _surveyed(s, studies, budget)
         said: list[str] = []
         begun = bool(studies.searched())  # in an earlier session: what it trained counts
         if "search" in stages and not begun and not budget.allows("training", 0.0, 0.0):
             said = ["training: sweep.minutes had passed after the survey"]
         elif "search" in stages:
             if surveyed is not None:
-                where = guide(s, search, surveyed.findings, where)
+                where = guide(s, studies.search, surveyed.findings, where)
             said = _first(s, studies, first, budget)
             _search(s, studies, where, budget)
         choose = partial(_compared, s, studies, known)
         contenders, short = budget.affordable(choose, partial(_missing, s, studies))
         said += [*short, *_confirm(s, studies, contenders, budget)]
         left_out = [c for c in choose(()) if c not in contenders]
-        verdict, chosen, answers = _conclude(
-            s, studies, contenders, left_out, surveyed, said, budget
-        )
-        model = _take_home(s, studies, chosen, verdict)
-        findings = None if surveyed is None else surveyed.findings
-        material = gather(s, verdict, answers, findings, vars(studies), where)
-        files = write_report(s.folder, material)
-        tell_record(s, material, findings, files)
-        keep_in_record(s, model)
+        concluded = _conclude(s, studies, contenders, left_out, surveyed, said, budget)
+        return _told(s, studies, concluded, surveyed, where)
+
+
+def _studies(s: Session, where: Space) -> _Studies:
+    """The studies of a sweep, made or taken up. where: what is searched."""
+    name = s.settings.study_name
+    search = s.ledger(name, {"space": where.fingerprint(), **s.facts()})
+    others = ("survey", "first", "confirm", "final")
+    return _Studies(search, *(s.ledger(f"{name}.{kind}", s.facts()) for kind in others))
+
+
+def _surveyed(s: Session, studies: _Studies, budget: Budget) -> tuple[Surveyed, list[Contender]]:
+    """The survey, entered into its study and told of, and the plans that it answers."""
+    surveyed = run_survey(s)
+    enter_survey(s, studies.survey, surveyed)
+    points, outcomes = surveyed.points, surveyed.outcomes
+    known = frozen(s.question, s.settings, points, outcomes, surveyed.random_cut)
+    _early_answer(s, surveyed, budget)
+    return surveyed, known
+
+
+def _told(
+    s: Session,
+    studies: _Studies,
+    concluded: tuple[Verdict, Contender, Logits],
+    surveyed: Surveyed | None,
+    where: Space,
+) -> Verdict:
+    """Write the model, the page and the record, and show the verdict."""
+    verdict, chosen, answers = concluded
+    model = _take_home(s, studies, chosen, verdict)
+    findings = None if surveyed is None else surveyed.findings
+    material = gather(s, verdict, answers, findings, vars(studies), where)
+    files = write_report(s.folder, material)
+    tell_record(s, material, findings, files)
+    keep_in_record(s, model)
     s.shown.clear()
     screen.console.print(table.verdict_box(material))
     screen.console.print(table.where_next(material, files), soft_wrap=True)
@@ -461,8 +481,7 @@ def _conclude(
     left_out: what the minutes did not hold. Returns the verdict, the recommended plan, and what its
     model answers of the report split.
     """
-    settings, question = s.settings, s.question
-    wanted = [*contenders, *left_out]
+    settings, question, wanted = s.settings, s.question, [*contenders, *left_out]
     said = [*said, *_read_before(studies)]
     known, decided, quoted, short = _choose(s, studies, contenders, budget)
     place = next(i for i, (_, t) in enumerate(known) if t.evidence is decided.recommended)
@@ -470,13 +489,7 @@ def _conclude(
         said.append(_train_on_all(s, studies, known[place][0]))
     draws, without = _other_draws(s, studies, known[place][0], budget)
     said += without
-    refits = {} if surveyed is None else final.frozen_reports(surveyed.findings, question, settings)
-    logits = [
-        final.report_logits(c, refits, studies.confirm, studies.final, question, settings)
-        if final.refitted(c) or c in quoted
-        else None
-        for c, _ in known
-    ]
+    logits = _report_logits(s, studies, [c for c, _ in known], quoted, surveyed)
     y, score = question.target.labels[question.partition.report], question.task.example_scores
     scored = [
         t if z is None else replace(t, report_rn=np.stack([score(one, y) for one in z]))
@@ -500,6 +513,24 @@ def _conclude(
         shortfalls=[*said, *short, *shortfalls(wanted, studies.confirm, settings, said)],
     )
     return verdict, known[place][0], answers[0]
+
+
+def _report_logits(
+    s: Session,
+    studies: _Studies,
+    known: Sequence[Contender],
+    quoted: Sequence[Contender],
+    surveyed: Surveyed | None,
+) -> list[NDArray[np.float32] | None]:
+    """What each plan's final trainings answer of the report split; None for what is not quoted."""
+    common = studies.confirm, studies.final, s.question, s.settings
+    refits: dict[int, Logits] = {}
+    if surveyed is not None:
+        refits = final.frozen_reports(surveyed.findings, s.question, s.settings)
+    return [
+        final.report_logits(c, refits, *common) if final.refitted(c) or c in quoted else None
+        for c in known
+    ]
 
 
 def _choose(

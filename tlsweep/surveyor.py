@@ -282,7 +282,7 @@ def _gathered(
     answered: Sequence[_Answered],
 ) -> tuple[list[Row], Frozen, Outcome]:
     """The rows of a cut point, its penalty, and what it answers out of fold."""
-    question, penalties, subsets = inputs.question, chosen.penalties, folds[0].sizes
+    question, penalties, subsets = inputs.question, chosen.penalties, len(folds[0].sizes)
     name, y = question.cuts[index].name, question.target.labels[question.partition.held_out]
     if unsettled := sum(a.unsettled for a in answered):
         text = f"{unsettled} heads at {name} were given up before they reached their optimum"
@@ -293,23 +293,7 @@ def _gathered(
     kind = probe.probe_kind(task, inputs.train)
     losses_hn = np.stack([task.probe_losses(kind, z, y) for z in logits_hnk])
     sizes = np.array([len(fold.held_out) for fold in folds])
-    rows = [
-        Row(
-            cut=name,
-            index=index,
-            weights=weights,
-            head=kind,
-            regularisation=penalty,
-            fit_size=size,
-            seed=folds[0].seeds[s],
-            score=float(scores_hn[p * len(subsets) + s].mean()),
-            loss=float(losses_hn[p * len(subsets) + s].mean()),
-            left_out=_left_out(answered, p * len(subsets) + s, sizes),
-        )
-        for p, penalty in enumerate(penalties)
-        for s, size in enumerate(subsets)
-    ]
-    whole = slice(None, None, len(subsets))  # the first subset is all
+    whole = slice(None, None, subsets)  # the first subset is all
     fold_n = np.repeat([fold.number for fold in folds], sizes)
     nested = nested_penalty(penalties, scores_hn[whole], losses_hn[whole], fold_n)
     outcome = _outcome(logits_hnk[whole], penalties, nested, sizes)
@@ -324,7 +308,37 @@ def _gathered(
         loss=float(task.probe_losses(kind, held_out, y).mean()),
         edge=nested.edge,
     )
-    return rows, point, outcome
+    means = scores_hn.mean(1), losses_hn.mean(1)
+    return _rows(point, penalties, folds, means, answered), point, outcome
+
+
+def _rows(
+    point: Frozen,
+    penalties: Sequence[float],
+    folds: Sequence[_Fold],
+    means_h: tuple[Any, Any],
+    answered: Sequence[_Answered],
+) -> list[Row]:
+    """A row for every penalty and subset of a cut point. means_h: scores and losses of heads."""
+    subsets, seeds = folds[0].sizes, folds[0].seeds
+    scores_h, losses_h = means_h
+    sizes = np.array([len(fold.held_out) for fold in folds])
+    return [
+        Row(
+            cut=point.cut,
+            index=point.index,
+            weights=point.weights,
+            head=point.head,
+            regularisation=penalty,
+            fit_size=size,
+            seed=seeds[s],
+            score=float(scores_h[p * len(subsets) + s]),
+            loss=float(losses_h[p * len(subsets) + s]),
+            left_out=_left_out(answered, p * len(subsets) + s, sizes),
+        )
+        for p, penalty in enumerate(penalties)
+        for s, size in enumerate(subsets)
+    ]
 
 
 def _outcome(

@@ -37,6 +37,30 @@ SHORT = 6  # letters of a class name that heads a column
 
 def page(material: Material) -> str:
     """The page as HTML."""
+    environment, verdict = _environment(), material.verdict
+    pictures = _pictures(material)
+    return environment.get_template("page.html.j2").render(
+        m=material,
+        verdict=verdict,
+        recommended=verdict.recommended,
+        plans=sorted(verdict.plans, key=lambda row: -verdict.measure.score(row.out_of_fold)),
+        pictures=pictures,
+        picture=lambda name: Markup(pictures[name]),
+        states=_states(material.blocks),
+        state_words=STATE_WORDS,
+        bar_words=", ".join(f"{block.name} {block.state}" for block in material.blocks),
+        heading=_heading(verdict),
+        scores=_scores(material.transfer),
+        effort=effort_words(verdict),
+        light=_colours(figure.LIGHT),
+        dark=_colours(figure.DARK),
+        **_units(verdict.measure.unit),
+        **_classes(material.answered, environment),
+        **_functions(),
+    )
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("tlsweep.report", "."),
         autoescape=True,  # names of classes, folders and studies are the user's text
@@ -45,46 +69,42 @@ def page(material: Material) -> str:
         lstrip_blocks=True,
     )
     environment.filters["words_of"] = figure.words_of
-    verdict, answered = material.verdict, material.answered
-    pictures = _pictures(material)
+    return environment
+
+
+def _units(unit: Unit) -> dict[str, Any]:
+    """How scores are written, in the text and in the cells of tables."""
+    in_cells = "" if unit.is_short else _apart(unit)
+    return {"unit": unit, "apart": _apart(unit), "cell": cell_of(unit), "in_cells": in_cells}
+
+
+def _classes(answered: Answered, environment: Environment) -> dict[str, Any]:
+    """The classes that are shown at once, the others, and their tables."""
     few = len(answered.classes) <= ALL_CLASSES
     ordered = sorted(answered.classes, key=lambda row: (math.isnan(row.accuracy), row.accuracy))
-    return environment.get_template("page.html.j2").render(
-        m=material,
-        verdict=verdict,
-        recommended=verdict.recommended,
-        plans=sorted(verdict.plans, key=lambda row: -verdict.measure.score(row.out_of_fold)),
-        unit=verdict.measure.unit,
-        apart=_apart(verdict.measure.unit),
-        cell=cell_of(verdict.measure.unit),
-        in_cells="" if verdict.measure.unit.is_short else _apart(verdict.measure.unit),
-        pictures=pictures,
-        picture=lambda name: Markup(pictures[name]),
-        states=_states(material.blocks),
-        state_words=STATE_WORDS,
-        bar_words=", ".join(f"{block.name} {block.state}" for block in material.blocks),
-        shown_classes=answered.classes if few else ordered[:ALL_CLASSES],
-        other_classes=() if few else ordered[ALL_CLASSES:],
-        class_table=lambda rows: Markup(
-            environment.get_template("classes.html.j2").render(rows=rows, percent=percent)
-        ),
-        confusion=_confusion(answered),
-        heading=_heading(verdict),
-        scores=_scores(material.transfer),
-        points=points,
-        how=_how,
-        effort=effort_words(verdict),
-        unbroken=unbroken,
-        percent=percent,
-        with_interval=with_interval,
-        seeds_words=seeds_words,
-        draws_words=draws_words,
-        plan_words=plan_words,
-        words_of=figure.words_of,
-        base64=lambda content: base64.b64encode(content).decode(),
-        light=_colours(figure.LIGHT),
-        dark=_colours(figure.DARK),
-    )
+    template = environment.get_template("classes.html.j2")
+    return {
+        "shown_classes": answered.classes if few else ordered[:ALL_CLASSES],
+        "other_classes": () if few else ordered[ALL_CLASSES:],
+        "class_table": lambda rows: Markup(template.render(rows=rows, percent=percent)),
+        "confusion": _confusion(answered),
+    }
+
+
+def _functions() -> dict[str, Any]:
+    """What the template calls."""
+    return {
+        "points": points,
+        "how": _how,
+        "unbroken": unbroken,
+        "percent": percent,
+        "with_interval": with_interval,
+        "seeds_words": seeds_words,
+        "draws_words": draws_words,
+        "plan_words": plan_words,
+        "words_of": figure.words_of,
+        "base64": lambda content: base64.b64encode(content).decode(),
+    }
 
 
 def unbroken(text: str) -> str:

@@ -170,40 +170,53 @@ def _layout_faults(
 ) -> list[Fault]:
     if not found:
         return [_no_images(root, tops)]
-    faults = []
-    main = tops[0][1]
-    trained = {name for _, name, split in found if split == main}
-    empty = [
-        str(folder.relative_to(root))
-        for folder in _sub_folders(tops[0][0])
-        if folder.name not in trained
+    trained = {name for _, name, split in found if split == tops[0][1]}
+    return [
+        *_empty_classes(root, tops[0][0], trained),
+        *_too_few_classes(root, trained),
+        *_strange_classes(root, found, trained),
     ]
-    if empty:
-        faults.append(
-            Fault(
-                f"target.root={root}, no images in {_some(empty)}",
-                f"every class folder holds images ({' '.join(SUFFIXES)})",
-                "add images, or delete the folder",
-            )
+
+
+def _empty_classes(root: Path, top: Path, trained: set[str]) -> list[Fault]:
+    folders = [folder for folder in _sub_folders(top) if folder.name not in trained]
+    empty = [str(folder.relative_to(root)) for folder in folders]
+    if not empty:
+        return []
+    return [
+        Fault(
+            f"target.root={root}, no images in {_some(empty)}",
+            f"every class folder holds images ({' '.join(SUFFIXES)})",
+            "add images, or delete the folder",
         )
-    if len(trained) < 2:
-        faults.append(
-            Fault(
-                f"target.root={root}, {len(trained)} class(es) to train: {_some(sorted(trained))}",
-                "a classification target has 2 classes or more: one sub-folder each",
-                f"a layout such as {root / 'CLASS' / 'IMAGE.jpg'}",
-            )
+    ]
+
+
+def _too_few_classes(root: Path, trained: set[str]) -> list[Fault]:
+    if len(trained) >= 2:
+        return []
+    return [
+        Fault(
+            f"target.root={root}, {len(trained)} class(es) to train: {_some(sorted(trained))}",
+            "a classification target has 2 classes or more: one sub-folder each",
+            f"a layout such as {root / 'CLASS' / 'IMAGE.jpg'}",
         )
+    ]
+
+
+def _strange_classes(
+    root: Path, found: list[tuple[Path, str, Split | None]], trained: set[str]
+) -> list[Fault]:
     strange = Counter(f"{split}: {name}" for _, name, split in found if name not in trained)
-    if strange:
-        faults.append(
-            Fault(
-                f"target.root={root}, classes that train lacks ({_some(sorted(strange))})",
-                "every class of val (select) and test (report) has images in train",
-                "add training images of them, correct the folder names, or delete the folders",
-            )
+    if not strange:
+        return []
+    return [
+        Fault(
+            f"target.root={root}, classes that train lacks ({_some(sorted(strange))})",
+            "every class of val (select) and test (report) has images in train",
+            "add training images of them, correct the folder names, or delete the folders",
         )
-    return faults
+    ]
 
 
 def _no_folder(root: Path) -> Fault:

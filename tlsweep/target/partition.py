@@ -104,43 +104,44 @@ def partition(
     """
     y = np.asarray(labels, dtype=np.int64)
     first = np.arange(len(y)) if same_as is None else np.asarray(same_as, dtype=np.int64)
-    names = (
-        [str(i) for i in range(int(y.max(initial=-1)) + 1)] if class_names is None else class_names
-    )
-    resolved = _resolve(given or {}, len(y))
-    if folds != "auto" and Split.SELECT in resolved:
-        resolved[Split.FIT] = np.union1d(resolved[Split.FIT], resolved.pop(Split.SELECT))
-    parts, said = _without_twins(resolved, first)
-    carve = Split.REPORT not in parts
-    val, drawn_from = parts.get(Split.SELECT), parts[Split.FIT]
+    names = class_names or [str(i) for i in range(int(y.max(initial=-1)) + 1)]
+    parts, said = _without_twins(_parts(given or {}, len(y), folds), first)
+    carve, val, drawn_from = Split.REPORT not in parts, parts.get(Split.SELECT), parts[Split.FIT]
     # twins follow the first of them, so only that one is drawn
     alone = drawn_from[_first_of(first[drawn_from])]
+    least = 1 if val is not None else 2
     faults = _fraction_faults(select_fraction, report_fraction, carve)
-    needed = (1 if val is not None else 2) + carve
-    if of_classes:
-        faults += _class_faults(y, alone, parts, needed, names)
-    else:
-        y = _merged(y, alone)
-        faults += _size_faults(len(alone), needed)
+    faults += (
+        _class_faults(y, alone, parts, least + carve, names)
+        if of_classes
+        else _size_faults(len(alone), least + carve)
+    )
     if faults:
         raise Refusal(*faults)
-
+    y = y if of_classes else _merged(y, alone)
     order = np.random.default_rng([seed, 0]).permutation(alone)
     queues = _by_class(order, y[order])
-    report, queues = _carve(queues, report_fraction if carve else 0.0, carve, leave=needed - carve)
-    least = 1 if val is not None else 2
+    report, queues = _carve(queues, report_fraction if carve else 0.0, carve, leave=least)
     queues = _drawn(queues, fit_size, seed, least)
     classes = [_named([y[queue[0]]], names) if of_classes else "" for queue in queues]
     cut, more = _folds(queues, folds, select_fraction, val, classes)
     with_twins = _followers(first, drawn_from)
-    pool = np.concatenate(queues)
+    pool = with_twins(np.concatenate(queues))
     return Partition(
-        pool=np.sort(np.concatenate([with_twins(pool), *([] if val is None else [val])])),
+        pool=np.sort(pool if val is None else np.concatenate([pool, val])),
         folds=tuple(np.sort(with_twins(fold) if val is None else fold) for fold in cut),
         report=np.sort(with_twins(report) if carve else parts[Split.REPORT]),
         seed=seed,
         said=(*said, *more),
     )
+
+
+def _parts(given: Mapping[Split, ArrayLike], n: int, folds: Folds) -> dict[Split, Indices]:
+    """The parts that the data has; a number of folds cuts train and val together."""
+    found = _resolve(given, n)
+    if folds != "auto" and Split.SELECT in found:
+        found[Split.FIT] = np.union1d(found[Split.FIT], found.pop(Split.SELECT))
+    return found
 
 
 def _first_of(groups: Indices) -> Indices:

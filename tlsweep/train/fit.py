@@ -130,20 +130,13 @@ def fit(
     """
     network.steady = frozenset(kept if train.batch_norm == "source" else ())
     network.thaw(schedule.thawed[0])
+    last, several = schedule.thawed[-1], len(schedule.thawed) > 1
     module = PlanModule(
-        network,
-        train,
-        kept=kept,
-        last=schedule.thawed[-1],
-        task=task,
-        seed=seed,
-        fitted=fitted,
-        early=early,
+        network, train, kept=kept, last=last, task=task, seed=seed, fitted=fitted, early=early
     )
-    data = FeedModule(feed, module, rank_of(train))
     module.on_epoch = on_epoch
-    freezing = FreezeCallback(schedule)
-    if schedule.ending.until == "plateau" and len(schedule.thawed) > 1:
+    data, freezing = FeedModule(feed, module, rank_of(train)), FreezeCallback(schedule)
+    if schedule.ending.until == "plateau" and several:
         evaluate = "every"
     callbacks: list[pl.Callback] = [_Epoch(data, evaluate), freezing]
     if checkpoint is not None:
@@ -151,25 +144,31 @@ def fit(
     resumed = train.resume and checkpoint is not None and checkpoint.exists()
     with contextlib.ExitStack() as stack:
         begin: Path | None = checkpoint if resumed else None
-        if shelf is not None and not resumed and len(schedule.thawed) > 1:
+        if shelf is not None and not resumed and several:
             begin = stack.enter_context(shelf.found())
             if begin is None:
                 callbacks.append(KeepStage(freezing.clock, shelf))
         if begin is None and not fitted:
             callbacks.append(_Calibrate(data))  # after the callback that freezes
-        runner = trainer(
-            train,
-            train.devices,
-            _strategy(train, schedule),
-            max_epochs=train.epochs,
-            callbacks=callbacks,
-            reload_dataloaders_every_n_epochs=1,
-            num_sanity_val_steps=0,
-            limit_val_batches=0,  # until an epoch wants it
-        )
         stack.enter_context(tamed())
+        runner = _runner(train, schedule, callbacks)
         runner.fit(module, datamodule=data, ckpt_path=begin, weights_only=True)
     return Fitted(tuple(module.history), module.stopped, module.course.settled)
+
+
+def _runner(
+    train: TrainSettings, schedule: FreezeSchedule, callbacks: list[pl.Callback]
+) -> pl.Trainer:
+    return trainer(
+        train,
+        train.devices,
+        _strategy(train, schedule),
+        max_epochs=train.epochs,
+        callbacks=callbacks,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,  # until an epoch wants it
+    )
 
 
 class _Predictions(pl.LightningModule):

@@ -47,8 +47,7 @@ def train_plan(trial: Resolved, on_epoch: OnEpoch | None) -> Trained:
 
     Only a trial of the final stage reads the report split.
     """
-    from tlsweep.train.fit import fit, predict
-    from tlsweep.train.trainer import rank_of
+    from tlsweep.train.fit import fit
 
     question, plan, train, splits = trial.question, trial.plan, trial.train, scored_splits(trial)
     if is_probe(plan, train):
@@ -77,16 +76,24 @@ def train_plan(trial: Resolved, on_epoch: OnEpoch | None) -> Trained:
             early=ends_early(plan, train),
         )
         network.merge()
-        logits = {}
-        if not fitted.stopped and rank_of(train) == 0:
-            for split in splits:
-                network.entry, data = starts.scored(network.boundary, split)
-                logits[split] = predict(network, data, train)
+        logits = _predicted(trial, network, starts) if not fitted.stopped else {}
     taken = "first phase as another trial trained it; then " if first_phase.taken else ""
     short = "" if fitted.stopped else _unfinished(schedule, network.thawed, train)
     why = taken + starts.why + short + _added(question, plan)
     kept = network if trial.keep_weights else None
     return Trained(fitted.history, fitted.stopped, logits, why, kept, fitted.settled)
+
+
+def _predicted(trial: Resolved, network: PlanNetwork, starts: Starts) -> dict[Split, Logits]:
+    """What a trained network answers of each split that is scored; nothing on other devices."""
+    from tlsweep.train.fit import predict
+    from tlsweep.train.trainer import rank_of
+
+    logits: dict[Split, Logits] = {}
+    for split in scored_splits(trial) if rank_of(trial.train) == 0 else []:
+        network.entry, data = starts.scored(network.boundary, split)
+        logits[split] = predict(network, data, trial.train)
+    return logits
 
 
 def train(settings: Settings, trial: Resolved, on_epoch: OnEpoch) -> Trained:

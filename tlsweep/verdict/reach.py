@@ -248,59 +248,46 @@ def reach(
     best = by_evidence[id(recommendation.best)]
     if chosen.report_rn is None or best.report_rn is None:
         raise ValueError("what is recommended and what is best are scored on the report split")
-    cheaper = recommendation.cheaper
-    more = recommendation.more_images
-    if more is not None:  # of held-out examples: with one holdout, more of the pool's
-        more = math.ceil(more * pool_images / chosen.evidence.scores_rn.shape[1])
-    found = _contrasts(best, tried, told)
-    minus_best = None if chosen is best else told.difference(chosen.report_rn, best.report_rn)
-    shift = report_less_held_out(tried)
-    quoted = _scored(chosen.report_rn, told)
+    more = _more_images(recommendation, chosen, pool_images)
+    found, same = _contrasts(best, tried, told), chosen is best
+    shift, quoted = report_less_held_out(tried), _scored(chosen.report_rn, told)
+    blind, points = measure.value(majority), margin * measure.scale
+    scored, best_row = Interval(quoted.score, *quoted.interval), rows[id(best.evidence)]
+    said = sentence(
+        measure=measure, recommended=chosen.facts, scored=scored,
+        best=None if same else best_row, contrasts=found, majority=blind, margin=points,
+        more_images=more, confidence=confidence,
+    )  # fmt: skip
     return Verdict(
-        study=study,
-        metric=measure.name,
-        measure=measure,
-        recommended=Recommended.of(chosen),
-        score=quoted.score,
-        interval=quoted.interval,
-        mean_score=quoted.mean,
-        seed_scores=quoted.seeds,
-        beside=list(beside),
-        draw_scores=[measure.value(score) for score in draws],
-        best=rows[id(best.evidence)],
-        cheaper=None if cheaper is None else rows[id(cheaper)],
-        minus_best=minus_best,
-        shift=None if shift is None else told.gain(shift),
-        shifted=beyond_chance(shift),
-        more_images=more,
-        margin=margin * measure.scale,
-        plans=list(rows.values()),
-        controls=_controls(chosen, tried, told),
-        majority=measure.value(majority),
-        curve=_curve(tried, told),
-        contrasts=found,
-        helped=bool(found) and all(c.outcome == "effect" for c in found),
-        n_trials=len(searched),
-        effort=dict(Counter(map(family_of, searched)).most_common()),
-        seconds=seconds,
-        sentence=sentence(
-            measure=measure,
-            recommended=chosen.facts,
-            scored=Interval(quoted.score, *quoted.interval),
-            best=None if chosen is best else rows[id(best.evidence)],
-            contrasts=found,
-            majority=measure.value(majority),
-            margin=margin * measure.scale,
-            more_images=more,
-            confidence=confidence,
-        ),
-        confidence=confidence,
-        replicates=len(chosen.report_rn),
-        report_images=chosen.report_rn.shape[1],
-        pool_images=pool_images,
-        folds=len(chosen.evidence.folds),
-        shortfalls=list(shortfalls),
-    )
+        study=study, metric=measure.name, measure=measure, recommended=Recommended.of(chosen),
+        score=quoted.score, interval=quoted.interval, mean_score=quoted.mean,
+        seed_scores=quoted.seeds, beside=list(beside), draw_scores=[*map(measure.value, draws)],
+        best=best_row, cheaper=rows.get(id(recommendation.cheaper)),
+        minus_best=None if same else told.difference(chosen.report_rn, best.report_rn),
+        shift=shift and told.gain(shift), shifted=beyond_chance(shift), more_images=more,
+        margin=points, plans=[*rows.values()], controls=_controls(chosen, tried, told),
+        majority=blind, curve=_curve(tried, told), contrasts=found, helped=_helped(found),
+        n_trials=len(searched), effort=dict(Counter(map(family_of, searched)).most_common()),
+        seconds=seconds, sentence=said, confidence=confidence, replicates=len(chosen.report_rn),
+        report_images=chosen.report_rn.shape[1], pool_images=pool_images,
+        folds=len(chosen.evidence.folds), shortfalls=list(shortfalls),
+    )  # fmt: skip
+
+
+def _helped(contrasts: Sequence[Contrast]) -> bool:
+    return bool(contrasts) and all(c.outcome == "effect" for c in contrasts)
+
+
+def _more_images(recommendation: Recommendation, chosen: Tried, pool_images: int) -> int | None:
+    """Labelled images that would show a cheaper plan to be as good.
+
+    The rule counts held-out examples: with one holdout, more of the pool's are needed.
+    """
+    more = recommendation.more_images
+    if more is None:
+        return None
+    held_out: int = chosen.evidence.scores_rn.shape[1]
+    return math.ceil(more * pool_images / held_out)
 
 
 def _contrasts(best: Tried, tried: Sequence[Tried], told: Told) -> list[Contrast]:
