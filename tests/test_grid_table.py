@@ -37,11 +37,11 @@ def test_a_trials_score_is_of_its_fold_and_a_failed_one_shows_why(
     said = np.where(right, y, (y + 1) % 10)
     write(tmp_path / "a.npz", Outcome({fold: np.eye(10)[said].astype(np.float32)}))
     trials = [
-        Trial(0, {"key": "plan.keep=2", "outcome": "a.npz", "scores": {"select": 0.75},
+        Trial(0, {"overrides": ["plan.keep=2"], "outcome": "a.npz", "scores": {"select": 0.75},
                   "seconds": 1.25}),
-        Trial(1, {"key": "plan.keep=3", "reason": "the loss is nan"}),
+        Trial(1, {"overrides": ["plan.keep=3"], "reason": "the loss is nan"}),
         # all of the pool trained: there is nothing that it was scored on
-        Trial(2, {"key": "fold=null", "outcome": "b.npz", "scores": {}, "seconds": 2.0}),
+        Trial(2, {"overrides": ["fold=null"], "outcome": "b.npz", "scores": {}, "seconds": 2.0}),
     ]  # fmt: skip
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(grid_table(trials, tmp_path, question))

@@ -149,15 +149,12 @@ def shortfalls(
     """
     said = []
     known = {text.partition(":")[0] for text in told}
-    ended = {t.user_attrs.get("key"): reason_of_failure(t) for t in ledger.ended()}
+    ended = [(tuple(t.user_attrs["overrides"]), reason_of_failure(t)) for t in ledger.ended()]
     for c in contenders:
-        plan = c.key
-        mine = {key: why for key, why in ended.items() if str(key).rpartition(" fold=")[0] == plan}
-        failed = sorted({why for why in mine.values() if why})
-        if failed:
-            what = c.called
-            count = sum(why is not None for why in mine.values())
-            said.append(f"{what}: {count} of {len(mine)} replicates failed: {'; '.join(failed)}")
+        mine = [why for overrides, why in ended if overrides[: len(c.overrides)] == c.overrides]
+        if failed := [why for why in mine if why is not None]:
+            reasons = "; ".join(sorted(set(failed)))
+            said.append(f"{c.called}: {len(failed)} of {len(mine)} replicates failed: {reasons}")
     measured = {name for c in contenders for name in c.controls}
     for name in settings.sweep.confirm.controls:
         if name not in measured and name not in known:

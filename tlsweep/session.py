@@ -156,7 +156,7 @@ class Session:
         def after(trial: Trial) -> None:
             self.shown.step(done(), total)
             if reason := reason_of_failure(trial):
-                what = trial.user_attrs.get("key", "")
+                what = " ".join(trial.user_attrs.get("overrides", ()))
                 self.shown.say(f"trial {trial.number} {what} failed: {reason}")
 
         return after

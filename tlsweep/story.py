@@ -664,7 +664,7 @@ def _run_grid(s: Session, listed: Sequence[Override]) -> list[Trial]:
     check_combinations(s.bench, s.plain, combinations)
     items = [Item.of(overrides) for overrides in combinations]
     # one study a command line: another one is another grid
-    text = "\n".join([*s.plain, *(item.key for item in items)])
+    text = "\n".join(sorted([*s.plain, *(item.key for item in items)]))
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     ledger = s.ledger(f"{s.settings.study_name}.grid-{digest}", s.facts())
     with s.recorded(ledger):

@@ -198,6 +198,18 @@ def test_a_list_runs_each_item_once_whatever_the_session(open_ledger: Open, jobs
     assert first.overrides + second.overrides == [i.overrides for i in items]
 
 
+def test_an_item_is_the_same_in_whatever_order_its_overrides_are_written(
+    open_ledger: Open, jobs: Any
+) -> None:
+    one, same = Item.of(("plan=finetune", "seed=1")), Item.of(("seed=1", "plan=finetune"))
+    assert one.key == same.key != Item.of(("seed=2", "plan=finetune")).key
+    first, second = jobs(lambda overrides: 0.5), jobs(lambda overrides: 0.5)
+    open_ledger().run_list([one], first, n_jobs=1)
+    assert first.overrides == [("plan=finetune", "seed=1")]  # run as it was written
+    open_ledger().run_list([same], second, n_jobs=1)
+    assert second.overrides == []
+
+
 def test_a_failed_item_does_not_stop_the_list_and_the_next_session_runs_it_again(
     open_ledger: Open, jobs: Any
 ) -> None:

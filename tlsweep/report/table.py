@@ -121,7 +121,7 @@ def grid_table(trials: Sequence[TrialLike], outcomes: Path, question: Question) 
         table.add_column(name, justify="left" if name == "overrides" else "right")
     for trial in trials:
         facts = trial.user_attrs
-        row = [str(trial.number), str(facts.get("key", ""))]
+        row = [str(trial.number), " ".join(facts.get("overrides", ()))]
         if facts.get("scores"):
             own = Told(measure).score(_scores(outcomes / facts["outcome"], question)[None])
             interval = f"{measure.unit.number(own.low)} to {measure.unit.number(own.high)}"

@@ -41,8 +41,8 @@ class Item:
 
     @classmethod
     def of(cls, overrides: Sequence[str]) -> Item:
-        """The item that is known by its overrides."""
-        return cls(" ".join(overrides), tuple(overrides))
+        """The item that is known by its overrides, in whatever order they are written."""
+        return cls(" ".join(sorted(overrides)), tuple(overrides))
 
 
 @dataclass(frozen=True)
