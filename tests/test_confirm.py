@@ -315,4 +315,4 @@ def test_failures_of_one_plan_are_not_told_of_another_that_begins_alike(
     assert shortfalls([plain, other], ledger, asked) == [
         "scratch: 2 of 2 replicates failed: OSError: disk full"
     ]
-    assert item_of(plain, 1, 5).key == "plan=finetune fold=1 seed=5"
+    assert item_of(plain, 1, 5).overrides == ("plan=finetune", "fold=1", "seed=5")

@@ -36,6 +36,11 @@ def item_of(contender: Contender, fold: int, seed: int) -> Item:
     return Item.of((*contender.overrides, f"fold={fold}", f"seed={seed}"))
 
 
+def _without_replicate(overrides: Sequence[str]) -> tuple[str, ...]:
+    """The overrides of the contender that a replicate is of."""
+    return tuple(o for o in overrides if not o.startswith(("fold=", "seed=")))
+
+
 def race(
     contenders: Sequence[Contender],
     ledger: Ledger,
@@ -149,9 +154,9 @@ def shortfalls(
     """
     said = []
     known = {text.partition(":")[0] for text in told}
-    ended = [(tuple(t.user_attrs["overrides"]), reason_of_failure(t)) for t in ledger.ended()]
+    ended = [(t.user_attrs["overrides"], reason_of_failure(t)) for t in ledger.ended()]
     for c in contenders:
-        mine = [why for overrides, why in ended if overrides[: len(c.overrides)] == c.overrides]
+        mine = [why for overrides, why in ended if _without_replicate(overrides) == c.overrides]
         if failed := [why for why in mine if why is not None]:
             reasons = "; ".join(sorted(set(failed)))
             said.append(f"{c.called}: {len(failed)} of {len(mine)} replicates failed: {reasons}")
