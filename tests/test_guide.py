@@ -16,6 +16,7 @@ from tlsweep import guide, outcome
 from tlsweep.config import Settings
 from tlsweep.contenders import facts_of, frozen_facts, overrides_of
 from tlsweep.guide import SURVEY_FILE, Surveyed
+from tlsweep.inputs import Activations
 from tlsweep.outcome import Outcome
 from tlsweep.question import Question
 from tlsweep.record import NoRecord, Record
@@ -24,7 +25,7 @@ from tlsweep.study import choice, space
 from tlsweep.study.ledger import Ledger
 from tlsweep.study.storage import default_url
 from tlsweep.survey.rows import Findings, Frozen, Row
-from tlsweep.trial import outcomes_folder, question_of, study_folder
+from tlsweep.trial import outcomes_folder, question_of, resolve, study_folder
 
 Make = Callable[..., Settings]
 
@@ -64,6 +65,10 @@ class Alone:
     @property
     def question(self) -> Question:
         return question_of(self.settings)
+
+    @property
+    def inputs(self) -> Activations:
+        return resolve(self.settings).inputs
 
 
 @pytest.fixture

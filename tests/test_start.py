@@ -139,7 +139,7 @@ def test_a_trial_that_ended_holds_no_room(settings: Make) -> None:
 @pytest.mark.parametrize("plan", [("plan=last_layers", "plan.freeze=3"), ("plan=finetune",)])
 def test_live_augmentation_starts_from_images(settings: Make, plan: tuple[str, ...]) -> None:
     feed = starts(settings(*plan, "train.augment=live"))
-    frozen = feed.schedule.freezes[0]
+    frozen = min(feed.schedule.thawed[0], default=feed.plan.regrow)
     first, second = feed(frozen, 0), feed(frozen, 1)
     assert first.entry == second.entry == 0
     assert not first.fit[0][0].equal(second.fit[0][0])

@@ -117,7 +117,8 @@ def test_the_penalty_of_a_fold_does_not_depend_on_what_its_own_labels_say_of_the
     penalties = (0.001, 0.1, 10.0)
     asked = settings("sweep.survey.penalties=[0.001,0.1,10.0]")
     question = question_of(asked)
-    folds = surveyor._folds(question, asked)
+    inputs, chosen = resolve(asked).inputs, asked.sweep.survey
+    folds = surveyor._folds(inputs, chosen)
     draw = np.random.default_rng(0)
     y = question.target.labels[question.partition.held_out]
     logits = draw.normal(size=(len(penalties), len(y), 10)).astype(np.float32)
@@ -132,7 +133,9 @@ def test_the_penalty_of_a_fold_does_not_depend_on_what_its_own_labels_say_of_the
             for part in np.split(logits, ends, axis=1)
         ]
         mine = replace(question, target=target)
-        _, _, outcome = surveyor._gathered(mine, asked, folds, "source", 3, answered)
+        _, _, outcome = surveyor._gathered(
+            replace(inputs, question=mine), chosen, folds, "source", 3, answered
+        )
         return [
             next(p for p in range(3) if np.array_equal(answered[k].logits_hnk[p].numpy(), z))
             for k, z in outcome.held_out.items()
@@ -328,6 +331,6 @@ def test_views_are_passes_too_and_only_the_first_one_is_watched(
     monkeypatch.setattr(surveyor, "PATIENCE", 0.0)
     clock = iter([0.0, 6.0, 60.0])
     monkeypatch.setattr(surveyor.time, "monotonic", lambda: next(clock))
-    watched = surveyor._within_minutes(lambda *_: None, settings("sweep.minutes=0.2"), 2)
+    watched = surveyor._within_minutes(lambda *_: None, 0.2, 2)
     watched(10, 10)  # 6 s, twice: just within
     watched(1, 10)  # of the second view
