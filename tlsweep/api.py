@@ -63,10 +63,10 @@ def _source(model: str | nn.Module, image: ImageSpec, given: list[str]) -> list[
 
 
 def _target(target: str | Path | Dataset[Any]) -> list[str]:
+    from tlsweep.registry import names
     from tlsweep.session import quoted
-    from tlsweep.target import target_names
 
-    if isinstance(target, str) and target in target_names():
+    if isinstance(target, str) and target in names("target"):
         return [f"target={target}"]
     if isinstance(target, str | Path):
         return ["target=image_folder", f"target.root={quoted(str(target))}"]

@@ -6,6 +6,7 @@ import errno
 import importlib
 import os
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,16 +48,7 @@ tlsweep: how much of a pre-trained model should I keep for my task?
   python -m tlsweep help                  the topics of the manual; help TOPIC shows a page
 
 Groups (conf/GROUP/NAME.yaml; choose with GROUP=NAME):
-  source      glyphs, torchvision         the model that the weights come from
-  target      digits, mnist, fashion_mnist, cifar10, cifar100, image_folder
-  plan        truncate, truncate_tuned, feature_extractor, last_layers, finetune,
-              transfer, transfer_tuned, surgical, adapters, scratch, random_features
-  schedule    constant, two_phase, gradual
-  train       default                     epochs, rates, batch, devices
-  sweep       tpe, random                 search space, budget, replicates
-  features    default                     activations kept on disk: budget, folder
-  record      mlflow, none
-  experiment  quickstart                  a whole question
+{groups}
 
 Common overrides:
   study=NAME output_dir=DIR seed=0
@@ -79,6 +71,17 @@ version. HYDRA_FULL_ERROR=1 shows where an error came from.
 """
 
 
+GROUPS = {
+    "source": "the model that the weights come from",
+    "target": "the data that it is adapted to",
+    "plan": "what happens to each block",
+    "schedule": "",
+    "train": "epochs, rates, batch, devices",
+    "sweep": "search space, budget, replicates",
+    "features": "activations kept on disk",
+    "record": "",
+    "experiment": "whole questions",
+}
 # each is tlsweep/NAME_command.py
 SUB_COMMANDS = ("help", "cuts", "cache", "predict", "export", "reproduce")
 NO_SPACE = "Finished trials are kept; free some space and give the same command again."
@@ -92,7 +95,7 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     arguments = sys.argv[1:]
     if any(a in ("-h", "--help") for a in arguments):
-        print(HELP, end="")  # noqa: T201 - rich takes a while to import
+        print(help_text(), end="")  # noqa: T201 - rich takes a while to import
         raise SystemExit(0)
     if "--version" in arguments:
         print(__version__)  # noqa: T201
@@ -174,6 +177,23 @@ def _print_trial(settings: Settings, result: TrialResult, measure: Measure) -> N
         f"  loss      {last['fit_loss']:.4f} fit{held_out}, {ended}\n"
         f"  trained   {result.start}\n"
         "  The report split stays unread: a sweep (-m) reads it once, for its verdict."
+    )
+
+
+def help_text() -> str:
+    """What ``--help`` shows, with the options of every group that are there."""
+    return HELP.replace("{groups}", "\n".join(map(_group_lines, GROUPS)))
+
+
+def _group_lines(group: str) -> str:
+    from tlsweep.registry import INSIDE, conf_folders
+
+    folders = [folder / group for folder in (conf_folder(), *conf_folders())]
+    options = dict.fromkeys(file.stem for folder in folders for file in folder.glob("*.yaml"))
+    listed = ", ".join(sorted(name for name in options if name not in INSIDE))
+    words = f"  ({GROUPS[group]})" if GROUPS[group] else ""
+    return textwrap.fill(
+        f"  {group:10}  {listed}{words}", 79, subsequent_indent=" " * 14, break_on_hyphens=False
     )
 
 

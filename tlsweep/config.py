@@ -7,37 +7,32 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
+    SerializeAsAny,
     ValidationError,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from tlsweep import registry
 from tlsweep.errors import Fault, Refusal, nearest, unknown_name
+from tlsweep.section import (
+    Positive,
+    Rate,
+    Section,
+    Share,
+    SourceSettings,
+    TargetSettings,
+    not_a_switch,
+)
 from tlsweep.terms import Stage
-
-
-def _not_a_switch(value: Any) -> Any:
-    # Python counts True as 1: train.epochs=true would train one epoch
-    if isinstance(value, bool):
-        raise PydanticCustomError("number", "the value is a number")
-    return value
-
-
-def _folds(value: Any) -> Any:
-    # told as one fault; a union would tell one for each of its kinds
-    if value != "auto" and (isinstance(value, bool) or not str(value).isdigit() or int(value) < 1):
-        raise PydanticCustomError("folds", "the value is auto, or a number of folds from 1 on")
-    return value
 
 
 def _decay(value: Any) -> Any:
@@ -77,116 +72,13 @@ def _folder(value: Any) -> Any:
     return value
 
 
-Positive = Annotated[int, Field(ge=1), BeforeValidator(_not_a_switch)]
-Share = Annotated[float, Field(gt=0, lt=1), BeforeValidator(_not_a_switch)]
-Rate = Annotated[float, Field(gt=0, le=1), BeforeValidator(_not_a_switch)]
-Penalty = Annotated[float, Field(gt=0, le=1e6), BeforeValidator(_not_a_switch)]
+Penalty = Annotated[float, Field(gt=0, le=1e6), BeforeValidator(not_a_switch)]
 PosixName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 CutText = Annotated[int | float | str, BeforeValidator(_cut_text)]
 Region = int | str | tuple[int | str, ...]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        protected_namespaces=(),
-        allow_inf_nan=False,
-        coerce_numbers_to_str=True,  # study=2024 is a name, whatever YAML takes it for
-    )
-
-
-class GlyphsSource(_Section):
-    """conf/source/glyphs.yaml."""
-
-    name: Literal["glyphs"]
-    cache_dir: str | None
-
-    @property
-    def label(self) -> str:
-        """The source's name in file names and records."""
-        return self.name
-
-
-class TorchvisionSource(_Section):
-    """conf/source/torchvision.yaml."""
-
-    name: Literal["torchvision"]
-    model: str
-    weights: str | None
-    checkpoint: str | None
-    image_size: Annotated[int, Field(ge=8, le=4096)] | None
-
-    @property
-    def label(self) -> str:
-        """The source's name in file names and records."""
-        return self.model
-
-
-class HeldSource(_Section):
-    """conf/source/held.yaml."""
-
-    name: Literal["held"]
-    key: str
-
-    @property
-    def label(self) -> str:
-        """The source's name in file names and records: the network's class."""
-        return self.key.rsplit("-", 1)[0]
-
-
-class _Target(_Section):
-    metric: str | None
-    fit_size: Positive | None
-    folds: Annotated[Literal["auto"] | int, BeforeValidator(_folds)]
-    select_fraction: Share
-    report_fraction: Share
-    split_seed: int
-
-    @property
-    def label(self) -> str:
-        """The target's name in file names and records."""
-        return str(getattr(self, "name"))  # noqa: B009 - each subclass declares its own Literal
-
-
-class EmbeddedTarget(_Target):
-    """conf/target/{digits,glyph_angle,glyph_attributes}.yaml."""
-
-    name: Literal["digits", "glyph_angle", "glyph_attributes"]
-
-
-class HeldTarget(_Target):
-    """conf/target/held.yaml."""
-
-    name: Literal["held"]
-    key: str
-
-
-class TorchvisionTarget(_Target):
-    """conf/target/{mnist,fashion_mnist,cifar10,cifar100}.yaml."""
-
-    name: Literal["mnist", "fashion_mnist", "cifar10", "cifar100"]
-    root: str
-    download: bool
-
-
-class ImageFolderTarget(_Target):
-    """conf/target/image_folder.yaml."""
-
-    name: Literal["image_folder"]
-    root: str
-    ram_gb: Annotated[float, Field(gt=0)]
-
-    @property
-    def label(self) -> str:
-        """The folder's own name."""
-        last = self.root.rstrip("/").rsplit("/", 1)[-1]
-        return (
-            "".join(c if c.isalnum() or c in "._-" else "_" for c in last).strip("._-") or "images"
-        )
-
-
-class PlanSettings(_Section):
+class PlanSettings(Section):
     """conf/plan/*.yaml. Cut points as written: name, alias, index, fraction, all or none.
 
     tune, adapt, drop: regions, of blocks by name or number; rank, scale: of what plan.adapt adds.
@@ -201,7 +93,7 @@ class PlanSettings(_Section):
     adapt: Annotated[Region | None, BeforeValidator(_region)]
     drop: Annotated[Region | None, BeforeValidator(_region)]
     rank: Positive
-    scale: Annotated[float, Field(gt=0, le=1000), BeforeValidator(_not_a_switch)]
+    scale: Annotated[float, Field(gt=0, le=1000), BeforeValidator(not_a_switch)]
 
     @property
     def regions(self) -> dict[str, Region]:
@@ -213,13 +105,13 @@ class PlanSettings(_Section):
 Trigger = Literal["epochs", "plateau", "grad_norm"]
 
 
-class ConstantSchedule(_Section):
+class ConstantSchedule(Section):
     """conf/schedule/constant.yaml."""
 
     name: Literal["constant"]
 
 
-class PhasedSchedule(_Section):
+class PhasedSchedule(Section):
     """What the schedules with phases share."""
 
     until: Trigger
@@ -248,7 +140,7 @@ _SGD_RULE = (
 )
 
 
-class TrainSettings(_Section):
+class TrainSettings(Section):
     """conf/train/*.yaml."""
 
     epochs: Positive
@@ -299,25 +191,25 @@ class TrainSettings(_Section):
         return self
 
 
-Minutes = Annotated[float, Field(gt=0, le=1e5), BeforeValidator(_not_a_switch)]
+Minutes = Annotated[float, Field(gt=0, le=1e5), BeforeValidator(not_a_switch)]
 SweepStage = Literal["survey", "search", "confirm"]
 _STAGES = (("survey", "search", "confirm"), ("survey",), ("search", "confirm"))
 _STAGES_RULE = "sweep.stages is " + " or ".join(f"[{', '.join(s)}]" for s in _STAGES)
 Control = Literal["scratch", "raw_pixels", "random_features", "feature_extractor", "finetune"]
 
 
-class ConfirmSettings(_Section):
+class ConfirmSettings(Section):
     """sweep.confirm: how the verdict is reached."""
 
     top: Positive
     seeds: Annotated[int, Field(ge=2)]
     splits: Annotated[int, Field(ge=0, le=1000)]
     controls: tuple[Control, ...]
-    margin: Annotated[float, Field(ge=0, le=100), BeforeValidator(_not_a_switch)]
+    margin: Annotated[float, Field(ge=0, le=100), BeforeValidator(not_a_switch)]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
 
 
-class SurveySettings(_Section):
+class SurveySettings(Section):
     """sweep.survey: what is asked of every cut point in one pass."""
 
     penalties: Annotated[tuple[Penalty, ...], Field(min_length=1)]
@@ -329,7 +221,7 @@ class SurveySettings(_Section):
 TrainedOn = Literal["pool", "all"]
 
 
-class SweepSettings(_Section):
+class SweepSettings(Section):
     """conf/sweep/*.yaml. The keys above ``params`` are those of Hydra's own Optuna sweeper."""
 
     direction: Literal["maximize"]
@@ -345,7 +237,7 @@ class SweepSettings(_Section):
     fixed: tuple[dict[str, Any], ...]
     stages: Annotated[tuple[SweepStage, ...], Field(min_length=1)]
     survey: SurveySettings
-    explore: Annotated[float, Field(gt=0, le=1), BeforeValidator(_not_a_switch)]
+    explore: Annotated[float, Field(gt=0, le=1), BeforeValidator(not_a_switch)]
     confirm: ConfirmSettings
     final: TrainedOn
 
@@ -356,7 +248,7 @@ class SweepSettings(_Section):
         return self
 
 
-class MlflowRecord(_Section):
+class MlflowRecord(Section):
     """conf/record/mlflow.yaml."""
 
     name: Literal["mlflow"]
@@ -364,20 +256,20 @@ class MlflowRecord(_Section):
     experiment: str
 
 
-class NoRecord(_Section):
+class NoRecord(Section):
     """conf/record/none.yaml."""
 
     name: Literal["none"]
 
 
-class FeaturesSettings(_Section):
+class FeaturesSettings(Section):
     """conf/features/*.yaml."""
 
-    budget_gb: Annotated[float, Field(ge=0), BeforeValidator(_not_a_switch)]
+    budget_gb: Annotated[float, Field(ge=0), BeforeValidator(not_a_switch)]
     cache_dir: str | None
 
 
-class TrialIdentity(_Section):
+class TrialIdentity(Section):
     """Which trial of which study a job is.
 
     room: seconds that its training may take; None for no limit.
@@ -390,33 +282,24 @@ class TrialIdentity(_Section):
     room: float | None = None
 
 
-SourceSettings = Annotated[
-    GlyphsSource | TorchvisionSource | HeldSource, Field(discriminator="name")
-]
-TargetSettings = Annotated[
-    EmbeddedTarget | TorchvisionTarget | ImageFolderTarget | HeldTarget,
-    Field(discriminator="name"),
-]
-
-
 ScheduleSettings = Annotated[
     ConstantSchedule | TwoPhaseSchedule | GradualSchedule, Field(discriminator="name")
 ]
 
 
-class Opening(_Section):
+class Opening(Section):
     """What a question is opened from: source and target, and whether all labels may train."""
 
-    source: SourceSettings
-    target: TargetSettings
+    source: SerializeAsAny[SourceSettings]
+    target: SerializeAsAny[TargetSettings]
     joined: bool = False
 
 
-class Settings(_Section):
+class Settings(Section):
     """The whole of conf/config.yaml, checked."""
 
-    source: SourceSettings
-    target: TargetSettings
+    source: SerializeAsAny[SourceSettings]
+    target: SerializeAsAny[TargetSettings]
     plan: PlanSettings
     schedule: ScheduleSettings
     train: TrainSettings
@@ -426,7 +309,7 @@ class Settings(_Section):
     study: PosixName | None
     output_dir: Annotated[str, BeforeValidator(_folder)]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
-    fold: Annotated[int, Field(ge=0), BeforeValidator(_not_a_switch)] | None
+    fold: Annotated[int, Field(ge=0), BeforeValidator(not_a_switch)] | None
     train_on: TrainedOn
     keep_weights: bool
     stage: Stage
@@ -473,6 +356,25 @@ def read(config: DictConfig) -> Settings:
 
     Raises Refusal with one Fault for every key that is unknown, missing or out of its range.
     """
+    plain = _plain(config)
+    unset = [
+        Fault(f"{key} is not set", "this value has no default", f"{key}=VALUE")
+        for key, value in flatten(plain)
+        if value == "???"
+    ]
+    parts, faults = _components(plain)
+    errors: list[dict[str, Any]] = []
+    try:
+        settings = Settings.model_validate({**plain, **parts})
+    except ValidationError as error:
+        errors = [dict(e) for e in error.errors() if e["loc"][0] not in faults]
+    wrong = [fault for kind in faults for fault in faults[kind]] + _faults(errors, plain)
+    if unset or wrong:
+        raise Refusal(*unset, *wrong)
+    return settings
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     except OmegaConfBaseException as error:
@@ -484,28 +386,37 @@ def read(config: DictConfig) -> Settings:
             )
         ) from error
     assert isinstance(plain, dict)
-    plain.pop("hydra", None)
-    missing = [
-        key for key, value in flatten({str(k): v for k, v in plain.items()}) if value == "???"
+    return {str(key): value for key, value in plain.items() if key != "hydra"}
+
+
+def _components(plain: dict[str, Any]) -> tuple[dict[str, Section], dict[str, list[Fault]]]:
+    """The sections that components define themselves, checked, and the faults of the others."""
+    parts: dict[str, Section] = {}
+    faults: dict[str, list[Fault]] = {}
+    for kind in registry.KINDS:
+        given = plain.get(kind)
+        if not isinstance(given, dict) or "name" not in given:
+            continue  # told with the other keys that are missing
+        try:
+            parts[kind] = registry.section(kind, str(given["name"])).model_validate(given)
+        except ValidationError as error:
+            inside = [{**e, "loc": (kind, *e["loc"])} for e in error.errors()]
+            faults[kind] = _faults(inside, plain)
+        except Refusal as refusal:
+            faults[kind] = list(refusal.faults)
+    return parts, faults
+
+
+def _faults(errors: Sequence[Mapping[str, Any]], plain: dict[str, Any]) -> list[Fault]:
+    """What pydantic found, each said once."""
+    # a list whose entries are refused counts as empty, too
+    broken = {tuple(e["loc"][:-1]) for e in errors}
+    # the marker "???" breaks the rule of its field as well
+    return [
+        _fault(dict(e), plain)
+        for e in errors
+        if e["input"] != "???" and not (e["type"] == "too_short" and e["loc"] in broken)
     ]
-    rule = "this value has no default"
-    unset = [Fault(f"{key} is not set", rule, f"{key}=VALUE") for key in missing]
-    try:
-        settings = Settings.model_validate(plain)
-    except ValidationError as error:
-        # the marker "???" breaks the rule of its field as well; that is said once
-        errors = error.errors()
-        # a list whose entries are refused counts as empty, too
-        broken = {tuple(e["loc"][:-1]) for e in errors}
-        wrong = [
-            _fault(dict(e), plain)
-            for e in errors
-            if e["input"] != "???" and not (e["type"] == "too_short" and e["loc"] in broken)
-        ]
-        raise Refusal(*unset, *wrong) from error
-    if unset:
-        raise Refusal(*unset)
-    return settings
 
 
 def to_yaml(settings: Settings) -> str:
@@ -591,16 +502,24 @@ def of_another_variant(key: str, given: str) -> Fault | None:
     given: the override, for the mend.
     """
     group, _, name = key.partition(".")
+    having = _having(group, name)
+    if not having:
+        return None
+    known = ", ".join(one for several in having for one in several)
+    rule = f"{key} is a setting of {group}={known}"
+    return Fault(f"unknown key {key}", rule, f"{group}={having[-1][0]} {given}")
+
+
+def _having(group: str, key: str) -> list[tuple[str, ...]]:
+    """The variants of a group that have a setting, by their names."""
+    for kind in registry.KINDS:
+        if kind == group:
+            return registry.having(kind, key)
     field = Settings.model_fields.get(group)
     if field is None or not field.discriminator:
-        return None
-    having = [v for v in get_args(field.annotation) if name in v.model_fields]
-    names = [list(get_args(v.model_fields["name"].annotation)) for v in having]
-    if not names:
-        return None
-    known = ", ".join(one for several in names for one in several)
-    rule = f"{key} is a setting of {group}={known}"
-    return Fault(f"unknown key {key}", rule, f"{group}={names[-1][0]} {given}")
+        return []
+    variants = [v for v in get_args(field.annotation) if key in v.model_fields]
+    return [get_args(v.model_fields["name"].annotation) for v in variants]
 
 
 def _unknown_choice(key: str, entry: dict[str, Any]) -> Fault:

@@ -13,16 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from tlsweep.config import (
-    Opening,
-    PlanSettings,
-    SourceSettings,
-    TargetSettings,
-    TrainSettings,
-)
+from tlsweep.config import Opening, PlanSettings, TrainSettings
 from tlsweep.errors import Fault, Refusal, together
 from tlsweep.plan import TransferPlan
 from tlsweep.read_plan import droppable, read_plan
+from tlsweep.section import SourceSettings, TargetSettings
 from tlsweep.terms import BlockState, Split
 
 if TYPE_CHECKING:

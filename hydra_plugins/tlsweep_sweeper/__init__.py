@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -99,3 +101,23 @@ class SweepOptions:
     def searches(self) -> Sequence[str]:
         """The search space as overrides."""
         return [f"{key}={value}" for key, value in self.params.items()]
+
+
+class TlsweepSearchPath(SearchPathPlugin):
+    """Finds the YAML of sources and targets that other packages bring to tlsweep."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Look in ``conf/`` beside their modules, too; for tlsweep alone, not for other apps."""
+        from tlsweep.cli import conf_folder
+
+        ours = str(conf_folder())
+        if not any(element.path.removeprefix("file://") == ours for element in _paths(search_path)):
+            return
+        from tlsweep.registry import conf_folders
+
+        for folder in conf_folders():
+            search_path.append("tlsweep", f"file://{folder}")
+
+
+def _paths(search_path: ConfigSearchPath) -> list[Any]:
+    return [element for element in search_path.get_path() if element.path is not None]

@@ -133,9 +133,9 @@ def test_glyphs_are_rebuilt_without_being_trained_again(
 
 
 def _glyphs() -> object:
-    from tlsweep.config import GlyphsSource
+    from tlsweep.source.glyphs import Settings
 
-    return GlyphsSource(name="glyphs", cache_dir="/somewhere")
+    return Settings(name="glyphs", cache_dir="/somewhere")
 
 
 def test_the_folder_holds_what_the_plan_uses_and_no_more(probe_folder: Made) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from safetensors import torch as safetensors
 
-from tlsweep.config import SourceSettings
 from tlsweep.model.build import build
 from tlsweep.model.card import (
     LAYOUT,
@@ -35,6 +34,7 @@ from tlsweep.model.read import load_weights
 from tlsweep.model.snippet import snippet
 from tlsweep.model.taken import TakenModel
 from tlsweep.resolved import Resolved
+from tlsweep.section import SourceSettings
 from tlsweep.target import Target
 from tlsweep.terms import ImageSpec, Resampling
 from tlsweep.train.network import PlanNetwork

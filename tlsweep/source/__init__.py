@@ -4,6 +4,6 @@ A source is one file that yields a model and its preprocessing.
 """
 
 from tlsweep.source.base import Progress, Source
-from tlsweep.source.registry import check_source, open_architecture, open_source, source_names
+from tlsweep.source.registry import check_source, open_architecture, open_source
 
-__all__ = ["Progress", "Source", "check_source", "open_architecture", "open_source", "source_names"]
+__all__ = ["Progress", "Source", "check_source", "open_architecture", "open_source"]

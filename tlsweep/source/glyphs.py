@@ -11,9 +11,10 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tlsweep.files import cache_folder, make_folder, write_whole
+from tlsweep.section import SourceSettings
 from tlsweep.source.base import Progress, Source
 
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from tlsweep.source.glyph_pretraining import Pretrained, Recipe
 
 log = logging.getLogger(__name__)
+
+
+class Settings(SourceSettings):
+    """conf/source/glyphs.yaml."""
+
+    name: Literal["glyphs"]
+    cache_dir: str | None
 
 
 class GlyphSource(Source):

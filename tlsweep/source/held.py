@@ -7,14 +7,28 @@ config and no recorded run can name code.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tlsweep.errors import Fault, Refusal
+from tlsweep.section import SourceSettings
 from tlsweep.source.base import Progress, Source, fingerprint, private_rng
 from tlsweep.terms import ImageSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+class Settings(SourceSettings):
+    """conf/source/held.yaml."""
+
+    name: Literal["held"]
+    key: str
+
+    @property
+    def label(self) -> str:
+        """The source's name in file names and records: the network's class."""
+        return self.key.rsplit("-", 1)[0]
+
 
 _HELD: dict[str, tuple[nn.Module, ImageSpec]] = {}
 

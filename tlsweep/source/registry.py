@@ -1,31 +1,18 @@
-"""Source names, and the one way to open them."""
+"""The one way to open a source by its name."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from tlsweep.errors import Fault, Refusal, nearest, unknown_name
+from tlsweep.errors import Fault, Refusal, nearest
+from tlsweep.registry import component
 from tlsweep.source.base import Source
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-# Modules, not classes: a module is imported when its name is asked for, so that a refusal
-# for a wrong name does not wait for torch. Each has check(**options) and open(**options).
-_MODULES = {
-    "glyphs": "tlsweep.source.glyphs",
-    "torchvision": "tlsweep.source.zoo",
-    "held": "tlsweep.source.held",
-}
-
-
-def source_names() -> tuple[str, ...]:
-    """The names that ``open_source`` knows."""
-    return tuple(_MODULES)
 
 
 def check_source(name: str, **options: object) -> None:
@@ -60,9 +47,7 @@ def open_architecture(name: str, **options: object) -> tuple[nn.Module, Tensor]:
 
 
 def _module(name: str, options: dict[str, object]) -> ModuleType:
-    if name not in _MODULES:
-        raise Refusal(unknown_name("source", "source", name, _MODULES))
-    module = importlib.import_module(_MODULES[name])
+    module = component("source", name)
     known = _option_names(module.open)
     faults = [
         Fault(

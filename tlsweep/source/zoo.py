@@ -7,9 +7,12 @@ import urllib.parse
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from tlsweep.errors import Fault, Refusal, unknown_name
+from tlsweep.section import SourceSettings
 from tlsweep.source.base import Progress, Source, private_rng
 from tlsweep.source.checkpoint import check_file, fit_weights, read_weights, rename_old_names
 from tlsweep.terms import ImageSpec
@@ -27,6 +30,21 @@ _BUILD_OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 _AUXILIARY = re.compile(r"^(aux1|aux2|AuxLogits)\.")
 _PUBLISHED_HASH = re.compile(r"-([a-f0-9]{8,})\.")
+
+
+class Settings(SourceSettings):
+    """conf/source/torchvision.yaml."""
+
+    name: Literal["torchvision"]
+    model: str
+    weights: str | None
+    checkpoint: str | None
+    image_size: Annotated[int, Field(ge=8, le=4096)] | None
+
+    @property
+    def label(self) -> str:
+        """The source's name in file names and records: the model's."""
+        return self.model
 
 
 class ZooSource(Source):

@@ -6,7 +6,7 @@ A target is one file that yields a partitioned dataset.
 from tlsweep.target.augment import Augmentation
 from tlsweep.target.base import Progress, Target
 from tlsweep.target.partition import Partition, partition
-from tlsweep.target.registry import check_target, open_target, target_names
+from tlsweep.target.registry import check_target, open_target
 
 __all__ = [
     "Augmentation",
@@ -16,5 +16,4 @@ __all__ = [
     "check_target",
     "open_target",
     "partition",
-    "target_names",
 ]

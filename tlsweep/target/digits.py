@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from tlsweep.errors import Refusal
+from tlsweep.section import TargetSettings
 from tlsweep.target.arrays import ArrayTarget
 from tlsweep.target.base import Progress
 from tlsweep.target.limits import ram_faults
+
+
+class Settings(TargetSettings):
+    """conf/target/digits.yaml."""
+
+    name: Literal["digits"]
 
 
 def check(*, ram_gb: float = 4.0, progress: Progress | None = None) -> None:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlsweep.errors import Fault, Refusal
+from tlsweep.section import TargetSettings
 from tlsweep.target.arrays import ArrayTarget
 from tlsweep.target.base import Progress
 from tlsweep.target.limits import ram_faults
 from tlsweep.terms import Split
+
+
+class Settings(TargetSettings):
+    """conf/target/{mnist,fashion_mnist,cifar10,cifar100}.yaml."""
+
+    name: Literal["mnist", "fashion_mnist", "cifar10", "cifar100"]
+    root: str
+    download: bool
 
 
 @dataclass(frozen=True)

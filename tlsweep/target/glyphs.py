@@ -8,16 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlsweep.errors import Refusal
 from tlsweep.fonts import FONTS, drawn, font_files
+from tlsweep.section import TargetSettings
 from tlsweep.target.arrays import ArrayTarget
 from tlsweep.target.base import Progress
 from tlsweep.target.limits import ram_faults
 from tlsweep.task import Labels, Numbers
+
+
+class Settings(TargetSettings):
+    """conf/target/{glyph_angle,glyph_attributes}.yaml."""
+
+    name: Literal["glyph_angle", "glyph_attributes"]
+
 
 LETTERS = "abcdefghijklmnpqrstuvwxyz"  # without o: it looks alike however it is turned
 SHEET, FONT_SIZE, SIZE = 96, 44, 32  # pixels of a sheet, of a letter on it, of an image

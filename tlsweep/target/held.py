@@ -6,18 +6,27 @@ Given to ``tlsweep.sweep(target=...)``; a config names it by a key that this pro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlsweep.errors import Fault, Refusal
+from tlsweep.section import TargetSettings
 from tlsweep.target.arrays import ArrayTarget
 from tlsweep.target.base import Progress
 from tlsweep.task import Classes, Labels, Numbers, Task
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
+
+
+class Settings(TargetSettings):
+    """conf/target/held.yaml."""
+
+    name: Literal["held"]
+    key: str
+
 
 _HELD: dict[str, ArrayTarget] = {}
 

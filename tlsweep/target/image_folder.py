@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from tlsweep.errors import Fault, Refusal, nearest
+from tlsweep.section import TargetSettings
 from tlsweep.target.base import Progress, Target
 from tlsweep.target.decode import SUFFIXES, read_image, verify
 from tlsweep.target.limits import ram_faults
@@ -29,6 +31,21 @@ _POOL_FROM = 16  # images; fewer are decoded without starting threads
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+
+
+class Settings(TargetSettings):
+    """conf/target/image_folder.yaml."""
+
+    name: Literal["image_folder"]
+    root: str
+    ram_gb: Annotated[float, Field(gt=0)]
+
+    @property
+    def label(self) -> str:
+        """The folder's own name."""
+        last = self.root.rstrip("/").rsplit("/", 1)[-1]
+        letters = (c if c.isalnum() or c in "._-" else "_" for c in last)
+        return "".join(letters).strip("._-") or "images"
 
 
 @dataclass(frozen=True)

@@ -1,34 +1,15 @@
-"""Target names, and the one way to open them."""
+"""The one way to open a target by its name."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tlsweep.errors import Fault, Refusal, nearest, unknown_name
+from tlsweep.errors import Fault, Refusal, nearest
+from tlsweep.registry import component
 from tlsweep.target.base import Target
-
-# Modules, not classes: each is imported when its name is asked for. Each has check and open; one
-# that serves several names takes the name first.
-_MODULES = {
-    "digits": "digits",
-    "mnist": "downloaded",
-    "fashion_mnist": "downloaded",
-    "cifar10": "downloaded",
-    "cifar100": "downloaded",
-    "image_folder": "image_folder",
-    "glyph_angle": "glyphs",
-    "glyph_attributes": "glyphs",
-    "held": "held",
-}
-
-
-def target_names() -> tuple[str, ...]:
-    """Names that ``open_target`` knows."""
-    return tuple(_MODULES)
 
 
 def check_target(name: str, **options: object) -> None:
@@ -48,10 +29,7 @@ def open_target(name: str, **options: object) -> Target:
 
 
 def _function(what: str, name: str, options: dict[str, object]) -> Callable[..., Any]:
-    if name not in _MODULES:
-        raise Refusal(unknown_name("target", "target", name, _MODULES))
-    module = importlib.import_module(f"tlsweep.target.{_MODULES[name]}")
-    function: Callable[..., Any] = getattr(module, what)
+    function: Callable[..., Any] = getattr(component("target", name), what)
     parameters = inspect.signature(function).parameters
     if "dataset_name" in parameters:
         function = partial(function, name)

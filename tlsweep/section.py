@@ -1,0 +1,67 @@
+"""Sections of the config, each beside what it configures; and the kinds of values in them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+
+def not_a_switch(value: Any) -> Any:
+    """The value, unless it is a switch: Python counts True as 1, train.epochs=true as one epoch."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("number", "the value is a number")
+    return value
+
+
+def _folds(value: Any) -> Any:
+    # told as one fault; a union would tell one for each of its kinds
+    if value != "auto" and (isinstance(value, bool) or not str(value).isdigit() or int(value) < 1):
+        raise PydanticCustomError("folds", "the value is auto, or a number of folds from 1 on")
+    return value
+
+
+Positive = Annotated[int, Field(ge=1), BeforeValidator(not_a_switch)]
+Share = Annotated[float, Field(gt=0, lt=1), BeforeValidator(not_a_switch)]
+Rate = Annotated[float, Field(gt=0, le=1), BeforeValidator(not_a_switch)]
+
+
+class Section(BaseModel):
+    """A group of settings, checked, that does not change."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        coerce_numbers_to_str=True,  # study=2024 is a name, whatever YAML takes it for
+    )
+
+
+class SourceSettings(Section):
+    """What every source is told. name: which one, as ``source=NAME`` writes it."""
+
+    name: str
+
+    @property
+    def label(self) -> str:
+        """The source's name in file names and records."""
+        return self.name
+
+
+class TargetSettings(Section):
+    """What every target is told: how its images are parted, and what its answers are scored by."""
+
+    name: str
+    metric: str | None
+    fit_size: Positive | None
+    folds: Annotated[Literal["auto"] | int, BeforeValidator(_folds)]
+    select_fraction: Share
+    report_fraction: Share
+    split_seed: int
+
+    @property
+    def label(self) -> str:
+        """The target's name in file names and records."""
+        return self.name
