@@ -10,7 +10,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 
 from tlsweep.errors import Fault, Refusal
-from tlsweep.overrides import as_meant, compose_config, refuse_sweep, refuse_unknown
+from tlsweep.overrides import (
+    as_meant,
+    compose_config,
+    refuse_flags,
+    refuse_sweep,
+    refuse_unknown,
+)
 
 CONF = (Path(__file__).parent / ".." / "conf").resolve()
 
@@ -31,6 +37,39 @@ def test_settings_of_a_sweep_are_refused_without_one(given: str) -> None:
     refuse_sweep(["-m", given])
     refuse_sweep(["--cfg", "job", given])
     refuse_sweep(["plan=finetune"])
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        (("-m", "--cfg", "job"), "-m --cfg"),
+        (("--multirun", "--info", "all"), "-m --info"),
+        (("--resolve",), "--resolve without --cfg"),
+        (("-m", "--resolve"), "--resolve without --cfg"),
+    ],
+)
+def test_options_of_hydra_that_it_answers_with_a_traceback_are_refused(
+    given: tuple[str, ...], value: str
+) -> None:
+    with pytest.raises(Refusal) as caught:
+        refuse_flags(given)
+    (fault,) = caught.value.faults
+    assert fault.value == value
+    for fine in (("-m",), ("--cfg", "job", "--resolve"), ("-c=job",), ("plan=finetune",)):
+        refuse_flags(fine)
+
+
+def test_one_option_of_a_group_is_chosen_and_none_is_left_out() -> None:
+    (fault,) = faults("plan=[finetune,scratch]")
+    assert fault.mend == "plan=finetune; a grid over several: -m plan=finetune,scratch"
+    (fault,) = faults("~train=0.5")
+    assert (fault.value, fault.mend) == ("~train=0.5", "leave it out")
+
+
+@pytest.mark.parametrize("name", ["1.10", "2024_01", "007", "1e3"])
+def test_a_studys_name_stays_as_it_was_typed(name: str) -> None:
+    composed = compose_config([as_meant(f"study={name}"), "output_dir=x"], CONF)
+    assert composed.study == name
 
 
 def test_an_unknown_option_of_a_group_is_refused_with_the_nearest_one() -> None:

@@ -53,6 +53,28 @@ def refuse_its_own(keys: Iterable[str]) -> None:
         raise Refusal(*faults)
 
 
+# of a whole sweep: a list of trials has no use for them
+_OF_A_SWEEP = (
+    "n_trials", "minutes", "sampler", "params", "fixed", "stages", "survey", "explore", "confirm",
+    "final",
+)  # fmt: skip
+
+
+def refuse_without_effect(plain: Sequence[str]) -> None:
+    """Raise Refusal for settings of a whole sweep beside lists that make a grid."""
+    faults = [
+        Fault(
+            f"{override} beside lists",
+            "lists without sweep=... are a grid: exactly these trials, and no search",
+            f"sweep=tpe {override}, which searches the lists, or leave it out",
+        )
+        for override in plain
+        if override.lstrip("+~").startswith(tuple(f"sweep.{name}" for name in _OF_A_SWEEP))
+    ]
+    if faults:
+        raise Refusal(*faults)
+
+
 def check_keys(keys: Iterable[str]) -> None:
     """Raise Refusal for keys that make another question: trials of a study are compared."""
     allowed = ("plan", "train.", "schedule")

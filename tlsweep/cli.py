@@ -118,10 +118,11 @@ def _command(arguments: list[str]) -> None:
 def _hydra(arguments: list[str]) -> None:
     import hydra
 
-    from tlsweep.overrides import as_meant, refuse_sweep, refuse_unknown
+    from tlsweep.overrides import as_meant, refuse_flags, refuse_sweep, refuse_unknown
 
     arguments = [as_meant(argument) for argument in arguments]
     sys.argv[1:] = arguments  # where Hydra reads them
+    refuse_flags(arguments)
     refuse_unknown([a for a in arguments if "=" in a and not a.startswith("-")], conf_folder())
     refuse_sweep(arguments)
     refused: list[TlsweepError] = []

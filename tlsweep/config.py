@@ -24,13 +24,15 @@ from pydantic_core import PydanticCustomError
 from tlsweep import registry
 from tlsweep.errors import Fault, Refusal, nearest, unknown_name
 from tlsweep.section import (
+    Number,
+    Place,
     Positive,
     Rate,
     Section,
     Share,
     SourceSettings,
     TargetSettings,
-    not_a_switch,
+    Whole,
 )
 from tlsweep.terms import Stage
 
@@ -67,12 +69,14 @@ def _region(value: Any) -> Any:
 
 
 def _folder(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        raise PydanticCustomError("folder", "the value is a folder, by its path")
     if isinstance(value, str) and "?" in value:  # it would end the path in a database's URL
         raise PydanticCustomError("folder", "the value is a folder without ? in its path")
     return value
 
 
-Penalty = Annotated[float, Field(gt=0, le=1e6), BeforeValidator(not_a_switch)]
+Penalty = Annotated[Number, Field(gt=0, le=1e6)]
 PosixName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 CutText = Annotated[int | float | str, BeforeValidator(_cut_text)]
 Region = int | str | tuple[int | str, ...]
@@ -93,7 +97,7 @@ class PlanSettings(Section):
     adapt: Annotated[Region | None, BeforeValidator(_region)]
     drop: Annotated[Region | None, BeforeValidator(_region)]
     rank: Positive
-    scale: Annotated[float, Field(gt=0, le=1000), BeforeValidator(not_a_switch)]
+    scale: Annotated[Number, Field(gt=0, le=1000)]
 
     @property
     def regions(self) -> dict[str, Region]:
@@ -146,8 +150,8 @@ class TrainSettings(Section):
     epochs: Positive
     batch_size: Positive
     optimizer: Literal["adamw", "sgd"]
-    lr: Annotated[float, Field(gt=0, le=100)]
-    lr_ratio: Annotated[float, Field(gt=0, le=10)]
+    lr: Annotated[Number, Field(gt=0, le=100)]
+    lr_ratio: Annotated[Number, Field(gt=0, le=10)]
     block_decay: Rate
     weight_decay: Annotated[Literal["auto"] | float, BeforeValidator(_decay)]
     lr_schedule: Literal["cosine", "constant"]
@@ -155,7 +159,7 @@ class TrainSettings(Section):
     batch_norm: Literal["source", "batch"]
     head_init: Literal["probe", "random"]
     head: Literal["linear", "mlp"]
-    pool: Annotated[int, Field(ge=1, le=16)]
+    pool: Annotated[Whole, Field(ge=1, le=16)]
     augment: Literal["none", "views", "live"]
     views: Positive
     crop: Rate
@@ -166,7 +170,7 @@ class TrainSettings(Section):
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: Positive
     strategy: Literal["auto", "ddp"]
-    num_workers: Annotated[int, Field(ge=0)]
+    num_workers: Annotated[Whole, Field(ge=0)]
     resume: bool
 
     @model_validator(mode="after")
@@ -191,7 +195,7 @@ class TrainSettings(Section):
         return self
 
 
-Minutes = Annotated[float, Field(gt=0, le=1e5), BeforeValidator(not_a_switch)]
+Minutes = Annotated[Number, Field(gt=0, le=1e5)]
 SweepStage = Literal["survey", "search", "confirm"]
 _STAGES = (("survey", "search", "confirm"), ("survey",), ("search", "confirm"))
 _STAGES_RULE = "sweep.stages is " + " or ".join(f"[{', '.join(s)}]" for s in _STAGES)
@@ -202,11 +206,11 @@ class ConfirmSettings(Section):
     """sweep.confirm: how the verdict is reached."""
 
     top: Positive
-    seeds: Annotated[int, Field(ge=2)]
-    splits: Annotated[int, Field(ge=0, le=1000)]
+    seeds: Annotated[Whole, Field(ge=2)]
+    splits: Annotated[Whole, Field(ge=0, le=1000)]
     controls: tuple[Control, ...]
-    margin: Annotated[float, Field(ge=0, le=100), BeforeValidator(not_a_switch)]
-    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    margin: Annotated[Number, Field(ge=0, le=100)]
+    confidence: Annotated[Number, Field(gt=0.5, lt=1)]
 
 
 class SurveySettings(Section):
@@ -229,7 +233,7 @@ class SweepSettings(Section):
     minutes: Minutes | None
     n_trials: Positive
     n_jobs: Positive
-    max_failure_rate: Annotated[float, Field(ge=0, le=1)]
+    max_failure_rate: Annotated[Number, Field(ge=0, le=1)]
     resume: bool
     sampler: dict[str, Any]
     pruner: dict[str, Any]
@@ -237,7 +241,7 @@ class SweepSettings(Section):
     fixed: tuple[dict[str, Any], ...]
     stages: Annotated[tuple[SweepStage, ...], Field(min_length=1)]
     survey: SurveySettings
-    explore: Annotated[float, Field(gt=0, le=1), BeforeValidator(not_a_switch)]
+    explore: Annotated[Number, Field(gt=0, le=1)]
     confirm: ConfirmSettings
     final: TrainedOn
 
@@ -265,8 +269,8 @@ class NoRecord(Section):
 class FeaturesSettings(Section):
     """conf/features/*.yaml."""
 
-    budget_gb: Annotated[float, Field(ge=0), BeforeValidator(not_a_switch)]
-    cache_dir: str | None
+    budget_gb: Annotated[Number, Field(ge=0)]
+    cache_dir: Place | None
 
 
 class TrialIdentity(Section):
@@ -277,9 +281,9 @@ class TrialIdentity(Section):
 
     study: str
     storage: str
-    number: int
+    number: Whole
     parent_run: str | None = None
-    room: float | None = None
+    room: Number | None = None
 
 
 ScheduleSettings = Annotated[
@@ -308,8 +312,8 @@ class Settings(Section):
     record: Annotated[MlflowRecord | NoRecord, Field(discriminator="name")]
     study: PosixName | None
     output_dir: Annotated[str, BeforeValidator(_folder)]
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
-    fold: Annotated[int, Field(ge=0), BeforeValidator(not_a_switch)] | None
+    seed: Annotated[Whole, Field(ge=0, lt=2**31)]
+    fold: Annotated[Whole, Field(ge=0)] | None
     train_on: TrainedOn
     keep_weights: bool
     stage: Stage
@@ -446,6 +450,7 @@ def _fault(entry: dict[str, Any], plain: dict[Any, Any]) -> Fault:
         del loc[1]
     key = ".".join(str(part) for part in loc)
     value, kind, context = entry["input"], entry["type"], entry.get("ctx", {})
+    value = str(value).lower() if isinstance(value, bool) else value  # as it was written
     if kind == "extra_forbidden":
         return _unknown_key(key, loc, plain)
     if kind == "missing":
@@ -479,6 +484,9 @@ _SHAPES = {
     "folds": "auto",
     "decay": "auto",
     "settle": "auto",
+    "number": "NUMBER",
+    "place": "PATH",
+    "folder": "DIR",
     "string_pattern_mismatch": "NAME, of letters, digits, dots, dashes and underscores",
 }
 

@@ -17,6 +17,8 @@ from omegaconf import OmegaConf
 from tlsweep.config import flatten, of_another_variant
 from tlsweep.errors import Fault, Refusal, nearest, unknown_name
 
+_SEVERAL = "experiment"  # the group of which several options may be chosen
+
 
 def refuse_unknown(arguments: Sequence[str], conf: Path) -> None:
     """Raise Refusal with every override that cannot be read, or whose key or group is unknown."""
@@ -40,11 +42,21 @@ def as_meant(argument: str) -> str:
     a leading ``~`` of output_dir, which the shell leaves alone, is the user's home.
     """
     key, equals, value = argument.partition("=")
+    if key == "study" and _looks_like_a_number(value):
+        return f"study='{value}'"  # YAML would make 1.1 of 1.10, and 202401 of 2024_01
     if equals and key.startswith(("sweep.sampler.", "sweep.pruner.")):
         return f"++{argument}"
     if key == "output_dir":
         return f"{key}={os.path.expanduser(value)}"  # noqa: PTH111 - Path drops what Hydra reads
     return argument
+
+
+def _looks_like_a_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def compose_config(arguments: Sequence[str], conf: Path) -> Any:
@@ -86,7 +98,18 @@ def _values(override: Override) -> list[str]:
 
 def _unknown_options(group: Override) -> list[Fault]:
     name, known = group.key_or_group, _options(group.key_or_group)
-    given = [] if group.is_delete() else _values(group)
+    listed = group.value()
+    if group.is_delete():
+        if listed is None or isinstance(listed, str):
+            return []  # Hydra's own affair
+        rule = f"~{name} takes an option of {name}, or none"
+        return [Fault(str(group.input_line), rule, "leave it out")]
+    if isinstance(listed, list) and len(listed) != 1 and name != _SEVERAL:
+        options = [str(option) for option in listed] or known
+        rule = f"one option of {name} is chosen"
+        mend = f"{name}={options[0]}; a grid over several: -m {name}={','.join(options)}"
+        return [Fault(str(group.input_line), rule, mend)]
+    given = _values(group)
     return [unknown_name(name, name, value, known) for value in given if value not in known]
 
 
@@ -129,6 +152,26 @@ def _free(key: str) -> bool:
 def _nearest_key(key: str, known: set[str]) -> str:
     guess = nearest(key, known)
     return f"{guess}=VALUE" if guess else "see python -m tlsweep --help"
+
+
+def refuse_flags(arguments: Sequence[str]) -> None:
+    """Raise Refusal for Hydra's own options where it would end in a traceback."""
+    kinds = {
+        "-m": ("-m", "--multirun"), "--run": ("-r", "--run"), "--cfg": ("-c", "--cfg"),
+        "--info": ("-i", "--info"), "-sc": ("-sc", "--shell-completion"),
+    }  # fmt: skip
+    given = [name for name, flags in kinds.items() if _has(arguments, flags)]
+    if len(given) > 1:
+        rule = "one of -m, --run, --cfg, --info and -sc is given"
+        rest = " and ".join(given[1:])
+        raise Refusal(Fault(" ".join(given), rule, f"{given[0]} without {rest}, or the reverse"))
+    if "--resolve" in arguments and "--cfg" not in given:
+        rule = "--resolve says how --cfg shows a config"
+        raise Refusal(Fault("--resolve without --cfg", rule, "--cfg job --resolve"))
+
+
+def _has(arguments: Sequence[str], flags: Sequence[str]) -> bool:
+    return any(a in flags or a.partition("=")[0] in flags for a in arguments)
 
 
 def refuse_sweep(arguments: Sequence[str]) -> None:

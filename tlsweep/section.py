@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+)
 from pydantic_core import PydanticCustomError
-
-
-def not_a_switch(value: Any) -> Any:
-    """The value, unless it is a switch: Python counts True as 1, train.epochs=true as one epoch."""
-    if isinstance(value, bool):
-        raise PydanticCustomError("number", "the value is a number")
-    return value
 
 
 def _folds(value: Any) -> Any:
@@ -22,9 +20,25 @@ def _folds(value: Any) -> Any:
     return value
 
 
-Positive = Annotated[int, Field(ge=1), BeforeValidator(not_a_switch)]
-Share = Annotated[float, Field(gt=0, lt=1), BeforeValidator(not_a_switch)]
-Rate = Annotated[float, Field(gt=0, le=1), BeforeValidator(not_a_switch)]
+def _place(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        raise PydanticCustomError("place", "the value is a file or a folder, by its path")
+    return value
+
+
+def _not_a_switch(value: Any) -> Any:
+    # Python counts True as 1: train.epochs=true would train one epoch
+    if isinstance(value, bool):
+        raise PydanticCustomError("number", "the value is a number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_not_a_switch)]
+Number = Annotated[float, BeforeValidator(_not_a_switch)]
+Positive = Annotated[Whole, Field(ge=1)]
+Share = Annotated[Number, Field(gt=0, lt=1)]
+Rate = Annotated[Number, Field(gt=0, le=1)]
+Place = Annotated[str, BeforeValidator(_place)]
 
 
 class Section(BaseModel):
@@ -59,7 +73,7 @@ class TargetSettings(Section):
     folds: Annotated[Literal["auto"] | int, BeforeValidator(_folds)]
     select_fraction: Share
     report_fraction: Share
-    split_seed: int
+    split_seed: Whole
 
     @property
     def label(self) -> str:

@@ -26,6 +26,7 @@ from tlsweep.check import (
     check_space,
     refuse_ddp,
     refuse_its_own,
+    refuse_without_effect,
 )
 from tlsweep.confirm import item_of, race, replicates, shortfalls, tried
 from tlsweep.contenders import Contender, facts_of, frozen, lag_of, may_win, merged, trained
@@ -64,7 +65,9 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
     base = space.first_values(listed) if is_grid else []
     settings = config.read(bench.compose([*plain, *base]))
     refuse_ddp(settings, is_grid)
-    if not is_grid:
+    if is_grid:
+        refuse_without_effect(plain)
+    else:
         refuse_its_own(o.key_or_group for o in overrides)
         check_keys([o.key_or_group for o in listed] or bench.options.params)
     with screen.shown() as shown, locked(settings):

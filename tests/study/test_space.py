@@ -18,7 +18,15 @@ from optuna.distributions import (
 )
 
 from tlsweep.errors import Refusal
-from tlsweep.study.space import Space, grid, parameters, parse, suggest, typed
+from tlsweep.study.space import (
+    Space,
+    first_values,
+    grid,
+    parameters,
+    parse,
+    suggest,
+    typed,
+)
 
 Parsed = Callable[..., list[Override]]
 MakeSpace = Callable[..., Space]
@@ -106,6 +114,14 @@ def test_a_space_without_values_is_refused_with_the_rule(
     assert (fault.value, fault.rule) == (text, rule)
     assert fault.mend.startswith(text.split("=", maxsplit=1)[0] + "=")
     space(fault.mend)  # the mend can be searched
+
+
+@pytest.mark.parametrize("text", ["k=range(5,1)", "k=range(1,2,0)"])
+def test_a_grid_without_values_is_refused_too(parsed: Parsed, text: str) -> None:
+    for ask in (lambda o: grid(o, lambda rest, key: NAMES), first_values):
+        with pytest.raises(Refusal) as caught:
+            ask(parsed(text))
+        assert caught.value.faults[0].value == text
 
 
 def test_what_is_not_swept_is_held_fixed_as_it_was_written(space: MakeSpace) -> None:

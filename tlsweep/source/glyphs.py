@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tlsweep.files import cache_folder, make_folder, write_whole
-from tlsweep.section import SourceSettings
+from tlsweep.section import Place, SourceSettings
 from tlsweep.source.base import Progress, Source
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Settings(SourceSettings):
     """conf/source/glyphs.yaml."""
 
     name: Literal["glyphs"]
-    cache_dir: str | None
+    cache_dir: Place | None
 
 
 class GlyphSource(Source):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from tlsweep.errors import Fault, Refusal, unknown_name
-from tlsweep.section import SourceSettings
+from tlsweep.section import Place, SourceSettings, Whole
 from tlsweep.source.base import Progress, Source, private_rng
 from tlsweep.source.checkpoint import check_file, fit_weights, read_weights, rename_old_names
 from tlsweep.terms import ImageSpec
@@ -38,8 +38,8 @@ class Settings(SourceSettings):
     name: Literal["torchvision"]
     model: str
     weights: str | None
-    checkpoint: str | None
-    image_size: Annotated[int, Field(ge=8, le=4096)] | None
+    checkpoint: Place | None
+    image_size: Annotated[Whole, Field(ge=8, le=4096)] | None
 
     @property
     def label(self) -> str:

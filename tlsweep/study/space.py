@@ -149,7 +149,26 @@ def _listed(override: Override) -> list[str]:
                 f"name a sampler beside it: sweep=tpe {override.input_line}",
             )
         )
-    return _written(override, override.sweep_string_iterator())
+    return _written(override, _discrete(override))
+
+
+def _discrete(override: Override) -> list[str]:
+    """The values of a list or a range, as texts. Raises Refusal where there is none."""
+    value = override.value()
+    if isinstance(value, RangeSweep):
+        _refuse_empty(override, value)
+    return list(override.sweep_string_iterator())
+
+
+def _refuse_empty(override: Override, sweep: RangeSweep) -> list[Any]:
+    """The steps of a range. Raises Refusal where there is none."""
+    steps = list(sweep.range()) if sweep.step else []
+    if not steps:
+        empty = "a range is not empty (its end is excluded)"
+        rule = empty if sweep.step else "a range has a step other than 0"
+        mend = f"{override.key_or_group}=range(0,4)"
+        raise Refusal(Fault(str(override.input_line), rule, mend))
+    return steps
 
 
 def _written(override: Override, listed: Iterable[str]) -> list[str]:
@@ -165,7 +184,7 @@ def values(override: Override, names: Names) -> Iterator[str]:
         if not matching:
             raise Refusal(_matches_nothing(override, known))
         return iter(matching)
-    return iter(override.sweep_string_iterator())
+    return iter(_discrete(override))
 
 
 def _matches_nothing(override: Override, known: Sequence[str]) -> Fault:
@@ -206,12 +225,7 @@ def _distribution(override: Override, names: Names) -> BaseDistribution:
 
 
 def _ladder(override: Override, sweep: RangeSweep) -> BaseDistribution | None:
-    steps = list(sweep.range()) if sweep.step else []
-    if not steps:
-        empty = "a range is not empty (its end is excluded)"
-        rule = empty if sweep.step else "a range has a step other than 0"
-        mend = f"{override.key_or_group}=range(0,4)"
-        raise Refusal(Fault(str(override.input_line), rule, mend))
+    steps = _refuse_empty(override, sweep)
     if all(isinstance(s, int) for s in steps):
         return IntDistribution(int(min(steps)), int(max(steps)), step=abs(int(sweep.step)))
     # in decimals: 0.5 - 3 * 0.1 is 0.19999999999999998, from which 0.1 does not lead to 0.5
@@ -223,7 +237,7 @@ def _ladder(override: Override, sweep: RangeSweep) -> BaseDistribution | None:
 def first_values(listed: Sequence[Override]) -> list[str]:
     """The first value of each list; none for those whose values only a source can tell."""
     return [
-        f"{o.get_key_element()}={next(iter(o.sweep_string_iterator()))}"
+        f"{o.get_key_element()}={_discrete(o)[0]}"
         for o in listed
         if not isinstance(o.value(), IntervalSweep | Glob)
     ]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsweep.errors import Fault, Refusal
-from tlsweep.section import TargetSettings
+from tlsweep.section import Place, TargetSettings
 from tlsweep.target.arrays import ArrayTarget
 from tlsweep.target.base import Progress
 from tlsweep.target.limits import ram_faults
@@ -21,7 +21,7 @@ class Settings(TargetSettings):
     """conf/target/{mnist,fashion_mnist,cifar10,cifar100}.yaml."""
 
     name: Literal["mnist", "fashion_mnist", "cifar10", "cifar100"]
-    root: str
+    root: Place
     download: bool
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from tlsweep.errors import Fault, Refusal, nearest
-from tlsweep.section import TargetSettings
+from tlsweep.section import Number, Place, TargetSettings
 from tlsweep.target.base import Progress, Target
 from tlsweep.target.decode import SUFFIXES, read_image, verify
 from tlsweep.target.limits import ram_faults
@@ -37,8 +37,8 @@ class Settings(TargetSettings):
     """conf/target/image_folder.yaml."""
 
     name: Literal["image_folder"]
-    root: str
-    ram_gb: Annotated[float, Field(gt=0)]
+    root: Place
+    ram_gb: Annotated[Number, Field(gt=0)]
 
     @property
     def label(self) -> str:

@@ -20,7 +20,14 @@ from tlsweep.question import Question
 from tlsweep.resolved import Resolved, resolve
 from tlsweep.terms import Split, Stage
 from tlsweep.trial.describe import describe, params_of, tags_of, trial_name
-from tlsweep.trial.train import OnEpoch, Trained, check_fold, check_schedule, train
+from tlsweep.trial.train import (
+    OnEpoch,
+    Trained,
+    check_fold,
+    check_resume,
+    check_schedule,
+    train,
+)
 
 if TYPE_CHECKING:
     from tlsweep.record import Record, TrialRun
@@ -95,6 +102,7 @@ def _opened(settings: Settings) -> tuple[Resolved, Record]:
     check_fold(trial)
     if settings.stage == Stage.SINGLE:  # a sweep has checked its own
         check_schedule(trial)
+        check_resume(trial)
     return trial, _open_record(settings)
 
 

@@ -203,6 +203,20 @@ def check_fold(trial: Resolved) -> None:
         raise Refusal(Fault(f"fold={fold}", f"{rule}, counted from 0", mend))
 
 
+def check_resume(trial: Resolved) -> None:
+    """Raise Refusal where a training is to go on, and there is nothing that it could go on from."""
+    if not trial.train.resume:
+        return
+    if is_probe(trial.plan, trial.train):
+        rule = "a training goes on from its last epoch; a head on frozen blocks has no epochs"
+        raise Refusal(Fault("train.resume=true", rule, "leave it out"))
+    file = _checkpoint(trial)
+    if file is not None and not file.exists():
+        rule = "a training goes on from the checkpoint of the same plan, data and settings"
+        mend = "leave it out: training begins anew, and keeps a checkpoint after every epoch"
+        raise Refusal(Fault(f"train.resume=true, and there is no {file}", rule, mend))
+
+
 def check_schedule(trial: Resolved) -> None:
     """Raise Refusal where the first phase of a schedule would take all epochs."""
     schedule, epochs = trial.schedule, trial.train.epochs
