@@ -221,6 +221,9 @@ def _what_to_try(s: Session, listed: Sequence[Override]) -> tuple[Space, list[It
     if s.settings.plan.regions:  # they are of blocks that another cut point would not keep
         swept = [o for o in swept if o.key_or_group not in space.CUT_KEYS]
     where = space.build(listed or swept, s.question.named)
+    # a plan of the command line is each trial's own: it is what a reader knows the trial by
+    mine = [o for o in s.plain if o.lstrip("+").startswith(("plan=", "plan."))]
+    where = replace(where, fixed=(*mine, *where.fixed))
     wanted = [] if listed else fixed.grids(s.settings.sweep.fixed, s.bench, s.question)
     first = [Item.of(o) for grid in wanted for o in grid]
     check_space(s.bench, s.question, s.plain, where, [item.overrides for item in first])
