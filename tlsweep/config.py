@@ -568,7 +568,8 @@ _RULES = {
 def _nearest_allowed(context: Mapping[str, Any]) -> str | None:
     for bound in ("ge", "le"):
         if bound in context:
-            return str(context[bound])
+            least = context[bound]
+            return str(int(least) if least == int(least) else least)
     if "gt" in context:
         return f"a number above {context['gt']:g}"
     if "lt" in context:

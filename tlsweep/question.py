@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -231,10 +232,17 @@ def _cuts(
     source: SourceSettings,
 ) -> tuple[CutPoints, tuple[PrefixCost, ...], tuple[BlockLayers, ...]]:
     """Cut points, costs, layers: questions about the architecture, which need no weights."""
+    return _cuts_of(source.name, source.model_dump_json(exclude={"name"}))
+
+
+@functools.lru_cache(maxsize=4)  # a grid over targets asks them of one source again and again
+def _cuts_of(
+    name: str, options: str
+) -> tuple[CutPoints, tuple[PrefixCost, ...], tuple[BlockLayers, ...]]:
     from tlsweep.cut import block_layers, cut_points, prefix_costs
     from tlsweep.source import open_architecture
 
-    model, example = open_architecture(source.name, **source.model_dump(exclude={"name"}))
+    model, example = open_architecture(name, **json.loads(options))
     cuts = cut_points(model, example)
     return cuts, tuple(prefix_costs(model, cuts, example)), block_layers(model, cuts)
 

@@ -149,12 +149,15 @@ def test_a_grid_may_list_what_a_source_or_target_cannot_do_without(
 
 
 def test_a_run_resumes_from_its_own_checkpoint_and_no_other(tlsweep: Run, tmp_path: Path) -> None:
-    common = ("plan=truncate_tuned", "plan.keep=block3", "train.epochs=2", "train.resume=true")
-    for seed in ("seed=0", "seed=1"):
-        assert tlsweep(*common, seed).returncode == 0
-    first, second = histories(tmp_path / "outputs")
-    assert len(first) == len(second) == 6
-    assert first != second
+    common = ("plan=truncate_tuned", "plan.keep=block3", "train.epochs=2")
+    assert tlsweep(*common, "seed=0").returncode == 0
+    refused = tlsweep(*common, "seed=1", "train.resume=true")
+    assert refused.returncode == 2
+    assert "train.resume=true, and there is no" in refused.stderr
+    assert tlsweep(*common, "seed=0", "train.resume=true").returncode == 0
+    first, again = histories(tmp_path / "outputs")
+    assert len(first) == 6
+    assert again == []  # nothing was left to train
 
 
 def test_lists_beside_a_named_sweep_are_its_search_space(tlsweep: Run, tmp_path: Path) -> None:
