@@ -96,6 +96,13 @@ class Question:
             whole += self.layers[i].added(plan.rank) - self._of_block(i).parameters
         return whole + sum(p.numel() for p in self.head(plan, train, seed).parameters())
 
+    @property
+    def empty_blocks(self) -> frozenset[int]:
+        """The blocks without parameters, such as a pooling."""
+        return frozenset(
+            i for i, own in enumerate(self.layers) if not own.shapes and not own.others
+        )
+
     def adapted_layers(self, plan: TransferPlan) -> tuple[int, int]:
         """Of the adapted blocks: layers that have additions, and layers that have none."""
         blocks = [self.layers[i] for i in plan.blocks(BlockState.ADAPTED)]

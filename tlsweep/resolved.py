@@ -72,7 +72,7 @@ class Resolved:
             return constant(self.plan)
         ending = Ending(**schedule.model_dump(exclude={"name", "begin"}))
         if isinstance(schedule, GradualSchedule):
-            return gradual(self.plan, ending, schedule.begin)
+            return gradual(self.plan, ending, schedule.begin, self.question.empty_blocks)
         return two_phase(self.plan, ending)
 
 

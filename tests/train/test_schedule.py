@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from tlsweep.plan import TransferPlan, monotone
 from tlsweep.terms import BlockState
-from tlsweep.train.schedule import Ending, FreezeSchedule, PhaseClock, constant, gradual, two_phase
+from tlsweep.train.schedule import (
+    End,
+    Ending,
+    FreezeSchedule,
+    PhaseClock,
+    constant,
+    gradual,
+    two_phase,
+)
 
 
 @st.composite
@@ -39,6 +47,17 @@ def test_gradual_thaws_one_block_a_phase_from_the_top_or_from_the_bottom() -> No
     down, up = gradual(plan, Ending()), gradual(plan, Ending(), "bottom")
     assert [sorted(blocks) for blocks in down.thawed] == [[4], [3, 4], [2, 3, 4], [1, 2, 3, 4]]
     assert [sorted(blocks) for blocks in up.thawed] == [[4], [1, 4], [1, 2, 4], [1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("begin", ["top", "bottom"])
+@given(plans(), st.frozensets(st.integers(0, 7)))
+def test_no_phase_is_spent_on_a_block_without_parameters(
+    begin: End, plan: TransferPlan, empty: frozenset[int]
+) -> None:
+    schedule = gradual(plan, Ending(), begin, empty)
+    assert schedule.thawed[-1] == plan.trained
+    for before, after in zip(schedule.thawed, schedule.thawed[1:], strict=False):
+        assert len(after - before - empty) == 1
 
 
 def test_a_schedule_that_freezes_again_is_refused() -> None:

@@ -6,6 +6,7 @@ Pure: loads neither torch nor Lightning.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -53,11 +54,20 @@ def two_phase(plan: TransferPlan, ending: Ending) -> FreezeSchedule:
     return FreezeSchedule(tuple(dict.fromkeys((_new(plan), plan.trained))), ending)
 
 
-def gradual(plan: TransferPlan, ending: Ending, begin: End = "top") -> FreezeSchedule:
-    """One more block a phase: from the top down (ULMFiT, Howard and Ruder 2018), or upwards."""
-    phases = [_new(plan)]
+def gradual(
+    plan: TransferPlan, ending: Ending, begin: End = "top", empty: Collection[int] = ()
+) -> FreezeSchedule:
+    """One more block a phase: from the top down (ULMFiT, Howard and Ruder 2018), or upwards.
+
+    empty: blocks without parameters; they thaw with the next one, and take no phase of their own.
+    """
+    phases, waiting = [_new(plan)], frozenset[int]()
     for block in sorted(plan.trained - phases[0], reverse=begin == "top"):
-        phases.append(phases[-1] | {block})
+        waiting |= {block}
+        if block not in empty:
+            phases.append(phases[-1] | waiting)
+            waiting = frozenset()
+    phases[-1] |= waiting
     return FreezeSchedule(tuple(phases), ending)
 
 
