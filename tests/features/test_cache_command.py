@@ -136,7 +136,7 @@ REFUSED = [
         Fault(
             "features.budget_gb=-1",
             "the value is greater than or equal to 0",
-            "features.budget_gb=0.0",
+            "features.budget_gb=0",
         ),
     ),
     (
