@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 ENTRIES = """[tlsweep.source]
 tiny = tiny_source
 broken = no_such_module
+lost = no_such_package.module
 [tlsweep.target]
 stripes = stripes_target
 """
@@ -74,6 +75,7 @@ def test_they_are_listed_checked_and_refused_as_ours_are(run: Run) -> None:
         ("source.width=wide", "source.width=wide"),
         ("target=strips", "target=stripes"),
         ("source=broken", "source=broken"),
+        ("source=lost", "source=lost"),
     ):
         done = run("source=tiny", argument)
         assert done.returncode == 2, argument

@@ -99,11 +99,17 @@ def having(kind: Kind, key: str) -> list[tuple[str, ...]]:
 
 
 def conf_folders() -> tuple[Path, ...]:
-    """The folders with the YAML of other packages' components; none of their code is run."""
+    """The folders with the YAML of other packages' components.
+
+    The modules themselves are not run, at most the packages that they lie in.
+    """
     modules = dict.fromkeys(module for kind in KINDS for module in _others(kind).values())
     folders = []
     for module in modules:
-        spec = importlib.util.find_spec(module)
+        try:
+            spec = importlib.util.find_spec(module)
+        except Exception:  # a package that is not there, or broken, says so where it is asked for
+            continue
         if spec is not None and spec.origin is not None:
             folders.append(Path(spec.origin).parent / "conf")
     return tuple(folder for folder in dict.fromkeys(folders) if folder.is_dir())

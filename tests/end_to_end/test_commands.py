@@ -154,9 +154,11 @@ def test_a_run_resumes_from_its_own_checkpoint_and_no_other(tlsweep: Run, tmp_pa
     refused = tlsweep(*common, "seed=1", "train.resume=true")
     assert refused.returncode == 2
     assert "train.resume=true, and there is no" in refused.stderr
+    assert tlsweep(*common, "seed=1").returncode == 0
     assert tlsweep(*common, "seed=0", "train.resume=true").returncode == 0
-    first, again = histories(tmp_path / "outputs")
-    assert len(first) == 6
+    first, second, again = histories(tmp_path / "outputs")
+    assert len(first) == len(second) == 6
+    assert first != second
     assert again == []  # nothing was left to train
 
 
