@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tlsweep.config import Settings
+    from tlsweep.config.settings import Settings
     from tlsweep.facts import Facts
 
 # before torch is imported: threads that spin starve each other when other processes compute
@@ -37,7 +37,7 @@ def settings(checkpoint: Path, tmp_path: Path) -> Callable[..., Settings]:
     """Settings of a question about that source and scikit-learn's digits, at 32 pixels."""
     from hydra import compose, initialize_config_dir
 
-    from tlsweep.config import read
+    from tlsweep.config.read import read
 
     source = (
         "source=torchvision",

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import ast
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 PACKAGE = Path(__file__).parents[1] / "tlsweep"
 LONGEST = 40  # lines of a function's body
 # these open, resolve or compose what a config describes; below them nobody reads it whole
-DOOR = ("api", "cli", "config", "cuts_command", "reproduce_command", "session")
-SWEEP = ("check", "confirm", "contenders", "final", "gather", "guide", "story", "take_home")
-TRIAL = ("resolved", "trial")
+DOOR = ("api", "cli", "commands", "config")
+ABOVE = ("sweep", "trial")
+FLAT = 12
 
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -44,4 +50,60 @@ def test_below_trial_and_sweep_nothing_takes_the_whole_settings() -> None:
     taking = {room for room, f in functions() if takes_settings(f)}
     rooms = {room.split("/")[0] for room in taking}
     assert "trial" in rooms  # the premise: the count counts
-    assert rooms <= {*DOOR, *SWEEP, *TRIAL}
+    assert rooms <= {*DOOR, *ABOVE}
+
+
+def test_few_files_lie_outside_of_a_room() -> None:
+    flat = {file.name for file in PACKAGE.glob("*.py")} - {"__init__.py"}
+    assert {"cli.py", "question.py"} < flat
+    assert len(flat) <= FLAT
+
+
+def contracts(checkout: Path) -> subprocess.CompletedProcess[str]:
+    """Import contracts of a copy of this package."""
+    code = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    return subprocess.run(
+        [sys.executable, "-c", code, "--no-cache", "--no-logo"],
+        cwd=checkout, env={**os.environ, "PYTHONPATH": str(checkout)},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what the contracts are about."""
+    for name in ("tlsweep", "hydra_plugins"):
+        shutil.copytree(PACKAGE.parent / name, tmp_path / name)
+    shutil.copy(PACKAGE.parent / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def test_the_contracts_are_kept(checkout: Path) -> None:
+    done = contracts(checkout)
+    assert done.returncode == 0, done.stdout
+    assert "0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "broken"),
+    [
+        ("sweep/story.py", "import mlflow", "MLflow BROKEN"),
+        (
+            "trial/run.py",
+            "from mlflow import entities",
+            "MLflow BROKEN",
+        ),
+        ("cut/flow.py", "import mlflow.tracking", "MLflow BROKEN"),
+        ("sweep/budget.py", "import optuna", "Optuna BROKEN"),
+        ("target/base.py", "import tlsweep.trial", "the words BROKEN"),
+        ("attic.py", "", "the words BROKEN"),
+    ],
+)
+def test_an_import_that_goes_another_way_breaks_a_contract(
+    module: str, line: str, broken: str, checkout: Path
+) -> None:
+    file = checkout / "tlsweep" / module
+    file.write_text((file.read_text() if file.exists() else "") + f"\n{line}\n")
+    done = contracts(checkout)
+    assert done.returncode == 1
+    assert broken in done.stdout

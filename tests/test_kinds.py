@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tlsweep import surveyor
-from tlsweep.config import Settings
+from tlsweep.config.settings import Settings
 from tlsweep.errors import Refusal
-from tlsweep.probe import fit_probe, probe_kind
 from tlsweep.report.answered import answered
+from tlsweep.survey import surveyor
 from tlsweep.survey.rows import Findings
 from tlsweep.terms import Split
 from tlsweep.trial import question_of, resolve, train_plan
+from tlsweep.trial.probe import fit_probe, probe_kind
 
 Make = Callable[..., Settings]
 KINDS = {"glyph_angle": "ridge", "glyph_attributes": "logistic"}

@@ -17,11 +17,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from tlsweep import cache_command, check, config, cuts_command, help_command, screen
+from tlsweep import screen
 from tlsweep.cli import HELP, SUB_COMMANDS
+from tlsweep.commands import cache, cuts
+from tlsweep.commands import help as help_command
+from tlsweep.config.read import read
+from tlsweep.config.settings import Settings, flatten
 from tlsweep.errors import Refusal
-from tlsweep.overrides import as_meant, refuse_sweep, refuse_unknown
-from tlsweep.study import space
+from tlsweep.jobs import grammar
+from tlsweep.jobs.overrides import as_meant, refuse_sweep, refuse_unknown
+from tlsweep.sweep import check
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF, README = ROOT / "conf", ROOT / "README.md"
@@ -119,9 +124,9 @@ def test_every_command_of_the_pages_is_one_that_tlsweep_takes(
 def run_sub_command(name: str, arguments: list[str], tmp_path: Path) -> None:
     """Run what needs no study; of the others see that they are told of which one."""
     if name == "cuts":
-        cuts_command.run(arguments, CONF)
+        cuts.run(arguments, CONF)
     elif name == "cache":
-        cache_command.run([*arguments, f"features.cache_dir={tmp_path}"], CONF)
+        cache.run([*arguments, f"features.cache_dir={tmp_path}"], CONF)
     elif name == "help":
         help_command.run(arguments, CONF)
     else:
@@ -144,32 +149,32 @@ def check_hydra_command(command: list[str]) -> None:
     if listed and named:
         check.check_keys([o.key_or_group for o in listed])
     elif listed:
-        space.grid(listed, lambda rest: ["input"])
+        grammar.grid(listed, lambda rest: ["input"])
     swept = {o.input_line for o in listed}
     plain = [line for line in lines if line not in swept]
-    settings = read([*plain, *space.first_values(listed)])
+    settings = composed([*plain, *grammar.first_values(listed)])
     if "-m" in command:
         check.refuse_ddp(settings, is_grid=bool(listed) and not named)
         check_space(settings)
 
 
-def check_space(settings: config.Settings) -> None:
+def check_space(settings: Settings) -> None:
     """The search space of a config can be read, and holds nothing that makes another question."""
-    params = space.parse(
+    params = grammar.parse(
         [f"{key}={value}" for key, value in settings.sweep.params.items()],
         OverridesParser.create(),
     )
     check.check_keys([o.key_or_group for o in params])
-    space.build(params, lambda key: ["input"])
+    grammar.build(params, lambda key: ["input"])
     for entry in settings.sweep.fixed:
         lines = [f"{key}={value}" for key, value in entry.items()]
         refuse_unknown(lines, CONF)
-        space.grid(space.parse(lines, OverridesParser.create()), lambda rest: ["input"])
+        grammar.grid(grammar.parse(lines, OverridesParser.create()), lambda rest: ["input"])
 
 
-def read(overrides: list[str]) -> config.Settings:
+def composed(overrides: list[str]) -> Settings:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return config.read(compose("config", overrides=overrides))
+        return read(compose("config", overrides=overrides))
 
 
 def test_a_command_that_tlsweep_does_not_take_would_be_noticed() -> None:
@@ -184,7 +189,7 @@ def keys_of_conf() -> set[str]:
     found = set()
     for file in sorted(CONF.glob("*/*.yaml")):
         tree: Any = OmegaConf.to_container(OmegaConf.load(file))
-        for key, _ in config.flatten({file.parent.name: tree}):
+        for key, _ in flatten({file.parent.name: tree}):
             parts = key.split(".")
             found |= {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
     return found

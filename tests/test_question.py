@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlsweep.config import Settings
+from tlsweep.config.settings import Settings
 from tlsweep.errors import Refusal
 from tlsweep.question import Question, refuse_draws
 from tlsweep.terms import Split

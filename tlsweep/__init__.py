@@ -20,12 +20,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tlsweep.terms import VERSION
+
 if TYPE_CHECKING:
     from tlsweep.api import sweep
     from tlsweep.cut import CutPoint, CutPoints, cut_points, prefix_costs, split
     from tlsweep.model import TakenModel, load_model
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = [
     "CutPoint",
     "CutPoints",

@@ -49,7 +49,7 @@ def sweep(
 
 
 def _source(model: str | nn.Module, image: ImageSpec, given: list[str]) -> list[str]:
-    from tlsweep.session import quoted
+    from tlsweep.sweep.session import quoted
 
     if not isinstance(model, str):
         from tlsweep.source import held
@@ -64,7 +64,7 @@ def _source(model: str | nn.Module, image: ImageSpec, given: list[str]) -> list[
 
 def _target(target: str | Path | Dataset[Any]) -> list[str]:
     from tlsweep.registry import names
-    from tlsweep.session import quoted
+    from tlsweep.sweep.session import quoted
 
     if isinstance(target, str) and target in names("target"):
         return [f"target={target}"]
@@ -92,7 +92,7 @@ def _multirun(overrides: list[str]) -> Any:
     from hydra._internal.utils import create_config_search_path
     from hydra.core.global_hydra import GlobalHydra
 
-    from tlsweep.overrides import as_meant, refuse_unknown
+    from tlsweep.jobs.overrides import as_meant, refuse_unknown
 
     overrides = [as_meant(override) for override in overrides]
     refuse_unknown(overrides, conf_folder())

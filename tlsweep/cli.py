@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlsweep import __version__
 from tlsweep.errors import Fault, Refusal, TlsweepError, nearest, unknown_name
+from tlsweep.terms import VERSION
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from tlsweep.config import Settings
+    from tlsweep.config.settings import Settings
     from tlsweep.task import Measure
     from tlsweep.trial import TrialResult
 
@@ -82,7 +82,7 @@ GROUPS = {
     "record": "",
     "experiment": "whole questions",
 }
-# each is tlsweep/NAME_command.py
+# each is tlsweep/commands/NAME.py
 SUB_COMMANDS = ("help", "cuts", "cache", "predict", "export", "reproduce")
 NO_SPACE = "Finished trials are kept; free some space and give the same command again."
 
@@ -98,7 +98,7 @@ def main() -> None:
         print(help_text(), end="")  # noqa: T201 - rich takes a while to import
         raise SystemExit(0)
     if "--version" in arguments:
-        print(__version__)  # noqa: T201
+        print(VERSION)  # noqa: T201
         raise SystemExit(0)
     raise SystemExit(_guarded(lambda: _command(arguments)))
 
@@ -106,7 +106,7 @@ def main() -> None:
 def _command(arguments: list[str]) -> None:
     name = arguments[0] if arguments else ""
     if name in SUB_COMMANDS:
-        importlib.import_module(f"tlsweep.{name}_command").run(arguments[1:], conf_folder())
+        importlib.import_module(f"tlsweep.commands.{name}").run(arguments[1:], conf_folder())
     elif name.isidentifier():
         fault = unknown_name("sub-command", "sub-command", name, SUB_COMMANDS)
         near = nearest(name, SUB_COMMANDS) or SUB_COMMANDS[0]
@@ -118,7 +118,7 @@ def _command(arguments: list[str]) -> None:
 def _hydra(arguments: list[str]) -> None:
     import hydra
 
-    from tlsweep.overrides import as_meant, refuse_flags, refuse_sweep, refuse_unknown
+    from tlsweep.jobs.overrides import as_meant, refuse_flags, refuse_sweep, refuse_unknown
 
     arguments = [as_meant(argument) for argument in arguments]
     sys.argv[1:] = arguments  # where Hydra reads them
@@ -144,7 +144,7 @@ def _hydra(arguments: list[str]) -> None:
 def job(config: DictConfig) -> float:
     """One Hydra job: one trial. Returns its score on what its fold holds out, 0 without."""
     from tlsweep import screen, trial
-    from tlsweep.config import read
+    from tlsweep.config.read import read
 
     settings = read(config)
     if settings.trial is not None:

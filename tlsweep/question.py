@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from tlsweep.config import Opening, PlanSettings, TrainSettings
+from tlsweep.config.read_plan import droppable, read_plan
+from tlsweep.config.sections import PlanSettings
+from tlsweep.config.settings import Opening
 from tlsweep.errors import Fault, Refusal, together
 from tlsweep.plan import TransferPlan
-from tlsweep.read_plan import droppable, read_plan
 from tlsweep.section import SourceSettings, TargetSettings
 from tlsweep.terms import BlockState, Split
+from tlsweep.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from tlsweep.cut import BlockLayers, CutPoints, PrefixCost
+    from tlsweep.heads.head import Head, Pooling
     from tlsweep.source import Source
     from tlsweep.target import Augmentation, Partition, Target
     from tlsweep.task import Task
-    from tlsweep.train.head import Head, Pooling
     from tlsweep.train.network import PlanNetwork
 
 T = TypeVar("T")
@@ -121,7 +123,7 @@ class Question:
         """The head of a plan, its weights drawn from ``seed``."""
         import torch
 
-        from tlsweep.train.head import Head
+        from tlsweep.heads.head import Head
 
         shape, pooling = self.cuts[plan.regrow].shape, self.pooling(plan.regrow, train)
         scaled = self.task.kind == "numbers"
@@ -131,7 +133,7 @@ class Question:
 
     def pooling(self, index: int, train: TrainSettings) -> Pooling:
         """How a head pools the activations of a cut point."""
-        from tlsweep.train.head import INPUT_GRID, Pooling
+        from tlsweep.heads.head import INPUT_GRID, Pooling
 
         cut, grid = self.cuts[index], INPUT_GRID if index == 0 else train.pool
         return Pooling(cut.channel_dim, grid, cut.tokens)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+VERSION = "0.1.0"  # pyproject.toml has the same
+
 Resampling = Literal["pillow", "torch"]
 """Who resizes a target's images: they differ by a level or two of 255."""
 

@@ -68,15 +68,15 @@ class TlsweepSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep that the command line asks for."""
-        from tlsweep.study.bench import Bench
+        from tlsweep.jobs.bench import Bench
 
         assert self.config is not None
         bench = Bench(self, SweepOptions(**self.options))
         if {"source", "target", "plan", "schedule", "train", "sweep", "trial"} <= set(self.config):
-            from tlsweep.story import sweep
+            from tlsweep.sweep.story import sweep
 
             return sweep(bench, arguments)
-        from tlsweep.study.foreign import sweep_foreign_app
+        from tlsweep.jobs.foreign import sweep_foreign_app
 
         return sweep_foreign_app(bench, arguments)
 

@@ -14,13 +14,13 @@ from tasks import Task
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tlsweep.config import Settings
+from tlsweep.config.settings import Settings
 from tlsweep.cut import section
+from tlsweep.extract.taps import Taps
+from tlsweep.heads.head import pool
 from tlsweep.plan import TransferPlan
 from tlsweep.question import Question
-from tlsweep.survey.taps import Taps
 from tlsweep.terms import Split
-from tlsweep.train.head import pool
 from tlsweep.train.network import BATCH_NORMS
 
 EAGER, PLAIN, FOLDED = "the bare model, eager", "all cut points, as it is", "all cut points, folded"

@@ -134,7 +134,7 @@ def _survey(lines: list[str]) -> dict[str, float]:
     import torch
     from job import DRAWS, SHARE
 
-    from tlsweep.surveyor import survey
+    from tlsweep.survey.surveyor import survey
     from tlsweep.trial import resolve
 
     task = Task("", "", tuple(lines))

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from job import DRAWS, FORWARD_BATCH, SHARE, Job, Outcome, channels_last
 
-from tlsweep.surveyor import survey
+from tlsweep.survey.surveyor import survey
 from tlsweep.terms import Split
 from tlsweep.trial import resolve
 

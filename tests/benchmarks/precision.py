@@ -11,7 +11,7 @@ from effort import Effort
 from table import Table, percent, spread
 from tasks import Task
 
-from tlsweep.surveyor import survey
+from tlsweep.survey.surveyor import survey
 from tlsweep.terms import Split
 from tlsweep.trial import resolve
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tlsweep.cli import conf_folder
-from tlsweep.config import Settings, read
-from tlsweep.overrides import compose_config
+from tlsweep.config.read import read
+from tlsweep.config.settings import Settings
+from tlsweep.jobs.overrides import compose_config
 from tlsweep.question import Question, target_options
 from tlsweep.target import open_target
 from tlsweep.trial import question_of

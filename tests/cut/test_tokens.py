@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tlsweep.cut import CutPoints, Level, cut_points, section
-from tlsweep.train.head import Pooling, pool
+from tlsweep.heads.head import Pooling, pool
 
 EXAMPLE = torch.empty(2, 3, 16, 12)  # 4 x 3 patches
 PATCHES = tuple(range(1, 13))

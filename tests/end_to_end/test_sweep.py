@@ -21,8 +21,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 from short_sweep import BESIDE, SHORT, Run, Start
 
-from tlsweep import outcome
-from tlsweep.contenders import facts_of
+from tlsweep.sweep.contenders import facts_of
+from tlsweep.task import outcome
 from tlsweep.terms import BlockState
 
 STUDY = "glyphs_to_digits"

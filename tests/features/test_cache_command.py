@@ -14,7 +14,8 @@ import pytest
 import torch
 from activations import key, put, rows, visible
 
-from tlsweep import cache_command, screen
+from tlsweep import screen
+from tlsweep.commands import cache as command
 from tlsweep.errors import Fault, Refusal
 from tlsweep.features import Spec, Store
 
@@ -30,7 +31,7 @@ def cache(
     monkeypatch.setattr(screen.console, "_width", 140)
 
     def run(*arguments: str) -> str:
-        cache_command.run([*arguments, f"features.cache_dir={store.folder.parent}"], CONF)
+        command.run([*arguments, f"features.cache_dir={store.folder.parent}"], CONF)
         return capsys.readouterr().out
 
     return run
@@ -153,13 +154,13 @@ REFUSED = [
 @pytest.mark.parametrize(("arguments", "fault"), REFUSED, ids=[r[0][-1] for r in REFUSED])
 def test_what_cannot_be_meant_is_refused(arguments: list[str], fault: Fault) -> None:
     with pytest.raises(Refusal) as caught:
-        cache_command.run(arguments, CONF)
+        command.run(arguments, CONF)
     assert caught.value.faults == (fault,)
 
 
 def test_faults_are_listed_together() -> None:
     with pytest.raises(Refusal) as caught:
-        cache_command.run(["action=clean", "format=xml", "foo"], CONF)
+        command.run(["action=clean", "format=xml", "foo"], CONF)
     assert len(caught.value.faults) == 3
 
 
@@ -170,7 +171,7 @@ def test_a_folder_that_cannot_be_changed_is_refused(
     put(store, key(), rows())
     make_read_only()
     with pytest.raises(Refusal, match="folder of stored activations can be read"):
-        cache_command.run(["action=clear", f"features.cache_dir={small_disk}"], CONF)
+        command.run(["action=clear", f"features.cache_dir={small_disk}"], CONF)
 
 
 @pytest.mark.parametrize(

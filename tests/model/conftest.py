@@ -9,7 +9,7 @@ import pytest
 from folders import Made, Make, photographs, probe, trained
 from hydra import compose, initialize_config_dir
 
-from tlsweep.config import read
+from tlsweep.config.read import read
 
 CONF = (Path(__file__).parents[2] / "conf").resolve()
 

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tlsweep.config import Settings
+from tlsweep.config.settings import Settings
 from tlsweep.model import write_model
-from tlsweep.probe import fit_heads, standardised
 from tlsweep.question import Question
 from tlsweep.terms import Split
 from tlsweep.train.feed import Fed
@@ -20,6 +19,7 @@ from tlsweep.train.fit import fit
 from tlsweep.train.network import PlanNetwork
 from tlsweep.train.schedule import constant
 from tlsweep.trial import resolve
+from tlsweep.trial.probe import fit_heads, standardised
 
 Make = Callable[..., Settings]
 ABOUT = {"report": {"accuracy": 0.9, "interval": [0.86, 0.94]}, "seeds": [3, 4, 5], "epochs": 1}

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 import tlsweep
 from tlsweep.errors import Refusal
+from tlsweep.heads.head import Head, Pooling
 from tlsweep.model import NotExported, TakenModel, export_all, export_model
-from tlsweep.train.head import Head, Pooling
 from tlsweep.train.network import PlanNetwork
 
 TOLERANCE = 1e-4  # as export states it

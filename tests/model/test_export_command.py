@@ -8,7 +8,7 @@ import pytest
 from folders import Made
 
 import tlsweep
-from tlsweep import export_command
+from tlsweep.commands import export
 from tlsweep.errors import Refusal
 
 
@@ -19,7 +19,7 @@ def test_several_formats_are_written_beside_each_other_and_their_check_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    export_command.run([f"model={probe_folder.folder}", "format=onnx,torch_export"], Path())
+    export.run([f"model={probe_folder.folder}", "format=onnx,torch_export"], Path())
     assert {file.name for file in tmp_path.iterdir()} == {"model.onnx", "model.pt2"}
     assert capsys.readouterr().out.count("checked at 1 and 3 images") == 2
 
@@ -28,7 +28,7 @@ def test_the_output_may_be_the_model_folder_which_stays_a_whole_one(
     tuned_folder: Made, tmp_path: Path
 ) -> None:
     file = tuned_folder.folder / "model.onnx"
-    export_command.run([f"model={tuned_folder.folder}", "format=onnx", f"output={file}"], Path())
+    export.run([f"model={tuned_folder.folder}", "format=onnx", f"output={file}"], Path())
     assert file.is_file()
     tlsweep.load_model(tuned_folder.folder)
     file.unlink()
@@ -58,7 +58,7 @@ def test_what_cannot_be_done_is_refused(
     (tmp_path / "M").symlink_to(probe_folder.folder)
     (tmp_path / "file").write_text("kept")
     with pytest.raises(Refusal) as refusal:
-        export_command.run(arguments, Path())
+        export.run(arguments, Path())
     assert said in str(refusal.value)
     assert (tmp_path / "file").read_text() == "kept"
     tlsweep.load_model(probe_folder.folder)

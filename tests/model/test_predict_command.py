@@ -16,7 +16,7 @@ from folders import Made, Make, probe
 from PIL import Image
 
 import tlsweep
-from tlsweep import predict_command
+from tlsweep.commands import predict as command
 from tlsweep.errors import Refusal, TlsweepError
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
@@ -30,7 +30,7 @@ def predict(
 
     def call(*arguments: str) -> tuple[str, str]:
         capsys.readouterr()
-        predict_command.run([f"model={probe_folder.folder}", *arguments], Path())
+        command.run([f"model={probe_folder.folder}", *arguments], Path())
         return tuple(capsys.readouterr())  # type: ignore[return-value]
 
     return call
@@ -117,7 +117,7 @@ def test_of_many_classes_the_five_best_are_told(
     made = probe(asked(*target, "plan=truncate", "plan.keep=1"), tmp_path)
     file = tmp_path / "images/c7/2.png"
     capsys.readouterr()
-    predict_command.run([f"model={made.folder}", str(file)], Path())
+    command.run([f"model={made.folder}", str(file)], Path())
     (row,) = rows(capsys.readouterr().out)
     p, order = tlsweep.load_model(made.folder).predict([file])[0].sort(descending=True)
     best = [made.question.target.output_names[i] for i in order[:5].tolist()]
@@ -146,7 +146,7 @@ def test_what_cannot_be_done_is_refused(
     Image.new("RGB", (9, 9)).save("x.jpg")
     (tmp_path / "empty").mkdir()
     with pytest.raises(Refusal) as refusal:
-        predict_command.run(arguments, Path())
+        command.run(arguments, Path())
     assert said in str(refusal.value)
 
 

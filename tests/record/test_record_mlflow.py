@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from tlsweep.config import read
+from tlsweep.config.read import read
 from tlsweep.errors import Refusal
 from tlsweep.record import NoRecord, open_record
 from tlsweep.record.mlflow import MlflowLedger, open_mlflow
@@ -62,14 +62,14 @@ def test_a_run_ends_as_its_trial_did_and_the_tag_tells_pruned_from_finished(
     ledger: MlflowLedger, status: str, shown: str
 ) -> None:
     run = ledger.start_trial(None, "t", {}, {})
-    run.end(status, {}, reason="why", tags={"tlsweep.start": "from images"})  # type: ignore[arg-type]
+    run.end(status, {}, reason="why", tags={"tlsweep.trial.start": "from images"})  # type: ignore[arg-type]
     assert run.run_id is not None
     found = ledger.client.get_run(run.run_id)
     assert found.info.status == shown
     assert found.info.end_time is not None
     assert found.data.tags["tlsweep.status"] == status
     assert found.data.tags["tlsweep.reason"] == "why"
-    assert found.data.tags["tlsweep.start"] == "from images"
+    assert found.data.tags["tlsweep.trial.start"] == "from images"
 
 
 def test_the_run_of_a_lost_trial_is_closed_and_says_why(ledger: MlflowLedger) -> None:

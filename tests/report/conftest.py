@@ -11,7 +11,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from tlsweep.config import Settings, read, to_yaml
+from tlsweep.config.read import read, to_yaml
+from tlsweep.config.settings import Settings
 from tlsweep.facts import Facts
 from tlsweep.plan import monotone
 from tlsweep.report.material import (

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from tlsweep.errors import Refusal
-from tlsweep.fonts import FONTS
+from tlsweep.glyphs.fonts import FONTS
+from tlsweep.glyphs.images import LETTERS, Warp, draw_sheets, render
 from tlsweep.source import check_source, open_source
-from tlsweep.source.glyph_images import LETTERS, Warp, draw_sheets, render
 from tlsweep.source.glyph_pretraining import Recipe, pretrain
 
 TINY = Recipe(steps=4, batch_size=8, holdout=16)

@@ -12,9 +12,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from optuna.distributions import BaseDistribution
 
+from tlsweep.jobs.grammar import build, parse
 from tlsweep.study import choice
 from tlsweep.study.ledger import Ended, Job, Ledger
-from tlsweep.study.space import Space, build, parse
+from tlsweep.study.space import Space
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from tlsweep.jobs.grammar import build, parse
 from tlsweep.study import choice
 from tlsweep.study.handle import TrialHandle
 from tlsweep.study.ledger import Ended, Item, Job, Ledger
-from tlsweep.study.space import build, parse
 
 SPACE = ("x=interval(0,1)", "k=range(0,5)", "c=choice(a,b)")
 ITEMS = (Item.of(("plan=scratch",)), Item.of(("plan=finetune",)))

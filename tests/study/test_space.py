@@ -18,15 +18,8 @@ from optuna.distributions import (
 )
 
 from tlsweep.errors import Refusal
-from tlsweep.study.space import (
-    Space,
-    first_values,
-    grid,
-    parameters,
-    parse,
-    suggest,
-    typed,
-)
+from tlsweep.jobs.grammar import first_values, grid, parse
+from tlsweep.study.space import Space, parameters, suggest, typed
 
 Parsed = Callable[..., list[Override]]
 MakeSpace = Callable[..., Space]

@@ -12,9 +12,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from torch import Tensor
 from torch.nn import functional
 
-from tlsweep.survey.lbfgs import minimise
-from tlsweep.survey.logistic import batches, fit_labels, fit_logistic, fit_side_by_side
-from tlsweep.survey.ridge import fit_ridge
+from tlsweep.heads.lbfgs import minimise
+from tlsweep.heads.logistic import batches, fit_labels, fit_logistic, fit_side_by_side
+from tlsweep.heads.ridge import fit_ridge
 
 PENALTIES = [1e-4, 1e-3, 1e-2, 1e-1]
 
@@ -92,7 +92,7 @@ def test_the_head_of_each_label_reaches_scikit_learns_optimum(penalty: float) ->
 def test_heads_that_share_their_evaluations_equal_heads_alone(
     digits: tuple[Tensor, Tensor], small: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tlsweep.survey.logistic.SMALL", small)
+    monkeypatch.setattr("tlsweep.heads.logistic.SMALL", small)
     z, y = digits[0][:300], digits[1][:300]
     subsets = torch.ones(2, 300)
     subsets[1, 100:] = 0
@@ -120,7 +120,7 @@ def test_heads_of_several_sets_of_features_equal_those_of_each_alone(
     subsets = torch.rand(2, n, generator=generator) < 0.8
     subsets[:, :k] = True
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tlsweep.survey.logistic.CELLS", cells)  # heads of one set may be parted
+        patch.setattr("tlsweep.heads.logistic.CELLS", cells)  # heads of one set may be parted
         beside = fit_side_by_side(sets, y, k, PENALTIES, subsets)
     for z, found in zip(sets, beside, strict=True):
         assert found.weight.shape == (2 * len(PENALTIES), z.shape[1], k)
@@ -163,7 +163,7 @@ def test_no_head_lies_above_its_minimum(
     subsets = torch.rand(3, n, generator=generator) < 0.8
     subsets[:, :k] = True
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tlsweep.survey.logistic.SMALL", 0 if begun else 10**12)
+        patch.setattr("tlsweep.heads.logistic.SMALL", 0 if begun else 10**12)
         heads = fit_logistic(z, y, k, PENALTIES, subsets)
     assert heads.converged.all()
     for i, penalty in enumerate(PENALTIES):
@@ -179,7 +179,7 @@ def test_the_size_of_a_chunk_changes_nothing(
 ) -> None:
     z, y = digits[0][:300], digits[1][:300]
     whole = fit_logistic(z, y, 10, PENALTIES[2:])
-    monkeypatch.setattr("tlsweep.survey.logistic.CELLS", 40 * 37)
+    monkeypatch.setattr("tlsweep.heads.logistic.CELLS", 40 * 37)
     chunked = fit_logistic(z, y, 10, PENALTIES[2:])
     assert torch.allclose(whole.logits(z).softmax(2), chunked.logits(z).softmax(2), atol=1e-3)
     assert torch.equal(whole.predictions(z), whole.logits(z).argmax(2))

@@ -8,8 +8,8 @@ import torchvision
 
 from tlsweep.cut import cut_points, folded, section
 from tlsweep.cut.fold import TOLERANCE
-from tlsweep.survey.taps import Taps
-from tlsweep.train.head import Pooling, pool
+from tlsweep.extract.taps import Taps
+from tlsweep.heads.head import Pooling, pool
 from tlsweep.train.network import channels_last
 
 # in-place statements, concatenation, squeeze-and-excitation, tokens, shifted windows

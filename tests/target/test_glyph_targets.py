@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tlsweep.errors import Refusal
-from tlsweep.fonts import FONTS
+from tlsweep.glyphs.fonts import FONTS
 from tlsweep.target import check_target, open_target
 from tlsweep.target.glyphs import ATTRIBUTES, IMAGES, MOST
 from tlsweep.task import Labels, Numbers

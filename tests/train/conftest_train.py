@@ -6,11 +6,11 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from tlsweep.config import TrainSettings
+from tlsweep.heads.head import Head, Pooling
 from tlsweep.task import Classes
 from tlsweep.train.feed import Fed, Feed
-from tlsweep.train.head import Head, Pooling
 from tlsweep.train.network import PlanNetwork
+from tlsweep.train.settings import TrainSettings
 
 CLASSES = Classes(3)
 

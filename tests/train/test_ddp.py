@@ -12,12 +12,12 @@ import torch
 from conftest_train import CLASSES, feed, network, settings
 from torch.utils.data import TensorDataset
 
+from tlsweep.engine.group import run_in_group
 from tlsweep.errors import TrialFailure
 from tlsweep.plan import TransferPlan, monotone
 from tlsweep.terms import BlockState
 from tlsweep.train.adapt import adapt
 from tlsweep.train.fit import fit, predict
-from tlsweep.train.group import run_in_group
 from tlsweep.train.sampling import EpochSampler, ShareSampler
 from tlsweep.train.schedule import Ending, FreezeSchedule, gradual
 

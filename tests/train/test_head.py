@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tlsweep.train.head import Head, Pooling, pool
+from tlsweep.heads.head import Head, Pooling, pool
 
 Z_BTC = torch.rand(3, 7, 5, generator=torch.Generator().manual_seed(0))
 

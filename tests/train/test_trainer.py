@@ -11,9 +11,9 @@ import torch
 from conftest_train import settings
 from torch.utils.data import TensorDataset
 
+from tlsweep.engine.group import run_in_group
 from tlsweep.errors import TrialFailure
-from tlsweep.survey.one_pass import one_pass
-from tlsweep.train.group import run_in_group
+from tlsweep.extract.one_pass import one_pass
 
 
 def test_ctrl_c_in_a_pass_is_a_keyboard_interrupt_and_the_next_one_counts_too() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tlsweep.errors import Fault, Refusal
+from tlsweep.heads.head import Head, Pooling
 from tlsweep.model.card import SNIPPET, Card
 from tlsweep.terms import BlockState
-from tlsweep.train.head import Head, Pooling
 from tlsweep.train.network import PlanNetwork
 
 

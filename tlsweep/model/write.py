@@ -33,11 +33,11 @@ from tlsweep.model.export import NotExported, export_model
 from tlsweep.model.read import load_weights
 from tlsweep.model.snippet import snippet
 from tlsweep.model.taken import TakenModel
-from tlsweep.resolved import Resolved
 from tlsweep.section import SourceSettings
 from tlsweep.target import Target
 from tlsweep.terms import ImageSpec, Resampling
 from tlsweep.train.network import PlanNetwork
+from tlsweep.trial.resolved import Resolved
 
 MODEL = "model"  # name of the folder in the study's own
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tlsweep.config import MlflowRecord
-from tlsweep.config import NoRecord as NoRecordSettings
 from tlsweep.record.base import NoRecord, Record
+from tlsweep.record.settings import MlflowRecord
+from tlsweep.record.settings import NoRecord as NoRecordSettings
 
 
 def open_record(settings: MlflowRecord | NoRecordSettings, output_dir: Path) -> Record:

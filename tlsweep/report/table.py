@@ -14,11 +14,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from tlsweep import outcome
 from tlsweep.question import Question
 from tlsweep.report.figure import words_of
 from tlsweep.report.material import Material
-from tlsweep.task import Unit
+from tlsweep.task import Unit, outcome
 from tlsweep.verdict import Told, Verdict
 
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tlsweep.glyphs.images import LETTERS, Warp, draw_sheets, render
 from tlsweep.source.base import Progress, private_rng
-from tlsweep.source.glyph_images import LETTERS, Warp, draw_sheets, render
 from tlsweep.source.glyph_network import GlyphNetwork
 
 CODE_VERSION = (

@@ -42,7 +42,7 @@ class GlyphSource(Source):
     licence = "yours: tlsweep trained it on this machine, on drawings of letters"
 
     def __init__(self, pretrained: Pretrained) -> None:
-        from tlsweep.source.glyph_images import IMAGE
+        from tlsweep.glyphs.images import IMAGE
         from tlsweep.source.glyph_network import ARCHITECTURE
 
         super().__init__(
@@ -59,14 +59,14 @@ class GlyphSource(Source):
         """``n`` renderings of random letters: normalised float32 [n, 1, 32, 32]."""
         import torch
 
-        from tlsweep.source.glyph_images import draw_sheets, render
+        from tlsweep.glyphs.images import draw_sheets, render
         from tlsweep.source.glyph_pretraining import Recipe
 
         generator = torch.Generator().manual_seed(seed)
         return render(draw_sheets(), n, Recipe().warp, generator)[0]
 
     def _build(self) -> nn.Module:
-        from tlsweep.source.glyph_images import LETTERS
+        from tlsweep.glyphs.images import LETTERS
         from tlsweep.source.glyph_network import GlyphNetwork
 
         return GlyphNetwork(len(LETTERS))
@@ -79,7 +79,7 @@ def check(
     progress: Progress | None = None,
 ) -> None:
     """Raise Refusal if the fonts are not there, or the cache lacks it and cannot be written to."""
-    from tlsweep.fonts import font_files
+    from tlsweep.glyphs.fonts import font_files
     from tlsweep.source.glyph_pretraining import Recipe
 
     font_files()
@@ -122,8 +122,8 @@ def architecture(*, cache_dir: str | Path | None = None) -> tuple[nn.Module, Ten
     """The network with random weights, in eval mode, and zeros [2, 1, 32, 32] to feed it."""
     import torch
 
+    from tlsweep.glyphs.images import IMAGE, LETTERS
     from tlsweep.source.base import private_rng
-    from tlsweep.source.glyph_images import IMAGE, LETTERS
     from tlsweep.source.glyph_network import GlyphNetwork
 
     with private_rng(0):
@@ -146,16 +146,17 @@ def _making(recipe: Recipe) -> dict[str, object]:
     import PIL
     import torch
 
-    from tlsweep.fonts import font_digest
-    from tlsweep.source import glyph_images, glyph_network, glyph_pretraining
+    from tlsweep.glyphs import images
+    from tlsweep.glyphs.fonts import font_digest
+    from tlsweep.source import glyph_network, glyph_pretraining
 
     return {
         "architecture": glyph_network.ARCHITECTURE,
         "recipe": dataclasses.asdict(recipe),
         "code_version": glyph_pretraining.CODE_VERSION,
-        "sheets": [glyph_images.SHEET_SIZE, glyph_images.FONT_SIZE, glyph_images.LETTERS],
+        "sheets": [images.SHEET_SIZE, images.FONT_SIZE, images.LETTERS],
         "fonts": font_digest(),
-        "image": dataclasses.asdict(glyph_images.IMAGE),
+        "image": dataclasses.asdict(images.IMAGE),
         "torch": torch.__version__,
         "pillow": PIL.__version__,
     }

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsweep.errors import Refusal
-from tlsweep.fonts import FONTS, drawn, font_files
+from tlsweep.glyphs.fonts import FONTS, drawn, font_files
 from tlsweep.section import TargetSettings
 from tlsweep.target.arrays import ArrayTarget
 from tlsweep.target.base import Progress

@@ -15,7 +15,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy
 
-from tlsweep.config import TrainSettings
 from tlsweep.errors import TrialFailure
 from tlsweep.task import Task
 from tlsweep.train.feed import Feed, FeedModule
@@ -24,6 +23,7 @@ from tlsweep.train.loading import Images, in_batches
 from tlsweep.train.module import OnEpoch, PlanModule
 from tlsweep.train.network import PlanNetwork
 from tlsweep.train.schedule import FreezeSchedule
+from tlsweep.train.settings import TrainSettings
 from tlsweep.train.stage import KeepStage, Shelf
 from tlsweep.train.trainer import alone, rank_of, tamed, trainer
 

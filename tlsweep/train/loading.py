@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from tlsweep.config import TrainSettings
 from tlsweep.train.sampling import BatchShare, EpochSampler
+from tlsweep.train.settings import TrainSettings
 
 PASSED, PASSED_ON_GPU = 64, 128  # images that go through a network at a time, untrained
 Images = Dataset[tuple[Tensor, Any]]

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torchmetrics import CatMetric, MeanMetric
 
-from tlsweep.config import TrainSettings
 from tlsweep.errors import TrialFailure
 from tlsweep.task import Task
 from tlsweep.train.network import PlanNetwork
+from tlsweep.train.settings import TrainSettings
 from tlsweep.train.settle import Course, course, least_epochs
 
 OnEpoch = Callable[[int, dict[str, float], int], bool]

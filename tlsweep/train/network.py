@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from tlsweep.cut import CutPoints, folded, section
+from tlsweep.heads.head import Head
 from tlsweep.plan import TransferPlan
 from tlsweep.terms import BlockState
 from tlsweep.train.adapt import additions, merge
-from tlsweep.train.head import Head
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from tlsweep.config import TrainSettings
-from tlsweep.train.group import in_group
+from tlsweep.engine.group import in_group
 from tlsweep.train.loading import device_of
+from tlsweep.train.settings import TrainSettings
 
 # Lightning announces devices, tips, ranks and "max_epochs reached" for every Trainer: sixty times a
 # sweep

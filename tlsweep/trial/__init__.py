@@ -1,7 +1,7 @@
 """One trial: a plan trained once, scored and told of."""
 
-from tlsweep.resolved import Resolved, question_of, resolve, study_folder
 from tlsweep.trial.describe import augmentation, describe, trial_name, versions
+from tlsweep.trial.resolved import Resolved, question_of, resolve, study_folder
 from tlsweep.trial.run import (
     TrialResult,
     answered_summary,

@@ -7,13 +7,14 @@ import platform
 import subprocess
 from pathlib import Path
 
-from tlsweep import __version__
-from tlsweep.config import Settings, TrainSettings, to_yaml
+from tlsweep.config.read import to_yaml
+from tlsweep.config.settings import Settings
 from tlsweep.facts import Facts
-from tlsweep.probe import is_probe
 from tlsweep.question import Question
-from tlsweep.resolved import Resolved
-from tlsweep.terms import BlockState, Stage
+from tlsweep.terms import VERSION, BlockState, Stage
+from tlsweep.train.settings import TrainSettings
+from tlsweep.trial.probe import is_probe
+from tlsweep.trial.resolved import Resolved
 
 
 def describe(trial: Resolved) -> Facts:
@@ -121,7 +122,7 @@ def versions() -> dict[str, str]:
     import torch
 
     return {
-        "tlsweep.version": __version__,
+        "tlsweep.version": VERSION,
         "tlsweep.commit": _commit(),
         "tlsweep.torch": version("torch"),
         "tlsweep.torchvision": version("torchvision"),

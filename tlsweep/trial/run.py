@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlsweep import screen
-from tlsweep.config import Settings
+from tlsweep.config.settings import Settings
 from tlsweep.errors import Fault, Refusal, TrialFailure
 from tlsweep.facts import Facts
-from tlsweep.outcome import Logits, Outcome
-from tlsweep.outcome import write as write_outcome
 from tlsweep.question import Question
-from tlsweep.resolved import Resolved, resolve
+from tlsweep.task.outcome import Logits, Outcome
+from tlsweep.task.outcome import write as write_outcome
 from tlsweep.terms import Split, Stage
 from tlsweep.trial.describe import describe, params_of, tags_of, trial_name
+from tlsweep.trial.resolved import Resolved, resolve
 from tlsweep.trial.train import (
     OnEpoch,
     Trained,
@@ -213,7 +213,7 @@ def _close(
     if facts.is_probe:  # it has one state, and no epochs that were told of
         run_record.log_epoch(1, trained.history[-1])
     status: Status = "pruned" if trained.stopped else "finished"
-    tags = {"tlsweep.start": trained.start}
+    tags = {"tlsweep.trial.start": trained.start}
     run_record.end(status, _summary(trial.question, scores, losses, facts, seconds), tags=tags)
     if handle is not None:
         epochs = 0 if facts.is_probe else len(trained.history)

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlsweep.config import PhasedSchedule, Settings, TrainSettings
+from tlsweep.config.settings import Settings
 from tlsweep.errors import Fault, Refusal
-from tlsweep.first_phase import FirstPhase
-from tlsweep.outcome import Logits
 from tlsweep.plan import TransferPlan
-from tlsweep.probe import fit_probe, fitted_head, is_probe, starts_at_probe
 from tlsweep.question import Question
-from tlsweep.resolved import Resolved, resolve
-from tlsweep.start import Starts
+from tlsweep.task.outcome import Logits
 from tlsweep.terms import Split, Stage
+from tlsweep.train.settings import PhasedSchedule, TrainSettings
+from tlsweep.trial.first_phase import FirstPhase
+from tlsweep.trial.probe import fit_probe, fitted_head, is_probe, starts_at_probe
+from tlsweep.trial.resolved import Resolved, resolve
+from tlsweep.trial.start import Starts
 
 if TYPE_CHECKING:
     from tlsweep.train.network import PlanNetwork
@@ -100,7 +101,7 @@ def train(settings: Settings, trial: Resolved, on_epoch: OnEpoch) -> Trained:
     """Train a plan on its devices. settings: of the trial, for processes that open it again."""
     if trial.train.devices == 1 or is_probe(trial.plan, trial.train):
         return train_plan(trial, on_epoch)
-    from tlsweep.train.group import run_in_group
+    from tlsweep.engine.group import run_in_group
 
     def hear(message: tuple[int, dict[str, float], int]) -> None:
         on_epoch(*message)

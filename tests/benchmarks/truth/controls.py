@@ -13,9 +13,10 @@ import numpy.typing as npt
 from table import Table, percent
 
 from tlsweep.cli import conf_folder
-from tlsweep.config import Settings, read
+from tlsweep.config.read import read
+from tlsweep.config.settings import Settings
 from tlsweep.errors import TrialFailure
-from tlsweep.overrides import compose_config
+from tlsweep.jobs.overrides import compose_config
 from tlsweep.terms import Split
 from tlsweep.train.module import TURNOVER
 from tlsweep.trial import question_of, resolve, train_plan

@@ -14,7 +14,7 @@ from tasks import Task, mobilenet
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from tlsweep.survey.taps import Taps
+from tlsweep.extract.taps import Taps
 
 BATCH = 64
 

@@ -11,8 +11,8 @@ import torch
 from data import Images
 from torch import Tensor
 
-from tlsweep.survey.logistic import batches, fit_side_by_side
-from tlsweep.train.head import Head, Pooling
+from tlsweep.heads.head import Head, Pooling
+from tlsweep.heads.logistic import batches, fit_side_by_side
 from tlsweep.verdict import PENALTIES
 
 

@@ -1,0 +1,277 @@
+"""A survey's findings become finished trials, guide the search, and are found again in its file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from tlsweep.config.settings import Settings
+from tlsweep.extract.activations import Activations
+from tlsweep.jobs import grammar
+from tlsweep.question import Question
+from tlsweep.record import NoRecord, Record
+from tlsweep.study import choice, space
+from tlsweep.study.ledger import Ledger
+from tlsweep.study.storage import default_url
+from tlsweep.survey.rows import Findings, Frozen, Row
+from tlsweep.sweep import guide
+from tlsweep.sweep.contenders import facts_of, frozen_facts, overrides_of
+from tlsweep.sweep.guide import SURVEY_FILE, Surveyed
+from tlsweep.sweep.session import Session
+from tlsweep.task import outcome
+from tlsweep.task.outcome import Outcome
+from tlsweep.trial import outcomes_folder, question_of, resolve, study_folder
+
+Make = Callable[..., Settings]
+
+
+def findings_of(scores: list[float], names: list[str] | None = None) -> Findings:
+    names = names or [f"c{i}" for i in range(len(scores))]
+    rows, frozen = [], []
+    for weights in ("source", "random"):
+        for i, name in enumerate(names):
+            score = scores[i] if weights == "source" else 0.1 + 0.01 * i
+            rows.append(Row(name, i, weights, "logistic", 0.01, 48, 0, score, 1.0))
+            frozen.append(Frozen(name, i, weights, "logistic", 0.01, score, 1.0, False))
+    return Findings(tuple(rows), tuple(frozen), (), 1.0)
+
+
+@dataclass
+class Compose:
+    """What a session's bench does: settings from overrides."""
+
+    make: Make
+
+    def compose(self, lines: list[str]) -> Any:
+        return self.make(*lines)
+
+
+@dataclass
+class Alone:
+    """A session without a sweep around it: what surveys ask of one."""
+
+    settings: Settings
+    bench: Any
+    folder: Path
+    plain: tuple[str, ...] = ()
+    parent_run: str | None = None
+    record: Record = field(default_factory=NoRecord)
+
+    @property
+    def question(self) -> Question:
+        return question_of(self.settings)
+
+    @property
+    def inputs(self) -> Activations:
+        return resolve(self.settings).inputs
+
+
+@pytest.fixture
+def session(settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+    monkeypatch.setattr("tlsweep.sweep.guide.config.read", lambda composed: composed)
+    asked = settings()
+    folder = outcomes_folder(study_folder(asked)).parent
+    folder.mkdir(parents=True)
+    return cast(Session, Alone(asked, Compose(settings), folder))
+
+
+@pytest.fixture
+def ledger(session: Session, tmp_path: Path) -> Ledger:
+    names = session.question.cuts.names
+    return Ledger(
+        storage=default_url(tmp_path),
+        name="s",
+        sampler=choice.sampler({"name": "random"}, 0),
+        typed=space.typed(names, ["truncate", "random_features", "truncate_tuned"]),
+    ).open(resume=True)
+
+
+def surveyed_of(question: Question) -> Surveyed:
+    draw, names = np.random.default_rng(0), question.cuts.names
+    scores = [0.2, *np.linspace(0.4, 0.8, len(names) - 1)]
+    findings = findings_of(scores, names)
+    outcomes = {
+        (point.weights, point.index): Outcome(
+            {
+                k: draw.normal(size=(len(fold), 10)).astype(np.float32)
+                for k, fold in enumerate(question.partition.folds)
+            }
+        )
+        for point in findings.frozen
+    }
+    return Surveyed(findings, outcomes)
+
+
+# ------------------------------------------------------------------ ranking
+def test_of_equal_cut_points_the_one_with_less_loss_leads_and_then_the_lowest() -> None:
+    losses = {"a": 1.0, "b": 0.5, "c": 1.0}
+    frozen = tuple(
+        Frozen(name, i, "source", "logistic", 0.1, 0.5, loss, False)
+        for i, (name, loss) in enumerate(losses.items())
+    )
+    assert Findings((), frozen, (), 1.0).ranking() == [1, 0, 2]
+
+
+def test_findings_are_read_from_json_as_they_were_written() -> None:
+    findings = findings_of([0.5, 0.9])
+    assert Findings.from_json(json.loads(json.dumps(findings.as_json()))) == findings
+
+
+# ------------------------------------------------------------------ trials of the survey
+def test_each_cut_point_becomes_a_finished_trial_once_and_random_weights_one(
+    session: Session, ledger: Ledger
+) -> None:
+    surveyed = surveyed_of(session.question)
+    for _ in range(2):
+        guide.enter_survey(session, ledger, surveyed)
+    trials = ledger.completed()
+    cuts = session.question.cuts
+    assert len(trials) == len(cuts) + 1
+    by_cut = {t.params["plan.keep"]: t for t in trials if t.params["plan"] == "truncate"}
+    assert set(by_cut) == set(cuts.names)
+    (random,) = [t for t in trials if t.params["plan"] == "random_features"]
+    assert random.params["plan.keep"] == cuts.names[-1]  # where random weights did best
+    for t in trials:
+        assert isinstance(t.params["train.probe_penalty"], float)
+    place = ("source", 3)
+    y = session.question.target.labels[session.question.partition.held_out]
+    answered = np.concatenate(list(surveyed.outcomes[place].held_out.values()))
+    trial = by_cut[cuts[3].name]
+    assert trial.value == pytest.approx(np.mean(answered.argmax(1) == y))
+    assert trial.user_attrs["scores"] == {"select": trial.value}
+    assert facts_of(trial).plan.keep == 3
+
+
+def test_a_frozen_plans_facts_are_those_that_its_trial_notes(
+    session: Session, ledger: Ledger
+) -> None:
+    """Else the verdict would not know two records of one plan for the same."""
+    surveyed = surveyed_of(session.question)
+    guide.enter_survey(session, ledger, surveyed)
+    noted = {tuple(t.user_attrs["overrides"]): facts_of(t) for t in ledger.completed()}
+    for (weights, index), point in surveyed.points.items():
+        if weights == "random" and index != surveyed.random_cut:
+            continue
+        assert frozen_facts(session.question, session.settings, point) == noted[overrides_of(point)]
+
+
+# ------------------------------------------------------------------ the search
+def where_of(session: Session, *texts: str) -> space.Space:
+    overrides = grammar.parse(list(texts), OverridesParser.create())
+    return grammar.build(overrides, session.question.named)
+
+
+PLANS = "plan=choice(truncate_tuned,transfer_tuned)"
+
+
+def test_the_best_half_of_the_cut_points_and_the_last_stay_open(
+    session: Session, ledger: Ledger
+) -> None:
+    names = session.question.cuts.names
+    scores = [0.2, 0.9, 0.8, 0.7, *([0.3] * (len(names) - 4))]
+    findings = findings_of(scores, names)
+    most = -(-len(names) // 2)
+    found = guide.guide(session, ledger, findings, where_of(session, PLANS, "plan.keep=glob(*)"))
+    kept = found.listed("plan.keep")
+    assert set(kept) == {names[i] for i in findings.ranking()[:most]} | {names[-1]}
+    assert list(kept) == [name for name in names if name in kept]
+    # a later session, whose survey might rank otherwise, goes on with the same ones
+    other = findings_of(scores[::-1], names)
+    again = guide.guide(session, ledger, other, where_of(session, PLANS, "plan.keep=glob(*)"))
+    assert again.listed("plan.keep") == kept
+
+
+def test_the_two_best_cut_points_are_tried_first_and_once(session: Session, ledger: Ledger) -> None:
+    names = session.question.cuts.names
+    scores = [0.99, 0.9, 0.8, *([0.3] * (len(names) - 3))]  # the raw input keeps nothing
+    where = where_of(session, PLANS, "plan.keep=glob(*)", "train.lr=interval(0.001,0.01)")
+    for _ in range(2):  # sessions
+        found = guide.guide(session, ledger, findings_of(scores, names), where)
+    jobs = [ledger._ask(found).overrides for _ in range(2)]
+    assert [job[:2] for job in jobs] == [
+        ("plan=truncate_tuned", f"plan.keep={names[1]}"),
+        ("plan=truncate_tuned", f"plan.keep={names[2]}"),
+    ]
+    hinted = [t for t in ledger.trials() if "fixed_params" in t.system_attrs]
+    assert len(hinted) == 2
+
+
+def test_cut_points_that_the_user_names_are_all_searched(session: Session, ledger: Ledger) -> None:
+    names = session.question.cuts.names
+    where = where_of(session, PLANS, f"plan.keep=choice({names[1]},{names[2]})")
+    found = guide.guide(session, ledger, findings_of([0.1] * len(names), names), where)
+    assert list(found.listed("plan.keep")) == [names[1], names[2]]
+
+
+# ------------------------------------------------------------------ kept for the next session
+def test_a_session_that_goes_on_finds_what_the_first_one_found(session: Session) -> None:
+    first = surveyed_of(session.question)
+    guide._keep(session, "asked", first)
+    found = guide._kept(session, "asked")
+    assert found is not None
+    assert found.findings == first.findings
+    assert set(found.outcomes) == set(first.outcomes)
+    for place, answered in first.outcomes.items():
+        again = found.outcomes[place].held_out
+        assert all(np.array_equal(again[k], z) for k, z in answered.held_out.items())
+
+
+@pytest.mark.parametrize(
+    "damage", ["nothing", "asked", "json", "rows", "missing", "half", "other folds"]
+)
+def test_what_was_asked_otherwise_or_is_damaged_is_surveyed_anew(
+    damage: str, session: Session
+) -> None:
+    if damage != "nothing":
+        asked = "asked otherwise" if damage == "asked" else "asked"
+        guide._keep(session, asked, surveyed_of(session.question))
+    file = session.folder / SURVEY_FILE
+    answered = outcomes_folder(study_folder(session.settings)) / "survey-source-002.npz"
+    if damage == "json":
+        file.write_text(file.read_text()[:100])
+    if damage == "rows":
+        content = json.loads(file.read_text())
+        del content["rows"][0]["score"]
+        file.write_text(json.dumps(content))
+    if damage == "missing":
+        answered.unlink()
+    if damage == "half":
+        answered.write_bytes(answered.read_bytes()[:100])
+    if damage == "other folds":
+        outcome.write(answered, Outcome({0: np.zeros((60, 10), np.float32)}))
+    assert guide._kept(session, "asked") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ("train.lr=0.5", True),
+        ("sweep.n_trials=3", True),
+        ("target.folds=4", False),
+        ("target.fit_size=59", False),
+        ("sweep.survey.penalties=[0.1]", False),
+        ("train.probe=ridge", False),
+        ("train.pool=1", False),
+        ("sweep.survey.random=false", False),
+    ],
+)
+def test_a_survey_is_asked_anew_where_its_findings_would_differ(
+    session: Session, settings: Make, change: str, same: bool
+) -> None:
+    other = Alone(settings(change), session.bench, session.folder)
+    assert (guide._asked(session) == guide._asked(cast(Session, other))) == same
+
+
+def test_others_may_read_the_files(session: Session) -> None:
+    made = session.folder / "as made"
+    made.touch()
+    guide._keep(session, "asked", surveyed_of(session.question))
+    for file in (SURVEY_FILE, "outcomes/survey-source-000.npz"):
+        assert (session.folder / file).stat().st_mode == made.stat().st_mode

@@ -1,0 +1,1 @@
+"""The door: conf/ composed, read, and refused with every fault at once."""

@@ -1,0 +1,92 @@
+"""The only reader of OmegaConf: from a composed config to Settings, and back to YAML."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from tlsweep import registry
+from tlsweep.config.faults import told
+from tlsweep.config.settings import Settings, flatten
+from tlsweep.errors import Fault, Refusal
+from tlsweep.section import Section
+
+
+def read(config: DictConfig) -> Settings:
+    """The composed config as checked, plain values.
+
+    Raises Refusal with one Fault for every key that is unknown, missing or out of its range.
+    """
+    return checked(_plain(config))
+
+
+def checked(plain: dict[str, Any]) -> Settings:
+    """A config as plain values, as ``read`` gives it. Raises Refusal as ``read`` does."""
+    unset = [
+        Fault(f"{key} is not set", "this value has no default", f"{key}=VALUE")
+        for key, value in flatten(plain)
+        if value == "???"
+    ]
+    parts, faults = _components(plain)
+    errors: list[dict[str, Any]] = []
+    try:
+        settings = Settings.model_validate({**plain, **parts})
+    except ValidationError as error:
+        errors = [dict(e) for e in error.errors() if e["loc"][0] not in faults]
+    wrong = [fault for kind in faults for fault in faults[kind]] + told(errors, plain)
+    if unset or wrong:
+        raise Refusal(*unset, *wrong)
+    return settings
+
+
+def from_yaml(text: str) -> dict[str, Any]:
+    """What ``to_yaml`` wrote, as plain values for ``checked``."""
+    config = OmegaConf.create(text)
+    assert isinstance(config, DictConfig)  # it was written as a mapping
+    return _plain(config)
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
+    except OmegaConfBaseException as error:
+        raise Refusal(
+            Fault(
+                f"config key {error.full_key or '?'}: {str(error.msg).splitlines()[0]}",
+                "every ${...} in a config leads to a value",
+                f"correct {error.full_key or 'that key'}",
+            )
+        ) from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items() if key != "hydra"}
+
+
+def _components(plain: dict[str, Any]) -> tuple[dict[str, Section], dict[str, list[Fault]]]:
+    """The sections that components define themselves, checked, and the faults of the others."""
+    parts: dict[str, Section] = {}
+    faults: dict[str, list[Fault]] = {}
+    for kind in registry.KINDS:
+        given = plain.get(kind)
+        if not isinstance(given, dict) or "name" not in given:
+            continue  # told with the other keys that are missing
+        try:
+            parts[kind] = registry.section(kind, str(given["name"])).model_validate(given)
+        except ValidationError as error:
+            inside = [{**e, "loc": (kind, *e["loc"])} for e in error.errors()]
+            faults[kind] = told(inside, plain)
+        except Refusal as refusal:
+            faults[kind] = list(refusal.faults)
+    return parts, faults
+
+
+def to_yaml(settings: Settings) -> str:
+    """Settings as YAML that ``read`` accepts again, but for passwords in URLs, which are masked.
+
+    It goes to records and into the report page, which are made to be shared.
+    """
+    text = OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json")))
+    return re.sub(r"(://[^:/@\s]*:)[^@\s]+@", r"\1***@", text)

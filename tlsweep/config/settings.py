@@ -1,0 +1,96 @@
+"""The whole of conf/config.yaml as checked, plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic_core import PydanticCustomError
+
+from tlsweep.config.sections import (
+    FeaturesSettings,
+    PlanSettings,
+    SweepSettings,
+    TrainedOn,
+    TrialIdentity,
+)
+from tlsweep.record.settings import MlflowRecord, NoRecord
+from tlsweep.section import Section, SourceSettings, TargetSettings, Whole
+from tlsweep.terms import Stage
+from tlsweep.train.settings import ScheduleSettings, TrainSettings
+
+
+def _folder(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        raise PydanticCustomError("folder", "the value is a folder, by its path")
+    if isinstance(value, str) and "?" in value:  # it would end the path in a database's URL
+        raise PydanticCustomError("folder", "the value is a folder without ? in its path")
+    return value
+
+
+PosixName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+
+
+class Opening(Section):
+    """What a question is opened from: source and target, and whether all labels may train."""
+
+    source: SerializeAsAny[SourceSettings]
+    target: SerializeAsAny[TargetSettings]
+    joined: bool = False
+
+
+class Settings(Section):
+    """The whole of conf/config.yaml, checked."""
+
+    source: SerializeAsAny[SourceSettings]
+    target: SerializeAsAny[TargetSettings]
+    plan: PlanSettings
+    schedule: ScheduleSettings
+    train: TrainSettings
+    sweep: SweepSettings
+    features: FeaturesSettings
+    record: Annotated[MlflowRecord | NoRecord, Field(discriminator="name")]
+    study: PosixName | None
+    output_dir: Annotated[str, BeforeValidator(_folder)]
+    seed: Annotated[Whole, Field(ge=0, lt=2**31)]
+    fold: Annotated[Whole, Field(ge=0)] | None
+    train_on: TrainedOn
+    keep_weights: bool
+    stage: Stage
+    trial: TrialIdentity | None
+
+    @property
+    def opening(self) -> Opening:
+        """What the question is opened from."""
+        return Opening(source=self.source, target=self.target, joined=self.train_on == "all")
+
+    @property
+    def study_name(self) -> str:
+        """``study``, or SOURCE_to_TARGET where none was given."""
+        return self.study or f"{self.source.label}_to_{self.target.label}"
+
+    def question(self) -> dict[str, Any]:
+        """What must stay the same for two trials to be comparable, as flat dotted keys."""
+        fixed = self.model_dump(
+            mode="json",
+            include={"source", "target", "plan", "schedule", "train", "seed"},
+        )
+        # these say how and where, not what; what is read there has a fingerprint of its own
+        how = (
+            "accelerator", "devices", "strategy", "num_workers", "resume", "cache_dir", "root",
+            "download", "ram_gb",
+        )  # fmt: skip
+        for group in ("source", "target", "train"):
+            for key in how:
+                fixed[group].pop(key, None)
+        return dict(flatten(fixed))
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of every leaf."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

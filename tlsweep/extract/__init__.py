@@ -1,0 +1,1 @@
+"""Activations of blocks, computed in one pass or found in the store."""

@@ -1,0 +1,1 @@
+"""Letters drawn on the spot: what the embedded source and targets are made of."""

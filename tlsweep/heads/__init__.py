@@ -1,0 +1,1 @@
+"""Heads: pooling and the new layers, and heads fitted to their optimum without epochs."""

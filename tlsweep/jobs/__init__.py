@@ -1,0 +1,1 @@
+"""What knows Hydra below the door: overrides, the launcher, other apps."""

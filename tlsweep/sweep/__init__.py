@@ -1,0 +1,1 @@
+"""A whole sweep: its story, its stages, and what they share."""

@@ -1,0 +1,138 @@
+"""Everything about a sweep that can be refused before its first trial trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tlsweep.config.read import read
+from tlsweep.config.settings import Settings
+from tlsweep.errors import Fault, Refusal, together
+from tlsweep.jobs.bench import Bench
+from tlsweep.question import Question
+from tlsweep.study.space import Space
+from tlsweep.sweep.first_trials import inherited
+from tlsweep.trial import check_fold, check_schedule, resolve
+
+MOST = 6  # faults shown: a screenful
+# what a whole sweep sets in each trial
+ITS_OWN = ("fold", "train_on", "keep_weights", "stage", "trial")
+
+
+def refuse_ddp(settings: Settings, is_grid: bool) -> None:
+    """Raise Refusal for several devices a trial inside a multirun; a survey alone may have them."""
+    several = settings.train.strategy == "ddp" or settings.train.devices > 1
+    if several and (is_grid or "search" in settings.sweep.stages):
+        raise Refusal(
+            Fault(
+                f"train.devices={settings.train.devices} train.strategy={settings.train.strategy}"
+                " with -m",
+                "in a sweep each trial trains on one device",
+                "leave both out of the sweep, train one plan without -m, or let the devices share"
+                " the survey first: sweep.stages=[survey]",
+            )
+        )
+
+
+_INSTEAD = {
+    "fold": "target.folds and target.split_seed say how the pool is cut",
+    "train_on": "sweep.final=all trains the model to take home on all labels",
+}
+
+
+def refuse_its_own(keys: Iterable[str]) -> None:
+    """Raise Refusal for keys that a whole sweep sets itself: another value would blur stages."""
+    faults = [
+        Fault(
+            f"{key} with -m",
+            "a whole sweep sets it in each of its trials",
+            f"leave {key} out; {_INSTEAD.get(key, 'without -m it trains one plan')}",
+        )
+        for key in keys
+        if key in ITS_OWN
+    ]
+    if faults:
+        raise Refusal(*faults)
+
+
+# of a whole sweep: a list of trials has no use for them
+_OF_A_SWEEP = (
+    "n_trials", "minutes", "sampler", "params", "fixed", "stages", "survey", "explore", "confirm",
+    "final",
+)  # fmt: skip
+
+
+def refuse_without_effect(plain: Sequence[str]) -> None:
+    """Raise Refusal for settings of a whole sweep beside lists that make a grid."""
+    faults = [
+        Fault(
+            f"{override} beside lists",
+            "lists without sweep=... are a grid: exactly these trials, and no search",
+            f"sweep=tpe {override}, which searches the lists, or leave it out",
+        )
+        for override in plain
+        if override.lstrip("+~").startswith(tuple(f"sweep.{name}" for name in _OF_A_SWEEP))
+    ]
+    if faults:
+        raise Refusal(*faults)
+
+
+def check_keys(keys: Iterable[str]) -> None:
+    """Raise Refusal for keys that make another question: trials of a study are compared."""
+    allowed = ("plan", "train.", "schedule")
+    faults = [
+        Fault(
+            f"{key} in a search space",
+            "a study has one source, one target and one seed; it searches plan, train and schedule",
+            f"a grid compares them: leave sweep=... out, and keep {key}=A,B",
+        )
+        for key in keys
+        if not key.startswith(allowed)
+    ]
+    if faults:
+        raise Refusal(*faults)
+
+
+def check_combinations(
+    bench: Bench, plain: Sequence[str], combinations: Sequence[Sequence[str]]
+) -> None:
+    """Compose every job of a grid and resolve its plan. Raises Refusal with all faults."""
+    faults = []
+    for overrides in combinations:
+        try:
+            settings = read(bench.compose([*plain, *overrides]))
+            one = resolve(settings)
+            check_fold(one)
+            check_schedule(one)
+        except Refusal as refusal:
+            faults.append(refusal)
+    _raise_if(faults)
+
+
+def check_space(
+    bench: Bench,
+    question: Question,
+    plain: Sequence[str],
+    space: Space,
+    fixed: Sequence[Sequence[str]],
+) -> None:
+    """Compose each value of a space, and each fixed trial. Raises Refusal with all faults."""
+    faults = []
+    values = space.samples()
+    samples = [[*plain, *space.fixed, value] for value in values]
+    # where these are searched, one value says nothing of another: a trial tells how far it came
+    searched = any(value.startswith(("schedule", "train.epochs")) for value in values)
+    for overrides in [*samples, *([*inherited(plain, named), *named] for named in fixed)]:
+        try:
+            settings = read(bench.compose(overrides))
+            one = resolve(settings, question)
+            if not searched:
+                check_schedule(one)
+        except Refusal as refusal:
+            faults.append(refusal)
+    _raise_if(faults)
+
+
+def _raise_if(refusals: Sequence[Refusal]) -> None:
+    if refusals:
+        unique = list(dict.fromkeys(together(*refusals).faults))
+        raise Refusal(*unique[:MOST])

@@ -1,0 +1,215 @@
+"""The plans that a verdict compares: frozen ones of the survey, the best trained ones, controls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tlsweep.config.sections import ConfirmSettings
+from tlsweep.config.settings import Settings
+from tlsweep.facts import Facts
+from tlsweep.question import Question
+from tlsweep.study.ledger import Trial, seconds_of
+from tlsweep.survey.rows import Frozen
+from tlsweep.task.outcome import Outcome
+from tlsweep.terms import BlockState
+from tlsweep.trial import describe, resolve
+from tlsweep.verdict import SEED_SPREAD
+
+Identity = tuple[tuple[BlockState, ...], bool, str]
+FAR = 3.0  # standard errors: so far behind, a control cannot win
+MOST_VARIANCE = 0.25  # of examples' scores, where it was not noted: half of them right
+TRAINED_CONTROLS = ("scratch", "finetune")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A plan with the best setting that was found for it.
+
+    facts: as a trial notes them; overrides: what to write for just this plan; controls: the control
+    names that it answers to; candidate: whether it may be recommended; outcome: what it answered
+    out of fold, where the survey knows; seconds: that one training of it took, 0 where nothing was
+    trained.
+    """
+
+    facts: Facts
+    overrides: tuple[str, ...]
+    controls: tuple[str, ...] = ()
+    candidate: bool = True
+    outcome: Outcome | None = None
+    seconds: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """The plan and its setting, in one line."""
+        return " ".join(self.overrides)
+
+    @property
+    def label(self) -> str:
+        """The plan in a few words: ``truncate_tuned up to layer3``, and its regions."""
+        f = self.facts
+        regions = "".join(f", {state} {blocks}" for state, blocks in f.regions.items())
+        return f"{f.name} up to {f.keep_name}{regions}"
+
+    @property
+    def called(self) -> str:
+        """What a reader knows it by: the controls that it answers to, else its plan."""
+        return " and ".join(self.controls).replace("_", " ") or self.label
+
+
+def identity(facts: Facts) -> Identity:
+    """What makes two plans the same plan, whatever they are called."""
+    return facts.plan.states, facts.plan.random_weights, facts.head
+
+
+def frozen(
+    question: Question,
+    settings: Settings,
+    points: Mapping[tuple[str, int], Frozen],
+    outcomes: Mapping[tuple[str, int], Outcome],
+    random_cut: int | None,
+) -> list[Contender]:
+    """Every cut point with the source's weights, and random weights at one: as the survey found.
+
+    points, outcomes: by (weights, index); random_cut: where random weights did best, None without.
+    """
+    last = question.cuts.n_blocks
+    found = []
+    for (weights, index), point in points.items():
+        random = weights == "random"
+        if random and index != random_cut:
+            continue
+        names = {0: ("raw_pixels",), last: ("feature_extractor",)}.get(index, ())
+        found.append(
+            Contender(
+                facts=frozen_facts(question, settings, point),
+                overrides=overrides_of(point),
+                controls=("random_features",) if random else names,
+                candidate=not random and index > 0,
+                outcome=outcomes[weights, index],
+            )
+        )
+    return found
+
+
+def overrides_of(point: Frozen) -> tuple[str, ...]:
+    """What to write on the command line for a cut point that is frozen."""
+    plan = "random_features" if point.weights == "random" else "truncate"
+    penalty = f"train.probe_penalty={point.regularisation}"
+    return f"plan={plan}", f"plan.keep={point.cut}", "train.head=linear", penalty
+
+
+def frozen_facts(question: Question, settings: Settings, point: Frozen) -> Facts:
+    """What a trial of a frozen cut point would note."""
+    weights: Any = point.weights
+    name = "random_features" if weights == "random" else "truncate"
+    cut = point.cut
+    truncated = {"name": name, "freeze": cut, "keep": cut, "regrow": cut, "weights": weights}
+    regions = dict.fromkeys(settings.plan.regions)
+    plan = settings.plan.model_copy(update={**truncated, **regions})
+    head = {"head": "linear", "probe_penalty": point.regularisation}
+    train = settings.train.model_copy(update=head)
+    own = settings.model_copy(update={"plan": plan, "train": train})
+    return describe(resolve(own, question))
+
+
+def trained(
+    trials: Sequence[Trial],
+    chosen: ConfirmSettings,
+    images: int,
+    without: Collection[str] = (),
+) -> list[Contender]:
+    """The ``top`` best plans that the search trained, and the controls among them.
+
+    A plan's best setting is the one that scored best on the fold that the search held out, of
+    ``images``, but for those ``without``, by key. One image is no evidence: of settings that differ
+    by no more, one that takes less than half of the time stands for the plan.
+    """
+    may = [t for t in trials if " ".join(t.user_attrs["overrides"]) not in without]
+    settings: dict[Identity, list[Trial]] = {}
+    for trial in sorted(may, key=_merit):
+        settings.setdefault(identity(facts_of(trial)), []).append(trial)
+    chosen_of = {i: _worth_its_time(some, images) for i, some in settings.items()}
+    best = dict(sorted(chosen_of.items(), key=lambda item: _merit(item[1])))
+    controls = {i: names for i, t in best.items() if (names := _controls(t, chosen.controls))}
+    others = [i for i in best if i not in controls][: chosen.top]
+    return [
+        replace(_contender(best[i]), controls=controls.get(i, ()), candidate=may_win(best[i]))
+        for i in [*others, *controls]
+    ]
+
+
+@dataclass(frozen=True)
+class Lag:
+    """Scores on the first fold: the best of all plans, the best of one, the error between them."""
+
+    best: float
+    own: float
+    error: float
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the choice of the fold's images can hardly have done it."""
+        return self.best - self.own > FAR * self.error
+
+    @property
+    def is_far_for_any_seed(self) -> bool:
+        """Whether the fold's images and a bad seed together can hardly have done it."""
+        return self.best - self.own > FAR * math.hypot(self.error, SEED_SPREAD)
+
+
+def lag_of(own: Sequence[Trial], trials: Sequence[Trial], images: int) -> Lag:
+    """How far a plan lies behind the best one. own: its trials among all; images: of the fold."""
+    best, mine = (max(some, key=lambda t: t.value or 0.0) for some in (trials, own))
+    variance = sum(trial.user_attrs.get("variance", MOST_VARIANCE) for trial in (best, mine))
+    return Lag(best.value or 0.0, mine.value or 0.0, math.sqrt(variance / images))
+
+
+def _worth_its_time(ranked: Sequence[Trial], images: int) -> Trial:
+    """The best setting, or the quickest that is as good but for an image and much quicker."""
+    first = ranked[0]
+    as_good = [t for t in ranked if (first.value or 0.0) - (t.value or 0.0) < 1.5 / images]
+    quickest = min(as_good, key=seconds_of)
+    return quickest if seconds_of(quickest) < seconds_of(first) / 2 else first
+
+
+def _merit(trial: Trial) -> tuple[float, float]:
+    return -(trial.value or 0.0), trial.user_attrs.get("losses", {}).get("select", 0.0)
+
+
+def facts_of(trial: Trial) -> Facts:
+    """What a trial noted of itself."""
+    return Facts.from_json(trial.user_attrs["facts"])
+
+
+def _contender(trial: Trial) -> Contender:
+    overrides = tuple(trial.user_attrs["overrides"])
+    return Contender(facts_of(trial), overrides, seconds=seconds_of(trial))
+
+
+def may_win(trial: Trial) -> bool:
+    """Whether something of the source's weights is kept: else the plan is a control."""
+    return facts_of(trial).keeps_something
+
+
+def _controls(trial: Trial, wanted: Sequence[str]) -> tuple[str, ...]:
+    facts = facts_of(trial)
+    plan, n = facts.plan, facts.plan.n_blocks
+    places = {
+        "scratch": (0, 0, n),
+        "finetune": (0, n, n),
+        "feature_extractor": (n, n, n),
+        "raw_pixels": (0, 0, 0),
+    }
+    mine = plan.freeze, plan.keep, plan.regrow
+    if plan.random_weights:
+        return ("random_features",) if "random_features" in wanted else ()
+    return tuple(name for name in wanted if places.get(name) == mine and plan.is_monotone)
+
+
+def merged(first: Sequence[Contender], more: Sequence[Contender]) -> list[Contender]:
+    """Contenders of both lists, one a plan; what ``first`` knows of a plan counts."""
+    known = {identity(c.facts): c for c in more} | {identity(c.facts): c for c in first}
+    return list(known.values())

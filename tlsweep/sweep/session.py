@@ -1,0 +1,196 @@
+"""One session of a sweep: what its stages share. Its studies, its record, its way to run jobs."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from tlsweep import screen
+from tlsweep.config.read import to_yaml
+from tlsweep.config.settings import Settings
+from tlsweep.errors import Fault, Refusal
+from tlsweep.extract.activations import Activations
+from tlsweep.facts import LAYOUT
+from tlsweep.jobs.bench import Bench, ended
+from tlsweep.question import Question
+from tlsweep.record import Record, open_record
+from tlsweep.study import choice, space
+from tlsweep.study.ledger import Ended, Job, Ledger, Trial, reason_of_failure
+from tlsweep.study.storage import default_url
+from tlsweep.sweep import first_trials
+from tlsweep.terms import Stage
+from tlsweep.trial import study_folder, unwritable
+
+
+@dataclass
+class Session:
+    """All that the stages of one sweep share.
+
+    plain: overrides of the command line that hold in every job; began: seconds on the monotonic
+    clock; record, parent_run: where runs are recorded, from ``recorded`` on.
+    """
+
+    bench: Bench
+    settings: Settings
+    question: Question
+    plain: tuple[str, ...]
+    shown: screen.Screen
+    began: float
+    record: Record = field(init=False)
+    parent_run: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the study's own files are."""
+        return study_folder(self.settings)
+
+    @property
+    def storage(self) -> str:
+        """The URL of the study's database."""
+        url: str | None = self.bench.options.storage
+        return url or default_url(Path(self.settings.output_dir))
+
+    @property
+    def inputs(self) -> Activations:
+        """What the source's blocks make of the images."""
+        s = self.settings
+        return Activations(self.question, s.train, s.features, s.seed)
+
+    def facts(self) -> dict[str, Any]:
+        """What must stay the same for trials to be comparable: settings, weights and images."""
+        return {
+            **self.settings.question(),
+            "layout": LAYOUT,
+            "source.fingerprint": self.question.source.fingerprint,
+            "target.fingerprint": self.question.target.fingerprint,
+        }
+
+    def ledger(self, name: str, facts: dict[str, Any]) -> Ledger:
+        """The ledger of one of this sweep's studies. Raises Refusal if it has other facts."""
+        options = self.bench.options
+        choice.pruner(options.pruner)  # refused here, not in the first trial
+        ledger = Ledger(
+            storage=self.storage,
+            name=name,
+            sampler=choice.sampler(options.sampler, options.seed),
+            pruner=options.pruner,
+            typed=space.typed(self.question.cuts.names, self.bench.options_of("plan")),
+            facts=facts,
+            minutes=self.settings.sweep.minutes or math.inf,
+        ).open(resume=options.resume)
+        # a taken-up study goes on with other random numbers than those it began with
+        ledger.reseed(choice.sampler(options.sampler, options.seed + 1_000 * len(ledger.trials())))
+        return ledger
+
+    @contextmanager
+    def recorded(self, *ledgers: Ledger) -> Iterator[None]:
+        """Within: the sweep's parent run is open, and trials that were lost wait to be run again.
+
+        The run is closed as what the sweep ended as. Nothing is touched before the ledgers, the
+        main one first, have been opened, so that a refused command changes no finished study.
+        """
+        main, settings = ledgers[0], self.settings
+        self.record = open_record(settings.record, Path(settings.output_dir).resolve())
+        params: dict[str, str | int | float | bool] = {
+            "source": settings.source.label,
+            "target": settings.target.label,
+            "stage": "sweep",
+            "epochs": settings.train.epochs,
+            "seed": settings.seed,
+        }
+        self.parent_run = self.record.start_sweep(main.name, params, main.recall("parent_run"))
+        main.remember("parent_run", self.parent_run)
+        (self.folder / "config.yaml").write_text(to_yaml(settings))
+        try:
+            for ledger in ledgers:
+                for lost in ledger.reclaim():
+                    if run_id := lost.user_attrs.get("run_id"):
+                        self.record.end_lost(run_id)
+            yield
+        except KeyboardInterrupt:
+            self.record.end_sweep(self.parent_run, "killed", {})
+            raise
+        except BaseException:
+            self.record.end_sweep(self.parent_run, "failed", {})
+            raise
+
+    def launch(
+        self, ledger: Ledger, stage: Stage, room: Callable[[], float] = lambda: math.inf
+    ) -> Callable[[Sequence[Job]], list[Ended]]:
+        """How jobs of a study are run: through Hydra's launcher, told which trials they are.
+
+        room: seconds that a training which begins now may take; a longer one is given up as soon as
+        its epochs tell.
+        """
+
+        def launch(jobs: Sequence[Job]) -> list[Ended]:
+            return [ended(job) for job in self.bench.launch([line(job) for job in jobs])]
+
+        def line(job: Job) -> list[str]:
+            identity = f"study:{quoted(ledger.name)},storage:{quoted(self.storage)}"
+            identity += f",number:{job.number}"
+            if self.parent_run:
+                identity += f",parent_run:{quoted(self.parent_run)}"
+            if (seconds := room()) < math.inf:
+                identity += f",room:{max(0.0, seconds):.1f}"
+            named = job.named and stage != Stage.GRID  # a grid is run as it is written
+            plain = first_trials.inherited(self.plain, job.overrides) if named else self.plain
+            # the sweep's study, also where a grid over targets would give each job its own name
+            mine = [
+                "trial={" + identity + "}",
+                f"stage={stage}",
+                f"study={self.settings.study_name}",
+            ]
+            return [*plain, *job.overrides, *mine]
+
+        return launch
+
+    def follow(self, text: str, total: int, done: Callable[[], int]) -> Callable[[Trial], None]:
+        """Begin a stage on the screen; what is returned is to be told of every ended trial."""
+        self.shown.stage(text, total, done())
+
+        def after(trial: Trial) -> None:
+            self.shown.step(done(), total)
+            if reason := reason_of_failure(trial):
+                what = " ".join(trial.user_attrs.get("overrides", ()))
+                self.shown.say(f"trial {trial.number} {what} failed: {reason}")
+
+        return after
+
+
+def quoted(text: str) -> str:
+    """A text as a value in Hydra's override grammar: a path may hold quotes, commas, spaces."""
+    # backslashes count as escapes only where a quote follows
+    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + (r"\'" if m[2] else ""), text)
+    return f"'{escaped}'"
+
+
+@contextmanager
+def locked(settings: Settings) -> Iterator[None]:
+    """One sweep of a study at a time. Raises Refusal if another one runs."""
+    folder = study_folder(settings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise Refusal(
+            Fault(
+                f"study={settings.study_name} in {settings.output_dir}",
+                "one sweep of a study runs at a time, and one is running",
+                "wait for it, or ask another question: study=NAME",
+            )
+        ) from error
+    except OSError as error:
+        raise Refusal(unwritable(settings.output_dir, error)) from error
+    try:
+        yield
+    finally:
+        lock.release()

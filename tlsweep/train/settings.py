@@ -1,0 +1,122 @@
+"""What trains, and how: the settings of ``train`` and of ``schedule``."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from tlsweep.section import Number, Positive, Rate, Section, Share, Whole
+
+
+def _decay(value: Any) -> Any:
+    try:
+        fits = value == "auto" or (not isinstance(value, bool) and 0 <= float(value) < math.inf)
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise PydanticCustomError("decay", "the value is auto, or a number from 0 on")
+    return value
+
+
+def _settle(value: Any) -> Any:
+    if value != "auto" and str(value).lower() not in ("true", "false"):
+        raise PydanticCustomError("settle", "the value is auto, true or false")
+    return value
+
+
+Penalty = Annotated[Number, Field(gt=0, le=1e6)]
+Trigger = Literal["epochs", "plateau", "grad_norm"]
+
+
+class ConstantSchedule(Section):
+    """conf/schedule/constant.yaml."""
+
+    name: Literal["constant"]
+
+
+class PhasedSchedule(Section):
+    """What the schedules with phases share."""
+
+    until: Trigger
+    epochs: Positive
+    patience: Positive
+    grad_share: Share
+
+
+class TwoPhaseSchedule(PhasedSchedule):
+    """conf/schedule/two_phase.yaml."""
+
+    name: Literal["two_phase"]
+
+
+class GradualSchedule(PhasedSchedule):
+    """conf/schedule/gradual.yaml. begin: where the first block thaws."""
+
+    name: Literal["gradual"]
+    begin: Literal["top", "bottom"]
+
+
+MOST_SGD_DECAY = 0.1
+SGD_RULE = (
+    f"with train.optimizer=sgd, whose momentum adds it up, train.weight_decay is at most"
+    f" {MOST_SGD_DECAY}"
+)
+
+
+class TrainSettings(Section):
+    """conf/train/*.yaml."""
+
+    epochs: Positive
+    batch_size: Positive
+    optimizer: Literal["adamw", "sgd"]
+    lr: Annotated[Number, Field(gt=0, le=100)]
+    lr_ratio: Annotated[Number, Field(gt=0, le=10)]
+    block_decay: Rate
+    weight_decay: Annotated[Literal["auto"] | float, BeforeValidator(_decay)]
+    lr_schedule: Literal["cosine", "constant"]
+    settle: Annotated[Literal["auto"] | bool, BeforeValidator(_settle)]
+    batch_norm: Literal["source", "batch"]
+    head_init: Literal["probe", "random"]
+    head: Literal["linear", "mlp"]
+    pool: Annotated[Whole, Field(ge=1, le=16)]
+    augment: Literal["none", "views", "live"]
+    views: Positive
+    crop: Rate
+    flip: bool
+    probe: Literal["auto", "logistic", "ridge"]
+    probe_penalty: Penalty
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    accelerator: Literal["auto", "cpu", "gpu"]
+    devices: Positive
+    strategy: Literal["auto", "ddp"]
+    num_workers: Annotated[Whole, Field(ge=0)]
+    resume: bool
+
+    @model_validator(mode="after")
+    def _devices_need_ddp(self) -> TrainSettings:
+        if self.devices > 1 and self.strategy != "ddp":
+            raise ValueError("several devices train one plan with train.strategy=ddp")
+        if self.batch_size % self.devices:
+            raise ValueError("train.batch_size is a multiple of train.devices")
+        return self
+
+    @model_validator(mode="after")
+    def _momentum_adds_up(self) -> TrainSettings:
+        decay = self.weight_decay
+        if self.optimizer == "sgd" and decay != "auto" and decay > MOST_SGD_DECAY:
+            raise ValueError(SGD_RULE)
+        return self
+
+    @model_validator(mode="after")
+    def _views_differ(self) -> TrainSettings:
+        if self.augment != "none" and self.crop == 1 and not self.flip:
+            raise ValueError("augmentation crops or mirrors")
+        return self
+
+
+ScheduleSettings = Annotated[
+    ConstantSchedule | TwoPhaseSchedule | GradualSchedule, Field(discriminator="name")
+]

@@ -1,0 +1,112 @@
+"""One trial, resolved once: a question that is open, a plan in its cut points, and settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlsweep.config.sections import FeaturesSettings, TrainedOn
+from tlsweep.config.settings import Settings
+from tlsweep.extract.activations import Activations
+from tlsweep.plan import TransferPlan
+from tlsweep.question import Progress, Question, check_device, check_train, open_question
+from tlsweep.terms import Split, Stage
+from tlsweep.train.settings import GradualSchedule, PhasedSchedule, ScheduleSettings, TrainSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tlsweep.train.schedule import FreezeSchedule
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What is trained, on what, and how; below a trial nobody reads the config.
+
+    name: of the kind of plan; schedule: as it is written; fold: what is held out of the pool, None
+    for nothing; in_sweep: whether other trials of a study come after it; folder: the study's own;
+    digest: of all that is trained: the same for the same plan, data and settings.
+    """
+
+    question: Question
+    name: str
+    plan: TransferPlan
+    schedule: ScheduleSettings
+    train: TrainSettings
+    features: FeaturesSettings
+    seed: int
+    fold: int | None
+    train_on: TrainedOn
+    stage: Stage
+    keep_weights: bool
+    in_sweep: bool
+    folder: Path
+    digest: str
+
+    @property
+    def inputs(self) -> Activations:
+        """What frozen blocks make of the trial's images."""
+        return Activations(self.question, self.train, self.features, self.seed, self.fold)
+
+    def truth(self, split: Split) -> NDArray[Any]:
+        """The truth of a split's images."""
+        question = self.question
+        return question.target.labels[question.partition.rows(split, self.fold)]
+
+    @property
+    def freezing(self) -> FreezeSchedule:
+        """Which blocks are trained in which phase."""
+        from tlsweep.train.schedule import Ending, constant, gradual, two_phase
+
+        schedule = self.schedule
+        if not isinstance(schedule, PhasedSchedule):
+            return constant(self.plan)
+        ending = Ending(**schedule.model_dump(exclude={"name", "begin"}))
+        if isinstance(schedule, GradualSchedule):
+            return gradual(self.plan, ending, schedule.begin, self.question.empty_blocks)
+        return two_phase(self.plan, ending)
+
+
+def question_of(settings: Settings, progress: Progress | None = None) -> Question:
+    """The question of a config, opened, or the same one again. Raises Refusal with every fault."""
+    check_device(settings.train)
+    question = open_question(settings.opening, settings.plan, progress)
+    check_train(settings.train, question.task)
+    return question
+
+
+def resolve(settings: Settings, question: Question | None = None) -> Resolved:
+    """The trial of a config; question: its own, where that is open already.
+
+    Raises Refusal where question or plan cannot be what is written.
+    """
+    question = question or question_of(settings)
+    return Resolved(
+        question=question,
+        name=settings.plan.name,
+        plan=question.plan(settings.plan),
+        schedule=settings.schedule,
+        train=settings.train,
+        features=settings.features,
+        seed=settings.seed,
+        fold=settings.fold,
+        train_on=settings.train_on,
+        stage=settings.stage,
+        keep_weights=settings.keep_weights,
+        in_sweep=settings.trial is not None,
+        folder=study_folder(settings),
+        digest=_digest(settings),
+    )
+
+
+def _digest(settings: Settings) -> str:
+    asked = {**settings.question(), "fold": settings.fold, "train_on": settings.train_on}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def study_folder(settings: Settings) -> Path:
+    """Where the study's own files are."""
+    return Path(settings.output_dir).resolve() / settings.study_name
