@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from outside_package import FOLDER, SOURCES, TARGETS, Outside
+
+from tlsweep import registry
 
 if TYPE_CHECKING:
     from tlsweep.config.settings import Settings
@@ -17,6 +20,20 @@ if TYPE_CHECKING:
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 CONF = (Path(__file__).parents[1] / "conf").resolve()
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Outside:
+    """Tlsweep where another package brings a source and a target, and text ones too."""
+    return Outside(tmp_path)
+
+
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same package in this process."""
+    found = {"source": SOURCES, "target": TARGETS}
+    monkeypatch.setattr(registry, "_others", found.__getitem__)
+    monkeypatch.syspath_prepend(FOLDER)
 
 
 @pytest.fixture(scope="session")

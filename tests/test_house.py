@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "tlsweep"
 LONGEST = 40  # lines of a function's body
 # these open, resolve or compose what a config describes; below them nobody reads it whole
 DOOR = ("api", "cli", "commands", "config")
-ABOVE = ("sweep", "trial")
+ABOVE = ("stages", "trial")
 FLAT = 12
 
 
@@ -87,14 +87,14 @@ def test_the_contracts_are_kept(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "line", "broken"),
     [
-        ("sweep/story.py", "import mlflow", "MLflow BROKEN"),
+        ("stages/story.py", "import mlflow", "MLflow BROKEN"),
         (
             "trial/run.py",
             "from mlflow import entities",
             "MLflow BROKEN",
         ),
         ("cut/flow.py", "import mlflow.tracking", "MLflow BROKEN"),
-        ("sweep/budget.py", "import optuna", "Optuna BROKEN"),
+        ("stages/budget.py", "import optuna", "Optuna BROKEN"),
         ("target/base.py", "import tlsweep.trial", "the words BROKEN"),
         ("attic.py", "", "the words BROKEN"),
     ],

@@ -26,7 +26,7 @@ from tlsweep.config.settings import Settings, flatten
 from tlsweep.errors import Refusal
 from tlsweep.jobs import grammar
 from tlsweep.jobs.overrides import as_meant, refuse_sweep, refuse_unknown
-from tlsweep.sweep import check
+from tlsweep.stages import check
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF, README = ROOT / "conf", ROOT / "README.md"

@@ -70,9 +70,9 @@ def test_fewer_folds_are_said_with_the_name_of_the_class(settings: Make, tmp_pat
 def test_images_are_those_of_the_fold_that_is_asked_for(settings: Make) -> None:
     question = question_of(settings())
     for fold in (0, 3):
-        _, y = question.images(Split.SELECT, fold).tensors()
+        _, _, y = question.examples(Split.SELECT, fold).tensors()
         assert y.tolist() == question.target.labels[question.partition.folds[fold]].tolist()
-    assert len(question.images(Split.FIT, None)) == len(question.partition.pool) == 60
+    assert len(question.examples(Split.FIT, None)) == len(question.partition.pool) == 60
 
 
 def test_freezing_a_share_of_what_is_kept_rounds_down(settings: Make) -> None:

@@ -49,7 +49,7 @@ def sweep(
 
 
 def _source(model: str | nn.Module, image: ImageSpec, given: list[str]) -> list[str]:
-    from tlsweep.sweep.session import quoted
+    from tlsweep.stages.session import quoted
 
     if not isinstance(model, str):
         from tlsweep.source import held
@@ -64,7 +64,7 @@ def _source(model: str | nn.Module, image: ImageSpec, given: list[str]) -> list[
 
 def _target(target: str | Path | Dataset[Any]) -> list[str]:
     from tlsweep.registry import names
-    from tlsweep.sweep.session import quoted
+    from tlsweep.stages.session import quoted
 
     if isinstance(target, str) and target in names("target"):
         return [f"target={target}"]

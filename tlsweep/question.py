@@ -20,7 +20,7 @@ from tlsweep.config.settings import Opening
 from tlsweep.errors import Fault, Refusal, together
 from tlsweep.plan import TransferPlan
 from tlsweep.section import SourceSettings, TargetSettings
-from tlsweep.terms import BlockState, Split
+from tlsweep.terms import BlockState, ImageSpec, Split, TokenSpec
 from tlsweep.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -133,20 +133,23 @@ class Question:
 
     def pooling(self, index: int, train: TrainSettings) -> Pooling:
         """How a head pools the activations of a cut point."""
-        from tlsweep.heads.head import INPUT_GRID, Pooling
+        from tlsweep.heads.head import BAG, INPUT_GRID, Pooling
 
         cut, grid = self.cuts[index], INPUT_GRID if index == 0 else train.pool
-        return Pooling(cut.channel_dim, grid, cut.tokens)
+        spec, bag = self.source.spec, None
+        if index == 0 and isinstance(spec, TokenSpec):
+            bag = min(BAG, spec.vocabulary)
+        return Pooling(cut.channel_dim, grid, cut.tokens, bag)
 
-    def images(
+    def examples(
         self, split: Split, fold: int | None = 0, augmentation: Augmentation | None = None
     ) -> Any:
-        """The images of one split, or a view of each, as the source wants to see them.
+        """The examples of one split, or a view of each, as the source wants to see them.
 
         fold: what is held out of the pool, None for nothing.
         """
         rows = self.partition.rows(split, fold)
-        return self.target.dataset(rows, self.source.image, augmentation)
+        return self.target.dataset(rows, self.source.spec, augmentation)
 
     def said(self) -> list[str]:
         """What a user should know of the data before anything trains, a sentence each."""
@@ -169,8 +172,12 @@ def open_question(
     return question
 
 
-def check_train(train: TrainSettings, task: Task) -> None:
-    """Raise Refusal for a head that does not fit the task."""
+def check_train(train: TrainSettings, question: Question) -> None:
+    """Raise Refusal for a head that does not fit the task, or views that there are not."""
+    task = question.task
+    if train.augment != "none" and not isinstance(question.source.spec, ImageSpec):
+        rule = "images are cropped and mirrored; a text has no other views"
+        raise Refusal(Fault(f"train.augment={train.augment}", rule, "train.augment=none"))
     if train.probe not in ("auto", *task.probes):
         rule = f"linear heads for {task.kind}: {', '.join(task.probes)}"
         raise Refusal(Fault(f"train.probe={train.probe}", rule, "train.probe=auto"))
@@ -189,7 +196,8 @@ def _two_labels(target: Target) -> list[str]:
         for i in wrong[:3].tolist()
     ]
     more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-    return [f"the same image under two labels: {'; '.join(shown)}{more}"]
+    thing = target.things.removesuffix("s")
+    return [f"the same {thing} under two labels: {'; '.join(shown)}{more}"]
 
 
 def check_device(train: TrainSettings) -> None:
@@ -233,6 +241,7 @@ def _open(_key: str, hidden: _Hidden) -> Question:
     if images is None or task is None or partition is None or found is None or faults:
         raise together(*faults)
     opened = _open_source(source, progress)
+    _refuse_other_kind(opened, images)
     whole = opening.model_copy(update={"joined": False})
     return Question(opened, *found, images, partition, task, whole)
 
@@ -248,12 +257,28 @@ def _cuts(
 def _cuts_of(
     name: str, options: str
 ) -> tuple[CutPoints, tuple[PrefixCost, ...], tuple[BlockLayers, ...]]:
-    from tlsweep.cut import block_layers, cut_points, prefix_costs
-    from tlsweep.source import open_architecture
+    from tlsweep.cut import block_layers, prefix_costs
+    from tlsweep.source import dissect, open_architecture
 
     model, example = open_architecture(name, **json.loads(options))
-    cuts = cut_points(model, example)
+    cuts = dissect(name, model, example)
     return cuts, tuple(prefix_costs(model, cuts, example)), block_layers(model, cuts)
+
+
+def _refuse_other_kind(source: Source, target: Target) -> None:
+    """Raise Refusal where the target's examples are not of the kind that the source takes."""
+    if isinstance(source.spec, target.reads):
+        return
+    kinds = {ImageSpec: "images", TokenSpec: "texts"}
+    wants, has = kinds[type(source.spec)], kinds[target.reads]
+    rule = "source and target are of one kind"
+    raise Refusal(
+        Fault(
+            f"{source.name} takes {wants}, and {target.name} has {has}",
+            rule,
+            f"a source of {has}, or a target of {wants}",
+        )
+    )
 
 
 def _try(faults: list[Refusal], action: Callable[[], T]) -> T | None:

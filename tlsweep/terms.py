@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 VERSION = "0.1.0"  # pyproject.toml has the same
 
@@ -57,3 +58,25 @@ class ImageSpec:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resize: int
+
+
+Encode = Callable[[Sequence[str]], tuple[Any, Any]]
+"""Texts to tokens int64 [n, length] and a mask bool [n, length], True where a token is one."""
+
+
+@dataclass(frozen=True)
+class TokenSpec:
+    """What a source of text wants to see: the tokens that every target's texts are brought to.
+
+    tokenizer: what names it and its vocabulary, as a fingerprint does; vocabulary: how many tokens
+    it knows; length: tokens that a text is cut, or filled up, to; encode: the tokenizer itself.
+    """
+
+    tokenizer: str
+    vocabulary: int
+    length: int
+    encode: Encode = field(repr=False, compare=False)
+
+
+InputSpec = ImageSpec | TokenSpec
+"""What a source wants to see of each example."""

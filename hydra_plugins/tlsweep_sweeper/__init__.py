@@ -73,7 +73,7 @@ class TlsweepSweeper(Sweeper):
         assert self.config is not None
         bench = Bench(self, SweepOptions(**self.options))
         if {"source", "target", "plan", "schedule", "train", "sweep", "trial"} <= set(self.config):
-            from tlsweep.sweep.story import sweep
+            from tlsweep.stages.story import sweep
 
             return sweep(bench, arguments)
         from tlsweep.jobs.foreign import sweep_foreign_app

@@ -32,7 +32,7 @@ Pass = Callable[[Tensor], list[Tensor]]
 def folding(task: Task, effort: Effort, say: Say) -> Table:
     """The same images through all three, batch by batch in turn, in both precisions."""
     question = task.question()
-    images = question.images(Split.FIT)
+    images = question.examples(Split.FIT)
     batches = [images.batch(rows)[0] for rows in torch.arange(len(images)).split(FORWARD_BATCH)]
     rows, contenders = [], _contenders(task, question)
     with torch.no_grad():
@@ -117,9 +117,9 @@ def folding_in_training(task: Task, effort: Effort, say: Say) -> Table:
     """Steps of ``finetune`` whose BatchNorm keeps its statistics, both ways, in turn."""
     settings = task.settings("plan=finetune")
     question = task.question()
-    plan, images = question.plan(settings.plan), question.images(Split.FIT)
+    plan, images = question.plan(settings.plan), question.examples(Split.FIT)
     rows = torch.arange(min(len(images), settings.train.batch_size))
-    x, y = images.batch(rows)
+    x, _, y = images.batch(rows)
     steps = {name: _stepper(question, plan, settings, x, y, name) for name in (UNFOLDED, TRAINED)}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     losses: dict[str, list[float]] = {name: [] for name in steps}

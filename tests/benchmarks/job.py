@@ -75,8 +75,8 @@ class Job:
 
     def images(self) -> Images:
         """Decode all images, and keep them as tensors."""
-        fit, select = (self.question.images(s).tensors() for s in (Split.FIT, Split.SELECT))
-        return Images(*fit, *select)
+        fit, select = (self.question.examples(s).tensors() for s in (Split.FIT, Split.SELECT))
+        return Images(fit.z, fit.y, select.z, select.y)
 
     def backbone(self, index: int) -> nn.Module:
         """Images [n, C, H, W] to pooled features [n, d] of a cut point, with the source's weights.

@@ -54,7 +54,7 @@ def floor(job: Job) -> Outcome:
     """Decode the images, and pass them once through the bare model, channels last, float32."""
     model = job.question.source.model().to(memory_format=torch.channels_last)
     began = time.perf_counter()
-    splits = [job.question.images(split) for split in (Split.FIT, Split.SELECT)]
+    splits = [job.question.examples(split) for split in (Split.FIT, Split.SELECT)]
     decoded = time.perf_counter()
     for images in splits:
         for rows in torch.arange(len(images)).split(FORWARD_BATCH):

@@ -144,7 +144,7 @@ def test_features_behind_a_left_out_block_are_those_of_the_network_without_it(
     plan = question.plan(asked.plan)
     network = question.network(plan, asked.train, 0).eval()
     network.thaw(())
-    x = question.images(Split.POOL).batch(range(8))[0]
+    x = question.examples(Split.POOL).batch(range(8))[0]
     with torch.no_grad():
         mine = network.activations(x).flatten(1)
     last, inputs = [plan.regrow], resolve(asked).inputs
@@ -177,7 +177,7 @@ def test_a_frozen_plan_with_a_block_left_out_has_the_head_of_its_own_features(
     network = question.network(plan, asked.train, 0)
     network.head = fitted_head(resolve(asked), plan)
     network.thaw(())
-    rows = question.images(Split.SELECT)
+    rows = question.examples(Split.SELECT)
     with torch.no_grad():
         mine = network.eval()(rows.batch(range(len(rows)))[0])
     assert torch.allclose(torch.from_numpy(answers[Split.SELECT]), mine, atol=1e-4)

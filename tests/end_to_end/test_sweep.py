@@ -21,7 +21,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from short_sweep import BESIDE, SHORT, Run, Start
 
-from tlsweep.sweep.contenders import facts_of
+from tlsweep.stages.contenders import facts_of
 from tlsweep.task import outcome
 from tlsweep.terms import BlockState
 

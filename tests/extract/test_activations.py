@@ -89,7 +89,7 @@ def test_stored_features_equal_each_cut_points_own_folded_prefix_bit_for_bit(
         with torch.no_grad():
             alone = [
                 pool(prefix(channels_last(x)), question.pooling(index, asked.train))
-                for x, _ in in_batches(question.images(split), asked.train)
+                for x, _, _ in in_batches(question.examples(split), asked.train)
             ]
         assert torch.equal(torch.cat(alone), z_nd), cut.name
 

@@ -22,7 +22,7 @@ class Told(list[str]):
 def key(cut: str = "block3", dtype: torch.dtype = torch.float32, **changed: Any) -> Key:
     fields = {
         "source": "5f1d",
-        "image": {"size": 32},
+        "spec": {"size": 32},
         "target": "77aa",
         "rows": rows_digest([3, 1, 2]),
         "pooling": "none",

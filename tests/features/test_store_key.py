@@ -56,7 +56,7 @@ def test_keys_that_differ_anywhere_have_other_digests(
     [
         {"source": "5f1e"},
         {"cut": "block4"},
-        {"image": IMAGE},
+        {"spec": IMAGE},
         {"target": "77ab"},
         {"rows": rows_digest([1, 2, 3])},
         {"dtype": torch.float16},
@@ -80,8 +80,8 @@ def test_the_versions_of_the_libraries_are_part_of_a_key() -> None:
 
 def test_a_dataclass_counts_as_its_fields() -> None:
     again = ImageSpec(channels=3, size=32, mean=(0.5,) * 3, std=(0.25,) * 3, resize=36)
-    assert key(image=IMAGE) == key(image=again)
-    assert key(image=IMAGE).fields["image"]["mean"] == [0.5, 0.5, 0.5]
+    assert key(spec=IMAGE) == key(spec=again)
+    assert key(spec=IMAGE).fields["spec"]["mean"] == [0.5, 0.5, 0.5]
 
 
 @pytest.mark.parametrize("value", [object(), {1: 2}, {"a": {3}}, torch.zeros(1)])

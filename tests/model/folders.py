@@ -36,7 +36,7 @@ class Made:
     @property
     def x(self) -> torch.Tensor:
         """Images of the report split, as the network is scored on them."""
-        x: torch.Tensor = self.question.images(Split.REPORT).batch(range(9))[0]
+        x: torch.Tensor = self.question.examples(Split.REPORT).batch(range(9))[0]
         return x
 
     @property
@@ -64,7 +64,7 @@ def trained(settings: Settings, study: Path) -> Made:
     trial = resolve(settings)
     question, plan = trial.question, trial.plan
     network = question.network(plan, settings.train, settings.seed)
-    images = question.images(Split.FIT)
+    images = question.examples(Split.FIT)
     fed = Fed(images, images, 0)
     fit(
         network,

@@ -125,7 +125,7 @@ def test_glyphs_are_rebuilt_without_being_trained_again(
     trial = resolve(settings, replace(question, opening=opening))
     network = question.network(trial.plan, settings.train, 0).eval()
     folder = write_model(tmp_path, trial, network, {})
-    x = question.images(Split.REPORT).batch(range(4))[0]
+    x = question.examples(Split.REPORT).batch(range(4))[0]
     with torch.no_grad():
         assert torch.equal(tlsweep.load_model(folder)(x), network(x))
     assert ARCHITECTURE

@@ -170,7 +170,7 @@ def test_the_report_split_is_not_read(settings: Make) -> None:
     nowhere = replace(question.partition, report=np.array([10**9]))
     blind = replace(question, partition=nowhere)
     with pytest.raises(IndexError):  # the premise: reading it would be seen
-        blind.images(Split.REPORT)
+        blind.examples(Split.REPORT)
     findings, outcomes = found(asked, blind)
     sighted, others = found(asked)
     assert findings.frozen == sighted.frozen

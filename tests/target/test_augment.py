@@ -71,4 +71,4 @@ def test_a_targets_items_are_views_where_that_is_asked_for(ram_gb: float) -> Non
     assert plain.in_memory == (ram_gb > 1)
     assert not torch.equal(view[0][0], plain[0][0])
     assert torch.equal(view[1][0], view.tensors()[0][1])
-    assert [y for _, y in view] == [y for _, y in plain]
+    assert [item.y for item in view] == [item.y for item in plain]

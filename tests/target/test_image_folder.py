@@ -111,7 +111,7 @@ def first_pixel(tmp_path: Path, file: Path, image: ImageSpec = RGB) -> list[floa
     write(tmp_path / "z" / "other.png")
     target = open_target("image_folder", root=tmp_path)
     assert file.parent.name == "a"
-    x_chw, _ = target.dataset([0], image)[0]
+    x_chw, _, _ = target.dataset([0], image)[0]
     assert torch.all((x_chw - x_chw[:, :1, :1]).abs() < 0.02)
     return (x_chw[:, 0, 0] * 255).round().tolist()
 
@@ -160,7 +160,7 @@ def test_the_camera_orientation_is_applied(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     stored.save(tmp_path / "a" / "x.png", exif=exif)
     write(tmp_path / "z" / "other.png")
-    x_chw, _ = open_target("image_folder", root=tmp_path).dataset([0], RGB)[0]
+    x_chw, _, _ = open_target("image_folder", root=tmp_path).dataset([0], RGB)[0]
     assert float(x_chw[:, :3].min()) > 0.9
     assert float(x_chw[:, 5:].max()) < 0.1
 
@@ -172,7 +172,7 @@ def test_the_shorter_side_is_resized_and_the_middle_kept(tmp_path: Path) -> None
     Image.fromarray(wide).save(tmp_path / "a" / "x.png")
     write(tmp_path / "z" / "other.png")
     narrower = ImageSpec(3, 16, (0.0,) * 3, (1.0,) * 3, 20)
-    x_chw, _ = open_target("image_folder", root=tmp_path).dataset([0], narrower)[0]
+    x_chw, _, _ = open_target("image_folder", root=tmp_path).dataset([0], narrower)[0]
     assert x_chw.shape == (3, 16, 16)
     assert float(x_chw[:, :, 1:-1].min()) > 0.98
 
@@ -320,7 +320,7 @@ def test_real_photographs_open_as_they_were_published(tmp_path: Path) -> None:
     )
     assert np.array_equal(parts.report, target.given[Split.SELECT])
     image = ImageSpec(3, 64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 72)
-    x_nchw, labels = target.dataset(parts.rows(Split.FIT, None), image).tensors()
+    x_nchw, _, labels = target.dataset(parts.rows(Split.FIT, None), image).tensors()
     assert x_nchw.shape == (100, 3, 64, 64)
     assert abs(float(x_nchw.mean())) < 0.5
     assert set(labels.tolist()) == {0, 1}

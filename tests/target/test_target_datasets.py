@@ -78,7 +78,7 @@ def test_digits_are_there_without_a_download(digits: Target) -> None:
 @pytest.mark.parametrize("image", [GREY, COLOUR], ids=["grey", "colour"])
 def test_items_have_the_shape_that_the_source_wants(digits: Target, image: ImageSpec) -> None:
     data = digits.dataset([5, 3, 1700], image)
-    x_chw, label = data[0]
+    x_chw, _, label = data[0]
     assert x_chw.shape == (image.channels, image.size, image.size)
     assert x_chw.dtype is torch.float32
     assert label == digits.labels[5]
@@ -87,11 +87,12 @@ def test_items_have_the_shape_that_the_source_wants(digits: Target, image: Image
 
 def test_all_ways_of_reading_give_the_same(digits: Target) -> None:
     data = digits.dataset([5, 3, 1700, 3], COLOUR)
-    x_nchw, labels = data.tensors()
+    x_nchw, _, labels = data.tensors()
     (loaded,) = DataLoader(data, batch_size=4)
     assert torch.equal(loaded[0], x_nchw)
-    assert torch.equal(loaded[1], labels)
-    for position, (x_chw, label) in enumerate(data):
+    assert loaded.side == {}
+    assert torch.equal(loaded.y, labels)
+    for position, (x_chw, _, label) in enumerate(data):
         assert torch.equal(x_chw, x_nchw[position])
         assert label == labels[position]
     assert np.array_equal(data.labels, labels.numpy())
@@ -117,7 +118,7 @@ def test_splits_opened_one_after_another_do_not_disturb_each_other(digits: Targe
 def test_normalising_is_undone_by_mean_and_deviation() -> None:
     images = np.array([[[0, 255], [51, 102]]] * 4, dtype=np.uint8)
     target = ArrayTarget("t", ("a", "b"), images, np.array([0, 1, 0, 1]))
-    x_nchw, _ = target.dataset([0], ImageSpec(1, 2, (0.25,), (0.5,), 2)).tensors()
+    x_nchw, _, _ = target.dataset([0], ImageSpec(1, 2, (0.25,), (0.5,), 2)).tensors()
     expected = torch.tensor([[0.0, 1.0], [0.2, 0.4]])
     assert torch.allclose(x_nchw[0, 0] * 0.5 + 0.25, expected)
 
@@ -131,7 +132,7 @@ def test_an_index_that_is_not_there_is_an_error(digits: Target) -> None:
 
 
 def test_an_empty_split_is_an_empty_dataset(digits: Target) -> None:
-    x_nchw, labels = open_target("digits").dataset([], GREY).tensors()
+    x_nchw, _, labels = open_target("digits").dataset([], GREY).tensors()
     assert x_nchw.shape == (0, 1, 16, 16)
     assert labels.shape == (0,)
 
@@ -189,7 +190,7 @@ def test_idx_files_are_read_and_their_test_part_is_the_report_split(
     assert np.array_equal(target.given[Split.FIT], np.arange(60))
     assert np.array_equal(target.given[Split.REPORT], np.arange(60, 90))
     assert len(target.output_names) == 10
-    x_nchw, labels = target.dataset([0, 61], ImageSpec(1, 28, (0.0,), (1.0,), 28)).tensors()
+    x_nchw, _, labels = target.dataset([0, 61], ImageSpec(1, 28, (0.0,), (1.0,), 28)).tensors()
     assert torch.equal((x_nchw * 255).round().to(torch.uint8)[1, 0], torch.tensor(images[61]))
     assert labels.tolist() == [0, 1]
 
@@ -203,7 +204,7 @@ def test_cifar_batches_are_read_with_their_channels_in_order(
         Split.FIT: 50,
         Split.REPORT: 10,
     }
-    x_nchw, _ = target.dataset([55], ImageSpec(3, 32, (0.0,) * 3, (1.0,) * 3, 32)).tensors()
+    x_nchw, _, _ = target.dataset([55], ImageSpec(3, 32, (0.0,) * 3, (1.0,) * 3, 32)).tensors()
     assert np.array_equal((x_nchw * 255).round().numpy().reshape(-1), rows[55])
 
 

@@ -22,11 +22,11 @@ def test_the_mean_of_examples_is_the_metric(kind: str, metric: Metric) -> None:
     assert scores.shape == (300,)
     assert scores.dtype == np.float64
     if isinstance(metric, MeanOfExamples):
-        assert metric.measure("").value(scores.mean()) == pytest.approx(value, rel=1e-6)
+        assert metric.measure("", "images").value(scores.mean()) == pytest.approx(value, rel=1e-6)
     else:  # pseudo-values: all but the bias, which is of the order of 1 / n
-        assert metric.measure("").value(scores.mean()) == pytest.approx(value, rel=0.05)
+        assert metric.measure("", "images").value(scores.mean()) == pytest.approx(value, rel=0.05)
     assert metric.low <= scores.mean() <= metric.high + 0.05
-    told = metric.measure("")
+    told = metric.measure("", "images")
     assert told.score(told.value(0.7)) == pytest.approx(0.7)
     assert told.ends(0.1, 0.2) == sorted(map(told.value, (0.1, 0.2)))
 

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 
 from tlsweep.heads.head import Head, Pooling
+from tlsweep.target.batch import Batch
 from tlsweep.task import Classes
 from tlsweep.train.feed import Fed, Feed
 from tlsweep.train.network import PlanNetwork
 from tlsweep.train.settings import TrainSettings
 
 CLASSES = Classes(3)
+
+
+class Pairs(TensorDataset):
+    """Inputs and what is true of them; nothing rides along."""
+
+    def __getitem__(self, index: int) -> Batch:  # type: ignore[override]
+        z, y = super().__getitem__(index)
+        return Batch(z, {}, y)
 
 
 def settings(**changes: object) -> TrainSettings:

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest_train import CLASSES, feed, network, settings
-from torch.utils.data import TensorDataset
+from conftest_train import CLASSES, Pairs, feed, network, settings
 
 from tlsweep.engine.group import run_in_group
 from tlsweep.errors import TrialFailure
@@ -38,7 +37,7 @@ def train_in_phases(devices: int, name: str, tell: Callable[[Any], None]) -> dic
     """Train all phases of a schedule without BatchNorm, whose batch a device halves."""
     generator = torch.Generator().manual_seed(0)
     x, y = torch.rand(40, 1, 8, 8, generator=generator), torch.arange(40) % 3
-    images = TensorDataset(x, y)
+    images = Pairs(x, y)
     net = network(dropout=0.0)
     for block in net.blocks:
         block[1] = torch.nn.Identity()

@@ -6,8 +6,7 @@ import math
 
 import pytest
 import torch
-from conftest_train import CLASSES, feed, network, settings
-from torch.utils.data import TensorDataset
+from conftest_train import CLASSES, Pairs, feed, network, settings
 
 from tlsweep.errors import TrialFailure
 from tlsweep.plan import monotone
@@ -24,7 +23,7 @@ def weights(net: torch.nn.Module) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("epochs", [4, 60])
-def test_how_often_it_is_scored_changes_nothing_else(epochs: int, images: TensorDataset) -> None:
+def test_how_often_it_is_scored_changes_nothing_else(epochs: int, images: Pairs) -> None:
     train, ends = settings(epochs=epochs, lr=3e-2), {}
     for evaluate in ("every", "last", "never"):
         net = network()
@@ -42,7 +41,7 @@ def test_how_often_it_is_scored_changes_nothing_else(epochs: int, images: Tensor
 
 
 def test_a_pool_without_a_held_out_part_trains_the_same_and_has_its_own_loss_alone(
-    images: TensorDataset,
+    images: Pairs,
 ) -> None:
     held, whole = network(), network()
     fit(held, constant(PLAN), feed(images), settings(), kept=range(3), seed=0, task=CLASSES)
@@ -60,7 +59,7 @@ def test_a_pool_without_a_held_out_part_trains_the_same_and_has_its_own_loss_alo
 
 
 def test_a_plateau_ends_phases_by_the_training_loss_where_nothing_is_held_out(
-    images: TensorDataset,
+    images: Pairs,
 ) -> None:
     """A rate of nearly nothing: the loss of a phase does not fall after its first epoch."""
     schedule = gradual(PLAN, Ending("plateau", 9, patience=1))
@@ -74,7 +73,7 @@ def test_a_plateau_ends_phases_by_the_training_loss_where_nothing_is_held_out(
 
 
 def test_a_plateau_of_the_held_out_loss_is_looked_for_whatever_else_is_scored(
-    images: TensorDataset,
+    images: Pairs,
 ) -> None:
     schedule = gradual(PLAN, Ending("plateau", 2, patience=1))
     fitted = fit(
@@ -92,7 +91,7 @@ def test_a_plateau_of_the_held_out_loss_is_looked_for_whatever_else_is_scored(
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_training_loss_that_explodes_fails_the_trial_and_names_its_rate(
-    optimizer: str, images: TensorDataset
+    optimizer: str, images: Pairs
 ) -> None:
     train = settings(optimizer=optimizer, lr=100.0, epochs=20)
     with pytest.raises(TrialFailure, match=r"diverged: the .*loss.* is .*train\.lr=100"):
@@ -100,14 +99,12 @@ def test_a_training_loss_that_explodes_fails_the_trial_and_names_its_rate(
 
 
 @pytest.mark.parametrize("fault", [math.nan, math.inf, 1e24, 1000 * EXPLODED])
-def test_a_held_out_loss_that_is_of_no_use_fails_the_trial(
-    fault: float, images: TensorDataset
-) -> None:
+def test_a_held_out_loss_that_is_of_no_use_fails_the_trial(fault: float, images: Pairs) -> None:
     """One held-out image is enough; the training loss alone would not show it."""
     x, y = images.tensors
     held = x.clone()
     held[0] = fault
-    given = Fed(images, TensorDataset(held, y))
+    given = Fed(images, Pairs(held, y))
     with pytest.raises(TrialFailure, match="loss on the select split is"):
         fit(
             network(),
@@ -121,7 +118,7 @@ def test_a_held_out_loss_that_is_of_no_use_fails_the_trial(
 
 
 def test_answers_that_are_not_finite_fail_the_trial_where_nothing_was_held_out(
-    images: TensorDataset,
+    images: Pairs,
 ) -> None:
     net = network()
     net.blocks[2][1].running_var.fill_(math.nan)
@@ -129,10 +126,10 @@ def test_answers_that_are_not_finite_fail_the_trial_where_nothing_was_held_out(
         predict(net, images, settings())
 
 
-def test_a_confident_wrong_answer_is_no_divergence(images: TensorDataset) -> None:
+def test_a_confident_wrong_answer_is_no_divergence(images: Pairs) -> None:
     """Heads that overfit are sure, and often wrong on what is held out; that is a result."""
     x, y = images.tensors
-    given = Fed(images, TensorDataset(x, (y + 1) % 3))
+    given = Fed(images, Pairs(x, (y + 1) % 3))
     train = settings(epochs=30, lr=0.1)
     fitted = fit(
         network(dropout=0.0),

@@ -6,12 +6,11 @@ import copy
 
 import pytest
 import torch
-from conftest_train import CLASSES, feed, network, settings
+from conftest_train import CLASSES, Pairs, feed, network, settings
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.utils.data import TensorDataset
 
 from tlsweep.plan import monotone
 from tlsweep.train.adapt import adapt
@@ -26,7 +25,7 @@ SETS = [frozenset(i for i in range(3) if n >> i & 1) for n in range(8)]
 @pytest.mark.parametrize("batch_norm", ["source", "batch"])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_no_tensor_of_a_frozen_block_changes_and_all_others_do_but_for_the_sources_statistics(
-    thawed: frozenset[int], optimizer: str, batch_norm: str, images: TensorDataset
+    thawed: frozenset[int], optimizer: str, batch_norm: str, images: Pairs
 ) -> None:
     """Two blocks are kept: the third is fresh, and its BatchNorm learns what it sees if trained."""
     net = network()
@@ -46,7 +45,7 @@ def test_no_tensor_of_a_frozen_block_changes_and_all_others_do_but_for_the_sourc
 @pytest.mark.parametrize("adapted", [{0}, {1}, {0, 1}, {2}, {0, 1, 2}], ids=str)
 @pytest.mark.parametrize("batch_norm", ["source", "batch"])
 def test_of_an_adapted_block_nothing_changes_but_its_additions(
-    adapted: set[int], batch_norm: str, images: TensorDataset
+    adapted: set[int], batch_norm: str, images: Pairs
 ) -> None:
     blocks = network().blocks
     adapt(blocks, adapted, rank=2, scale=1.0, seed=0)
@@ -119,7 +118,7 @@ def test_a_tensor_that_a_trained_block_shares_with_a_frozen_one_is_frozen() -> N
     assert net.blocks[2][0].weight.requires_grad
 
 
-def test_thawed_blocks_change_only_after_their_phase_begins(images: TensorDataset) -> None:
+def test_thawed_blocks_change_only_after_their_phase_begins(images: Pairs) -> None:
     net = network(dropout=0.0)
     seen: list[dict[str, torch.Tensor]] = []
     plan = monotone(0, 2, 3, 3)
@@ -139,7 +138,7 @@ def test_thawed_blocks_change_only_after_their_phase_begins(images: TensorDatase
 
 @pytest.mark.parametrize("entry", [1, 2, 3])
 def test_training_on_what_frozen_blocks_give_ends_as_training_through_them(
-    images: TensorDataset, entry: int
+    images: Pairs, entry: int
 ) -> None:
     """The tolerance is that of the rounding in convolutions over other batches."""
     through, above = network(), network()
@@ -151,7 +150,7 @@ def test_training_on_what_frozen_blocks_give_ends_as_training_through_them(
     first = fit(
         through.train(), schedule, feed(images), settings(), kept=range(3), seed=0, task=CLASSES
     )
-    stored = feed(TensorDataset(z, y), entry)
+    stored = feed(Pairs(z, y), entry)
     second = fit(above, schedule, stored, settings(), kept=range(3), seed=0, task=CLASSES)
     for ours, theirs in zip(first.history, second.history, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
@@ -171,7 +170,7 @@ def test_steady_blocks_train_everything_but_batchnorms_statistics() -> None:
 
 
 def test_steady_blocks_train_as_they_would_without_being_folded(
-    images: TensorDataset, monkeypatch: pytest.MonkeyPatch
+    images: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To rounding; modes are followed, though Lightning sets them module by module."""
     schedule = constant(monotone(0, 3, 3, 3))

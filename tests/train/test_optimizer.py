@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from conftest_train import CLASSES, feed, network, settings
+from conftest_train import CLASSES, Pairs, feed, network, settings
 from pytorch_lightning.callbacks import BackboneFinetuning, BaseFinetuning
-from torch.utils.data import TensorDataset
 
 from tlsweep.plan import monotone
 from tlsweep.train import fit as fit_room
@@ -50,7 +49,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
 
 
 @pytest.fixture
-def watched(watch: Watch, images: TensorDataset) -> Watch:
+def watched(watch: Watch, images: Pairs) -> Watch:
     schedule = gradual(monotone(0, 3, 3, 3), Ending("epochs", 1))
     train = settings(block_decay=0.5)
     fit_room.fit(network(), schedule, feed(images), train, kept=range(3), seed=0, task=CLASSES)
@@ -84,9 +83,7 @@ def test_rates_fall_by_block_below_the_new_layers() -> None:
 
 
 @pytest.mark.parametrize("fitted", [False, True])
-def test_what_has_learned_already_is_not_decayed(
-    watch: Watch, images: TensorDataset, fitted: bool
-) -> None:
+def test_what_has_learned_already_is_not_decayed(watch: Watch, images: Pairs, fitted: bool) -> None:
     schedule = gradual(monotone(0, 2, 3, 3), Ending("epochs", 1))
     train = settings(weight_decay=0.3)
     fit_room.fit(
@@ -105,9 +102,7 @@ def test_new_layers_are_renewed_as_often_however_long_training_is_and_whatever_i
     assert decay_of(settings(weight_decay=0.3), 100) == 0.3
 
 
-def test_the_decay_of_a_training_is_that_of_its_own_steps(
-    watch: Watch, images: TensorDataset
-) -> None:
+def test_the_decay_of_a_training_is_that_of_its_own_steps(watch: Watch, images: Pairs) -> None:
     train = settings(weight_decay="auto", epochs=30, lr=1e-2)
     steps = 30 * math.ceil(len(images) / 8)
     plan = constant(monotone(0, 1, 3, 3))
@@ -139,7 +134,7 @@ def test_lightning_skips_thawed_parameters_that_are_equal_by_value() -> None:
     assert kept == []
 
 
-def test_we_train_thawed_parameters_that_are_equal_by_value(images: TensorDataset) -> None:
+def test_we_train_thawed_parameters_that_are_equal_by_value(images: Pairs) -> None:
     net = network(dropout=0.0)
     with torch.no_grad():
         for block in net.blocks:  # biases and BatchNorm tensors are equal, as torch makes them

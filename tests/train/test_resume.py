@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest_train import CLASSES, feed, network, settings
-from torch.utils.data import TensorDataset
+from conftest_train import CLASSES, Pairs, feed, network, settings
 
 from tlsweep.plan import monotone
 from tlsweep.train.fit import fit
@@ -31,7 +30,7 @@ class KilledError(Exception):
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
 @pytest.mark.parametrize(("optimizer", "workers"), [("adamw", 0), ("adamw", 2), ("sgd", 0)])
 def test_resumed_runs_end_with_the_same_weights_and_history(
-    name: str, stop_after: int, optimizer: str, workers: int, images: TensorDataset, tmp_path: Path
+    name: str, stop_after: int, optimizer: str, workers: int, images: Pairs, tmp_path: Path
 ) -> None:
     schedule: FreezeSchedule = SCHEDULES[name]
     straight = network()
@@ -60,7 +59,7 @@ def test_resumed_runs_end_with_the_same_weights_and_history(
         assert torch.equal(value, resumed.state_dict()[key]), key
 
 
-def test_two_runs_with_one_seed_are_identical_and_with_two_are_not(images: TensorDataset) -> None:
+def test_two_runs_with_one_seed_are_identical_and_with_two_are_not(images: Pairs) -> None:
     histories = [
         fit(
             network(),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest_train import CLASSES, feed, network, settings
+from conftest_train import CLASSES, Pairs, feed, network, settings
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import TensorDataset
 
 from tlsweep.plan import monotone
 from tlsweep.train.fit import fit
@@ -89,7 +88,7 @@ def test_a_training_takes_at_least_what_it_would_if_its_loss_settled_next(
 
 
 # ---------------------------------------------------------------------- in training
-def test_a_training_that_settles_ends_there_and_says_so(images: TensorDataset) -> None:
+def test_a_training_that_settles_ends_there_and_says_so(images: Pairs) -> None:
     train = settings(epochs=60, lr=3e-2)
     ended = fit(
         network(dropout=0.0),
@@ -105,14 +104,14 @@ def test_a_training_that_settles_ends_there_and_says_so(images: TensorDataset) -
     assert len(losses) == course(losses, 0, 60).epochs < 60
 
 
-def test_a_training_whose_epochs_are_too_few_says_so(images: TensorDataset) -> None:
+def test_a_training_whose_epochs_are_too_few_says_so(images: Pairs) -> None:
     train = settings(epochs=3, lr=1e-3)
     ended = fit(network(), constant(PLAN), feed(images), train, kept=range(0), seed=0, task=CLASSES)
     assert not ended.settled
     assert len(ended.history) == 3
 
 
-def test_a_phase_that_is_not_the_last_does_not_end_training(images: TensorDataset) -> None:
+def test_a_phase_that_is_not_the_last_does_not_end_training(images: Pairs) -> None:
     """A rate of nearly nothing: each phase's loss stands still from its first epoch on."""
     schedule = gradual(PLAN, Ending("epochs", 7))
     train = settings(epochs=60, lr=1e-9, weight_decay=0.0)
@@ -126,7 +125,7 @@ def test_a_phase_that_is_not_the_last_does_not_end_training(images: TensorDatase
 
 
 def test_a_finished_run_that_is_taken_up_again_trains_no_further(
-    images: TensorDataset, tmp_path: object
+    images: Pairs, tmp_path: object
 ) -> None:
     file = tmp_path / "last.ckpt"  # type: ignore[operator]
     nets = network(dropout=0.0), network(dropout=0.0)
@@ -148,7 +147,7 @@ def test_a_finished_run_that_is_taken_up_again_trains_no_further(
 
 
 def test_a_run_killed_while_its_rate_falls_ends_as_if_it_had_not_been(
-    images: TensorDataset, tmp_path: object
+    images: Pairs, tmp_path: object
 ) -> None:
     class KilledError(Exception):
         pass
@@ -181,7 +180,7 @@ def test_a_run_killed_while_its_rate_falls_ends_as_if_it_had_not_been(
     assert rest == whole
 
 
-def test_a_stop_that_is_asked_for_after_the_last_epoch_stops_nothing(images: TensorDataset) -> None:
+def test_a_stop_that_is_asked_for_after_the_last_epoch_stops_nothing(images: Pairs) -> None:
     train = settings(epochs=60, lr=3e-2)
     whole = fit(network(), constant(PLAN), feed(images), train, kept=range(0), seed=0, task=CLASSES)
     last = len(whole.history) - 1

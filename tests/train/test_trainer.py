@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest_train import settings
-from torch.utils.data import TensorDataset
+from conftest_train import Pairs, settings
 
 from tlsweep.engine.group import run_in_group
 from tlsweep.errors import TrialFailure
@@ -20,12 +19,12 @@ def test_ctrl_c_in_a_pass_is_a_keyboard_interrupt_and_the_next_one_counts_too() 
     """Lightning itself ends the process with code 1, and ignores further signals."""
 
     class Interrupting(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        def forward(self, x: torch.Tensor, side: object) -> list[torch.Tensor]:
             os.kill(os.getpid(), signal.SIGINT)
             return [x]
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # side by side, tests ignore it
-    images = TensorDataset(torch.rand(4, 1, 8, 8), torch.zeros(4))
+    images = Pairs(torch.rand(4, 1, 8, 8), torch.zeros(4))
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             one_pass(Interrupting(), images, settings(), lambda *_: None)  # type: ignore[arg-type]
@@ -37,12 +36,12 @@ def test_a_pass_writes_no_output_twice_and_leaves_torch_as_it_was() -> None:
     seen: list[tuple[bool, bool]] = []
 
     class Looking(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        def forward(self, x: torch.Tensor, side: object) -> list[torch.Tensor]:
             switches = torch.are_deterministic_algorithms_enabled(), guard.fill_uninitialized_memory
             seen.append(switches)
             return [x]
 
-    images = TensorDataset(torch.rand(4, 1, 8, 8), torch.zeros(4))
+    images = Pairs(torch.rand(4, 1, 8, 8), torch.zeros(4))
     one_pass(Looking(), images, settings(), lambda *_: None)  # type: ignore[arg-type]
     assert seen == [(True, False)]
     assert guard.fill_uninitialized_memory

@@ -39,15 +39,15 @@ def run(arguments: Sequence[str], conf: Path) -> None:
 
 
 def _print(settings: Settings, form: str, level: str) -> None:
-    from tlsweep.cut import cut_points, prefix_costs
+    from tlsweep.cut import prefix_costs
     from tlsweep.cut.table import rows
     from tlsweep.report.table import cuts_table
-    from tlsweep.source import open_architecture
+    from tlsweep.source import dissect, open_architecture
 
     model, example = open_architecture(
         settings.source.name, **settings.source.model_dump(exclude={"name"})
     )
-    cuts = cut_points(model, example, level="fine" if level == "fine" else "block")
+    cuts = dissect(settings.source.name, model, example, "fine" if level == "fine" else "block")
     found = rows(cuts, prefix_costs(model, cuts, example))
     if form == "json":
         print(json.dumps(found, indent=2))  # noqa: T201 - plain, for other programs

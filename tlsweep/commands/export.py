@@ -26,7 +26,9 @@ def run(arguments: Sequence[str], conf: Path) -> None:
     forms = _forms(own["format"], tuple(FORMATS))
     files = _files(own["output"], forms, Path(own["model"]).expanduser())
     try:
-        written, refused = export_all(load_model(own["model"]), files)
+        model = load_model(own["model"])
+        _ = model.card.image  # formats of a model of texts are refused
+        written, refused = export_all(model, files)
     except OSError as error:
         raise Refusal(_unwritable(error)) from error
     for form, off in written.items():

@@ -40,6 +40,7 @@ def run(arguments: Sequence[str], conf: Path) -> None:
     from tlsweep.model import load_model
 
     model = load_model(own["model"])
+    _ = model.card.image  # files of a model of texts are refused
     answers = _answers(model, files)
     if own["output"]:
         text = io.StringIO()

@@ -1,7 +1,10 @@
 """Cut points of a model, the parts between them, and what each prefix costs."""
 
-from tlsweep.cut.cost import PrefixCost, prefix_costs
+from tlsweep.cut.anatomy import PrefixCost
+from tlsweep.cut.chain import LeftOut, through
+from tlsweep.cut.cost import prefix_costs
 from tlsweep.cut.fold import folded
+from tlsweep.cut.layered import layered
 from tlsweep.cut.layers import BlockLayers, block_layers, matrices
 from tlsweep.cut.parts import Section
 from tlsweep.cut.points import CutPoint, CutPoints, Level, cut_points
@@ -13,16 +16,19 @@ __all__ = [
     "BlockLayers",
     "CutPoint",
     "CutPoints",
+    "LeftOut",
     "Level",
     "PrefixCost",
     "Section",
     "block_layers",
     "cut_points",
     "folded",
+    "layered",
     "matrices",
     "prefix_costs",
     "region",
     "rows",
     "section",
     "split",
+    "through",
 ]

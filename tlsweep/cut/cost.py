@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from tlsweep.cut.anatomy import FLOAT32_BYTES, PrefixCost
 from tlsweep.cut.observe import observe
-from tlsweep.cut.points import CutPoints
 from tlsweep.cut.program import Program, attribute
 
-FLOAT32_BYTES = 4
-
-
-@dataclass(frozen=True)
-class PrefixCost:
-    """What it costs to compute one cut point's tensor from the input.
-
-    parameters: numbers held by the parameters that the prefix uses, shared ones counted once;
-    flops: per example, forward pass, a multiply-add is two (convolutions, matrix products and
-    attention; what is element by element is not counted); activation_bytes: of the cut point's
-    tensor per example, as float32.
-    """
-
-    parameters: int
-    flops: int
-    activation_bytes: int
+if TYPE_CHECKING:
+    from tlsweep.cut.points import CutPoints
 
 
 def prefix_costs(model: nn.Module, cuts: CutPoints, example: Tensor) -> tuple[PrefixCost, ...]:
@@ -35,17 +21,23 @@ def prefix_costs(model: nn.Module, cuts: CutPoints, example: Tensor) -> tuple[Pr
 
     example: one batch of input; FLOPs hold for its height and width. Leaves ``model`` as it was.
     """
-    program = cuts.anatomy.program
+    return cuts.anatomy.costs(model, [cut.value for cut in cuts], example)
+
+
+def program_costs(
+    program: Program, model: nn.Module, values: Sequence[str], example: Tensor
+) -> tuple[PrefixCost, ...]:
+    """The cost of computing each of these values, from one fake run of a program."""
     seen = observe(program, model, (1, *example.shape[1:]), example, count=True)
     flops = _running_sum([seen.sights[step.name].flops for step in program.steps])
     parameters = _running_sum(_new_parameters(program, model))
     return tuple(
         PrefixCost(
-            parameters[program.place(cut.value)],
-            flops[program.place(cut.value)],
-            _elements(seen.sights[cut.value].shape) * FLOAT32_BYTES,
+            parameters[program.place(value)],
+            flops[program.place(value)],
+            _elements(seen.sights[value].shape) * FLOAT32_BYTES,
         )
-        for cut in cuts
+        for value in values
     )
 
 

@@ -35,14 +35,6 @@ class Flow:
     articulations: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Anatomy:
-    """What all cut points of one architecture share: its forward pass and what is known of it."""
-
-    program: Program
-    flow: Flow
-
-
 def find_flow(
     program: Program, root: nn.Module, example: Tensor, *, count: bool = False
 ) -> tuple[Flow, Observation]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from tlsweep.cut.layered import LayeredPart
 from tlsweep.cut.program import Program, Step, names_in
 from tlsweep.cut.trace import trace
 
@@ -39,7 +40,9 @@ def folded(part: nn.Module, *, trains: bool = False) -> nn.Module:
     left as it was; what is not folded is shared with it, and ``part`` is returned where there is
     nothing to fold.
     """
-    if not any(type(module) in _NORM_OF.values() for module in part.modules()):
+    # a part of layers hands on what rides along, which a trace would not see
+    layers = isinstance(part, LayeredPart)
+    if layers or not any(type(module) in _NORM_OF.values() for module in part.modules()):
         return part
     try:
         program = trace(part).program

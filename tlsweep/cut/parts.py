@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tlsweep.cut.flow import Anatomy
-from tlsweep.cut.program import Ref, Step, fill, last_reads, names_in
+from tlsweep.cut.flow import Flow
+from tlsweep.cut.program import Program, Ref, Step, fill, last_reads, names_in
 from tlsweep.errors import Fault, Refusal
 
 
@@ -41,7 +41,7 @@ class Section(nn.Module):
             if step.op == "constant":
                 self.register_buffer(step.target, constants[step.target], persistent=False)
             elif step.op in ("call_module", "get_attr"):
-                _install(root, self, step.target)
+                install(root, self, step.target)
 
     def forward(self, x: Tensor) -> Any:
         """[batch, ...] as at the lower cut point, any batch size, to what is at the upper one."""
@@ -58,28 +58,29 @@ class Section(nn.Module):
         return f"steps={len(self._tlsweep_route.steps)}"
 
 
-def part(model: nn.Module, anatomy: Anatomy, low: str, high: str | None) -> Section:
+def section_of(
+    model: nn.Module, program: Program, flow: Flow, low: str, high: str | None
+) -> Section:
     """The part of ``model`` from the value ``low`` to ``high``; None: to the model's own output.
 
     Raises Refusal if ``model`` lacks what the part uses.
     """
-    steps = steps_between(anatomy, low, high)
-    output = anatomy.program.output if high is None else Ref(high)
+    steps = steps_between(program, flow, low, high)
+    output = program.output if high is None else Ref(high)
     done = last_reads(steps, names_in(output))
-    clone = low in anatomy.flow.mutated and bool(steps)
+    clone = low in flow.mutated and bool(steps)
     try:
-        return Section(model, _Route(low, steps, done, output, clone), anatomy.program.constants)
+        return Section(model, _Route(low, steps, done, output, clone), program.constants)
     except AttributeError as error:
-        raise Refusal(_other_architecture(model, error)) from error
+        raise Refusal(other_architecture(model, error)) from error
 
 
-def steps_between(anatomy: Anatomy, low: str, high: str | None) -> tuple[Step, ...]:
+def steps_between(program: Program, flow: Flow, low: str, high: str | None) -> tuple[Step, ...]:
     """The steps after the value ``low`` up to and with ``high`` (None: all), fit to run alone.
 
     Every step is kept, in its order: one whose value nobody reads may still write in place. What
     was made before ``low`` is made again from parameters and the batch size of ``low``.
     """
-    program, flow = anatomy.program, anatomy.flow
     steps = {step.name: step for step in program.steps}
     emitted: dict[str, Step] = {}
 
@@ -103,7 +104,7 @@ def steps_between(anatomy: Anatomy, low: str, high: str | None) -> tuple[Step, .
     return tuple(emitted.values())
 
 
-def _install(source: nn.Module, target: nn.Module, path: str) -> None:
+def install(source: nn.Module, target: nn.Module, path: str) -> None:
     """Put ``source``'s attribute at ``path`` at the same path of ``target``, itself, not a copy."""
     *containers, name = path.split(".")
     for container in containers:
@@ -124,7 +125,8 @@ def _install(source: nn.Module, target: nn.Module, path: str) -> None:
         setattr(target, name, value)
 
 
-def _other_architecture(model: nn.Module, error: Exception) -> Fault:
+def other_architecture(model: nn.Module, error: Exception) -> Fault:
+    """The fault of a model that lacks what a part uses."""
     return Fault(
         f"{type(model).__name__}: {error}",
         "cut points serve the architecture that they were found in",

@@ -10,12 +10,14 @@ from typing import Literal, overload
 from torch import Tensor, nn
 
 from tlsweep.cut import groups
+from tlsweep.cut.anatomy import Anatomy
 from tlsweep.cut.blocks import whole_blocks
 from tlsweep.cut.channels import at_another_size, channel_dim
-from tlsweep.cut.flow import Anatomy, Flow, find_flow
+from tlsweep.cut.flow import Flow, find_flow
 from tlsweep.cut.observe import Observation
 from tlsweep.cut.tokens import Value, pooled_tokens
 from tlsweep.cut.trace import Trace, trace
+from tlsweep.cut.traced import Traced
 from tlsweep.errors import Fault, Refusal, unknown_name
 
 Level = Literal["block", "fine"]
@@ -177,7 +179,7 @@ def cut_points(model: nn.Module, example: Tensor, *, level: Level = "block") -> 
     if not values:
         raise Refusal(_nowhere(model))
     named = [("input", "none"), *named[:-1], (*named[-1], "all")]
-    anatomy = Anatomy(traced.program, flow)
+    anatomy = Traced(traced.program, flow)
     return CutPoints(_points(anatomy, [traced.program.input, *values], named, model, example, seen))
 
 
@@ -197,7 +199,7 @@ def _dissect(model: nn.Module, example: Tensor, level: Level) -> tuple[Trace, Fl
 
 
 def _points(
-    anatomy: Anatomy,
+    anatomy: Traced,
     values: list[str],
     named: list[tuple[str, ...]],
     model: nn.Module,
@@ -222,7 +224,7 @@ def _points(
 
 
 def _known_values(
-    anatomy: Anatomy, model: nn.Module, example: Tensor, seen: Observation
+    anatomy: Traced, model: nn.Module, example: Tensor, seen: Observation
 ) -> dict[str, Value]:
     """All articulations by name, from the input up."""
     other = at_another_size(anatomy.program, model, example)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tlsweep.cut.parts import Section, part
 from tlsweep.cut.points import CutPoint, CutPoints, cut_points
 
 
 def section(
     model: nn.Module, cuts: CutPoints, lo: int | CutPoint, hi: int | CutPoint | None
-) -> Section:
+) -> nn.Module:
     """The part of ``model`` from cut point ``lo`` to ``hi``; None: to the model's own output.
 
     model: any instance of the architecture that ``cuts`` were found in. Sections in a row make up
@@ -23,12 +22,12 @@ def section(
     high = cuts[hi] if isinstance(hi, int) else hi
     if high is not None and high.index < low.index:
         raise ValueError(f"a section from {low.name} up cannot end at {high.name}, below it")
-    return part(model, cuts.anatomy, low.value, None if high is None else high.value)
+    return cuts.anatomy.part(model, low.value, None if high is None else high.value)
 
 
 def split(
     model: nn.Module, cut: CutPoint | str | int | float, *, example: Tensor | None = None
-) -> tuple[Section, Section]:
+) -> tuple[nn.Module, nn.Module]:
     """Split ``model`` at ``cut`` into prefix and suffix: ``suffix(prefix(x))`` is ``model(x)``.
 
     Bit for bit in eval mode, at any batch size. cut: a cut point of ``cut_points(model, example)``,
@@ -42,5 +41,5 @@ def split(
             )
         cut = cut_points(model, example).resolve(cut, where="cut")
     anatomy = cut.anatomy
-    prefix = part(model, anatomy, anatomy.program.input, cut.value)
-    return prefix, part(model, anatomy, cut.value, None)
+    prefix = anatomy.part(model, anatomy.input, cut.value)
+    return prefix, anatomy.part(model, cut.value, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tlsweep.cut.cost import PrefixCost
+from tlsweep.cut.anatomy import PrefixCost
 from tlsweep.cut.points import CutPoint
 
 

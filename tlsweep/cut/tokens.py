@@ -18,9 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from tlsweep.cut.flow import Anatomy
+from tlsweep.cut.anatomy import Anatomy
 from tlsweep.cut.observe import undisturbed
-from tlsweep.cut.parts import part
 
 _EXAMPLES = 4
 Between = Callable[[str, str | None], nn.Module]
@@ -61,7 +60,7 @@ def pooled_tokens(
 
     def between(low: str, high: str | None) -> nn.Module:
         # a copy, since a module may keep what it is given, in a running mean say
-        return copy.deepcopy(part(model, anatomy, low, high))
+        return copy.deepcopy(anatomy.part(model, low, high))
 
     try:
         with undisturbed(model):

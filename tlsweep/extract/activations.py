@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from tlsweep.target import Augmentation
+    from tlsweep.target.batch import Side
 
 COMPUTED = 2  # part of the key: raise it when the same settings are to give other numbers
 TOLD = 2**20  # bytes that are worth telling of before they are stored
@@ -191,6 +192,12 @@ class Activations:
         question = self.question
         return torch.from_numpy(question.target.labels[question.partition.rows(split, self.fold)])
 
+    def side(self, split: Split) -> Side:
+        """What rides along with the report split or the pool: [examples, ...] by name."""
+        examples = self.question.examples(split, None)
+        side: Side = examples.side(examples.indices)
+        return side
+
     def source_features(self, n: int) -> list[Tensor] | None:
         """Pooled activations of ``n`` of the source's own images at every cut point, or None."""
         import torch
@@ -224,7 +231,7 @@ class Activations:
             **({"without": missing} if missing else {}),
             source=f"{source.fingerprint} random {weights}" if random else source.fingerprint,
             cut=cut.name,
-            image=source.image,
+            spec=source.spec,
             target=target.fingerprint,
             rows=rows_digest(rows),
             dtype=torch.float32,
@@ -389,5 +396,5 @@ def _share_of_pass(
     model: nn.Module = source.model() if weights is SOURCE else source.fresh(weights)
     rules = [question.pooling(i, train) for i in asked.indices] if asked.pooling else None
     taps = Taps(model, question.cuts, asked.indices, rules, asked.variant.without)
-    images: Any = question.images(asked.split, None, asked.augmentation)
+    images: Any = question.examples(asked.split, None, asked.augmentation)
     one_pass(taps, images, train, write, rank=rank, world=world)

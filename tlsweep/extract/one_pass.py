@@ -1,15 +1,15 @@
-"""One pass over images through taps, by Lightning's predict loop; devices may share it."""
+"""One pass over examples through taps, by Lightning's predict loop; devices may share it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
 
 from tlsweep.extract.taps import Taps
-from tlsweep.train.loading import Images, in_batches
+from tlsweep.target.batch import Batch
+from tlsweep.train.loading import Examples, in_batches
 from tlsweep.train.settings import TrainSettings
 from tlsweep.train.trainer import alone, tamed, trainer
 
@@ -22,18 +22,18 @@ class _Pass(pl.LightningModule):
         super().__init__()
         self.taps, self.write = taps, write
         self.rank, self.world = rank, world
-        # a few images make fewer batches than there are devices
+        # a few examples make fewer batches than there are devices
         self.allow_zero_length_dataloader_with_multiple_devices = True
 
-    def predict_step(self, batch: Any, batch_idx: int) -> None:
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
         """Hand on what a batch gives; nothing is kept, so memory does not grow with the data."""
-        taken = self.taps(batch[0])
+        taken = self.taps(batch.z, batch.side)
         self.write(self.rank + self.world * batch_idx, [z.float().cpu() for z in taken])
 
 
 def one_pass(
     taps: Taps,
-    images: Images,
+    examples: Examples,
     train: TrainSettings,
     write: Write,
     *,
@@ -42,11 +42,11 @@ def one_pass(
 ) -> None:
     """Bring every ``world``-th batch, from ``rank``, through ``taps``; ``write`` takes the results.
 
-    A batch holds the same images whatever the number of devices, so they find the same numbers.
+    A batch holds the same examples whatever the number of devices, so they find the same numbers.
     """
     # inference tensors could not be trained on
     options = {"inference_mode": False}
     runner = trainer(train, world, "ddp", **options) if world > 1 else alone(train, **options)
     with tamed():
-        loader = in_batches(images, train, rank, world)
+        loader = in_batches(examples, train, rank, world)
         runner.predict(_Pass(taps, write, rank, world), loader, return_predictions=False)

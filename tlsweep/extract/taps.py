@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from tlsweep.cut import CutPoints, folded, section
-from tlsweep.heads.head import Pooling, pool
+from tlsweep.cut import CutPoints, LeftOut, folded, section, through
+from tlsweep.heads.head import NOTHING, Pooling, pool
 from tlsweep.train.network import channels_last
 
 
@@ -33,7 +33,7 @@ class Taps(nn.Module):
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            nn.Identity() if i in without else folded(section(model, cuts, i, i + 1))
+            LeftOut() if i in without else folded(section(model, cuts, i, i + 1))
             for i in range(max(indices, default=0))
         )
         taken = [None] * len(indices) if rules is None else rules
@@ -41,12 +41,12 @@ class Taps(nn.Module):
         self.eval().to(memory_format=torch.channels_last)
 
     @torch.no_grad()
-    def forward(self, x_bchw: Tensor) -> list[Tensor]:
-        """[batch, channels, height, width] images to [batch, features] (or whole) for each tap."""
-        taken, z = [], channels_last(x_bchw)
+    def forward(self, x: Tensor, side: Mapping[str, Tensor] = NOTHING) -> list[Tensor]:
+        """[batch, ...] inputs, and what rides along, to [batch, features], or whole, a tap."""
+        taken, z = [], channels_last(x)
         for i in range(len(self.blocks) + 1):
-            z = z if i == 0 else self.blocks[i - 1](z)
+            z = z if i == 0 else through(self.blocks[i - 1], z, side)
             if i in self.rules:
                 rule = self.rules[i]
-                taken.append(z if rule is None else pool(z, rule))
+                taken.append(z if rule is None else pool(z, rule, side))
         return taken

@@ -33,7 +33,7 @@ class Key:
         *,
         source: str,
         cut: str,
-        image: Any,
+        spec: Any,
         target: str,
         rows: str,
         dtype: torch.dtype,
@@ -43,7 +43,7 @@ class Key:
     ) -> Key:
         """A key of these fields; the versions of the libraries are added to them.
 
-        source, target: fingerprints; cut: name of the cut point; image: the preprocessing; rows:
+        source, target: fingerprints; cut: name of the cut point; spec: the preprocessing; rows:
         ``rows_digest`` of the images; pooling: the rule, "none" for none; view: which augmented
         view; more: whatever else changes a number (precision, device). Values are what JSON holds,
         or dataclasses of it. Raises TypeError for another value, ValueError for NaN or infinity.
@@ -51,7 +51,7 @@ class Key:
         fields = {
             "source": source,
             "cut": cut,
-            "image": image,
+            "spec": spec,
             "target": target,
             "rows": rows,
             "dtype": dtype_name(dtype),
@@ -100,7 +100,10 @@ def canonical(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _plain(dataclasses.asdict(value))
+        # what does not tell two of them apart (a function) is no part of a key
+        return {
+            f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.compare
+        }
     if isinstance(value, Mapping):
         # JSON writes the key 1 as "1": two mappings would share a digest
         if wrong := [key for key in value if not isinstance(key, str)]:

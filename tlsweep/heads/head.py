@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 INPUT_GRID = 16  # raw pixels are averaged to at most this many rows and columns
+BAG = 4096  # tokens are counted in at most this many kinds
 HIDDEN = 128  # width of the mlp head's hidden layer
+
+
+NOTHING: Mapping[str, Tensor] = {}
 
 
 @dataclass(frozen=True)
@@ -19,20 +23,25 @@ class Pooling:
     """How the activations of a cut point are made one vector an example.
 
     channel_dim: their dimension of channels, batch counted; grid: rows and columns, at most, that
-    maps are averaged to; tokens: which of the tokens are averaged, None for all.
+    maps are averaged to; tokens: which of the tokens are averaged, None for all; bag: of tokens as
+    they are read, how many kinds they are counted in, None for activations.
     """
 
     channel_dim: int
     grid: int
     tokens: tuple[int, ...] | None = None
+    bag: int | None = None
 
 
-def pool(z: Tensor, rule: Pooling) -> Tensor:
+def pool(z: Tensor, rule: Pooling, side: Mapping[str, Tensor] = NOTHING) -> Tensor:
     """Activations [batch, ...] of a cut point as one vector an example: [batch, features].
 
     Maps (two dimensions besides batch and channels) are averaged to a grid, tokens (one) to their
     mean or that of some, anything else to its mean. What is [batch, features] stays as it is.
+    side: with a ``mask``, bool [batch, tokens], tokens that it leaves out do not count.
     """
+    if rule.bag is not None:
+        return _bag(z, rule.bag, side.get("mask"))
     if z.ndim == 2:
         return z
     z = z.movedim(rule.channel_dim, 1)
@@ -41,7 +50,26 @@ def pool(z: Tensor, rule: Pooling) -> Tensor:
         return functional.adaptive_avg_pool2d(z, (rows, columns)).flatten(1)
     if rule.tokens is not None:
         return _taken(z, rule.tokens).mean(2)
+    if "mask" in side:
+        return _mean_of(z, side["mask"])
     return z.flatten(2).mean(2)
+
+
+def _mean_of(z_bct: Tensor, mask_bt: Tensor) -> Tensor:
+    """The mean of the tokens that are there; of none, zeros."""
+    mask_b1t = mask_bt[:, None].to(z_bct.dtype)
+    # what is left out may be anything, NaN too, and NaN times 0 is NaN
+    total = z_bct.masked_fill(~mask_bt[:, None], 0).sum(2)
+    return total / mask_b1t.sum(2).clamp_min(1)
+
+
+def _bag(z_bt: Tensor, kinds: int, mask_bt: Tensor | None) -> Tensor:
+    """The share of each kind of token: float32 [batch, kinds] (a hashed bag of words)."""
+    tokens = z_bt.long() % kinds
+    counted = torch.ones_like(tokens) if mask_bt is None else mask_bt.long()
+    bag = torch.zeros(len(tokens), kinds, device=tokens.device)
+    bag.scatter_add_(1, tokens, counted.float())
+    return bag / counted.sum(1, keepdim=True).clamp_min(1)
 
 
 def _taken(z_bct: Tensor, tokens: tuple[int, ...]) -> Tensor:
@@ -94,16 +122,16 @@ class Head(nn.Module):
                 nn.Linear(n_features, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, n_outputs)
             )
 
-    def forward(self, z: Tensor) -> Tensor:
-        """[batch, ...] activations to [batch, outputs]."""
-        z_bd = pool(z, self.pooling)
+    def forward(self, z: Tensor, side: Mapping[str, Tensor] = NOTHING) -> Tensor:
+        """[batch, ...] activations, and what rides along with them, to [batch, outputs]."""
+        z_bd = pool(z, self.pooling, side)
         outputs: Tensor = self.classify((z_bd - self.mean) * self.scale)
         return outputs * self.spread + self.middle if self.scaled else outputs
 
     @torch.no_grad()
-    def calibrate(self, activations: Iterable[Tensor]) -> None:
-        """Set mean and scale from batches of activations, in one streaming pass."""
-        mean, scale = standardisation(pool(z, self.pooling) for z in activations)
+    def calibrate(self, pooled: Iterable[Tensor]) -> None:
+        """Set mean and scale from batches of pooled activations, in one streaming pass."""
+        mean, scale = standardisation(pooled)
         self.mean.copy_(mean)
         self.scale.copy_(scale)
 

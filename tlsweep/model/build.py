@@ -14,8 +14,7 @@ def build(card: Card) -> PlanNetwork:
 
     Raises Refusal where this version finds other cut points in the architecture.
     """
-    from tlsweep.cut import cut_points
-    from tlsweep.source import open_architecture
+    from tlsweep.source import dissect, open_architecture
     from tlsweep.train.network import blocks_of
 
     plan, source, part = card.plan.plan, card.source, card.head
@@ -23,13 +22,13 @@ def build(card: Card) -> PlanNetwork:
     # as when it was trained, a fresh block shares no tensor with a kept one
     again = BlockState.FRESH in plan.states
     fresh = open_architecture(source.name, **source.options)[0] if again else kept
-    cuts = cut_points(kept, example)
+    cuts = dissect(source.name, kept, example)
     names = tuple(block.name for block in card.plan.blocks)
     if cuts.names[1:] != names:
         raise Refusal(_other_cuts(card))
     head = Head(
         part.shape,
-        Pooling(part.channel_dim, part.grid, part.tokens),
+        Pooling(part.channel_dim, part.grid, part.tokens, part.bag),
         len(card.output_names),
         kind=part.kind,
         scaled=card.target.kind == "numbers",

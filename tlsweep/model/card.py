@@ -95,6 +95,15 @@ class Preprocessing(_Part):
         return ImageSpec(self.channels, self.size, self.mean, self.std, self.resize)
 
 
+class TokenPreprocessing(_Part):
+    """How a text becomes the network's input; the fields of TokenSpec but for the tokenizer."""
+
+    in_words: str
+    tokenizer: str
+    vocabulary: int
+    length: int
+
+
 class HeadCard(_Part):
     """The new layer on top. shape: of what it is given, without batch; the others: of Pooling."""
 
@@ -103,6 +112,7 @@ class HeadCard(_Part):
     channel_dim: int
     grid: int
     tokens: tuple[int, ...] | None
+    bag: int | None = None
 
 
 class Card(_Part):
@@ -118,13 +128,22 @@ class Card(_Part):
     plan: PlanCard
     source: SourceCard
     target: TargetCard
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | TokenPreprocessing
     head: HeadCard
     output_names: tuple[str, ...]
     precision: str
     about: dict[str, Any]
     not_exported: dict[str, str]
     files: dict[str, str]
+
+    @property
+    def image(self) -> Preprocessing:
+        """How an image becomes the input. Raises Refusal for a model of something else."""
+        if isinstance(self.preprocessing, Preprocessing):
+            return self.preprocessing
+        rule = "images are given to a model of images; this one takes texts"
+        mend = "tlsweep.load_model(FOLDER).predict([TEXT, ...]) in Python"
+        raise Refusal(Fault(f"a model of {self.source.model}", rule, mend))
 
 
 def write_card(folder: Path, card: Card) -> None:

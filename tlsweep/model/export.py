@@ -116,7 +116,7 @@ FORMATS: dict[str, tuple[str, Callable[[TakenModel, Path], Answer]]] = {
 
 
 def _program(model: TakenModel) -> torch.export.ExportedProgram:
-    spec = model.card.preprocessing.image
+    spec = model.card.image.image
     x = torch.zeros(2, spec.channels, spec.size, spec.size)  # a batch of 1 would stay 1
     # nothing is trained any more: all blocks can run folded
     network = PlanNetwork([folded(block) for block in model.network.blocks], model.network.head)
@@ -151,7 +151,7 @@ def _largest_difference(model: TakenModel, answer: Answer) -> float:
 
 def _inputs(model: TakenModel) -> Iterator[Tensor]:
     """Random and edge inputs: noise, black, white, at one and at three images."""
-    spec = model.card.preprocessing.image
+    spec = model.card.image.image
     mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (spec.mean, spec.std))
     generator = torch.Generator().manual_seed(0)
     for n in (1, 3):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tlsweep.model.card import CARD, PROGRAM, Card
+import re
+
+from tlsweep.model.card import CARD, PROGRAM, Card, TokenPreprocessing
 from tlsweep.terms import Resampling
 
 _PLAIN = f'''\
@@ -66,9 +68,12 @@ _KINDS = {  # what is printed of an image, how outputs become it, and what is sa
 def snippet(card: Card, *, program: bool) -> str:
     """The text of load.py. program: whether the exported program stands beside it."""
     text = _PLAIN if program else _WITH_TLSWEEP
+    if isinstance(card.preprocessing, TokenPreprocessing):
+        for word, other in (("images", "texts"), ("IMAGE", "TEXT"), ("path", "text")):
+            text = re.sub(rf"\b{word}\b", other, text)
     what, answer, said = _KINDS[card.target.kind]
     marks = {
-        "RESIZE": _RESIZE[card.preprocessing.resampling],
+        "RESIZE": _RESIZE[card.image.resampling] if program else "",
         "WHAT": what,
         "ANSWER": answer,
         "SAID": said,

@@ -1,8 +1,9 @@
-"""A model that was taken home: images in, probabilities or numbers out."""
+"""A model that was taken home: images or texts in, probabilities or numbers out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from tlsweep.errors import Fault, Refusal
-from tlsweep.model.card import Card
+from tlsweep.heads.head import NOTHING
+from tlsweep.model.card import Card, TokenPreprocessing
+from tlsweep.source import input_spec
+from tlsweep.target.batch import Side
 from tlsweep.target.dataset import normalise
 from tlsweep.target.decode import fit_image, read_image, why_not
+from tlsweep.terms import TokenSpec
 from tlsweep.train.network import PlanNetwork
 
 if TYPE_CHECKING:
@@ -44,9 +49,12 @@ class TakenModel(nn.Module):
         """What the sweep says of it: score, interval, seeds, epochs."""
         return self.card.about
 
-    def forward(self, x_bchw: Tensor) -> Tensor:
-        """Images [batch, channels, size, size] as ``prepare`` gives them, to outputs."""
-        outputs: Tensor = self.network(x_bchw)
+    def forward(self, x: Tensor, side: Side = NOTHING) -> Tensor:
+        """Images [batch, channels, size, size] as ``prepare`` gives them, to outputs.
+
+        Of a model of texts: tokens [batch, length], and with them ``{"mask": ...}``.
+        """
+        outputs: Tensor = self.network(x, side)
         return outputs
 
     def prepare(self, image: Path | str | Image) -> Tensor:
@@ -54,7 +62,7 @@ class TakenModel(nn.Module):
 
         Raises what Pillow raises for a file that cannot be decoded.
         """
-        spec, how = self.card.preprocessing.image, self.card.preprocessing.resampling
+        spec, how = self.card.image.image, self.card.image.resampling
         if isinstance(image, Path | str):
             pixels = read_image(Path(image), spec, how)
         else:
@@ -63,27 +71,32 @@ class TakenModel(nn.Module):
 
     @torch.no_grad()
     def predict(self, images: Sequence[Path | str | Image]) -> Tensor:
-        """What it answers of image files, or of opened images: float32 [n, outputs].
+        """What it answers of image files, of opened images, or of texts: float32 [n, outputs].
 
         Probabilities of classes (they add up to 1) or of labels (each by itself), or numbers in
-        their own unit. Raises Refusal with every file that cannot be decoded.
+        their own unit. Raises Refusal with every file that cannot be decoded, and for texts where
+        the source's tokenizer is another one than the model was trained with.
         """
         found = [torch.empty(0, len(self.output_names))]
         for start in range(0, len(images), BATCH):
-            found.append(self.answers(self._batch(images[start : start + BATCH])))
+            found.append(self.answers(*self._batch(images[start : start + BATCH])))
         return torch.cat(found)
 
     @torch.no_grad()
-    def answers(self, x_bchw: Tensor) -> Tensor:
-        """Prepared images [batch, C, size, size] to what ``predict`` gives, on the CPU."""
+    def answers(self, x: Tensor, side: Side = NOTHING) -> Tensor:
+        """A prepared batch, as ``forward`` takes it, to what ``predict`` gives, on the CPU."""
         there = next(self.parameters()).device
-        outputs: Tensor = self(x_bchw.to(there)).cpu()
+        side = {name: tensor.to(there) for name, tensor in side.items()}
+        outputs: Tensor = self(x.to(there), side).cpu()
         kind = self.card.target.kind
         if kind == "numbers":
             return outputs
         return outputs.softmax(1) if kind == "classes" else outputs.sigmoid()
 
-    def _batch(self, images: Sequence[Path | str | Image]) -> Tensor:
+    def _batch(self, images: Sequence[Path | str | Image]) -> tuple[Tensor, Side]:
+        if isinstance(self.card.preprocessing, TokenPreprocessing):
+            x, mask = self._tokens.encode([str(text) for text in images])
+            return x, {"mask": mask}
         prepared, faults = [], []
         for image in images:
             try:
@@ -93,4 +106,16 @@ class TakenModel(nn.Module):
                 faults.append(Fault(f"{image} ({why_not(error)})", rule, mend))
         if faults:
             raise Refusal(*faults)
-        return torch.stack(prepared)
+        return torch.stack(prepared), NOTHING
+
+    @cached_property
+    def _tokens(self) -> TokenSpec:
+        """The source's tokenizer, opened anew."""
+        card = self.card.preprocessing
+        spec = input_spec(self.card.source.name, **self.card.source.options)
+        wanted = (card.tokenizer, card.length) if isinstance(card, TokenPreprocessing) else None
+        if not isinstance(spec, TokenSpec) or (spec.tokenizer, spec.length) != wanted:
+            rule = f"a model of texts is given the tokens that it was trained on: {card.in_words}"
+            mend = "the package and the files of the source as they were then"
+            raise Refusal(Fault(f"source={self.card.source.name}", rule, mend))
+        return spec

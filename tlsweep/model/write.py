@@ -26,6 +26,7 @@ from tlsweep.model.card import (
     Preprocessing,
     SourceCard,
     TargetCard,
+    TokenPreprocessing,
     file_digest,
     write_card,
 )
@@ -34,8 +35,8 @@ from tlsweep.model.read import load_weights
 from tlsweep.model.snippet import snippet
 from tlsweep.model.taken import TakenModel
 from tlsweep.section import SourceSettings
-from tlsweep.target import Target
-from tlsweep.terms import ImageSpec, Resampling
+from tlsweep.target import ImageTarget, Target
+from tlsweep.terms import ImageSpec, InputSpec, Resampling
 from tlsweep.train.network import PlanNetwork
 from tlsweep.trial.resolved import Resolved
 
@@ -75,6 +76,9 @@ def write_model(
 
 def _exported(model: TakenModel, folder: Path) -> Card:
     """Write the exported program beside the weights, or say on the card why there is none."""
+    if isinstance(model.card.preprocessing, TokenPreprocessing):
+        why = "an exported program takes one tensor, and this model takes tokens and their mask"
+        return model.card.model_copy(update={"not_exported": {"torch_export": why}})
     try:
         export_model(model, "torch_export", folder / PROGRAM)
     except NotExported as error:
@@ -107,7 +111,7 @@ def _card(trial: Resolved, network: PlanNetwork, about: Mapping[str, Any]) -> Ca
             licence=source.licence,
         ),
         target=_target(target),
-        preprocessing=_preprocessing(source.image, target.resampling),
+        preprocessing=_preprocessing(source.spec, target),
         head=HeadCard(
             kind=head.kind, shape=question.cuts[plan.regrow].shape, **asdict(head.pooling)
         ),
@@ -143,7 +147,17 @@ def _options(source: SourceSettings) -> dict[str, Any]:
     return options
 
 
-def _preprocessing(image: ImageSpec, resampling: Resampling) -> Preprocessing:
+def _preprocessing(spec: InputSpec, target: Target) -> Preprocessing | TokenPreprocessing:
+    if isinstance(spec, ImageSpec):
+        assert isinstance(target, ImageTarget)  # a question is of one kind
+        return _of_images(spec, target.resampling)
+    words = f"tokens of {spec.tokenizer}, cut or filled up to {spec.length}"
+    return TokenPreprocessing(
+        in_words=words, tokenizer=spec.tokenizer, vocabulary=spec.vocabulary, length=spec.length
+    )
+
+
+def _of_images(image: ImageSpec, resampling: Resampling) -> Preprocessing:
     colour = "grey" if image.channels == 1 else "RGB"
     how = {
         "pillow": "Pillow's BILINEAR",

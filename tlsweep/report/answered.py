@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from tlsweep.report.material import Answered, ClassRow, Confused, Group
+from tlsweep.target import ImageTarget
 from tlsweep.task import Outputs, Scores, Truth
+from tlsweep.terms import ImageSpec
 from tlsweep.verdict import Told, accuracy_interval
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ def _worst(
     """
     target, rows = question.target, question.partition.report[places]
     said = question.task.decide(outputs_no[places])
-    pictures = target.pixels(rows, question.source.image) if len(rows) else ()
+    pictures = _pictures(question, rows)
     return tuple(
         Confused(
             index=int(row),
@@ -97,10 +99,18 @@ def _worst(
             true=target.truth_of(int(row)),
             predicted=question.task.spelled(one, target.output_names),
             probability=None if sure_n is None else float(sure_n[place]),
-            thumbnail=thumbnail(picture),
+            thumbnail=None if picture is None else thumbnail(picture),
         )
         for place, row, one, picture in zip(places, rows, said, pictures, strict=True)
     )
+
+
+def _pictures(question: Question, rows: NDArray[np.int64]) -> Sequence[Tensor | None]:
+    """The images as the model sees them; of other examples none."""
+    target, spec = question.target, question.source.spec
+    if len(rows) and isinstance(target, ImageTarget) and isinstance(spec, ImageSpec):
+        return list(target.pixels(rows, spec))
+    return [None] * len(rows)
 
 
 # ---------------------------------------------------------------------- classes

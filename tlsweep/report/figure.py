@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from tlsweep.report.material import Training
 from tlsweep.survey.rows import Frozen
 from tlsweep.task import Measure, Unit
-from tlsweep.verdict import CurvePoint, Interval, PlanRow, Verdict
+from tlsweep.verdict import CurvePoint, Interval, PlanRow, Verdict, raw
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def curve(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure:
     tuned = [p for p in verdict.curve if p.state == "tuned"]
     _points(axes, tuned, unit, "tuned", WORDS["tuned"])
     pixels = [p for p in verdict.curve if p.index == 0]
-    _points(axes, pixels, unit, "frozen", "raw pixels", hollow=True)
+    _points(axes, pixels, unit, "frozen", raw(measure.things), hollow=True)
     if random := _random_point(verdict):
         _points(axes, [random], unit, "random", WORDS["random"], shift=0.15)
     _ring(axes, verdict, verdict.recommended.keep)
@@ -81,7 +81,7 @@ def curve(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure:
     scores += [x for c in verdict.controls.values() for x in c["interval"]]
     _heights(axes, scores, measure)
     _lines(axes, lines, measure, size)
-    _score_axis(axes, measure, f"{verdict.report_images} new images")
+    _score_axis(axes, measure, f"{verdict.report_images} new {measure.things}")
     _legend(figure, axes, size)
     return figure
 
@@ -114,7 +114,7 @@ def survey(
         _points(axes, mine, unit, state, words, shift=0.08 if state == "random" else -0.08)
     _cut_axis(axes, {p.index: p.cut for p in own}, max(p.index for p in own), size)
     _heights(axes, [x for p in shown for x in p.interval], measure)
-    _score_axis(axes, measure, f"{images} images, each held out")
+    _score_axis(axes, measure, f"{images} {measure.things}, each held out")
     _legend(figure, axes, size)
     return figure
 
@@ -132,8 +132,9 @@ def cost(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure:
         y = [times * row.report.mean for row in rows if row.report is not None]
         axes.plot(x, y, MARKERS[kind], color=_colour(kind), markersize=7, label=WORDS[kind])
     _ring(axes, verdict, verdict.recommended.flops / 1e6)
-    axes.set_xlabel("computation of one image, million operations (FLOPs)", color=LIGHT.ink)
-    _score_axis(axes, verdict.measure, "new images")
+    of_one = f"computation of one {verdict.measure.thing}, million operations (FLOPs)"
+    axes.set_xlabel(of_one, color=LIGHT.ink)
+    _score_axis(axes, verdict.measure, f"new {verdict.measure.things}")
     _legend(figure, axes, size)
     return figure
 
@@ -336,7 +337,7 @@ def _lines(
         still = "≥ " if measure.higher_is_better else "≤ "
         bound = "" if control["settled"] else still  # it was still improving
         between = "\n" if size[0] < 500 else " "
-        text = f"{words_of(name)}{between}{bound}{unit.written(control['score'])}"
+        text = f"{words_of(name, measure.things)}{between}{bound}{unit.written(control['score'])}"
         axes.annotate(
             text, (1.0, at[-1]), xytext=(6, 0), xycoords=axes.get_yaxis_transform(),
             textcoords="offset points", va="center", color=LIGHT.ink, fontsize=_letters(size) - 1,
@@ -344,13 +345,13 @@ def _lines(
         )  # fmt: skip
 
 
-def words_of(control: str) -> str:
-    """A control's name in plain words."""
+def words_of(control: str, things: str) -> str:
+    """A control's name in plain words. things: what the examples are called."""
     return {
         "scratch": "from scratch",
         "finetune": "train all blocks",
         "feature_extractor": "all blocks frozen",
-        "raw_pixels": "raw pixels",
+        "raw_pixels": raw(things),
         "random_features": "random weights",
     }.get(control, control.replace("_", " "))
 

@@ -60,10 +60,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Confused:
-    """A report image that the model is surest of and wrong about, or most wrong about.
+    """A report example that the model is surest of and wrong about, or most wrong about.
 
-    called: what people call the image; true, predicted: in words; probability: what the model gives
-    its wrong answer, None where it gives none; thumbnail: the image as the model sees it, as JPEG.
+    called: what people call the example; true, predicted: in words; probability: what the model
+    gives its wrong answer, None where it gives none; thumbnail: an image as the model sees it, as
+    JPEG, None of others.
     """
 
     index: int
@@ -71,7 +72,7 @@ class Confused:
     true: str
     predicted: str
     probability: float | None
-    thumbnail: bytes
+    thumbnail: bytes | None
 
 
 @dataclass(frozen=True)

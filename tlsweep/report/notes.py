@@ -13,8 +13,8 @@ FEW_LABELLED = 100  # images of the pool
 FEW_OF_CLASS = 10  # images of one class in the pool
 WIDE_INTERVAL = 0.05  # half of an interval, as a mean example score
 ELSEWHERE = (
-    "those come from elsewhere (other people, devices, days), or labelled images are nearly copies"
-    " of each other"
+    "those come from elsewhere (other people, devices, days), or labelled {things} are nearly"
+    " copies of each other"
 )
 _NAMED = 8
 
@@ -34,7 +34,7 @@ def notes(
         _few_labelled(verdict),
         _few_quoted(verdict),
         _other_images(verdict),
-        _few_of_class(labelled),
+        _few_of_class(labelled, verdict.measure.things),
         *(_unsettled(name, control, verdict.measure) for name, control in verdict.controls.items()),
         *(_edge(*edge) for edge in edges),
         *(f"Not measured: {text}." for text in verdict.shortfalls),
@@ -47,8 +47,8 @@ def _few_labelled(verdict: Verdict) -> str:
     if verdict.pool_images >= FEW_LABELLED:
         return ""
     return (
-        f"Only {verdict.pool_images} labelled images chose the plan: with other images another plan"
-        " could well be chosen."
+        f"Only {verdict.pool_images} labelled {verdict.measure.things} chose the plan: with other"
+        f" {verdict.measure.things} another plan could well be chosen."
     )
 
 
@@ -57,8 +57,8 @@ def _few_quoted(verdict: Verdict) -> str:
     if half <= WIDE_INTERVAL * verdict.measure.scale:
         return ""
     return (
-        f"Only {verdict.report_images} images were set apart to score the plans: scores are known"
-        f" to about {verdict.measure.unit.roughly(half)} up or down."
+        f"Only {verdict.report_images} {verdict.measure.things} were set apart to score the plans:"
+        f" scores are known to about {verdict.measure.unit.roughly(half)} up or down."
     )
 
 
@@ -67,29 +67,32 @@ def _other_images(verdict: Verdict) -> str:
     if shift is None or not verdict.shifted:
         return ""
     apart, worse = verdict.measure.unit.distance(shift.score), shift.score < 0
+    things = verdict.measure.things
+    why = ELSEWHERE.format(things=things) if worse else "those are easier, or come from elsewhere"
     return (
-        f"On the images set apart for scoring, frozen plans are {apart}"
-        f" {'worse' if worse else 'better'} than on held-out labelled images: more than chance"
-        f" explains. Perhaps {ELSEWHERE if worse else 'those are easier, or come from elsewhere'}."
-        " The labelled images chose the plan: if new images will be like those set apart, label"
-        " some of that kind."
+        f"On the {things} set apart for scoring, frozen plans are {apart}"
+        f" {'worse' if worse else 'better'} than on held-out labelled {things}: more than chance"
+        f" explains. Perhaps {why}."
+        f" The labelled {things} chose the plan: if new {things} will be like those set apart,"
+        " label some of that kind."
     )
 
 
-def _few_of_class(labelled: Mapping[str, int]) -> str:
+def _few_of_class(labelled: Mapping[str, int], things: str) -> str:
     few = sorted((n, name) for name, n in labelled.items() if n < FEW_OF_CLASS)
     if not few:
         return ""
     named = ", ".join(f"{name} ({n})" for n, name in few[:_NAMED])
     more = f" and {len(few) - _NAMED} more" if len(few) > _NAMED else ""
-    return f"Fewer than {FEW_OF_CLASS} labelled images to learn from: {named}{more}."
+    return f"Fewer than {FEW_OF_CLASS} labelled {things} to learn from: {named}{more}."
 
 
 def _unsettled(name: str, control: Mapping[str, Any], measure: Measure) -> str:
     if control["settled"]:
         return ""
     unit, higher = measure.unit, measure.higher_is_better
-    what = f"Training {words_of(name)}" if name == "scratch" else f"The control “{words_of(name)}”"
+    words = words_of(name, measure.things)
+    what = f"Training {words}" if name == "scratch" else f"The control “{words}”"
     score, bound = unit.written(control["score"]), "lower" if higher else "upper"
     least = f"{what} was still improving when it ended: its {score} is a{'' if higher else 'n'}"
     if name not in ("scratch", "random_features"):

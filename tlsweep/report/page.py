@@ -6,6 +6,7 @@ import base64
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,7 +15,7 @@ from markupsafe import Markup
 from tlsweep.report import figure, table
 from tlsweep.report.material import Answered, Block, Material
 from tlsweep.report.table import draws_words, effort_words, plan_words, seeds_words
-from tlsweep.task import PERCENT, Unit
+from tlsweep.task import PERCENT, Measure, Unit
 from tlsweep.verdict import PlanRow, Verdict
 
 STATE_WORDS = {
@@ -57,6 +58,7 @@ def page(material: Material) -> str:
         **_units(verdict.measure.unit),
         **_classes(material.answered, environment),
         **_functions(),
+        **_of_measure(verdict.measure),
     )
 
 
@@ -68,7 +70,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["words_of"] = figure.words_of
     return environment
 
 
@@ -91,18 +92,22 @@ def _classes(answered: Answered, environment: Environment) -> dict[str, Any]:
     }
 
 
+def _of_measure(measure: Measure) -> dict[str, Any]:
+    """What the template calls, of one kind of examples."""
+    named = partial(figure.words_of, things=measure.things)
+    return {"words_of": named, "how": partial(_how, named=named), "things": measure.things}
+
+
 def _functions() -> dict[str, Any]:
     """What the template calls."""
     return {
         "points": points,
-        "how": _how,
         "unbroken": unbroken,
         "percent": percent,
         "with_interval": with_interval,
         "seeds_words": seeds_words,
         "draws_words": draws_words,
         "plan_words": plan_words,
-        "words_of": figure.words_of,
         "base64": lambda content: base64.b64encode(content).decode(),
     }
 
@@ -122,10 +127,10 @@ def with_interval(score: float, interval: Sequence[float], unit: Unit) -> str:
     return unbroken(table.with_interval(score, interval, unit))
 
 
-def _how(row: PlanRow) -> str:
+def _how(row: PlanRow, named: Callable[[str], str]) -> str:
     """What is done with the kept blocks, and which control the plan is."""
     if row.controls:
-        return ", ".join(figure.words_of(name) for name in row.controls)
+        return ", ".join(map(named, row.controls))
     own = f"{figure.WORDS[row.state]} ({plan_words(row.overrides)})"
     return row.state if row.state == "frozen" and not row.regions else own
 

@@ -63,7 +63,7 @@ def verdict_box(material: Material) -> RenderableType:
         score = with_interval(control["score"], control["interval"], unit)
         cut = f"  up to {control['keep_name']}" if control["random_weights"] else ""
         bound = "" if control["settled"] else "  (still improving)"
-        rows.add_row(words_of(name), score + cut + bound)
+        rows.add_row(words_of(name, verdict.measure.things), score + cut + bound)
     rows.add_row(verdict.measure.blind, unit.written(verdict.majority))
     for note in material.notes:
         rows.add_row("careful", Text(note))

@@ -4,6 +4,20 @@ A source is one file that yields a model and its preprocessing.
 """
 
 from tlsweep.source.base import Progress, Source
-from tlsweep.source.registry import check_source, open_architecture, open_source
+from tlsweep.source.registry import (
+    check_source,
+    dissect,
+    input_spec,
+    open_architecture,
+    open_source,
+)
 
-__all__ = ["Progress", "Source", "check_source", "open_architecture", "open_source"]
+__all__ = [
+    "Progress",
+    "Source",
+    "check_source",
+    "dissect",
+    "input_spec",
+    "open_architecture",
+    "open_source",
+]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tlsweep.terms import ImageSpec
+from tlsweep.terms import ImageSpec, InputSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,14 +21,14 @@ Progress = Callable[[int, int, str], None]
 class Source(ABC):
     """A source model: an architecture, its weights, and the preprocessing it was trained with.
 
-    name: what the report calls it ("glyphs", "resnet18"); image: the preprocessing every target is
+    name: what the report calls it ("glyphs", "resnet18"); spec: the preprocessing every target is
     brought to; fingerprint: hex digest of architecture and weights, the same in every process (it
-    does not cover ``image``); trained_on: one phrase for the report; licence: of the weights, as
+    does not cover ``spec``); trained_on: one phrase for the report; licence: of the weights, as
     far as whoever published them states it.
     """
 
     name: str
-    image: ImageSpec
+    spec: InputSpec
     fingerprint: str
     trained_on: str
     licence: str = "unknown"
@@ -36,13 +36,13 @@ class Source(ABC):
     def __init__(
         self,
         name: str,
-        image: ImageSpec,
+        spec: InputSpec,
         trained_on: str,
         architecture: str,
         weights: Mapping[str, Tensor],
     ) -> None:
         self.name = name
-        self.image = image
+        self.spec = spec
         self.trained_on = trained_on
         self.fingerprint = fingerprint(architecture, weights)
         self._weights = dict(weights)
@@ -78,10 +78,12 @@ class Source(ABC):
         return None
 
     def example(self) -> Tensor:
-        """Zeros of the shape a batch of two images has: float32 [2, C, H, W]."""
+        """Zeros of the shape a batch of two has: float32 [2, C, H, W], or tokens int64 [2, T]."""
         import torch
 
-        return torch.zeros(2, self.image.channels, self.image.size, self.image.size)
+        if isinstance(self.spec, ImageSpec):
+            return torch.zeros(2, self.spec.channels, self.spec.size, self.spec.size)
+        return torch.zeros(2, self.spec.length, dtype=torch.int64)
 
 
 def _with_versions(weights: Mapping[str, Tensor], versions: object) -> OrderedDict[str, Tensor]:

@@ -47,7 +47,7 @@ class GlyphSource(Source):
 
         super().__init__(
             name="glyphs",
-            image=IMAGE,
+            spec=IMAGE,
             trained_on="printed capital letters",
             architecture=ARCHITECTURE,
             weights=pretrained.weights,

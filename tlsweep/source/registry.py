@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 from tlsweep.errors import Fault, Refusal, nearest
 from tlsweep.registry import component
 from tlsweep.source.base import Source
+from tlsweep.terms import InputSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from tlsweep.cut import CutPoints, Level
 
 
 def check_source(name: str, **options: object) -> None:
@@ -44,6 +47,36 @@ def open_architecture(name: str, **options: object) -> tuple[nn.Module, Tensor]:
     module = _module(name, options)
     model, example = module.architecture(**options)
     return model, example
+
+
+def input_spec(name: str, **options: object) -> InputSpec:
+    """What the source ``name`` wants to see, without its weights.
+
+    Raises Refusal for an unknown name or option, and for a source that does not say.
+    """
+    module = _module(name, options)
+    if not hasattr(module, "spec"):
+        rule = f"a source of texts has spec(**options), its tokenizer; {module.__name__} has none"
+        raise Refusal(Fault(f"source={name}", rule, "add it there"))
+    found: InputSpec = module.spec(**options)
+    return found
+
+
+def dissect(name: str, model: nn.Module, example: Tensor, level: Level = "block") -> CutPoints:
+    """The cut points of the source ``name``: as its module's own ``dissect`` says, or traced.
+
+    Raises Refusal where there are none, or none of that level.
+    """
+    from tlsweep.cut import cut_points
+
+    own = getattr(component("source", name), "dissect", None)
+    if own is None:
+        return cut_points(model, example, level=level)
+    if level != "block":
+        rule = f"source={name} says itself where it is cut, block by block"
+        raise Refusal(Fault(f"level={level}", rule, "level=block"))
+    found: CutPoints = own(model, example)
+    return found
 
 
 def _module(name: str, options: dict[str, object]) -> ModuleType:

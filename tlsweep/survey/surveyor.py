@@ -98,7 +98,7 @@ def survey(
         told = _passing(say, weights)
         if variant == USUAL and inputs.train.devices == 1:  # members of a group cannot end others
             count = len(passes) * len(views_needed(inputs.train))
-            told = _within_minutes(told, minutes, count)
+            told = _within_minutes(told, minutes, count, question.task.things)
         z, views, y = _features(inputs, indices, variant, told)
         known = _known_of_source(inputs, z) if variant == USUAL else None
         with workers() as pool:
@@ -122,7 +122,7 @@ def _passing(say: Say, weights: str) -> Callable[[int, int], None]:
 
 
 def _within_minutes(
-    told: Callable[[int, int], None], minutes: float | None, passes: int
+    told: Callable[[int, int], None], minutes: float | None, passes: int, things: str
 ) -> Callable[[int, int], None]:
     """``told``, which raises Refusal where so many passes like the first one exceed the minutes."""
     if minutes is None:
@@ -138,8 +138,8 @@ def _within_minutes(
             raise Refusal(
                 Fault(
                     f"sweep.minutes={minutes:g}",
-                    f"the survey's passes over the images alone take about {whole:.1f} minutes:"
-                    f" {done} of {total} images took {seconds:.0f} s",
+                    f"the survey's passes over the {things} alone take about {whole:.1f} minutes:"
+                    f" {done} of {total} {things} took {seconds:.0f} s",
                     f"sweep.minutes={math.ceil(4 * whole)}, sweep.survey.random=false for half the"
                     " passes, or a smaller target.fit_size",
                 )

@@ -5,11 +5,13 @@ A target is one file that yields a partitioned dataset.
 
 from tlsweep.target.augment import Augmentation
 from tlsweep.target.base import Progress, Target
+from tlsweep.target.images import ImageTarget
 from tlsweep.target.partition import Partition, partition
 from tlsweep.target.registry import check_target, open_target
 
 __all__ = [
     "Augmentation",
+    "ImageTarget",
     "Partition",
     "Progress",
     "Target",

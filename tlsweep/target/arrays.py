@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsweep.target.base import Target
+from tlsweep.target.images import ImageTarget
 from tlsweep.target.pixels import fit_arrays
 from tlsweep.task import Classes, Task, Truth
 from tlsweep.terms import ImageSpec, Resampling, Split
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class ArrayTarget(Target):
+class ArrayTarget(ImageTarget):
     """Images uint8 [n, h, w] or [n, h, w, 3] in memory, brought to a source's size when asked."""
 
     resampling: Resampling = "torch"

@@ -1,7 +1,8 @@
-"""The images of one split, as torch's DataLoader wants them."""
+"""The examples of one split, as torch's DataLoader wants them."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from tlsweep.target.batch import Batch, Side
 from tlsweep.target.pixels import PixelStore
 from tlsweep.task import Truth
 from tlsweep.terms import ImageSpec
@@ -17,33 +19,18 @@ from tlsweep.terms import ImageSpec
 if TYPE_CHECKING:
     from tlsweep.target.augment import Augmentation
     from tlsweep.target.base import Target
+    from tlsweep.target.images import ImageTarget
 
 
-class TargetDataset(Dataset["tuple[Tensor, Any]"]):
-    """A map-style dataset for torch's DataLoader: items are (x_chw, label), normalised float32.
+class TargetDataset(Dataset[Batch]):
+    """A map-style dataset for torch's DataLoader, which also gives whole batches.
 
-    in_memory: whether the images are decoded already, and ``tensors`` costs no decoding;
-    augmentation: what random view of each image an item is, None for the image as it is.
+    indices: of its items in the target; an item is a Batch without the batch dimension.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        indices: NDArray[np.int64],
-        image: ImageSpec,
-        store: PixelStore | None,
-        augmentation: Augmentation | None = None,
-    ) -> None:
+    def __init__(self, target: Target, indices: NDArray[np.int64]) -> None:
         self.indices = indices
-        self.image = image
-        self.augmentation = augmentation
         self._target = target
-        self._store = store
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether the images are decoded already."""
-        return self._store is not None
 
     @property
     def labels(self) -> Truth:
@@ -53,31 +40,88 @@ class TargetDataset(Dataset["tuple[Tensor, Any]"]):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Any]:
+    def __getitem__(self, position: int) -> Batch:
         if not -len(self) <= position < len(self):
             raise IndexError(position)  # ends a plain for loop over the dataset
         return self.__getitems__([position])[0]
 
-    def __getitems__(self, positions: list[int]) -> list[tuple[Tensor, Any]]:
+    def __getitems__(self, positions: list[int]) -> list[Batch]:
         """Several items at one go; DataLoader calls it where it is there."""
-        x_bchw, labels = self.batch(positions)
+        z, side, y = self.batch(positions)
         # rows of several labels stay tensors: lists would be collated by column
-        return list(zip(x_bchw, labels.tolist() if labels.ndim == 1 else labels, strict=True))
+        truths: Any = y.tolist() if y.ndim == 1 else y
+        sides = [{name: tensor[i] for name, tensor in side.items()} for i in range(len(z))]
+        return [Batch(*item) for item in zip(z, sides, truths, strict=True)]
 
-    def batch(self, positions: ArrayLike) -> tuple[Tensor, Tensor]:
-        """Items as one batch: x float32 [B, C, H, W], labels [B, ...]."""
+    def batch(self, positions: ArrayLike) -> Batch:
+        """Items as one batch."""
         ids = self.indices[np.asarray(positions, dtype=np.int64)]
+        return Batch(self.inputs(ids), self.side(ids), torch.from_numpy(self._target.labels[ids]))
+
+    @abstractmethod
+    def inputs(self, ids: NDArray[np.int64]) -> Tensor:
+        """What a network is given of the target's examples ``ids``: [k, ...]."""
+
+    def side(self, ids: NDArray[np.int64]) -> Side:
+        """What rides along with these examples, [k, ...] by name: nothing, of images."""
+        return {}
+
+    def tensors(self) -> Batch:
+        """Every item at once. Mind the memory."""
+        return self.batch(np.arange(len(self)))
+
+
+class ImageDataset(TargetDataset):
+    """Images, normalised: float32 [C, H, W] an item.
+
+    in_memory: whether the images are decoded already, and ``tensors`` costs no decoding;
+    augmentation: what random view of each image an item is, None for the image as it is.
+    """
+
+    def __init__(
+        self,
+        target: ImageTarget,
+        indices: NDArray[np.int64],
+        image: ImageSpec,
+        store: PixelStore | None,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        super().__init__(target, indices)
+        self.image, self.augmentation = image, augmentation
+        self._images, self._store = target, store
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the images are decoded already."""
+        return self._store is not None
+
+    def inputs(self, ids: NDArray[np.int64]) -> Tensor:
+        """Images float32 [k, C, H, W]."""
         if self._store is not None:
             u8_bchw = self._store.read(ids)
         else:
-            u8_bchw = self._target.pixels(ids, self.image)
+            u8_bchw = self._images.pixels(ids, self.image)
         if self.augmentation is not None:
             u8_bchw = self.augmentation(u8_bchw, ids)
-        return normalise(u8_bchw, self.image), torch.from_numpy(self._target.labels[ids])
+        return normalise(u8_bchw, self.image)
 
-    def tensors(self) -> tuple[Tensor, Tensor]:
-        """Every item at once: x float32 [n, C, H, W], labels [n, ...]. Mind the memory."""
-        return self.batch(np.arange(len(self)))
+
+class TextDataset(TargetDataset):
+    """Texts as tokens: int64 [T] an item, and the mask of those that are no filling."""
+
+    def __init__(
+        self, target: Target, indices: NDArray[np.int64], z_nt: Tensor, mask_nt: Tensor
+    ) -> None:
+        super().__init__(target, indices)
+        self._z, self._mask = z_nt, mask_nt
+
+    def inputs(self, ids: NDArray[np.int64]) -> Tensor:
+        """Tokens int64 [k, T]."""
+        return self._z[ids]
+
+    def side(self, ids: NDArray[np.int64]) -> Side:
+        """``mask``, bool [k, T]."""
+        return {"mask": self._mask[ids]}
 
 
 def normalise(u8_bchw: Tensor, image: ImageSpec) -> Tensor:

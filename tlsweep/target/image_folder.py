@@ -17,8 +17,9 @@ from pydantic import Field
 
 from tlsweep.errors import Fault, Refusal, nearest
 from tlsweep.section import Number, Place, TargetSettings
-from tlsweep.target.base import Progress, Target
+from tlsweep.target.base import Progress
 from tlsweep.target.decode import SUFFIXES, read_image, verify
+from tlsweep.target.images import ImageTarget
 from tlsweep.target.limits import ram_faults
 from tlsweep.terms import ImageSpec, Split
 
@@ -63,7 +64,7 @@ class Listing:
         return tuple(sorted(set(self.classes)))
 
 
-class FolderTarget(Target):
+class FolderTarget(ImageTarget):
     """Images in files, decoded when they are asked for."""
 
     def __init__(

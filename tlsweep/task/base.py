@@ -26,7 +26,7 @@ class Task(ABC):
     kind: its name; metrics: the ways to say how good answers are, the usual one first; metric: the
     one that plans are chosen by; n_outputs: width of the head's last layer; probes: the linear
     heads that fit it, the usual one first; blind_words: what always giving one answer is called;
-    floor: a training loss below it has little left to learn.
+    floor: a training loss below it has little left to learn; things: what examples are called.
     """
 
     kind: Kind
@@ -37,6 +37,13 @@ class Task(ABC):
     floor: float
 
     metric: Metric
+    things: str = "images"
+
+    def of(self, things: str) -> Self:
+        """The same task of other examples. things: what they are called, all together."""
+        chosen = copy(self)
+        chosen.things = things
+        return chosen
 
     def by(self, metric: str | None) -> Self:
         """The same task with plans chosen by the metric of this name; None: by the usual one.
@@ -62,7 +69,7 @@ class Task(ABC):
     @property
     def measure(self) -> Measure:
         """What is told of the chosen metric."""
-        return self.metric.measure(self.blind_words)
+        return self.metric.measure(self.blind_words, self.things)
 
     def example_scores(self, outputs_no: Outputs, y_n: Truth) -> Scores:
         """The score of each example by the chosen metric, higher is better: float64 [n]."""

@@ -31,7 +31,8 @@ Scores = NDArray[np.float64]
 class Measure:
     """A metric as it is told of: values alone. Attributes as of ``Metric``.
 
-    blind: what the answer that does not look at an example is called.
+    blind: what the answer that does not look at an example is called; things: what its examples
+    are called, all together.
     """
 
     name: str
@@ -43,6 +44,12 @@ class Measure:
     high: float
     right_or_wrong: bool
     blind: str
+    things: str
+
+    @property
+    def thing(self) -> str:
+        """One of the examples."""
+        return self.things.removesuffix("s")
 
     def value(self, score: float) -> float:
         """A mean of example scores as the metric's own value."""
@@ -96,12 +103,11 @@ class Metric(ABC):
         Exact for a mean of examples, without its first-order bias for a ratio.
         """
 
-    def measure(self, blind: str) -> Measure:
-        """What is told of it. blind: as of ``Measure``."""
-        own = {
-            name: getattr(self, name) for name in Measure.__dataclass_fields__ if name != "blind"
-        }
-        return Measure(**own, blind=blind)
+    def measure(self, blind: str, things: str) -> Measure:
+        """What is told of it. Arguments as of ``Measure``."""
+        fields = [f for f in Measure.__dataclass_fields__ if f not in ("blind", "things")]
+        own: dict[str, Any] = {name: getattr(self, name) for name in fields}
+        return Measure(**own, blind=blind, things=things)
 
 
 class MeanOfExamples(Metric):

@@ -1,4 +1,4 @@
-"""The data of each epoch: images, or what frozen blocks made of them."""
+"""The data of each epoch: examples, or what frozen blocks made of them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from tlsweep.train.loading import Images, loader
+from tlsweep.train.loading import Examples, loader
 from tlsweep.train.module import PlanModule
 from tlsweep.train.sampling import EpochSampler, ShareSampler
 
 
 @dataclass(frozen=True)
 class Fed:
-    """What an epoch trains on and is scored on, as (x [...], label).
+    """What an epoch trains on and is scored on.
 
-    entry: the cut point that x comes from, 0 for images; select: None where nothing is held out.
+    entry: the cut point that inputs come from, 0 for examples as they are; select: None where
+    nothing is held out.
     """
 
-    fit: Images
-    select: Images | None
+    fit: Examples
+    select: Examples | None
     entry: int = 0
 
 
@@ -57,10 +58,12 @@ class FeedModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """This device's share of the fit split, in the epoch's order."""
-        images = self.open().fit
+        examples = self.open().fit
         if "fit" not in self._loaders:
-            sampler = EpochSampler(_size(images), seed=self.seed, rank=self.rank, world=self._world)
-            self._loaders["fit"] = loader(images, sampler, self.settings)
+            sampler = EpochSampler(
+                _size(examples), seed=self.seed, rank=self.rank, world=self._world
+            )
+            self._loaders["fit"] = loader(examples, sampler, self.settings)
         found = self._loaders["fit"]
         assert isinstance(found.sampler, EpochSampler)
         # Lightning says it too, but where a run goes on, only once workers have begun to read
@@ -74,12 +77,12 @@ class FeedModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
         """This device's share of the select split; nothing where there is none."""
-        images = self.open().select
-        if images is None:
+        examples = self.open().select
+        if examples is None:
             return []
         if "select" not in self._loaders:
-            sampler = ShareSampler(_size(images), rank=self.rank, world=self._world)
-            self._loaders["select"] = loader(images, sampler, self.settings)
+            sampler = ShareSampler(_size(examples), rank=self.rank, world=self._world)
+            self._loaders["select"] = loader(examples, sampler, self.settings)
         return self._loaders["select"]
 
     @property
@@ -92,5 +95,5 @@ class FeedModule(pl.LightningDataModule):
         return self.settings.devices
 
 
-def _size(images: Images) -> int:
-    return len(images)  # type: ignore[arg-type]  # torch's Dataset does not declare it
+def _size(examples: Examples) -> int:
+    return len(examples)  # type: ignore[arg-type]  # torch's Dataset does not declare it

@@ -16,10 +16,11 @@ import torch
 from pytorch_lightning.strategies import DDPStrategy
 
 from tlsweep.errors import TrialFailure
+from tlsweep.target.batch import Batch, Side
 from tlsweep.task import Task
 from tlsweep.train.feed import Feed, FeedModule
 from tlsweep.train.freeze import FreezeCallback
-from tlsweep.train.loading import Images, in_batches
+from tlsweep.train.loading import Examples, in_batches
 from tlsweep.train.module import OnEpoch, PlanModule
 from tlsweep.train.network import PlanNetwork
 from tlsweep.train.schedule import FreezeSchedule
@@ -86,13 +87,14 @@ class _Calibrate(pl.Callback):
         self.data = data
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        images, data = self.data.open().fit, self.data
+        examples, data = self.data.open().fit, self.data
         truth: list[torch.Tensor] = []
 
-        def batches() -> Iterator[torch.Tensor]:
-            for x, y in in_batches(images, data.settings):
+        def batches() -> Iterator[tuple[torch.Tensor, Side]]:
+            there = pl_module.device
+            for z, side, y in in_batches(examples, data.settings):
                 truth.append(y)
-                yield x.to(pl_module.device)
+                yield z.to(there), {name: tensor.to(there) for name, tensor in side.items()}
 
         with trainer.precision_plugin.forward_context():
             data.network.calibrate(batches(), data.seed)
@@ -176,19 +178,21 @@ class _Predictions(pl.LightningModule):
         super().__init__()
         self.network = network
 
-    def predict_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+    def predict_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """[batch, outputs]."""
-        outputs: torch.Tensor = self.network(batch[0])
+        outputs: torch.Tensor = self.network(batch.z, batch.side)
         return outputs.float().cpu()
 
 
-def predict(network: PlanNetwork, images: Images, train: TrainSettings) -> npt.NDArray[np.float32]:
-    """Outputs [images, outputs] in eval mode, in the order of ``images``.
+def predict(
+    network: PlanNetwork, examples: Examples, train: TrainSettings
+) -> npt.NDArray[np.float32]:
+    """Outputs [examples, outputs] in eval mode, in the order of ``examples``.
 
     Raises TrialFailure where they are not finite.
     """
     with tamed():
-        found = alone(train).predict(_Predictions(network), in_batches(images, train))
+        found = alone(train).predict(_Predictions(network), in_batches(examples, train))
     answers = torch.cat([p for p in found or [] if isinstance(p, torch.Tensor)])
     if not answers.isfinite().all():
         raise TrialFailure(

@@ -13,6 +13,7 @@ from torch import Tensor
 from torchmetrics import CatMetric, MeanMetric
 
 from tlsweep.errors import TrialFailure
+from tlsweep.target.batch import Batch
 from tlsweep.task import Task
 from tlsweep.train.network import PlanNetwork
 from tlsweep.train.settings import TrainSettings
@@ -199,19 +200,19 @@ class PlanModule(pl.LightningModule):
         self.untrained -= self.network.thawed
         torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) * 1_009 + self.global_rank)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """The task's loss of a batch ([batch, channels, height, width], [batch, ...])."""
-        x_bchw, y_b = batch
-        loss = self.task.loss(self.network(x_bchw), y_b)
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The task's loss of a batch."""
+        z, side, y_b = batch
+        loss = self.task.loss(self.network(z, side), y_b)
         if not torch.isfinite(loss):
             self._diverged(f"loss of step {batch_idx + 1}", float(loss.detach()))
         self.fit_loss.update(loss.detach(), len(y_b))
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and answers on the select split."""
-        x_bchw, y_b = batch
-        outputs = self.network(x_bchw).float()
+        z, side, y_b = batch
+        outputs = self.network(z, side).float()
         self.select_loss.update(self.task.loss(outputs, y_b), len(y_b))
         self.select_outputs.update(outputs)
         self.select_truth.update(y_b)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from tlsweep.cut import CutPoints, folded, section
-from tlsweep.heads.head import Head
+from tlsweep.cut import CutPoints, LeftOut, folded, section, through
+from tlsweep.heads.head import NOTHING, Head, pool
 from tlsweep.plan import TransferPlan
 from tlsweep.terms import BlockState
 from tlsweep.train.adapt import additions, merge
@@ -98,15 +98,18 @@ class PlanNetwork(nn.Module):
                         module.eval()
         return self
 
-    def activations(self, z: Tensor) -> Tensor:
-        """What reaches the head, [batch, ...], of inputs at the cut point ``entry``."""
+    def activations(self, z: Tensor, side: Mapping[str, Tensor] = NOTHING) -> Tensor:
+        """What reaches the head, [batch, ...], of inputs at the cut point ``entry``.
+
+        side: what every block and the head are told beside their input (a mask).
+        """
         z = channels_last(z)
         with torch.no_grad():
             for block in self._frozen_blocks():
-                z = block(z)
+                z = through(block, z, side)
         # only to train: what is scored is what the model taken home answers, bit for bit
         for block in self._quick_blocks() if self.training else self.blocks[self.boundary :]:
-            z = block(z)
+            z = through(block, z, side)
         return z
 
     def _frozen_blocks(self) -> list[nn.Module]:
@@ -135,13 +138,13 @@ class PlanNetwork(nn.Module):
             _same_modes(block, quick_block)
         return self._trained[1]
 
-    def forward(self, z: Tensor) -> Tensor:
-        """[batch, ...] inputs at the cut point ``entry`` to [batch, classes] logits."""
-        logits: Tensor = self.head(self.activations(z))
-        return logits
+    def forward(self, z: Tensor, side: Mapping[str, Tensor] = NOTHING) -> Tensor:
+        """[batch, ...] inputs at the cut point ``entry`` to [batch, outputs]."""
+        outputs: Tensor = self.head(self.activations(z, side), side)
+        return outputs
 
     @torch.no_grad()
-    def calibrate(self, inputs: Iterable[Tensor], seed: int) -> None:
+    def calibrate(self, inputs: Iterable[tuple[Tensor, Mapping[str, Tensor]]], seed: int) -> None:
         """Measure the head's standardisation on batches of inputs, as training will see them.
 
         That is in training mode: a fresh BatchNorm scales by the batch there and by nothing in
@@ -152,7 +155,8 @@ class PlanNetwork(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.train()
-            self.head.calibrate(self.activations(z) for z in inputs)
+            rule = self.head.pooling
+            self.head.calibrate(pool(self.activations(z, s), rule, s) for z, s in inputs)
         self.train(mode)
 
 
@@ -161,10 +165,10 @@ def blocks_of(
 ) -> list[nn.Module]:
     """The blocks below a plan's head, from the input up: sections of ``kept``, and of ``fresh``.
 
-    In place of a block that is left out stands the identity, so that blocks keep their numbers.
+    In place of a block that is left out stands ``LeftOut``, so that blocks keep their numbers.
     """
     return [
-        nn.Identity()
+        LeftOut()
         if i in plan.left_out
         else section(fresh if plan.states[i] == BlockState.FRESH else kept, cuts, i, i + 1)
         for i in range(plan.regrow)

@@ -80,7 +80,7 @@ class FirstPhase:
         return Key.of(
             source=f"{source.fingerprint} random" if plan.random_weights else source.fingerprint,
             cut=question.cuts[plan.keep].name,
-            image=source.image,
+            spec=source.spec,
             target=question.target.fingerprint,
             rows=rows_digest(question.partition.rows(Split.FIT, trial.fold)),
             chosen_on=rows_digest(question.partition.rows(Split.SELECT, trial.fold)),

@@ -74,7 +74,7 @@ def question_of(settings: Settings, progress: Progress | None = None) -> Questio
     """The question of a config, opened, or the same one again. Raises Refusal with every fault."""
     check_device(settings.train)
     question = open_question(settings.opening, settings.plan, progress)
-    check_train(settings.train, question.task)
+    check_train(settings.train, question)
     return question
 
 

@@ -13,6 +13,7 @@ from tlsweep.trial.resolved import Resolved
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from tlsweep.target.batch import Side
     from tlsweep.train.feed import Fed
     from tlsweep.train.loading import Rows
     from tlsweep.train.schedule import FreezeSchedule
@@ -55,7 +56,7 @@ class Starts:
         if self._fit is None or self._fit[0] != view:
             self._fit = view, self.split(frozen, Split.FIT, view)
         if self._fit[1] is None or (self._select is None and held_out):
-            self._chosen[frozen] = 0, "the activations could not be stored: from images"
+            self._chosen[frozen] = 0, f"the activations could not be stored: {self._from}"
             self.close()
             return self(frozen, epoch)
         return Fed(self._fit[1], self._select, self.entry(frozen))
@@ -83,7 +84,7 @@ class Starts:
         """The cut point that the data of one split comes from, and the data."""
         found = self.split(frozen, split)
         if found is None:
-            return 0, self.question.images(split, self.trial.fold)
+            return 0, self.question.examples(split, self.trial.fold)
         return self.entry(frozen), found
 
     def split(self, frozen: int, split: Split, view: int = activations.PLAIN) -> Any:
@@ -92,13 +93,13 @@ class Starts:
         whole = Split.REPORT if split == Split.REPORT else Split.POOL
         if frozen == self.plan.regrow and self.trial.train.augment != "live":
             (z,) = self.inputs.pooled(whole, [entry], variant)
-            return self._rows(z, split)
+            return self._rows(z, split, {})
         if entry == 0:
-            return self.question.images(split, self.trial.fold, self.inputs.drawn(view))
+            return self.question.examples(split, self.trial.fold, self.inputs.drawn(view))
         stored = self.inputs.whole(whole, entry, variant)
-        return None if stored is None else self._rows(stored, split)
+        return None if stored is None else self._rows(stored, split, self.inputs.side(whole))
 
-    def _rows(self, z: Tensor, split: Split) -> Rows:
+    def _rows(self, z: Tensor, split: Split, side: Side) -> Rows:
         import torch
 
         from tlsweep.train.loading import Rows
@@ -108,17 +109,21 @@ class Starts:
         places = None
         if split != Split.REPORT:
             places = torch.from_numpy(self.question.partition.places(split, self.trial.fold))
-        self._given[split] = Rows(z, self.inputs.labels(split), places)
+        self._given[split] = Rows(z, self.inputs.labels(split), places, side)
         return self._given[split]
 
     # ------------------------------------------------------------------ planning
+    @property
+    def _from(self) -> str:
+        return f"from {self.question.task.things}"
+
     def _choose(self, frozen: int) -> tuple[int, str]:
         if self.trial.train.augment == "live":
-            return 0, "augmented anew in every epoch: from images"
+            return 0, f"augmented anew in every epoch: {self._from}"
         if frozen == self.plan.regrow:
             return frozen, "only a head trains: from pooled features"
         if frozen == 0:
-            return 0, "the first block is trained: from images"
+            return 0, f"the first block is trained: {self._from}"
         return self._boundary(frozen if self._read_again(frozen) else self.plan.freeze)
 
     def _read_again(self, frozen: int) -> bool:
@@ -135,7 +140,7 @@ class Starts:
         time in an epoch.
         """
         if frozen == 0:
-            return 0, "a phase that short reads nothing twice: from images"
+            return 0, f"a phase that short reads nothing twice: {self._from}"
         question, train = self.question, self.trial.train
         n_pool = len(question.partition.pool)
         n_kept = n_pool * len(activations.views_needed(train))
@@ -158,5 +163,5 @@ class Starts:
                 return index, f"from {name}, stored in {size}{part}"
         size, name = size_text(sizes[frozen]), question.cuts[frozen].name
         if max(map(saved, sizes)) > 0:
-            return 0, f"no room to store {size} at {name}: from images"
-        return 0, f"to read {size} stored at {name} takes longer than to compute it: from images"
+            return 0, f"no room to store {size} at {name}: {self._from}"
+        return 0, f"to read {size} stored at {name} takes longer than to compute it: {self._from}"

@@ -12,7 +12,7 @@ from tlsweep.verdict.intervals import (
 from tlsweep.verdict.penalty import PENALTIES, Nested, nested_penalty
 from tlsweep.verdict.reach import CurvePoint, PlanRow, Recommended, Scored, Verdict, reach
 from tlsweep.verdict.rule import Ranked, Recommendation, best, may_still_win, recommend
-from tlsweep.verdict.sentence import what_to_keep
+from tlsweep.verdict.sentence import raw, what_to_keep
 from tlsweep.verdict.shift import beyond_chance
 from tlsweep.verdict.told import Told
 from tlsweep.verdict.tried import Tried, cost_of, family_of, kind_of
@@ -47,6 +47,7 @@ __all__ = [
     "mean_interval",
     "model_interval",
     "nested_penalty",
+    "raw",
     "reach",
     "recommend",
     "what_to_keep",

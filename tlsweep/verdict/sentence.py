@@ -12,11 +12,20 @@ from tlsweep.terms import BlockState
 from tlsweep.verdict.contrast import Contrast
 from tlsweep.verdict.intervals import Interval
 
-WITHOUT = {
+_WITHOUT = {
     "scratch": "training from scratch",
     "random_features": "random weights",
-    "raw_pixels": "the raw pixels",
 }
+
+
+def raw(things: str) -> str:
+    """What examples are before any block."""
+    return "raw pixels" if things == "images" else "raw input"
+
+
+def without(control: str, things: str) -> str:
+    """A control that keeps nothing of the source, in words."""
+    return _WITHOUT.get(control) or f"the {raw(things)}"
 
 
 def sentence(
@@ -45,7 +54,7 @@ def sentence(
         f"{what_to_keep(recommended)}: {_scored(scored.score, measure)}"
         f" ({100 * confidence:g} % interval {between}).",
         _against_best(recommended, best, unit.rounded(margin)),
-        _more(more_images),
+        _more(more_images, measure),
         _transfer(contrasts, measure),
     ]
     return " ".join(text for text in said if text)
@@ -54,8 +63,8 @@ def sentence(
 def _scored(score: float, measure: Measure) -> str:
     written = measure.unit.written(score)
     if measure.name == "accuracy":
-        return f"{written} of new images are classified rightly"
-    return f"on new images its {measure.words} is {written}"
+        return f"{written} of new {measure.things} are classified rightly"
+    return f"on new {measure.things} its {measure.words} is {written}"
 
 
 def _no_better_than_blind(scored: Interval, majority: float, measure: Measure) -> str:
@@ -111,34 +120,35 @@ def _against_best(recommended: Facts, best: Any, margin: str) -> str:
     )
 
 
-def _more(images: int | None) -> str:
-    if images is None:
+def _more(more: int | None, measure: Measure) -> str:
+    if more is None:
         return ""
-    return f"About {images:,} labelled images would show whether a cheaper plan is as good."
+    return f"About {more:,} labelled {measure.things} would show whether a cheaper plan is as good."
 
 
 def _transfer(contrasts: Sequence[Contrast], measure: Measure) -> str:
     if not contrasts:
         return "Whether transfer helped was not measured."
-    unit, higher = measure.unit, measure.higher_is_better
+    unit, higher, things = measure.unit, measure.higher_is_better, measure.things
     harm = [c for c in contrasts if c.outcome == "harm"]
     if harm:
         word = "more" if higher else "less"
         more = " and ".join(
-            f"{WITHOUT[c.control]} scores {unit.distance(c.difference)} {word}" for c in harm
+            f"{without(c.control, things)} scores {unit.distance(c.difference)} {word}"
+            for c in harm
         )
         return f"Transfer does not help here: {more}."
     unclear = [c for c in contrasts if c.outcome != "effect"]
     if not unclear:
         than = "above" if higher else "less than"
         margins = ", ".join(
-            f"{unit.distance(c.difference)} {than} {WITHOUT[c.control]}" for c in contrasts
+            f"{unit.distance(c.difference)} {than} {without(c.control, things)}" for c in contrasts
         )
         scratch = any(c.control == "scratch" for c in contrasts)
         unknown = "" if scratch else " Against training from scratch it was not measured."
         return f"Transfer helped: {margins}.{unknown}"
     names = " and ".join(
-        f"{WITHOUT[c.control]} ({_gain(c, unit, higher)};"
+        f"{without(c.control, things)} ({_gain(c, unit, higher)};"
         f" this study would have shown {unit.number(c.detectable)})"
         for c in unclear
     )

@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from table import Table
 
-from tlsweep.sweep.contenders import facts_of
+from tlsweep.stages.contenders import facts_of
 
 EPOCHS = 30  # that a training may take by default
 STAGES = ("first", "search", "confirm", "final")

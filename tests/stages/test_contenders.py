@@ -11,8 +11,7 @@ import pytest
 from tlsweep.config.sections import ConfirmSettings
 from tlsweep.config.settings import Settings
 from tlsweep.facts import Facts
-from tlsweep.survey.rows import Frozen
-from tlsweep.sweep.contenders import (
+from tlsweep.stages.contenders import (
     Contender,
     frozen,
     identity,
@@ -21,6 +20,7 @@ from tlsweep.sweep.contenders import (
     overrides_of,
     trained,
 )
+from tlsweep.survey.rows import Frozen
 from tlsweep.task.outcome import Outcome
 from tlsweep.trial import question_of
 

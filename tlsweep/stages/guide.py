@@ -13,13 +13,13 @@ from tlsweep.errors import TlsweepError
 from tlsweep.extract.activations import USUAL, Variant
 from tlsweep.features import rows_digest
 from tlsweep.files import write_whole
+from tlsweep.stages.contenders import overrides_of
+from tlsweep.stages.first_trials import inherited
+from tlsweep.stages.session import Session
 from tlsweep.study.ledger import Item, Ledger
 from tlsweep.study.space import Space
 from tlsweep.survey.rows import Findings, Frozen, Place
 from tlsweep.survey.surveyor import Outcomes, survey
-from tlsweep.sweep.contenders import overrides_of
-from tlsweep.sweep.first_trials import inherited
-from tlsweep.sweep.session import Session
 from tlsweep.task import outcome
 from tlsweep.task.outcome import Outcome
 from tlsweep.terms import VERSION, Stage

@@ -9,11 +9,11 @@ from tlsweep.config.read import read
 from tlsweep.config.settings import Settings
 from tlsweep.errors import TlsweepError
 from tlsweep.record import ToLog
+from tlsweep.stages import final
+from tlsweep.stages.contenders import Contender
+from tlsweep.stages.first_trials import inherited
+from tlsweep.stages.session import Session
 from tlsweep.study.ledger import Item, Ledger
-from tlsweep.sweep import final
-from tlsweep.sweep.contenders import Contender
-from tlsweep.sweep.first_trials import inherited
-from tlsweep.sweep.session import Session
 from tlsweep.terms import Split, Stage
 from tlsweep.trial import Resolved, outcomes_folder, resolve
 from tlsweep.trial.probe import fitted_head
@@ -54,7 +54,7 @@ def keep_in_record(s: Session, folder: Path) -> None:
     card = read_card(folder)
     if not (folder / PROGRAM).exists():
         return  # its card says why
-    example = s.question.images(Split.POOL).batch([0])[0].numpy()
+    example = s.question.examples(Split.POOL).batch([0]).z.numpy()
     torch_version = card.versions["torch"].partition("+")[0]  # of a build that pip knows
     s.record.keep_model(
         s.parent_run,

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from tlsweep.config.settings import Settings
 from tlsweep.extract.activations import Activations
 from tlsweep.question import Question, split_seeds
+from tlsweep.stages.confirm import item_of, late, replicates
+from tlsweep.stages.contenders import Contender
 from tlsweep.study.ledger import Item, Ledger, reason_of_failure
 from tlsweep.survey.rows import Findings
 from tlsweep.survey.surveyor import refit
-from tlsweep.sweep.confirm import item_of, late, replicates
-from tlsweep.sweep.contenders import Contender
 from tlsweep.task.outcome import Logits, read
 from tlsweep.trial import outcomes_folder, study_folder
 

@@ -18,12 +18,12 @@ from tlsweep.report.material import (
     Training,
 )
 from tlsweep.report.notes import notes
+from tlsweep.stages.contenders import facts_of
+from tlsweep.stages.first_trials import inherited
+from tlsweep.stages.session import Session
 from tlsweep.study.ledger import Ledger, Trial, reason_of_failure
 from tlsweep.study.space import Space
 from tlsweep.survey.rows import Findings
-from tlsweep.sweep.contenders import facts_of
-from tlsweep.sweep.first_trials import inherited
-from tlsweep.sweep.session import Session
 from tlsweep.task.outcome import Logits
 from tlsweep.terms import BlockState, Split, Stage
 from tlsweep.trial import trial_name
@@ -86,7 +86,7 @@ def trainings(verdict: Verdict, ledgers: Ledgers) -> list[Training]:
     wanted = {tuple(r.overrides): "recommended"}
     for row in verdict.plans:
         if row.controls:
-            wanted.setdefault(tuple(row.overrides), _called(row))
+            wanted.setdefault(tuple(row.overrides), _called(row, verdict.measure.things))
     found = []
     for stage in (Stage.FINAL, Stage.CONFIRM):
         for trial in ledgers[stage].completed() if stage in ledgers else []:
@@ -100,8 +100,8 @@ def trainings(verdict: Verdict, ledgers: Ledgers) -> list[Training]:
     return found
 
 
-def _called(row: PlanRow) -> str:
-    return " and ".join(words_of(name) for name in row.controls)
+def _called(row: PlanRow, things: str) -> str:
+    return " and ".join(words_of(name, things) for name in row.controls)
 
 
 def _runs(s: Session, ledgers: Ledgers) -> Iterable[Run]:
@@ -148,12 +148,7 @@ def _commands(s: Session, verdict: Verdict, ledgers: Ledgers, look: str) -> list
     found = []
     if (model := s.folder / MODEL).is_dir():
         place = [f"model={_near(model)}"]
-        found += [
-            Command(
-                "Ask it about images of your own", _line(place, "predict") + " IMAGE_OR_FOLDER"
-            ),
-            Command("Take the model elsewhere", _line([*place, "format=onnx"], "export")),
-        ]
+        found += _taken(s.question.task.things, place)
     if run_id := _run_id(verdict, ledgers):
         here = [o for o in s.plain if o.startswith(("output_dir=", "record."))]
         line = _line([f"run={run_id}", *here], "reproduce")
@@ -162,6 +157,18 @@ def _commands(s: Session, verdict: Verdict, ledgers: Ledgers, look: str) -> list
         found.append(Command("See every training in MLflow", look))
     found.append(_more(s))
     return found[:3]
+
+
+def _taken(things: str, place: Sequence[str]) -> list[Command]:
+    """How a model folder is used."""
+    ask = f"Ask it about {things} of your own"
+    if things != "images":
+        folder = shlex.quote(place[0].removeprefix("model="))
+        return [Command(ask, f'python {folder}/load.py "A TEXT"')]
+    return [
+        Command(ask, _line(place, "predict") + " IMAGE_OR_FOLDER"),
+        Command("Take the model elsewhere", _line([*place, "format=onnx"], "export")),
+    ]
 
 
 def _more(s: Session) -> Command:

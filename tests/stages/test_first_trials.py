@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlsweep.sweep.first_trials import inherited
+from tlsweep.stages.first_trials import inherited
 
 
 def test_a_trial_that_names_its_plan_takes_no_plan_of_the_command_line() -> None:

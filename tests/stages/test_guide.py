@@ -17,14 +17,14 @@ from tlsweep.extract.activations import Activations
 from tlsweep.jobs import grammar
 from tlsweep.question import Question
 from tlsweep.record import NoRecord, Record
+from tlsweep.stages import guide
+from tlsweep.stages.contenders import facts_of, frozen_facts, overrides_of
+from tlsweep.stages.guide import SURVEY_FILE, Surveyed
+from tlsweep.stages.session import Session
 from tlsweep.study import choice, space
 from tlsweep.study.ledger import Ledger
 from tlsweep.study.storage import default_url
 from tlsweep.survey.rows import Findings, Frozen, Row
-from tlsweep.sweep import guide
-from tlsweep.sweep.contenders import facts_of, frozen_facts, overrides_of
-from tlsweep.sweep.guide import SURVEY_FILE, Surveyed
-from tlsweep.sweep.session import Session
 from tlsweep.task import outcome
 from tlsweep.task.outcome import Outcome
 from tlsweep.trial import outcomes_folder, question_of, resolve, study_folder
@@ -75,7 +75,7 @@ class Alone:
 
 @pytest.fixture
 def session(settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
-    monkeypatch.setattr("tlsweep.sweep.guide.config.read", lambda composed: composed)
+    monkeypatch.setattr("tlsweep.stages.guide.read", lambda composed: composed)
     asked = settings()
     folder = outcomes_folder(study_folder(asked)).parent
     folder.mkdir(parents=True)

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
+from tlsweep.stages.contenders import Contender, identity
 from tlsweep.study.ledger import Ledger, Trial, seconds_of
-from tlsweep.sweep.contenders import Contender, identity
 
 SLOWER = 1.25  # a training on the whole pool takes longer than on the fit part of a fold
 FOLDS = 2  # replicates that a comparison needs: one shows nothing of how much folds vary

@@ -21,10 +21,10 @@ from tlsweep.facts import LAYOUT
 from tlsweep.jobs.bench import Bench, ended
 from tlsweep.question import Question
 from tlsweep.record import Record, open_record
+from tlsweep.stages import first_trials
 from tlsweep.study import choice, space
 from tlsweep.study.ledger import Ended, Job, Ledger, Trial, reason_of_failure
 from tlsweep.study.storage import default_url
-from tlsweep.sweep import first_trials
 from tlsweep.terms import Stage
 from tlsweep.trial import study_folder, unwritable
 

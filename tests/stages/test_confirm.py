@@ -12,13 +12,13 @@ from tlsweep.config.settings import Settings
 from tlsweep.errors import TlsweepError
 from tlsweep.facts import Facts
 from tlsweep.question import Question
+from tlsweep.stages.budget import FOLDS
+from tlsweep.stages.confirm import item_of, race, replicates, shortfalls, tried
+from tlsweep.stages.contenders import Contender
 from tlsweep.study import choice
 from tlsweep.study.handle import TrialHandle
 from tlsweep.study.ledger import Ended, Item, Job, Ledger
 from tlsweep.study.storage import default_url
-from tlsweep.sweep.budget import FOLDS
-from tlsweep.sweep.confirm import item_of, race, replicates, shortfalls, tried
-from tlsweep.sweep.contenders import Contender
 from tlsweep.task.outcome import Outcome, write
 from tlsweep.trial import outcomes_folder, question_of, study_folder
 

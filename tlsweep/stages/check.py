@@ -9,8 +9,8 @@ from tlsweep.config.settings import Settings
 from tlsweep.errors import Fault, Refusal, together
 from tlsweep.jobs.bench import Bench
 from tlsweep.question import Question
+from tlsweep.stages.first_trials import inherited
 from tlsweep.study.space import Space
-from tlsweep.sweep.first_trials import inherited
 from tlsweep.trial import check_fold, check_schedule, resolve
 
 MOST = 6  # faults shown: a screenful

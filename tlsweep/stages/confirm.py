@@ -12,9 +12,9 @@ import numpy as np
 
 from tlsweep.config.settings import Settings
 from tlsweep.question import Question
+from tlsweep.stages.budget import FOLDS
+from tlsweep.stages.contenders import Contender
 from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure
-from tlsweep.sweep.budget import FOLDS
-from tlsweep.sweep.contenders import Contender
 from tlsweep.task.outcome import Outcome, read
 from tlsweep.trial import outcomes_folder, study_folder
 from tlsweep.verdict import Evidence, Tried, cost_of, kind_of, may_still_win

@@ -24,13 +24,9 @@ from tlsweep.jobs import grammar
 from tlsweep.jobs.bench import Bench
 from tlsweep.question import Question, refuse_draws
 from tlsweep.report import table, write_report, write_survey
-from tlsweep.study import choice, space
-from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure, seconds_of
-from tlsweep.study.space import Space
-from tlsweep.survey.rows import Place
-from tlsweep.sweep import final, first_trials
-from tlsweep.sweep.budget import CLOSING, FOLDS, SLOWER, Budget, expected
-from tlsweep.sweep.check import (
+from tlsweep.stages import final, first_trials
+from tlsweep.stages.budget import CLOSING, FOLDS, SLOWER, Budget, expected
+from tlsweep.stages.check import (
     check_combinations,
     check_keys,
     check_space,
@@ -38,12 +34,16 @@ from tlsweep.sweep.check import (
     refuse_its_own,
     refuse_without_effect,
 )
-from tlsweep.sweep.confirm import item_of, race, replicates, shortfalls, tried
-from tlsweep.sweep.contenders import Contender, facts_of, frozen, lag_of, may_win, merged, trained
-from tlsweep.sweep.gather import gather, tell_record
-from tlsweep.sweep.guide import Surveyed, enter_survey, guide, run_survey
-from tlsweep.sweep.session import Session, locked
-from tlsweep.sweep.take_home import keep_in_record, network_of
+from tlsweep.stages.confirm import item_of, race, replicates, shortfalls, tried
+from tlsweep.stages.contenders import Contender, facts_of, frozen, lag_of, may_win, merged, trained
+from tlsweep.stages.gather import gather, tell_record
+from tlsweep.stages.guide import Surveyed, enter_survey, guide, run_survey
+from tlsweep.stages.session import Session, locked
+from tlsweep.stages.take_home import keep_in_record, network_of
+from tlsweep.study import choice, space
+from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure, seconds_of
+from tlsweep.study.space import Space
+from tlsweep.survey.rows import Place
 from tlsweep.task import Measure
 from tlsweep.task.outcome import Logits
 from tlsweep.terms import Stage
@@ -252,8 +252,8 @@ def _of_images(score: float, measure: Measure, n: int) -> str:
     """A score in words: ``90.4 % of 244 images``."""
     written = measure.unit.written(score)
     if measure.name == "accuracy":
-        return f"{written} of {n} images"
-    return f"{measure.words} {written} of {n} images"
+        return f"{written} of {n} {measure.things}"
+    return f"{measure.words} {written} of {n} {measure.things}"
 
 
 def _survey_scores(s: Session, surveyed: Surveyed, told: Told) -> dict[Place, Interval]:
@@ -689,12 +689,13 @@ def _run_grid(s: Session, listed: Sequence[grammar.Override]) -> list[Trial]:
 
 def _opening(s: Session) -> str:
     p, source, target = s.question.partition, s.question.source, s.question.target
+    things = s.question.task.things
     folds = f"{len(p.folds)} folds" if len(p.folds) > 1 else f"{len(p.folds[0])} held out"
     lines = [
         f"{s.settings.study_name}: how much of {source.name} ({source.trained_on}) to"
         f" keep for {target.name}?",
         f"  {s.question.cuts.n_blocks} blocks; {s.question.task.told};"
-        f" {len(p.pool)} labelled images choose and train ({folds}), {len(p.report)} report",
+        f" {len(p.pool)} labelled {things} choose and train ({folds}), {len(p.report)} report",
         *(f"  {said}" for said in s.question.said()),
     ]
     if (minutes := s.settings.sweep.minutes) is not None:

@@ -44,8 +44,33 @@ def test_maps_are_averaged_to_a_grid_and_vectors_stay_as_they_are() -> None:
 
 def test_a_head_reads_the_chosen_token_only() -> None:
     head = Head((7, 5), Pooling(2, 2, (0,)), 3, kind="linear")
-    head.calibrate([Z_BTC])
+    head.calibrate([pool(Z_BTC, head.pooling)])
     other = Z_BTC.clone()
     other[:, 1:] += 1
     assert torch.equal(head(other), head(Z_BTC))
     assert torch.equal(head.mean, Z_BTC[:, 0].double().mean(0).float())
+
+
+MASK = torch.arange(7) < torch.tensor([[7], [3], [0]])
+
+
+@pytest.mark.parametrize("channel_dim", [1, 2])
+def test_tokens_that_a_mask_leaves_out_do_not_count(channel_dim: int) -> None:
+    z_btc = torch.where(MASK[..., None], Z_BTC, torch.nan).movedim(2, channel_dim)
+    pooled = pool(z_btc, Pooling(channel_dim, 2), {"mask": MASK})
+    assert torch.equal(pooled[2], torch.zeros(5))  # of a text without tokens
+    torch.testing.assert_close(pooled[0], Z_BTC[0].mean(0))
+    torch.testing.assert_close(pooled[1], Z_BTC[1, :3].mean(0))
+
+
+def test_a_chosen_token_is_read_whatever_the_mask() -> None:
+    side = {"mask": MASK}
+    assert torch.equal(pool(Z_BTC, Pooling(2, 2, (0,)), side), Z_BTC[:, 0])
+
+
+def test_tokens_as_they_are_read_are_counted_by_kind() -> None:
+    tokens = torch.tensor([[1, 1, 2, 0], [7, 3, 0, 0]])
+    mask = torch.tensor([[True] * 4, [True, True, False, False]])
+    bag = pool(tokens, Pooling(1, 2, bag=4), {"mask": mask})
+    assert bag.tolist() == [[0.25, 0.5, 0.25, 0], [0, 0, 0, 1]]  # 7 falls in with 3
+    assert pool(tokens, Pooling(1, 2, bag=4))[1].tolist() == [0.5, 0, 0, 0.5]

@@ -12,13 +12,13 @@ import pytest
 from tlsweep.config.settings import Settings
 from tlsweep.facts import Facts
 from tlsweep.question import Question
+from tlsweep.stages import final
+from tlsweep.stages.confirm import item_of, replicates
+from tlsweep.stages.contenders import Contender
 from tlsweep.study import choice
 from tlsweep.study.ledger import Ended, Item, Ledger
 from tlsweep.study.storage import default_url
 from tlsweep.survey.rows import Findings, Frozen
-from tlsweep.sweep import final
-from tlsweep.sweep.confirm import item_of, replicates
-from tlsweep.sweep.contenders import Contender
 from tlsweep.task.outcome import Outcome, write
 from tlsweep.terms import Split
 from tlsweep.trial import outcomes_folder, question_of, resolve, study_folder, train_plan

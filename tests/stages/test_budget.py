@@ -11,11 +11,11 @@ import optuna
 import pytest
 
 from tlsweep.facts import Facts
+from tlsweep.stages.budget import CLOSING, FOLDS, SLOWER, Budget, expected
+from tlsweep.stages.contenders import Contender, Identity, identity
 from tlsweep.study import choice
 from tlsweep.study.ledger import Ledger
 from tlsweep.study.storage import default_url
-from tlsweep.sweep.budget import CLOSING, FOLDS, SLOWER, Budget, expected
-from tlsweep.sweep.contenders import Contender, Identity, identity
 from tlsweep.task.outcome import Outcome
 
 

@@ -18,8 +18,8 @@ from tlsweep.config.read import read
 from tlsweep.facts import Facts
 from tlsweep.question import Question
 from tlsweep.report.answered import answered, thumbnail
+from tlsweep.stages.gather import _at_end
 from tlsweep.study.space import Space
-from tlsweep.sweep.gather import _at_end
 from tlsweep.trial import question_of, trial_name
 
 
@@ -112,7 +112,7 @@ def test_names_of_runs_tell_apart_whatever_the_sampler_changes(
 def test_epochs_are_of_the_recommended_plan_and_the_controls_alone(
     facts: Callable[..., Facts],
 ) -> None:
-    from tlsweep.sweep.gather import trainings
+    from tlsweep.stages.gather import trainings
 
     def trial(overrides: list[str], fold: int | None, epochs: int = 3) -> SimpleNamespace:
         history = [{"fit_loss": 1.0, "frozen_blocks": 0.0}] * epochs

@@ -1,0 +1,132 @@
+"""A text encoder and a target of numbers, both of another package, go the way that images go."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from outside_package import ROOT, Outside
+
+import tlsweep
+from tlsweep.config.settings import Settings
+from tlsweep.errors import Refusal
+from tlsweep.terms import Split, Stage
+from tlsweep.trial import resolve, train_plan
+
+TEXT = ("source=text_encoder", "target=mood", "target.fit_size=80")
+PLAIN = (*TEXT, "record=none")
+
+
+def test_a_frozen_encoder_is_surveyed_answered_and_taken_home(
+    outside: Outside, tmp_path: Path
+) -> None:
+    done = outside("-m", *PLAIN, "sweep.stages=[survey]")
+    assert done.returncode == 0, done.stdout + done.stderr
+    study = tmp_path / "outputs" / "text_encoder_to_mood"
+    verdict = json.loads((study / "verdict.json").read_text())
+    assert verdict["measure"]["unit"] == "points"
+    assert {p["index"] for p in verdict["curve"]} == {0, 1, 2, 3}
+    assert verdict["score"] < verdict["majority"]  # an error: less than that of the mean
+    page = (study / "report.html").read_text()
+    for told in (verdict["sentence"], done.stdout, page):
+        assert re.search(r"\btexts\b", told)
+        assert not re.search(r"\b(new|labelled) images\b", told)
+    asked = [sys.executable, study / "model" / "load.py", "good good good sun", "bad bad bad rain"]
+    said = subprocess.run(asked, env=outside.env, capture_output=True, text=True, check=True)
+    high, low = (float(line.split("\t")[-1]) for line in said.stdout.splitlines())
+    assert high > 0 > low
+    for command in (["predict", str(study)], ["export", "format=onnx"]):
+        refused = outside(*command, f"model={study / 'model'}")
+        assert refused.returncode == 2, refused.stderr
+        assert "takes texts" in refused.stderr
+    with pytest.raises(Refusal, match="source=text_encoder"):
+        tlsweep.load_model(study / "model")  # that package is not there
+
+
+@pytest.mark.slow
+def test_two_devices_train_what_one_trains(outside: Outside) -> None:
+    common = (*PLAIN, "plan=finetune", "train.epochs=2", "train.settle=false")
+    two = ("train.devices=2", "train.strategy=ddp", "train.accelerator=cpu")
+    scores = []
+    for devices in ((), two):
+        done = outside(*common, *devices)
+        assert done.returncode == 0, done.stderr
+        scores.append(float(re.search(r"([\d.]+) points", done.stdout)[1]))  # type: ignore[index]
+    assert scores[0] == pytest.approx(scores[1], abs=0.1)
+
+
+# ---------------------------------------------------------------------- in this process
+Make = Callable[..., Settings]
+
+
+@pytest.fixture
+def asked(beside: None, tmp_path: Path) -> Make:
+    """Settings of the text encoder and the moods, or of what is written beside them."""
+    from hydra import compose, initialize_config_dir
+
+    from tlsweep.config.read import read
+
+    here = (f"features.cache_dir={tmp_path / 'features'}", f"output_dir={tmp_path}")
+
+    def make(*overrides: str) -> Settings:
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            return read(compose("config", overrides=[*TEXT, *here, *overrides]))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        ("plan=last_layers", "plan.freeze=encoder.layer.0"),
+        ("plan=surgical", "plan.tune=encoder.layer.1"),
+        ("plan=adapters",),
+        ("plan=finetune", "plan.drop=encoder.layer.0"),
+        ("plan=last_layers", "plan.freeze=embeddings", "schedule=two_phase", "schedule.epochs=1"),
+    ],
+    ids=lambda plan: " ".join(plan),
+)
+def test_stored_activations_and_computed_ones_train_the_same(
+    plan: tuple[str, ...], asked: Make
+) -> None:
+    lines = (*plan, "train.epochs=2", "train.settle=false")
+    stored = train_plan(resolve(asked(*lines)), None)
+    again = train_plan(resolve(asked(*lines)), None)
+    anew = train_plan(resolve(asked(*lines, "features.budget_gb=0")), None)
+    for other in (again, anew):
+        assert np.array_equal(stored.logits[Split.SELECT], other.logits[Split.SELECT])
+
+
+def test_a_training_goes_on_as_if_it_had_never_ended(asked: Make) -> None:
+    lines = ("plan=finetune", "train.epochs=3", "train.settle=false")
+    trial = resolve(asked(*lines))
+    assert trial.stage == Stage.SINGLE
+    whole = train_plan(trial, None)
+    for file in trial.folder.glob("last-*.ckpt"):
+        file.unlink()
+    first = train_plan(resolve(asked(*lines)), lambda epoch, metrics, least: epoch == 0)
+    assert first.stopped
+    rest = train_plan(resolve(asked(*lines, "train.resume=true")), None)
+    assert rest.history == whole.history
+    assert np.array_equal(rest.logits[Split.SELECT], whole.logits[Split.SELECT])
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (("target=digits",), "a source of images, or a target of texts"),
+        (("source=glyphs",), "a source of texts, or a target of images"),
+        (("train.augment=views", "train.flip=true"), "train.augment=none"),
+    ],
+)
+def test_what_does_not_fit_texts_is_refused(
+    lines: tuple[str, ...], words: str, asked: Make
+) -> None:
+    with pytest.raises(Refusal, match=words):
+        resolve(asked(*lines))

@@ -1,0 +1,44 @@
+"""A package with sources and targets of its own, installed beside tlsweep."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "outside"
+ROOT = Path(__file__).parents[1]
+SOURCES = {
+    "tiny": "tiny_source",
+    "text_encoder": "text_encoder",
+    "broken": "no_such_module",
+    "lost": "no_such_package.module",
+}
+TARGETS = {"stripes": "stripes_target", "mood": "mood_target"}
+
+
+class Outside:
+    """Runs tlsweep in ``folder``, where the package is installed. env: of its processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, site = folder, folder / "site"
+        shutil.copytree(FOLDER, site)
+        about = site / "outside-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
+        sections = {"tlsweep.source": SOURCES, "tlsweep.target": TARGETS}
+        lines = []
+        for section, entries in sections.items():
+            lines += [f"[{section}]", *(f"{name} = {module}" for name, module in entries.items())]
+        (about / "entry_points.txt").write_text("\n".join(lines))
+        path = f"{ROOT}{os.pathsep}{site}"
+        self.env = {**os.environ, "PYTHONPATH": path, "TLSWEEP_CACHE": str(folder)}
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """``python -m tlsweep`` with these arguments."""
+        command = [sys.executable, "-m", "tlsweep", *arguments]
+        return subprocess.run(
+            command, env=self.env, cwd=self.folder, capture_output=True, text=True, check=False
+        )

@@ -1,1 +1,0 @@
-"""A whole sweep: its story, its stages, and what they share."""

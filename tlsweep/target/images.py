@@ -1,0 +1,71 @@
+"""Targets of images: decoded when they are asked for, and kept."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tlsweep.target.base import Target
+from tlsweep.target.pixels import PixelStore
+from tlsweep.task import Task, Truth
+from tlsweep.terms import ImageSpec, Resampling, Split
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tlsweep.target.augment import Augmentation
+    from tlsweep.target.dataset import ImageDataset
+
+
+class ImageTarget(Target):
+    """Labelled images.
+
+    ram_gb: gigabytes of decoded images kept in memory at one preprocessing; resampling: how its
+    images are resized, so that others of their kind can be prepared alike.
+    """
+
+    reads, things = ImageSpec, "images"
+    resampling: Resampling = "pillow"
+
+    def __init__(
+        self,
+        name: str,
+        output_names: tuple[str, ...],
+        labels: Truth,
+        fingerprint: str,
+        given: Mapping[Split, NDArray[np.int64]] | None = None,
+        ram_gb: float = 4.0,
+        contents: Sequence[bytes | str] | None = None,
+        task: Task | None = None,
+    ) -> None:
+        super().__init__(name, output_names, labels, fingerprint, given, contents, task)
+        self.ram_gb = ram_gb
+        self._stores: dict[ImageSpec, PixelStore] = {}
+
+    def called(self, index: int) -> str:
+        """What people call the image at ``index``."""
+        return f"image {index}"
+
+    @abstractmethod
+    def pixels(self, indices: NDArray[np.int64], image: ImageSpec) -> Tensor:
+        """Images brought to the channels and the size of ``image``: uint8 [k, C, size, size]."""
+
+    def dataset(
+        self, indices: ArrayLike, spec: ImageSpec, augmentation: Augmentation | None = None
+    ) -> ImageDataset:
+        """The images at ``indices``, in that order, preprocessed as ``spec`` says.
+
+        They are decoded now and kept, once for every dataset of the same ``spec``, if they fit
+        into ``ram_gb``; else each time they are read. augmentation: the view of each that is asked
+        for, None for the image as it is. Raises IndexError for an index that is not there.
+        """
+        from tlsweep.target.dataset import ImageDataset
+
+        ids = self.places(indices)
+        store = self._stores.setdefault(spec, PixelStore(len(self.labels), spec, self.ram_gb))
+        kept = store.fill(ids, lambda new: self.pixels(new, spec))
+        return ImageDataset(self, ids, spec, store if kept else None, augmentation)
