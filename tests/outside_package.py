@@ -17,6 +17,7 @@ SOURCES = {
     "lost": "no_such_package.module",
 }
 TARGETS = {"stripes": "stripes_target", "mood": "mood_target"}
+TASKS = {"grades": "grades_task"}
 
 
 class Outside:
@@ -28,7 +29,7 @@ class Outside:
         about = site / "outside-1.0.dist-info"
         about.mkdir()
         (about / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
-        sections = {"tlsweep.source": SOURCES, "tlsweep.target": TARGETS}
+        sections = {"tlsweep.source": SOURCES, "tlsweep.target": TARGETS, "tlsweep.task": TASKS}
         lines = []
         for section, entries in sections.items():
             lines += [f"[{section}]", *(f"{name} = {module}" for name, module in entries.items())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,22 @@ def test_a_source_and_a_target_of_another_package_are_surveyed_and_answered(
     assert again.returncode == 0, again.stdout + again.stderr
 
 
+def test_a_task_of_another_package_scores_chooses_and_is_part_of_the_question(
+    outside: Outside, tmp_path: Path
+) -> None:
+    common = ("-m", "source=tiny", "target=digits", "target.fit_size=200", "record=none",
+              "sweep.stages=[survey]", "study=s")  # fmt: skip
+    done = outside(*common, "task=grades", "task.near=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = json.loads((tmp_path / "outputs" / "s" / "verdict.json").read_text())
+    assert verdict["metric"] == "near_miss"
+    (accuracy,) = (one["value"] for one in verdict["beside"] if one["name"] == "accuracy")
+    assert accuracy < verdict["seed_scores"][0] < accuracy + (1 - accuracy) / 2
+    other = outside(*common, "task=grades", "task.near=1")
+    assert other.returncode == 2
+    assert "task.near=1; study s has 2" in other.stderr
+
+
 def test_they_are_listed_checked_and_refused_as_ours_are(outside: Outside) -> None:
     listed = outside("--help").stdout
     assert "tiny" in listed
@@ -40,10 +57,13 @@ def test_they_are_listed_checked_and_refused_as_ours_are(outside: Outside) -> No
         ("source.widht=3", "source.width=VALUE"),
         ("source.width=wide", "source.width=wide"),
         ("target=strips", "target=stripes"),
+        ("task=grade", "task=grades"),
+        ("task=grades task.neer=1", "task.near=VALUE"),
+        ("task=grades target=mood", "grades are classes"),
         ("source=broken", "source=broken"),
         ("source=lost", "source=lost"),
     ):
-        done = outside("source=tiny", argument)
+        done = outside("source=tiny", *argument.split())
         assert done.returncode == 2, argument
         assert words in done.stderr, done.stderr
     cut = outside("cuts", "source=tiny")

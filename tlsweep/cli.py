@@ -74,6 +74,7 @@ version. HYDRA_FULL_ERROR=1 shows where an error came from.
 GROUPS = {
     "source": "the model that the weights come from",
     "target": "the data that it is adapted to",
+    "task": "what is asked of each example",
     "plan": "what happens to each block",
     "schedule": "",
     "train": "epochs, rates, batch, devices",

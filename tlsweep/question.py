@@ -19,7 +19,7 @@ from tlsweep.config.sections import PlanSettings
 from tlsweep.config.settings import Opening
 from tlsweep.errors import Fault, Refusal, together
 from tlsweep.plan import TransferPlan
-from tlsweep.section import SourceSettings, TargetSettings
+from tlsweep.section import SourceSettings, TargetSettings, TaskSettings
 from tlsweep.terms import BlockState, ImageSpec, Split, TokenSpec
 from tlsweep.train.settings import TrainSettings
 
@@ -232,7 +232,7 @@ def _open(_key: str, hidden: _Hidden) -> Question:
     faults: list[Refusal] = []
     # what is quick to check comes before what is long to make: a source may have to be trained
     _try(faults, lambda: _check_source(source))
-    images = _try(faults, lambda: _open_target(target, progress))
+    images = _try(faults, lambda: _open_target(target, opening.task, progress))
     task = None if images is None else _try(faults, lambda: images.task.by(target.metric))
     partition = None if images is None else _try(faults, lambda: _partition(target, images))
     found = _try(faults, lambda: _cuts(source))
@@ -289,10 +289,11 @@ def _try(faults: list[Refusal], action: Callable[[], T]) -> T | None:
         return None
 
 
-def _open_target(settings: TargetSettings, progress: Progress | None) -> Target:
-    from tlsweep.target import open_target
+def _open_target(settings: TargetSettings, task: TaskSettings, progress: Progress | None) -> Target:
+    from tlsweep.target import asked, open_target
 
-    return open_target(settings.name, **target_options(settings), progress=progress)
+    opened = open_target(settings.name, **target_options(settings), progress=progress)
+    return asked(opened, task)
 
 
 def target_options(settings: TargetSettings) -> dict[str, Any]:

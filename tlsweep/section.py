@@ -79,3 +79,9 @@ class TargetSettings(Section):
     def label(self) -> str:
         """The target's name in file names and records."""
         return self.name
+
+
+class TaskSettings(Section):
+    """What every task is told. name: which one, as ``task=NAME`` writes it."""
+
+    name: str

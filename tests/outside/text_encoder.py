@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from tlsweep.section import SourceSettings
 from tlsweep.source import Source
+from tlsweep.source.base import private_rng
 from tlsweep.terms import TokenSpec
 
 
@@ -19,7 +20,8 @@ class Encoder(Source):
 
 def check(*, layers: int, progress: Any = None) -> None: ...
 def open(*, layers: int, progress: Any = None) -> Encoder:
-    weights = architecture(layers=layers)[0].state_dict()
+    with private_rng(0):
+        weights = architecture(layers=layers)[0].state_dict()
     return Encoder(f"bert {layers}", spec(layers=layers), "nothing", f"bert {layers}", weights)
 
 

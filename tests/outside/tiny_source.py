@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from tlsweep.section import SourceSettings
 from tlsweep.source import Source
+from tlsweep.source.base import private_rng
 from tlsweep.terms import ImageSpec
 
 IMAGE = ImageSpec(channels=1, size=16, mean=(0.5,), std=(0.5,), resize=16)
@@ -21,9 +22,9 @@ class Tiny(Source):
 
 def check(*, width: int, progress: Any = None) -> None: ...
 def open(*, width: int, progress: Any = None) -> Tiny:
-    return Tiny(
-        f"tiny {width}", IMAGE, "nothing", "tiny", architecture(width=width)[0].state_dict()
-    )
+    with private_rng(0):
+        weights = architecture(width=width)[0].state_dict()
+    return Tiny(f"tiny {width}", IMAGE, "nothing", "tiny", weights)
 
 
 def architecture(*, width: int) -> Any:

@@ -16,7 +16,7 @@ from tlsweep.config.sections import (
     TrialIdentity,
 )
 from tlsweep.record.settings import MlflowRecord, NoRecord
-from tlsweep.section import Section, SourceSettings, TargetSettings, Whole
+from tlsweep.section import Section, SourceSettings, TargetSettings, TaskSettings, Whole
 from tlsweep.terms import Stage
 from tlsweep.train.settings import ScheduleSettings, TrainSettings
 
@@ -33,10 +33,11 @@ PosixName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_le
 
 
 class Opening(Section):
-    """What a question is opened from: source and target, and whether all labels may train."""
+    """What a question is opened from: source, target, task, and whether all labels may train."""
 
     source: SerializeAsAny[SourceSettings]
     target: SerializeAsAny[TargetSettings]
+    task: SerializeAsAny[TaskSettings]
     joined: bool = False
 
 
@@ -45,6 +46,7 @@ class Settings(Section):
 
     source: SerializeAsAny[SourceSettings]
     target: SerializeAsAny[TargetSettings]
+    task: SerializeAsAny[TaskSettings]
     plan: PlanSettings
     schedule: ScheduleSettings
     train: TrainSettings
@@ -63,7 +65,8 @@ class Settings(Section):
     @property
     def opening(self) -> Opening:
         """What the question is opened from."""
-        return Opening(source=self.source, target=self.target, joined=self.train_on == "all")
+        every = self.train_on == "all"
+        return Opening(source=self.source, target=self.target, task=self.task, joined=every)
 
     @property
     def study_name(self) -> str:
@@ -74,7 +77,7 @@ class Settings(Section):
         """What must stay the same for two trials to be comparable, as flat dotted keys."""
         fixed = self.model_dump(
             mode="json",
-            include={"source", "target", "plan", "schedule", "train", "seed"},
+            include={"source", "target", "task", "plan", "schedule", "train", "seed"},
         )
         # these say how and where, not what; what is read there has a fingerprint of its own
         how = (

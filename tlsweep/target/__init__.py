@@ -7,7 +7,7 @@ from tlsweep.target.augment import Augmentation
 from tlsweep.target.base import Progress, Target
 from tlsweep.target.images import ImageTarget
 from tlsweep.target.partition import Partition, partition
-from tlsweep.target.registry import check_target, open_target
+from tlsweep.target.registry import asked, check_target, open_target
 
 __all__ = [
     "Augmentation",
@@ -15,6 +15,7 @@ __all__ = [
     "Partition",
     "Progress",
     "Target",
+    "asked",
     "check_target",
     "open_target",
     "partition",

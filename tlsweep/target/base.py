@@ -5,9 +5,11 @@ Loads no torch before examples are asked for, so that refusals are fast.
 
 from __future__ import annotations
 
+import copy
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -56,6 +58,16 @@ class Target(ABC):
         self.fingerprint = fingerprint
         self.given = dict(given or {})
         self.same_as = _first_with_content(contents, len(labels))
+
+    def asked(self, task: Task, name: str) -> Self:
+        """The same examples, of which another task asks something else.
+
+        name: of the task, with its settings: it is part of the fingerprint.
+        """
+        other = copy.copy(self)
+        other.task, other.labels = task.of(self.things), task.truth(self.labels)
+        other.fingerprint = hashlib.sha256(f"{self.fingerprint} {name}".encode()).hexdigest()[:16]
+        return other
 
     def called(self, index: int) -> str:
         """What people call the example at ``index``."""

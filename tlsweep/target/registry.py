@@ -9,6 +9,7 @@ from typing import Any
 
 from tlsweep.errors import Fault, Refusal, nearest
 from tlsweep.registry import component
+from tlsweep.section import TaskSettings
 from tlsweep.target.base import Target
 
 
@@ -26,6 +27,15 @@ def open_target(name: str, **options: object) -> Target:
     """
     opened: Target = _function("open", name, options)(**options)
     return opened
+
+
+def asked(target: Target, task: TaskSettings) -> Target:
+    """The target, of which ``task`` asks something else than it does itself.
+
+    Raises Refusal for an unknown task, and for one that does not suit what is true of its examples.
+    """
+    other = component("task", task.name).open(target.task, **task.model_dump(exclude={"name"}))
+    return target if other is target.task else target.asked(other, task.model_dump_json())
 
 
 def _function(what: str, name: str, options: dict[str, object]) -> Callable[..., Any]:
