@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
 
 import networks
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from tlsweep.cut import CutPoints, Level, cut_points, section, split
 from tlsweep.errors import Refusal
@@ -209,3 +213,42 @@ def test_split_takes_names_when_it_gets_an_example() -> None:
         split(model, "blocks.0")
     with pytest.raises(Refusal, match=r"mend: cut=blocks\.0"):
         split(model, "block.0", example=x)
+
+
+class _Returning(nn.Module):
+    """Two blocks and a classifier; ``made`` says what is returned of their outputs."""
+
+    def __init__(self, made: Callable[[Tensor, Tensor, Tensor], Any]) -> None:
+        super().__init__()
+        self.low = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        self.high = nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU())
+        self.classifier = nn.Linear(4, 2)
+        self.made = made
+
+    def forward(self, x_bchw: Tensor) -> Any:
+        low = self.low(x_bchw)
+        high = self.high(low)
+        return self.made(self.classifier(high.mean((2, 3))), high, low)
+
+
+@pytest.mark.parametrize(
+    ("made", "names"),
+    [
+        (lambda y, high, low: (y, None), ("input", "low", "high", "pooled")),
+        (lambda y, high, low: {"logits": y}, ("input", "low", "high", "pooled")),
+        (lambda y, high, low: OrderedDict(out=y, high=high), ("input", "low", "high")),
+        (lambda y, high, low: [y, low], ("input", "low")),
+    ],
+    ids=["a tuple", "a dict", "a block beside it", "a lower block beside it"],
+)
+def test_what_is_returned_beside_the_answer_is_never_cut_off(
+    made: Callable[..., Any], names: tuple[str, ...]
+) -> None:
+    model, x = _Returning(made).eval(), torch.rand(3, 3, 16, 16)
+    cuts = cut_points(model, x)
+    assert cuts.names == names
+    for cut in cuts:
+        prefix, suffix = split(model, cut)
+        again, whole = tree_leaves(suffix(prefix(x))), tree_leaves(model(x))
+        for one, other in zip(again, whole, strict=True):
+            assert one is other or torch.equal(one, other)

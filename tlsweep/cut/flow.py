@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from tlsweep.cut.observe import Observation, observe
-from tlsweep.cut.program import Program
+from tlsweep.cut.program import Program, names_in
 
 _BATCHES = (3, 5)  # two odd sizes: a number that is both times the batch size is the batch size
 
@@ -108,11 +108,12 @@ def _not_jumped_over(program: Program, flow: Flow) -> set[str]:
             continue
         for name in step.reads - flow.portable:
             farthest[place[name]] = place[step.name]
-    free, reach = set(), 0
+    free, reach, returned = set(), 0, names_in(program.output) - flow.portable
     for name, i in sorted(place.items(), key=lambda item: item[1]):
         if reach <= i and farthest[i] > i:
             free.add(name)
-        reach = max(reach, farthest[i])
+        # what is returned is read after the last step: no value behind it carries all
+        reach = max(reach, len(program.steps) + 1 if name in returned else farthest[i])
     return free
 
 
