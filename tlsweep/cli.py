@@ -118,13 +118,15 @@ def _command(arguments: list[str]) -> None:
 def _hydra(arguments: list[str]) -> None:
     import hydra
 
-    from tlsweep.jobs.overrides import as_meant, refuse_flags, refuse_sweep, refuse_unknown
+    from tlsweep.jobs.effect import refuse_without_effect
+    from tlsweep.jobs.line import parted
+    from tlsweep.jobs.overrides import refuse_unknown
 
-    arguments = [as_meant(argument) for argument in arguments]
-    sys.argv[1:] = arguments  # where Hydra reads them
-    refuse_flags(arguments)
-    refuse_unknown([a for a in arguments if "=" in a and not a.startswith("-")], conf_folder())
-    refuse_sweep(arguments)
+    line = parted(arguments)
+    refuse_without_effect(line)
+    if "shell-completion" not in line.options:  # its overrides are no keys of the config
+        refuse_unknown(line, conf_folder())
+    sys.argv[1:] = line.arguments()  # where Hydra reads them
     refused: list[TlsweepError] = []
 
     def task(config: DictConfig) -> float:

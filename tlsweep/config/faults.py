@@ -110,6 +110,12 @@ def of_another_variant(key: str, given: str) -> Fault | None:
     return Fault(f"unknown key {key}", rule, f"{group}={having[-1][0]} {given}")
 
 
+def has_key(key: str) -> bool:
+    """Whether some variant of a group has a setting, by its key with the group."""
+    group, _, name = key.partition(".")
+    return bool(_having(group, name))
+
+
 def _having(group: str, key: str) -> list[tuple[str, ...]]:
     """The variants of a group that have a setting, by their names."""
     for kind in registry.KINDS:

@@ -96,7 +96,7 @@ class SweepSettings(Section):
     resume: bool
     sampler: dict[str, Any]
     pruner: dict[str, Any]
-    params: dict[str, str]
+    params: dict[str, str | None]
     fixed: tuple[dict[str, Any], ...]
     stages: Annotated[tuple[SweepStage, ...], Field(min_length=1)]
     survey: SurveySettings

@@ -46,9 +46,11 @@ class Bench:
         return config
 
     def options_of(self, group: str) -> list[str]:
-        """The names of a config group."""
-        loader = self.sweeper.hydra_context.config_loader
-        return list(loader.get_group_options(group))
+        """The names of a config group, those in the user's own folders too."""
+        loader, hydra = self.sweeper.hydra_context.config_loader, self.config.hydra
+        path = [o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath=")]
+        name = hydra.job.config_name
+        return list(loader.get_group_options(group, config_name=name, overrides=path))
 
     def launch(self, jobs: Sequence[Sequence[str]]) -> list[JobReturn]:
         """Run one job for each list of overrides, and wait for all of them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from tlsweep.errors import Fault, Refusal
 from tlsweep.extract.activations import Activations
 from tlsweep.facts import LAYOUT
 from tlsweep.jobs.bench import Bench, ended
+from tlsweep.jobs.line import quoted
 from tlsweep.question import Question
 from tlsweep.record import Record, open_record
 from tlsweep.study import choice, space
@@ -163,13 +163,6 @@ class Session:
                 self.shown.say(f"trial {trial.number} {what} failed: {reason}")
 
         return after
-
-
-def quoted(text: str) -> str:
-    """A text as a value in Hydra's override grammar: a path may hold quotes, commas, spaces."""
-    # backslashes count as escapes only where a quote follows
-    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + (r"\'" if m[2] else ""), text)
-    return f"'{escaped}'"
 
 
 @contextmanager

@@ -71,7 +71,8 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
         refuse_without_effect(plain)
     else:
         refuse_its_own(o.key_or_group for o in overrides)
-        check_keys([o.key_or_group for o in listed] or bench.options.params)
+        ranges = [key for key, written in bench.options.params.items() if written is not None]
+        check_keys([o.key_or_group for o in listed] or ranges)
     with screen.shown() as shown, locked(settings):
         question = question_of(settings, shown.step)
         s = Session(bench, settings, question, plain, shown, began)
