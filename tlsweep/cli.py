@@ -123,6 +123,10 @@ def _hydra(arguments: list[str]) -> None:
     from tlsweep.jobs.overrides import refuse_unknown
 
     line = parted(arguments)
+    if late := [a for a in line.overrides if a in SUB_COMMANDS]:
+        rest = " ".join(a for a in arguments if a != late[0])
+        mend = f"python -m tlsweep {late[0]} {rest}"
+        raise Refusal(Fault(f"{late[0]} behind other words", "a sub-command comes first", mend))
     refuse_without_effect(line)
     if "shell-completion" not in line.options:  # its overrides are no keys of the config
         refuse_unknown(line, conf_folder())

@@ -9,7 +9,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from tlsweep.study.ledger import Ended
 
@@ -48,7 +48,8 @@ class Bench:
     def options_of(self, group: str) -> list[str]:
         """The names of a config group, those in the user's own folders too."""
         loader, hydra = self.sweeper.hydra_context.config_loader, self.config.hydra
-        path = [o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath=")]
+        given: Any = OmegaConf.to_container(hydra.overrides.hydra, resolve=False)
+        path = [o for o in given if o.startswith("hydra.searchpath=")]
         name = hydra.job.config_name
         return list(loader.get_group_options(group, config_name=name, overrides=path))
 

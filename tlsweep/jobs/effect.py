@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from tlsweep.errors import Fault, Refusal, nearest
@@ -41,6 +42,8 @@ def _options(line: Line) -> list[Fault]:
     if (folder := line.options.get("config-path")) is not None:
         rule = "configs of your own lie beside tlsweep's, which are always there"
         faults.append(Fault(f"--config-path {folder}", rule, f"--config-dir {folder}"))
+    if "multirun" in line.options and "hydra.mode=RUN" in line.overrides:
+        faults.append(Fault("-m hydra.mode=RUN", "-m sweeps, and RUN does not", "-m alone"))
     if (file := line.options.get("experimental-rerun")) is not None:
         rule = "a run is run again from what was recorded of it"
         mend = "python -m tlsweep reproduce run=ID"
@@ -53,7 +56,10 @@ def _completion(line: Line) -> list[Fault]:
         return []
     given = [a.partition("=") for a in line.overrides]
     if len(given) == 1 and given[0][0] in _DONE and given[0][2] in _SHELLS:
-        return []
+        if given[0][0] != "query" or "COMP_LINE" in os.environ:
+            return []
+        rule = "query is what an installed completion asks with; the line is in COMP_LINE"
+        return [Fault(f"-sc {line.overrides[0]}", rule, f"-sc install={given[0][2]}")]
     rule = f"-sc takes one of {', '.join(_DONE)}, and a shell: {', '.join(_SHELLS)}"
     done = nearest(given[0][0], _DONE) if given else None
     shell = nearest(given[0][2], _SHELLS) if given else None

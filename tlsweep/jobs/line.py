@@ -24,6 +24,7 @@ _MENDS = {
     "--config-path": "--config-dir DIR",
 }
 _NOT_HERE = ("--config-path", "--experimental-rerun")  # refused, with what to write instead
+_OPEN = ("sweep.sampler.", "sweep.pruner.", "hydra.job.env_set.")  # hold whatever keys are given
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def as_meant(argument: str) -> str:
     key, equals, value = argument.partition("=")
     if key == "study" and _looks_like_a_number(value):
         return f"study='{value}'"  # YAML would make 1.1 of 1.10, and 202401 of 2024_01
-    if equals and (key == "sweep.params" or key.startswith(("sweep.sampler.", "sweep.pruner."))):
+    if equals and (key == "sweep.params" or key.startswith(_OPEN)):
         return f"++{argument}"
     if key.lstrip("+~").startswith("sweep.params."):
         return _range(argument)

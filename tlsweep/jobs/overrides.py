@@ -69,7 +69,8 @@ def refuse_unknown(line: Line, conf: Path) -> None:
         wrong = [_unknown_options(g, configs.options(g.key_or_group)) for g in groups]
         faults += [fault for found in wrong for fault in found]
         known = [g for g, found in zip(groups, wrong, strict=True) if not found]
-        faults += _unknown_keys([p for p in parsed if p not in groups], known, configs)
+        package = str(line.options.get("package", "_global_"))
+        faults += _unknown_keys([p for p in parsed if p not in groups], known, configs, package)
     if faults:
         raise Refusal(*faults)
 
@@ -176,7 +177,7 @@ def _unknown_options(group: Override, known: Sequence[str]) -> list[Fault]:
 
 # ---------------------------------------------------------------------- keys
 def _unknown_keys(
-    overrides: Sequence[Override], groups: Sequence[Override], configs: _Configs
+    overrides: Sequence[Override], groups: Sequence[Override], configs: _Configs, package: str
 ) -> list[Fault]:
     # as written, so that ~GROUP deletes here too; of a list, the first
     chosen = [
@@ -185,6 +186,8 @@ def _unknown_keys(
         if (v := _values(g))
     ]
     tree = configs.composed(chosen)
+    if fault := _unknown_package(package, tree):
+        return [fault]
     if not set(Settings.model_fields) <= {*tree, *(g.key_or_group for g in groups)}:
         return [_not_ours(configs.name)]  # a group that was deleted is told later
     leaves = dict(flatten(tree))
@@ -200,6 +203,13 @@ def _unknown_keys(
 def _not_ours(name: str) -> Fault:
     rule = "a config of your own begins with all that tlsweep's has"
     return Fault(f"--config-name {name}", rule, f"defaults: [config, _self_] at the top of {name}")
+
+
+def _unknown_package(package: str, tree: dict[str, Any]) -> Fault | None:
+    if package == "_global_" or OmegaConf.select(OmegaConf.create(tree), package) is not None:
+        return None
+    known = [name for name, value in tree.items() if isinstance(value, dict)]
+    return unknown_name("part of the config that --package shows", "--package", package, known)
 
 
 def _unknown_key(override: Override, leaves: Mapping[str, Any]) -> Fault | None:
