@@ -152,7 +152,7 @@ def job(config: DictConfig) -> float:
     from tlsweep import screen, trial
     from tlsweep.config.read import read
 
-    settings = read(config)
+    settings = read(config, _typed_in())
     if settings.trial is not None:
         return trial.run(settings).scores.get("select", 0.0)
     with screen.shown() as shown:
@@ -163,6 +163,12 @@ def job(config: DictConfig) -> float:
         result = trial.run(settings)
     _print_trial(settings, result, measure)
     return result.scores.get("select", 0.0)
+
+
+def _typed_in() -> Path:
+    from hydra.core.hydra_config import HydraConfig
+
+    return Path(HydraConfig.get().runtime.cwd)  # with hydra.job.chdir=true a job is elsewhere
 
 
 def _print_trial(settings: Settings, result: TrialResult, measure: Measure) -> None:

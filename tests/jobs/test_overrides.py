@@ -324,9 +324,12 @@ def test_an_option_of_a_sampler_or_pruner_needs_no_plus() -> None:
     assert config.sweep.pruner.interval_steps == 2
 
 
-def test_a_tilde_of_the_output_folder_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_that_a_path_begins_with_is_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
     assert as_meant("output_dir=~/runs") == "output_dir=/home/ada/runs"
+    assert as_meant("target.root=~/a,~/b~") == "target.root=/home/ada/a,/home/ada/b~"
     assert as_meant("~record") == "~record"
 
 

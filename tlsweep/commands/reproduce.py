@@ -42,7 +42,7 @@ def run(arguments: Sequence[str], conf: Path) -> None:
         raise Refusal(Fault(f"run given {len(given)} times", rule, "reproduce run=ID"))
     rest = [a for a in arguments if not a.startswith("run=")]
     chosen = read(compose_config(rest, conf))
-    record = open_record(chosen.record, Path(chosen.output_dir).resolve())
+    record = open_record(chosen.record, Path(chosen.output_dir))
     recorded = record.recorded(given[0])
     with (
         tempfile.TemporaryDirectory(prefix="tlsweep-reproduce-") as folder,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny
 from pydantic_core import PydanticCustomError
 
 from tlsweep.config.sections import (
@@ -16,17 +17,19 @@ from tlsweep.config.sections import (
     TrialIdentity,
 )
 from tlsweep.record.settings import MlflowRecord, NoRecord
-from tlsweep.section import Section, SourceSettings, TargetSettings, Whole
+from tlsweep.section import AS_TYPED, Place, Section, SourceSettings, TargetSettings, Whole
 from tlsweep.terms import Stage
 from tlsweep.train.settings import ScheduleSettings, TrainSettings
 
 
 def _folder(value: Any) -> Any:
-    if isinstance(value, str) and not value.strip():
-        raise PydanticCustomError("folder", "the value is a folder, by its path")
     if isinstance(value, str) and "?" in value:  # it would end the path in a database's URL
         raise PydanticCustomError("folder", "the value is a folder without ? in its path")
     return value
+
+
+def _resolved(value: str) -> str:
+    return str(Path(value).resolve())  # addresses of records and databases hold it
 
 
 PosixName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -52,7 +55,7 @@ class Settings(Section):
     features: FeaturesSettings
     record: Annotated[MlflowRecord | NoRecord, Field(discriminator="name")]
     study: PosixName | None
-    output_dir: Annotated[str, BeforeValidator(_folder)]
+    output_dir: Annotated[Place, BeforeValidator(_folder), AfterValidator(_resolved)]
     seed: Annotated[Whole, Field(ge=0, lt=2**31)]
     fold: Annotated[Whole, Field(ge=0)] | None
     train_on: TrainedOn
@@ -75,6 +78,7 @@ class Settings(Section):
         fixed = self.model_dump(
             mode="json",
             include={"source", "target", "plan", "schedule", "train", "seed"},
+            context={AS_TYPED: True},  # the same question on another machine
         )
         # these say how and where, not what; what is read there has a fingerprint of its own
         how = (

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
@@ -89,8 +89,8 @@ def as_meant(argument: str) -> str:
     """The override as Hydra needs it written.
 
     A range of the search space, or an option of a sampler or pruner, that conf/ does not give is
-    added without Hydra's ``+``; a range is changed or (``~``) taken out by its name; and a leading
-    ``~`` of output_dir, which the shell leaves alone, is the user's home.
+    added without Hydra's ``+``; a range is changed or (``~``) taken out by its name; and the ``~``
+    that a path begins with, which the shell leaves alone, is the user's home.
     """
     key, equals, value = argument.partition("=")
     if key == "study" and _looks_like_a_number(value):
@@ -99,9 +99,8 @@ def as_meant(argument: str) -> str:
         return f"++{argument}"
     if key.lstrip("+~").startswith("sweep.params."):
         return _range(argument)
-    if key == "output_dir":
-        return f"{key}={os.path.expanduser(value)}"  # noqa: PTH111 - Path drops what Hydra reads
-    return argument
+    # only where a path begins; Hydra's grammar has no other place for it
+    return key + equals + re.sub(r"(?<![^,])~(?=/|,|$)", lambda _: str(Path.home()), value)
 
 
 def _looks_like_a_number(value: str) -> bool:

@@ -54,8 +54,7 @@ class Session:
     @property
     def storage(self) -> str:
         """The URL of the study's database."""
-        url: str | None = self.bench.options.storage
-        return url or default_url(Path(self.settings.output_dir))
+        return self.settings.sweep.storage or default_url(Path(self.settings.output_dir))
 
     @property
     def inputs(self) -> Activations:
@@ -97,7 +96,7 @@ class Session:
         main one first, have been opened, so that a refused command changes no finished study.
         """
         main, settings = ledgers[0], self.settings
-        self.record = open_record(settings.record, Path(settings.output_dir).resolve())
+        self.record = open_record(settings.record, Path(settings.output_dir))
         params: dict[str, str | int | float | bool] = {
             "source": settings.source.label,
             "target": settings.target.label,
