@@ -84,6 +84,7 @@ GROUPS = {
 }
 # each is tlsweep/commands/NAME.py
 SUB_COMMANDS = ("help", "cuts", "cache", "predict", "export", "reproduce")
+_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS, errno.EINVAL)
 NO_SPACE = "Finished trials are kept; free some space and give the same command again."
 
 
@@ -150,11 +151,13 @@ def _hydra(arguments: list[str]) -> None:
 def job(config: DictConfig) -> float:
     """One Hydra job: one trial. Returns its score on what its fold holds out, 0 without."""
     from tlsweep import screen, trial
+    from tlsweep.config.idle import refuse_idle
     from tlsweep.config.read import read
 
     settings = read(config, _typed_in())
     if settings.trial is not None:
         return trial.run(settings).scores.get("select", 0.0)
+    refuse_idle(settings, _given())
     with screen.shown() as shown:
         from tlsweep.trial import question_of
 
@@ -169,6 +172,15 @@ def _typed_in() -> Path:
     from hydra.core.hydra_config import HydraConfig
 
     return Path(HydraConfig.get().runtime.cwd)  # with hydra.job.chdir=true a job is elsewhere
+
+
+def _given() -> list[str]:
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    given = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    assert isinstance(given, list)
+    return list(map(str, given))
 
 
 def _print_trial(settings: Settings, result: TrialResult, measure: Measure) -> None:
@@ -273,11 +285,10 @@ def _refusal_of(error: Exception) -> Refusal | None:
     if isinstance(
         error, PermissionError | NotADirectoryError | FileExistsError | IsADirectoryError
     ):
-        return Refusal(
-            Fault(
-                f"{error.filename}: {error.strerror}",
-                "what a command reads can be read, and its output_dir can be written",
-                "change the permissions of that path, or output_dir=DIR with another folder",
-            )
-        )
-    return None
+        mend = "change the permissions of that path, or output_dir=DIR with another folder"
+    elif isinstance(error, OSError) and error.errno in _NO_PATH:
+        mend = "another path, or a shorter name"
+    else:
+        return None
+    rule = "what a command reads can be read, and its output_dir can be written"
+    return Refusal(Fault(f"{error.filename}: {error.strerror}", rule, mend))

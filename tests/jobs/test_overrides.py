@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 
 from tlsweep.errors import Fault, Refusal
-from tlsweep.jobs.effect import refuse_without_effect
+from tlsweep.jobs.effect import refuse_others, refuse_without_effect
 from tlsweep.jobs.line import as_meant, parted
 from tlsweep.jobs.overrides import compose_config, refuse_unknown
 
@@ -69,6 +69,17 @@ def test_options_of_hydra_that_would_do_nothing_or_end_in_a_traceback_are_refuse
     assert (fault.value, fault.mend) == (value, mend)
     for fine in (("-m",), ("--cfg", "job", "--resolve"), ("-c=job",), ("-sc", "install=bash")):
         refuse_without_effect(parted(fine))
+
+
+def test_a_sub_command_refuses_what_it_has_no_use_for() -> None:
+    line = parted(
+        ["-cd", "mine", "source=glyphs", "experiment=mine", "seed=3", "+plan.keep=2", "-m"]
+    )
+    with pytest.raises(Refusal) as caught:
+        refuse_others(line, "cuts", ("source",))
+    assert [f.value for f in caught.value.faults] == [
+        "--multirun with cuts", "seed=3 with cuts", "+plan.keep=2 with cuts",
+    ]  # fmt: skip
 
 
 def test_options_of_hydra_stand_anywhere_and_are_handed_on_before_the_overrides() -> None:

@@ -79,6 +79,7 @@ _SHAPES = {
     "number": "NUMBER",
     "place": "PATH",
     "folder": "DIR",
+    "taken": "NAME, another one",
     "string_pattern_mismatch": "NAME, of letters, digits, dots, dashes and underscores",
 }
 

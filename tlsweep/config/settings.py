@@ -32,7 +32,22 @@ def _resolved(value: str) -> str:
     return str(Path(value).resolve())  # addresses of records and databases hold it
 
 
-PosixName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+# what lies in output_dir beside the studies' folders
+_TAKEN = ("optuna.db", "mlflow.db", "artifacts")
+
+
+def _free(value: str) -> str:
+    if value.startswith(_TAKEN[:2]) or value == _TAKEN[2]:
+        rule = f"a study has a folder of its own in output_dir, where {', '.join(_TAKEN)} lie too"
+        raise PydanticCustomError("taken", rule)
+    return value
+
+
+StudyName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100),
+    AfterValidator(_free),
+]
 
 
 class Opening(Section):
@@ -54,7 +69,7 @@ class Settings(Section):
     sweep: SweepSettings
     features: FeaturesSettings
     record: Annotated[MlflowRecord | NoRecord, Field(discriminator="name")]
-    study: PosixName | None
+    study: StudyName | None
     output_dir: Annotated[Place, BeforeValidator(_folder), AfterValidator(_resolved)]
     seed: Annotated[Whole, Field(ge=0, lt=2**31)]
     fold: Annotated[Whole, Field(ge=0)] | None

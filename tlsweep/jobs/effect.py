@@ -23,6 +23,32 @@ def refuse_without_effect(line: Line) -> None:
         raise Refusal(*faults)
 
 
+def refuse_others(line: Line, command: str, keys: Sequence[str]) -> None:
+    """Raise Refusal with all that a sub-command has no use for.
+
+    keys: the groups and keys that it reads; a user's own configs may set those.
+    """
+    used = (*keys, "experiment", "hydra.searchpath")
+    faults = [
+        Fault(f"--{option} with {command}", f"{command} does one thing, and trains nothing", mend)
+        for option in line.options
+        if option not in ("config-dir", "config-name")
+        for mend in [f"leave it out, or python -m tlsweep --{option} without {command}"]
+    ]
+    faults += [
+        Fault(f"{argument} with {command}", f"{command} reads {', '.join(keys)}", "leave it out")
+        for argument in line.overrides
+        if not _is_of(argument, used)
+    ]
+    if faults:
+        raise Refusal(*faults)
+
+
+def _is_of(argument: str, keys: Sequence[str]) -> bool:
+    key = argument.lstrip("+~").split("=")[0]
+    return any(key == one or key.startswith((f"{one}.", f"{one}@")) for one in keys)
+
+
 def _options(line: Line) -> list[Fault]:
     given, faults = [name for key, name in _ONE_OF.items() if key in line.options], []
     if len(given) > 1:

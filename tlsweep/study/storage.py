@@ -40,13 +40,11 @@ def open_storage(url: str) -> RDBStorage:
         storage = RDBStorage(re.sub(r"[{}]", r"\g<0>\g<0>", url), engine_kwargs=options)
     except (ImportError, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise Refusal(
-            Fault(
-                f"sweep.storage={url}: {reason}",
-                "the study's database can be opened and written",
-                "start that server, or leave sweep.storage out to use a file in output_dir",
-            )
-        ) from error
+        rule = "the study's database can be opened and written"
+        mend = "start that server, or leave sweep.storage out to use a file in output_dir"
+        if isinstance(error, sqlalchemy.exc.ArgumentError) and "://" not in url:
+            mend = f"sweep.storage=sqlite:///{url}"
+        raise Refusal(Fault(f"sweep.storage={url}: {reason}", rule, mend)) from error
     if sqlite:
         _make_fast(storage.engine)
     return storage

@@ -36,6 +36,7 @@ from tlsweep.sweep.check import (
     check_space,
     refuse_ddp,
     refuse_its_own,
+    refuse_twice,
     refuse_without_effect,
 )
 from tlsweep.sweep.confirm import item_of, race, replicates, shortfalls, tried
@@ -60,6 +61,7 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
     choice.silence_experimental()
     began = time.monotonic()
     overrides = grammar.parse(arguments, bench.parser())
+    refuse_twice(overrides)
     listed = [o for o in overrides if o.is_sweep_override()]
     plain = tuple(o.input_line or "" for o in overrides if not o.is_sweep_override())
     is_grid = bool(listed) and not any(o.key_or_group == "sweep" for o in overrides)
