@@ -25,7 +25,9 @@ from tlsweep.config.read import read
 from tlsweep.config.settings import Settings, flatten
 from tlsweep.errors import Refusal
 from tlsweep.jobs import grammar
-from tlsweep.jobs.overrides import as_meant, refuse_sweep, refuse_unknown
+from tlsweep.jobs.effect import refuse_without_effect
+from tlsweep.jobs.line import parted
+from tlsweep.jobs.overrides import refuse_unknown
 from tlsweep.stages import check
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -137,11 +139,10 @@ def run_sub_command(name: str, arguments: list[str], tmp_path: Path) -> None:
 
 def check_hydra_command(command: list[str]) -> None:
     """What a command is checked for before it opens its data: names, values, the search space."""
-    refuse_sweep(command)
-    lines = [as_meant(argument) for argument in command if argument != "-m"]
-    if lines[:1] == ["--cfg"]:
-        lines = lines[2:]
-    refuse_unknown(lines, CONF)
+    line = parted(command)
+    refuse_without_effect(line)
+    refuse_unknown(line, CONF)
+    lines = list(line.overrides)
     parser = OverridesParser.create()
     listed = [o for line in lines if (o := parser.parse_override(line)).is_sweep_override()]
     assert "-m" in command or not listed
@@ -168,7 +169,7 @@ def check_space(settings: Settings) -> None:
     grammar.build(params, lambda key: ["input"])
     for entry in settings.sweep.fixed:
         lines = [f"{key}={value}" for key, value in entry.items()]
-        refuse_unknown(lines, CONF)
+        refuse_unknown(parted(lines), CONF)
         grammar.grid(grammar.parse(lines, OverridesParser.create()), lambda rest: ["input"])
 
 

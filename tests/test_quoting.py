@@ -6,7 +6,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tlsweep.stages.session import quoted
+from tlsweep.jobs.line import quoted
 
 ODD = "abc /\\'\",=:{}[]()$é-"
 

@@ -49,7 +49,7 @@ def sweep(
 
 
 def _source(model: str | nn.Module, image: ImageSpec, given: list[str]) -> list[str]:
-    from tlsweep.stages.session import quoted
+    from tlsweep.jobs.line import quoted
 
     if not isinstance(model, str):
         from tlsweep.source import held
@@ -63,8 +63,8 @@ def _source(model: str | nn.Module, image: ImageSpec, given: list[str]) -> list[
 
 
 def _target(target: str | Path | Dataset[Any]) -> list[str]:
+    from tlsweep.jobs.line import quoted
     from tlsweep.registry import names
-    from tlsweep.stages.session import quoted
 
     if isinstance(target, str) and target in names("target"):
         return [f"target={target}"]
@@ -92,10 +92,11 @@ def _multirun(overrides: list[str]) -> Any:
     from hydra._internal.utils import create_config_search_path
     from hydra.core.global_hydra import GlobalHydra
 
-    from tlsweep.jobs.overrides import as_meant, refuse_unknown
+    from tlsweep.jobs.line import parted
+    from tlsweep.jobs.overrides import refuse_unknown
 
-    overrides = [as_meant(override) for override in overrides]
-    refuse_unknown(overrides, conf_folder())
+    line = parted(overrides)
+    refuse_unknown(line, conf_folder())
     version.setbase("1.3")
     GlobalHydra.instance().clear()
     hydra = Hydra.create_main_hydra2("tlsweep", create_config_search_path(str(conf_folder())))
@@ -103,7 +104,7 @@ def _multirun(overrides: list[str]) -> Any:
         return hydra.multirun(
             config_name="config",
             task_function=job,
-            overrides=overrides,
+            overrides=list(line.overrides),
             with_log_configuration=False,
         )
     finally:

@@ -85,6 +85,7 @@ GROUPS = {
 }
 # each is tlsweep/commands/NAME.py
 SUB_COMMANDS = ("help", "cuts", "cache", "predict", "export", "reproduce")
+_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS, errno.EINVAL)
 NO_SPACE = "Finished trials are kept; free some space and give the same command again."
 
 
@@ -119,13 +120,19 @@ def _command(arguments: list[str]) -> None:
 def _hydra(arguments: list[str]) -> None:
     import hydra
 
-    from tlsweep.jobs.overrides import as_meant, refuse_flags, refuse_sweep, refuse_unknown
+    from tlsweep.jobs.effect import refuse_without_effect
+    from tlsweep.jobs.line import parted
+    from tlsweep.jobs.overrides import refuse_unknown
 
-    arguments = [as_meant(argument) for argument in arguments]
-    sys.argv[1:] = arguments  # where Hydra reads them
-    refuse_flags(arguments)
-    refuse_unknown([a for a in arguments if "=" in a and not a.startswith("-")], conf_folder())
-    refuse_sweep(arguments)
+    line = parted(arguments)
+    if late := [a for a in line.overrides if a in SUB_COMMANDS]:
+        rest = " ".join(a for a in arguments if a != late[0])
+        mend = f"python -m tlsweep {late[0]} {rest}"
+        raise Refusal(Fault(f"{late[0]} behind other words", "a sub-command comes first", mend))
+    refuse_without_effect(line)
+    if "shell-completion" not in line.options:  # its overrides are no keys of the config
+        refuse_unknown(line, conf_folder())
+    sys.argv[1:] = line.arguments()  # where Hydra reads them
     refused: list[TlsweepError] = []
 
     def task(config: DictConfig) -> float:
@@ -145,11 +152,13 @@ def _hydra(arguments: list[str]) -> None:
 def job(config: DictConfig) -> float:
     """One Hydra job: one trial. Returns its score on what its fold holds out, 0 without."""
     from tlsweep import screen, trial
+    from tlsweep.config.idle import refuse_idle
     from tlsweep.config.read import read
 
-    settings = read(config)
+    settings = read(config, _typed_in())
     if settings.trial is not None:
         return trial.run(settings).scores.get("select", 0.0)
+    refuse_idle(settings, _given())
     with screen.shown() as shown:
         from tlsweep.trial import question_of
 
@@ -158,6 +167,21 @@ def job(config: DictConfig) -> float:
         result = trial.run(settings)
     _print_trial(settings, result, measure)
     return result.scores.get("select", 0.0)
+
+
+def _typed_in() -> Path:
+    from hydra.core.hydra_config import HydraConfig
+
+    return Path(HydraConfig.get().runtime.cwd)  # with hydra.job.chdir=true a job is elsewhere
+
+
+def _given() -> list[str]:
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    given = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    assert isinstance(given, list)
+    return list(map(str, given))
 
 
 def _print_trial(settings: Settings, result: TrialResult, measure: Measure) -> None:
@@ -262,11 +286,10 @@ def _refusal_of(error: Exception) -> Refusal | None:
     if isinstance(
         error, PermissionError | NotADirectoryError | FileExistsError | IsADirectoryError
     ):
-        return Refusal(
-            Fault(
-                f"{error.filename}: {error.strerror}",
-                "what a command reads can be read, and its output_dir can be written",
-                "change the permissions of that path, or output_dir=DIR with another folder",
-            )
-        )
-    return None
+        mend = "change the permissions of that path, or output_dir=DIR with another folder"
+    elif isinstance(error, OSError) and error.errno in _NO_PATH:
+        mend = "another path, or a shorter name"
+    else:
+        return None
+    rule = "what a command reads can be read, and its output_dir can be written"
+    return Refusal(Fault(f"{error.filename}: {error.strerror}", rule, mend))

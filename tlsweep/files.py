@@ -1,19 +1,64 @@
-"""The folder that made things are kept in, and writes that are whole or not there at all."""
+"""Paths that mean the same everywhere, the cache folder, and writes that are whole or not there."""
 
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import uuid
 from pathlib import Path
+from urllib.parse import unquote
 
 from tlsweep.errors import Fault, Refusal
+
+
+def absolute(path: str, seen_from: Path) -> str:
+    """``path`` as it is written, but absolute; a leading ``~`` is the user's home."""
+    # not by Path, which drops what a name is made of: a last "/." or "/"
+    return os.path.join(seen_from, os.path.expanduser(path))  # noqa: PTH111, PTH118
+
+
+def absolute_url(address: str, seen_from: Path) -> str:
+    """The address of a database, a server or a folder, its file absolute where it is in one."""
+    if address.startswith("sqlite"):
+        return _absolute_sqlite(address, seen_from)
+    if address.startswith("file:"):
+        path = unquote(address.removeprefix("file:"))
+        return address if path.startswith("/") else Path(absolute(path, seen_from)).as_uri()
+    named = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:|databricks(-uc)?$|uc$", address)  # MLflow's own
+    return address if named else absolute(address, seen_from)
+
+
+def _absolute_sqlite(address: str, seen_from: Path) -> str:
+    import sqlalchemy
+
+    try:
+        url = sqlalchemy.make_url(address)
+    except sqlalchemy.exc.ArgumentError:
+        return address  # told where it is opened
+    if not url.database or url.database.startswith((":memory:", "file:")):
+        return address
+    if (path := absolute(url.database, seen_from)) == url.database:
+        return address
+    return url.set(database=path).render_as_string(hide_password=False)
+
+
+def sqlite_url(file: Path) -> str:
+    """The URL of an SQLite database, whatever is in its path."""
+    import sqlalchemy
+
+    plain = f"sqlite:///{file}"
+    if sqlalchemy.make_url(plain).database == str(file):
+        return plain
+    # the driver is named, since MLflow makes the folder of "sqlite:///" itself, percents and all
+    url = sqlalchemy.URL.create("sqlite+pysqlite", database=str(file))
+    return url.render_as_string(hide_password=False)
 
 
 def cache_folder(given: str | Path | None = None) -> Path:
     """Return ``given``, or $TLSWEEP_CACHE, $XDG_CACHE_HOME/tlsweep, ~/.cache/tlsweep, unmade."""
     if given is not None:
-        return Path(given).expanduser()
+        return Path(given)
     if own := os.environ.get("TLSWEEP_CACHE"):
         return Path(own).expanduser()
     if shared := os.environ.get("XDG_CACHE_HOME"):

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
+    SerializationInfo,
+    ValidationInfo,
 )
 from pydantic_core import PydanticCustomError
+
+from tlsweep.files import absolute, absolute_url
+
+TYPED_IN = "typed_in"  # of validation: the folder that relative paths are seen from
+AS_TYPED = "as_typed"  # of serialisation: paths as they were written
 
 
 def _folds(value: Any) -> Any:
@@ -20,10 +30,36 @@ def _folds(value: Any) -> Any:
     return value
 
 
+class _Typed(str):
+    """An absolute path that knows how it was written: by that a study knows its question again."""
+
+    typed: str
+
+
 def _place(value: Any) -> Any:
     if isinstance(value, str) and not value.strip():
         raise PydanticCustomError("place", "the value is a file or a folder, by its path")
     return value
+
+
+def _seen_from(info: ValidationInfo) -> Path:
+    return Path((info.context or {}).get(TYPED_IN) or Path.cwd())
+
+
+def _absolute(value: str, info: ValidationInfo) -> str:
+    path = _Typed(absolute(value, _seen_from(info)))
+    path.typed = value
+    return path
+
+
+def _absolute_url(value: str, info: ValidationInfo) -> str:
+    return absolute_url(value, _seen_from(info))
+
+
+def _written(value: str, info: SerializationInfo) -> str:
+    if isinstance(value, _Typed) and (info.context or {}).get(AS_TYPED):
+        return value.typed
+    return str(value)
 
 
 def _not_a_switch(value: Any) -> Any:
@@ -38,7 +74,12 @@ Number = Annotated[float, BeforeValidator(_not_a_switch)]
 Positive = Annotated[Whole, Field(ge=1)]
 Share = Annotated[Number, Field(gt=0, lt=1)]
 Rate = Annotated[Number, Field(gt=0, le=1)]
-Place = Annotated[str, BeforeValidator(_place)]
+Place = Annotated[
+    str, BeforeValidator(_place), AfterValidator(_absolute), PlainSerializer(_written)
+]
+"""A file or a folder: absolute in every Section, wherever the command was typed."""
+Address = Annotated[str, BeforeValidator(_place), AfterValidator(_absolute_url)]
+"""A database, a server or a folder, as a URL or a path: absolute where it is in a file."""
 
 
 class Section(BaseModel):

@@ -33,7 +33,7 @@ class SweeperConfig:
     pruner: dict[str, Any] = field(default_factory=lambda: {"name": "median"})
     resume: bool = True
     seed: int = 0
-    params: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str | None] = field(default_factory=dict)
 
 
 ConfigStore.instance().store(
@@ -95,12 +95,12 @@ class SweepOptions:
     pruner: Mapping[str, Any]
     resume: bool
     seed: int
-    params: Mapping[str, str]
+    params: Mapping[str, str | None]
 
     @property
     def searches(self) -> Sequence[str]:
-        """The search space as overrides."""
-        return [f"{key}={value}" for key, value in self.params.items()]
+        """The search space as overrides; a range that is null was taken out of it."""
+        return [f"{key}={value}" for key, value in self.params.items() if value is not None]
 
 
 class TlsweepSearchPath(SearchPathPlugin):

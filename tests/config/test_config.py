@@ -10,6 +10,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+from tlsweep.config.idle import refuse_idle
 from tlsweep.config.read import read, to_yaml
 from tlsweep.config.settings import Settings
 from tlsweep.errors import Fault, Refusal
@@ -238,6 +239,36 @@ def _read_with(key: str, value: str) -> tuple[Fault, ...]:
 @pytest.mark.parametrize("value", ["2024", "1.5"])
 def test_a_study_may_be_named_by_a_number(value: str) -> None:
     assert settings(f"study={value}").study_name == value
+
+
+@pytest.mark.parametrize("name", ["optuna.db", "mlflow.db-wal", "artifacts"])
+def test_a_study_takes_no_place_that_a_database_lies_in(name: str) -> None:
+    (fault,) = faults([f"study={name}"])
+    assert fault.value == f"study={name}"
+    assert "optuna.db, mlflow.db, artifacts" in fault.rule
+    assert fault.mend == "study=NAME, another one"
+    assert settings("study=my.optuna.db").study_name == "my.optuna.db"
+
+
+@pytest.mark.parametrize(
+    ("given", "mend"),
+    [
+        (["plan=finetune", "plan.rank=4"], "plan.adapt=all plan.rank=4"),
+        (["train.crop=0.5"], "train.augment=views train.crop=0.5"),
+        (
+            ["train.augment=live", "train.flip=true", "train.views=2"],
+            "leave it out, or train.augment=views",
+        ),
+    ],
+)
+def test_a_setting_that_changes_nothing_beside_the_others_is_refused(
+    given: list[str], mend: str
+) -> None:
+    with pytest.raises(Refusal) as caught:
+        refuse_idle(settings(*given), given)
+    assert [f.mend for f in caught.value.faults] == [mend]
+    for fine in (["plan=adapters", "plan.rank=4"], ["train.augment=views", "train.crop=0.5"]):
+        refuse_idle(settings(*fine), fine)
 
 
 def test_all_faults_of_a_config_come_in_one_refusal() -> None:

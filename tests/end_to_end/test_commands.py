@@ -14,6 +14,8 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 from short_sweep import Run
 
+CONF = Path(__file__).parents[2] / "conf"
+
 
 def histories(output: Path) -> list[list[tuple[str, int, float]]]:
     client = MlflowClient(f"sqlite:///{output / 'mlflow.db'}")
@@ -121,6 +123,37 @@ def test_lists_alone_train_exactly_their_grid(tlsweep: Run, tmp_path: Path) -> N
     again = tlsweep(*grid)
     assert again.returncode == 0
     assert len(client.search_runs([experiment.experiment_id])) == len(runs)
+
+
+def test_a_job_in_another_folder_reads_and_writes_where_its_command_was_typed(
+    tlsweep: Run, tmp_path: Path
+) -> None:
+    short = ("train.epochs=1", "target.fit_size=40", "hydra.job.chdir=true")
+    places = ("output_dir=out", "features.cache_dir=kept", "sweep.storage=sqlite:///study.db")
+    done = tlsweep("-m", "plan.keep=2,3", *short, *places, "record.tracking_uri=sqlite:///runs.db")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list((tmp_path / "out/glyphs_to_digits/outcomes").iterdir())) == 2
+    alone = tlsweep("plan.keep=2", *short, "output_dir=out", "record=none")
+    assert alone.returncode == 0, alone.stdout + alone.stderr
+    assert {p.name for p in tmp_path.iterdir()} == {"out", "kept", "study.db", "runs.db"}
+    assert not list((tmp_path / "out").glob("out"))
+
+
+def test_configs_of_the_users_own_run_in_a_grid(tlsweep: Run, tmp_path: Path) -> None:
+    plan = tmp_path / "mine" / "plan" / "half.yaml"
+    plan.parent.mkdir(parents=True)
+    usual = (CONF / "plan" / "truncate.yaml").read_text()
+    plan.write_text(usual.replace("keep: all", "keep: 0.5"))
+    (tmp_path / "mine" / "own.yaml").write_text("defaults: [config, _self_]\nseed: 5\n")
+    for where in (("-cd", "mine", "-cn", "own"), (f"hydra.searchpath=[file://{tmp_path}/mine]",)):
+        done = tlsweep(
+            "-m", *where, "plan=half,truncate", f"study=by{len(where)}",
+            "target.fit_size=40", "record=none",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "plan=half" in done.stdout
+    config = (tmp_path / "outputs" / "by4" / "config.yaml").read_text()
+    assert "seed: 5" in config
 
 
 def test_another_plan_makes_another_grid(tlsweep: Run) -> None:

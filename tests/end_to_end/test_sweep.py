@@ -237,8 +237,8 @@ def test_a_refused_command_changes_nothing_of_a_finished_study(
 def test_controls_are_what_they_are_called_whatever_plan_the_command_line_names(
     tlsweep: Run, tmp_path: Path
 ) -> None:
-    """And a folder may hold quotes, commas and spaces."""
-    output = tmp_path / "it's, a folder"
+    """And a folder may hold quotes, commas, percents and spaces."""
+    output = tmp_path / "it's, 50%25 of a folder"
     quoted = str(output).replace("'", "\\'")
     fixed = "sweep.fixed=[{plan: 'scratch,finetune'}]"
     controls = "sweep.confirm.controls=[scratch,finetune]"

@@ -10,53 +10,183 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 
 from tlsweep.errors import Fault, Refusal
-from tlsweep.jobs.overrides import (
-    as_meant,
-    compose_config,
-    refuse_flags,
-    refuse_sweep,
-    refuse_unknown,
-)
+from tlsweep.jobs.effect import refuse_others, refuse_without_effect
+from tlsweep.jobs.line import as_meant, parted
+from tlsweep.jobs.overrides import compose_config, refuse_unknown
 
 CONF = (Path(__file__).parents[2] / "conf").resolve()
 
 
+def check(*arguments: str) -> None:
+    refuse_unknown(parted(arguments), CONF)
+
+
 def faults(*arguments: str) -> tuple[Fault, ...]:
     with pytest.raises(Refusal) as caught:
-        refuse_unknown(arguments, CONF)
+        check(*arguments)
+    return caught.value.faults
+
+
+def without_effect(*arguments: str) -> tuple[Fault, ...]:
+    with pytest.raises(Refusal) as caught:
+        refuse_without_effect(parted(arguments))
     return caught.value.faults
 
 
 @pytest.mark.parametrize("given", ["sweep.stages=[survey]", "sweep=random", "+sweep.x=1"])
 def test_settings_of_a_sweep_are_refused_without_one(given: str) -> None:
-    with pytest.raises(Refusal) as caught:
-        refuse_sweep(["plan=finetune", given])
-    (fault,) = caught.value.faults
+    (fault,) = without_effect("plan=finetune", given)
     assert fault.value == f"{given} without -m"
     assert fault.mend == f"python -m tlsweep -m plan=finetune {given}"
-    refuse_sweep(["-m", given])
-    refuse_sweep(["--cfg", "job", given])
-    refuse_sweep(["plan=finetune"])
+    (fault,) = without_effect("-cd", "mine", "hydra.verbose=true", given)
+    assert fault.mend == f"python -m tlsweep -m --config-dir=mine hydra.verbose=true {given}"
+    for fine in (["-m", given], ["--cfg", "job", given], ["hydra.mode=MULTIRUN", given],
+                 ["plan=finetune"]):  # fmt: skip
+        refuse_without_effect(parted(fine))
 
 
 @pytest.mark.parametrize(
-    ("given", "value"),
+    ("given", "value", "mend"),
     [
-        (("-m", "--cfg", "job"), "-m --cfg"),
-        (("--multirun", "--info", "all"), "-m --info"),
-        (("--resolve",), "--resolve without --cfg"),
-        (("-m", "--resolve"), "--resolve without --cfg"),
+        (("-m", "--cfg", "job"), "-m --cfg", "-m without --cfg, or the reverse"),
+        (("--multirun", "--info", "all"), "-m --info", "-m without --info, or the reverse"),
+        (("--resolve",), "--resolve without --cfg", "--cfg job --resolve"),
+        (("-m", "--resolve"), "--resolve without --cfg", "--cfg job --resolve"),
+        (("-p", "train"), "--package without --cfg", "--cfg job --package train"),
+        (("-cp", "mine"), "--config-path mine", "--config-dir mine"),
+        (("-sc",), "-sc", "-sc install=bash"),
+        (("-sc", "instal=zhs"), "-sc instal=zhs", "-sc install=zsh"),
+        (("hydra.sweeper.n_trials=9",), "hydra.sweeper.n_trials=9", "sweep.n_trials=9"),
+        (("hydra.sweeper.study_name=x",), "hydra.sweeper.study_name=x", "study=x"),
+        (("--experimental-rerun=a.pickle",), "--experimental-rerun a.pickle",
+         "python -m tlsweep reproduce run=ID"),
+    ],
+)  # fmt: skip
+def test_options_of_hydra_that_would_do_nothing_or_end_in_a_traceback_are_refused(
+    given: tuple[str, ...], value: str, mend: str
+) -> None:
+    (fault,) = without_effect(*given)
+    assert (fault.value, fault.mend) == (value, mend)
+    for fine in (("-m",), ("--cfg", "job", "--resolve"), ("-c=job",), ("-sc", "install=bash")):
+        refuse_without_effect(parted(fine))
+
+
+def test_a_sub_command_refuses_what_it_has_no_use_for() -> None:
+    line = parted(
+        ["-cd", "mine", "source=glyphs", "experiment=mine", "seed=3", "+plan.keep=2", "-m"]
+    )
+    with pytest.raises(Refusal) as caught:
+        refuse_others(line, "cuts", ("source",))
+    assert [f.value for f in caught.value.faults] == [
+        "--multirun with cuts", "seed=3 with cuts", "+plan.keep=2 with cuts",
+    ]  # fmt: skip
+
+
+def test_options_of_hydra_stand_anywhere_and_are_handed_on_before_the_overrides() -> None:
+    line = parted(["seed=1", "-cd", "mine", "plan=finetune", "-m", "fold=2"])
+    assert line.overrides == ("seed=1", "plan=finetune", "fold=2")
+    assert line.arguments() == ["--multirun", "--config-dir=mine", *line.overrides]
+
+
+@pytest.mark.parametrize(
+    ("given", "mend"),
+    [
+        (["--cfg", "jobs"], "--cfg job"),
+        (["--multirunn"], "--multirun"),
+        (["-cd"], "--config-dir DIR"),
+        (["--info", "seed=1"], "--info all, at the end of the line"),
+        (["-x"], "see python -m tlsweep --help"),
     ],
 )
-def test_options_of_hydra_that_it_answers_with_a_traceback_are_refused(
-    given: tuple[str, ...], value: str
-) -> None:
+def test_an_option_that_hydra_does_not_know_is_refused(given: list[str], mend: str) -> None:
     with pytest.raises(Refusal) as caught:
-        refuse_flags(given)
-    (fault,) = caught.value.faults
-    assert fault.value == value
-    for fine in (("-m",), ("--cfg", "job", "--resolve"), ("-c=job",), ("plan=finetune",)):
-        refuse_flags(fine)
+        parted(given)
+    assert [f.mend for f in caught.value.faults] == [mend]
+
+
+# ---------------------------------------------------------------------- configs of the user's own
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A folder with a plan, an experiment and two configs to start from, one of them alone."""
+    for name, text in {
+        "plan/half.yaml": (CONF / "plan" / "truncate.yaml").read_text(),
+        "experiment/small.yaml": "# @package _global_\ndefaults: [{override /plan: half}]\nseed: 7",
+        "own.yaml": "defaults: [config, _self_]\nseed: 5",
+        "alone.yaml": "seed: 5",
+    }.items():
+        file = tmp_path / "mine" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return tmp_path / "mine"
+
+
+def test_configs_of_the_users_own_are_composed_as_hydra_does(mine: Path) -> None:
+    path = f"hydra.searchpath=[file://{mine}]"
+    for where in (["-cd", str(mine)], [f"--config-dir={mine}"], [path]):
+        assert compose_config([*where, "experiment=small"], CONF).seed == 7
+        check(*where, "plan=half,finetune", "plan.keep=1")
+    assert compose_config(["-cd", str(mine), "-cn", "own"], CONF).seed == 5
+    assert compose_config(["-cd", str(mine), "-cn", "own.yaml", "seed=6"], CONF).seed == 6
+
+
+def test_the_users_own_options_are_listed_where_one_is_unknown(mine: Path) -> None:
+    (fault,) = faults("-cd", str(mine), "experiment=smal")
+    assert fault == Fault(
+        "experiment=smal", "an experiment is one of: quickstart, small", "experiment=small"
+    )
+    (fault,) = faults(f"hydra.searchpath=[{mine}]", "plan=hal")
+    assert fault.mend == "plan=half"
+
+
+def test_a_config_or_a_folder_that_is_not_there_is_refused(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mine.parent)
+    (fault,) = faults("-cd", "mien")
+    assert (fault.value, fault.mend) == ("--config-dir mien", "--config-dir mine")
+    (fault,) = faults("hydra.searchpath=[file://mien]")
+    assert fault.mend == "'hydra.searchpath=[file://mine]'"
+    (fault,) = faults("hydra.searchpath=mine")
+    assert fault.mend == "'hydra.searchpath=[file://DIR]'"
+    (fault,) = faults("-cd", "mine", "-cn", "onw")
+    assert fault.mend == "--config-name=own"
+    (fault,) = faults("-cd", "mine", "-cn", "alone")
+    assert fault.mend == "defaults: [config, _self_] at the top of alone"
+
+
+# ---------------------------------------------------------------------- overrides
+@pytest.mark.parametrize(
+    ("given", "ranges"),
+    [
+        ("sweep.params.train.lr=interval(1e-4,1e-3)", {"train.lr": "interval(1e-4,1e-3)"}),
+        ("sweep.params.train.lr=tag(log, interval(1,2))", {"train.lr": "tag(log, interval(1,2))"}),
+        ("sweep.params.plan='choice(a,b)'", {"plan": "choice(a,b)"}),
+        ("+sweep.params.train.epochs=range(1,4)", {"train.epochs": "range(1,4)"}),
+        ("sweep.params={train.weight_decay: 'choice(1,3)'}", {"train.weight_decay": "choice(1,3)"}),
+        ("~sweep.params.train.lr_ratio", {"train.lr_ratio": None}),
+        ("sweep.params.train.lr_ratio=null", {"train.lr_ratio": None}),
+    ],
+)  # fmt: skip
+def test_one_range_of_the_search_space_is_changed_added_or_taken_out_by_its_name(
+    given: str, ranges: dict[str, str | None]
+) -> None:
+    before = compose_config([], CONF).sweep.params
+    after = compose_config(["-m", given], CONF).sweep.params
+    assert after == {**before, **ranges}
+
+
+@pytest.mark.parametrize(
+    ("given", "mend"),
+    [
+        ("sweep.params.train.lrr=choice(1,2)", "sweep.params.train.lr=VALUE"),
+        ("~sweep.params.train.lr_ration", "sweep.params.train.lr_ratio=VALUE"),
+        ("sweep.params={plam: choice(a)}", "sweep.params.plan=VALUE"),
+    ],
+)
+def test_an_unknown_range_is_refused_with_the_nearest_one(given: str, mend: str) -> None:
+    (fault,) = faults(given)
+    assert fault.mend == mend
+    check("sweep.params.schedule.epochs=range(1,3)")  # of schedule=two_phase
 
 
 def test_one_option_of_a_group_is_chosen_and_none_is_left_out() -> None:
@@ -68,8 +198,7 @@ def test_one_option_of_a_group_is_chosen_and_none_is_left_out() -> None:
 
 @pytest.mark.parametrize("name", ["1.10", "2024_01", "007", "1e3"])
 def test_a_studys_name_stays_as_it_was_typed(name: str) -> None:
-    composed = compose_config([as_meant(f"study={name}"), "output_dir=x"], CONF)
-    assert composed.study == name
+    assert compose_config([f"study={name}", "output_dir=x"], CONF).study == name
 
 
 def test_an_unknown_option_of_a_group_is_refused_with_the_nearest_one() -> None:
@@ -105,7 +234,7 @@ def test_a_key_of_an_option_that_was_not_chosen_is_unknown() -> None:
     assert fault.value == "unknown key source.model"
     assert fault.rule == "source.model is a setting of source=torchvision"
     assert fault.mend == "source=torchvision source.model=resnet18"
-    refuse_unknown(["source=torchvision", "source.model=resnet18"], CONF)
+    check("source=torchvision", "source.model=resnet18")
 
 
 def test_a_key_like_no_other_is_refused_with_the_first_words_there_are() -> None:
@@ -154,7 +283,6 @@ def test_unknown_keys_are_told_beside_unknown_options() -> None:
         ["plan.keep=range(0,4)", "train.lr=interval(1e-4,1e-2)"],
         ["train.lr=tag(log,interval(1e-4,1e-2))", "sweep=tpe"],
         ["plan.keep=choice(1,2)", "plan.keep=shuffle(1,2)"],
-        ["sweep.params.x=1"],
         ["+sweep.params.train.epochs=range(1,4)"],
         ["sweep.sampler={name: random}"],
         ["sweep.sampler.n_startup_trials=4"],
@@ -166,7 +294,7 @@ def test_unknown_keys_are_told_beside_unknown_options() -> None:
     ],
 )
 def test_what_a_tlsweep_user_writes_is_accepted(arguments: list[str]) -> None:
-    refuse_unknown(arguments, CONF)
+    check(*arguments)
 
 
 @pytest.mark.parametrize(
@@ -195,26 +323,29 @@ def test_what_a_tlsweep_user_writes_is_accepted(arguments: list[str]) -> None:
 def test_nothing_is_refused_that_hydra_accepts(arguments: list[str]) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         compose("config", overrides=arguments)  # the premise
-    refuse_unknown(arguments, CONF)
+    check(*arguments)
 
 
 def test_an_option_of_a_sampler_or_pruner_needs_no_plus() -> None:
     given = "sweep.sampler.n_startup_trials=3"
-    with pytest.raises(HydraException):
-        compose_config([given], CONF)
-    config = compose_config([as_meant(given), as_meant("sweep.pruner.interval_steps=2")], CONF)
+    with initialize_config_dir(str(CONF), version_base="1.3"), pytest.raises(HydraException):
+        compose("config", overrides=[given])
+    config = compose_config([given, "sweep.pruner.interval_steps=2"], CONF)
     assert config.sweep.sampler.n_startup_trials == 3
     assert config.sweep.pruner.interval_steps == 2
 
 
-def test_a_tilde_of_the_output_folder_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_that_a_path_begins_with_is_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
     assert as_meant("output_dir=~/runs") == "output_dir=/home/ada/runs"
+    assert as_meant("target.root=~/a,~/b~") == "target.root=/home/ada/a,/home/ada/b~"
     assert as_meant("~record") == "~record"
 
 
 def test_hydra_is_left_as_it_was_found() -> None:
-    refuse_unknown(["seed=1"], CONF)
+    check("seed=1")
     faults("source=glyph")
     assert not GlobalHydra.instance().is_initialized()
 

@@ -13,6 +13,8 @@ from tlsweep import screen
 from tlsweep.config.read import read
 from tlsweep.errors import Fault, Refusal, nearest, unknown_name
 from tlsweep.features import Kept, Store, open_store, size_text
+from tlsweep.jobs.effect import refuse_others
+from tlsweep.jobs.line import parted
 from tlsweep.jobs.overrides import compose_config
 
 ACTIONS = ("list", "verify", "prune", "clear")
@@ -60,10 +62,13 @@ def _refuse(own: dict[str, str], rest: Sequence[str]) -> None:
         given = f"{_BUDGET}={own[_BUDGET]}"
         rule = f"{_BUDGET} says how much action=prune leaves"
         faults.append(Fault(f"{given} with action={own['action']}", rule, f"action=prune {given}"))
-    keys = [argument.partition("=")[0] for argument in rest]
-    faults += [_unknown(key, list(own)) for key in keys if not key.startswith("features")]
+    line = parted(rest)
+    keys = [argument.partition("=")[0] for argument in line.overrides]
+    mine = ("features", "experiment", "hydra.searchpath")  # a user's own configs may set those
+    faults += [_unknown(key, list(own)) for key in keys if not key.startswith(mine)]
     if faults:
         raise Refusal(*faults)
+    refuse_others(line, "cache", ("features",))
 
 
 def _unknown(key: str, own: list[str]) -> Fault:

@@ -10,6 +10,8 @@ from tlsweep import screen
 from tlsweep.config.read import read
 from tlsweep.config.settings import Settings
 from tlsweep.errors import Refusal, unknown_name
+from tlsweep.jobs.effect import refuse_others
+from tlsweep.jobs.line import parted
 from tlsweep.jobs.overrides import compose_config
 
 FORMATS = ("table", "json")
@@ -35,6 +37,7 @@ def run(arguments: Sequence[str], conf: Path) -> None:
             raise Refusal(unknown_name(key, key, own[key], known))
     if any(a.startswith("source.model=") for a in rest) and "source=torchvision" not in rest:
         rest.insert(0, "source=torchvision")
+    refuse_others(parted(rest), "cuts", ("source",))
     _print(read(compose_config(rest, conf)), own["format"], own["level"])
 
 

@@ -11,6 +11,8 @@ from tlsweep import screen
 from tlsweep.config.read import checked, from_yaml, read
 from tlsweep.config.settings import Settings
 from tlsweep.errors import Fault, Refusal, TlsweepError
+from tlsweep.jobs.effect import refuse_others
+from tlsweep.jobs.line import parted
 from tlsweep.jobs.overrides import compose_config
 from tlsweep.record import Recorded, open_record
 from tlsweep.report.table import Compared, reproduced_table
@@ -41,8 +43,9 @@ def run(arguments: Sequence[str], conf: Path) -> None:
         rule = "one recorded run is run again; MLflow's page of a run shows its id"
         raise Refusal(Fault(f"run given {len(given)} times", rule, "reproduce run=ID"))
     rest = [a for a in arguments if not a.startswith("run=")]
+    refuse_others(parted(rest), "reproduce", ("output_dir", "record"))
     chosen = read(compose_config(rest, conf))
-    record = open_record(chosen.record, Path(chosen.output_dir).resolve())
+    record = open_record(chosen.record, Path(chosen.output_dir))
     recorded = record.recorded(given[0])
     with (
         tempfile.TemporaryDirectory(prefix="tlsweep-reproduce-") as folder,

@@ -79,6 +79,7 @@ _SHAPES = {
     "number": "NUMBER",
     "place": "PATH",
     "folder": "DIR",
+    "taken": "NAME, another one",
     "string_pattern_mismatch": "NAME, of letters, digits, dots, dashes and underscores",
 }
 
@@ -108,6 +109,12 @@ def of_another_variant(key: str, given: str) -> Fault | None:
     known = ", ".join(one for several in having for one in several)
     rule = f"{key} is a setting of {group}={known}"
     return Fault(f"unknown key {key}", rule, f"{group}={having[-1][0]} {given}")
+
+
+def has_key(key: str) -> bool:
+    """Whether some variant of a group has a setting, by its key with the group."""
+    group, _, name = key.partition(".")
+    return bool(_having(group, name))
 
 
 def _having(group: str, key: str) -> list[tuple[str, ...]]:

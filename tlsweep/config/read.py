@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,28 +14,31 @@ from tlsweep import registry
 from tlsweep.config.faults import told
 from tlsweep.config.settings import Settings, flatten
 from tlsweep.errors import Fault, Refusal
-from tlsweep.section import Section
+from tlsweep.section import TYPED_IN, Section
 
 
-def read(config: DictConfig) -> Settings:
+def read(config: DictConfig, typed_in: Path | None = None) -> Settings:
     """The composed config as checked, plain values.
 
-    Raises Refusal with one Fault for every key that is unknown, missing or out of its range.
+    typed_in: the folder that its relative paths are seen from, by default where we are; in the
+    Settings every path is absolute. Raises Refusal with one Fault for every key that is unknown,
+    missing or out of its range.
     """
-    return checked(_plain(config))
+    return checked(_plain(config), typed_in)
 
 
-def checked(plain: dict[str, Any]) -> Settings:
+def checked(plain: dict[str, Any], typed_in: Path | None = None) -> Settings:
     """A config as plain values, as ``read`` gives it. Raises Refusal as ``read`` does."""
     unset = [
         Fault(f"{key} is not set", "this value has no default", f"{key}=VALUE")
         for key, value in flatten(plain)
         if value == "???"
     ]
-    parts, faults = _components(plain)
+    context = {TYPED_IN: typed_in}
+    parts, faults = _components(plain, context)
     errors: list[dict[str, Any]] = []
     try:
-        settings = Settings.model_validate({**plain, **parts})
+        settings = Settings.model_validate({**plain, **parts}, context=context)
     except ValidationError as error:
         errors = [dict(e) for e in error.errors() if e["loc"][0] not in faults]
     wrong = [fault for kind in faults for fault in faults[kind]] + told(errors, plain)
@@ -65,7 +69,9 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items() if key != "hydra"}
 
 
-def _components(plain: dict[str, Any]) -> tuple[dict[str, Section], dict[str, list[Fault]]]:
+def _components(
+    plain: dict[str, Any], context: dict[str, Any]
+) -> tuple[dict[str, Section], dict[str, list[Fault]]]:
     """The sections that components define themselves, checked, and the faults of the others."""
     parts: dict[str, Section] = {}
     faults: dict[str, list[Fault]] = {}
@@ -74,7 +80,8 @@ def _components(plain: dict[str, Any]) -> tuple[dict[str, Section], dict[str, li
         if not isinstance(given, dict) or "name" not in given:
             continue  # told with the other keys that are missing
         try:
-            parts[kind] = registry.section(kind, str(given["name"])).model_validate(given)
+            settings = registry.section(kind, str(given["name"]))
+            parts[kind] = settings.model_validate(given, context=context)
         except ValidationError as error:
             inside = [{**e, "loc": (kind, *e["loc"])} for e in error.errors()]
             faults[kind] = told(inside, plain)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tlsweep.section import Number, Place, Positive, Section, Share, Whole
+from tlsweep.section import Address, Number, Place, Positive, Section, Share, Whole
 from tlsweep.train.settings import Penalty
 
 
@@ -88,7 +88,7 @@ class SweepSettings(Section):
     """conf/sweep/*.yaml. The keys above ``params`` are those of Hydra's own Optuna sweeper."""
 
     direction: Literal["maximize"]
-    storage: str | None
+    storage: Address | None
     minutes: Minutes | None
     n_trials: Positive
     n_jobs: Positive
@@ -96,7 +96,7 @@ class SweepSettings(Section):
     resume: bool
     sampler: dict[str, Any]
     pruner: dict[str, Any]
-    params: dict[str, str]
+    params: dict[str, str | None]
     fixed: tuple[dict[str, Any], ...]
     stages: Annotated[tuple[SweepStage, ...], Field(min_length=1)]
     survey: SurveySettings

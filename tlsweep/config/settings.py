@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny
 from pydantic_core import PydanticCustomError
 
 from tlsweep.config.sections import (
@@ -16,20 +17,45 @@ from tlsweep.config.sections import (
     TrialIdentity,
 )
 from tlsweep.record.settings import MlflowRecord, NoRecord
-from tlsweep.section import Section, SourceSettings, TargetSettings, TaskSettings, Whole
+from tlsweep.section import (
+    AS_TYPED,
+    Place,
+    Section,
+    SourceSettings,
+    TargetSettings,
+    TaskSettings,
+    Whole,
+)
 from tlsweep.terms import Stage
 from tlsweep.train.settings import ScheduleSettings, TrainSettings
 
 
 def _folder(value: Any) -> Any:
-    if isinstance(value, str) and not value.strip():
-        raise PydanticCustomError("folder", "the value is a folder, by its path")
     if isinstance(value, str) and "?" in value:  # it would end the path in a database's URL
         raise PydanticCustomError("folder", "the value is a folder without ? in its path")
     return value
 
 
-PosixName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+def _resolved(value: str) -> str:
+    return str(Path(value).resolve())  # addresses of records and databases hold it
+
+
+# what lies in output_dir beside the studies' folders
+_TAKEN = ("optuna.db", "mlflow.db", "artifacts")
+
+
+def _free(value: str) -> str:
+    if value.startswith(_TAKEN[:2]) or value == _TAKEN[2]:
+        rule = f"a study has a folder of its own in output_dir, where {', '.join(_TAKEN)} lie too"
+        raise PydanticCustomError("taken", rule)
+    return value
+
+
+StudyName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100),
+    AfterValidator(_free),
+]
 
 
 class Opening(Section):
@@ -53,8 +79,8 @@ class Settings(Section):
     sweep: SweepSettings
     features: FeaturesSettings
     record: Annotated[MlflowRecord | NoRecord, Field(discriminator="name")]
-    study: PosixName | None
-    output_dir: Annotated[str, BeforeValidator(_folder)]
+    study: StudyName | None
+    output_dir: Annotated[Place, BeforeValidator(_folder), AfterValidator(_resolved)]
     seed: Annotated[Whole, Field(ge=0, lt=2**31)]
     fold: Annotated[Whole, Field(ge=0)] | None
     train_on: TrainedOn
@@ -78,6 +104,7 @@ class Settings(Section):
         fixed = self.model_dump(
             mode="json",
             include={"source", "target", "task", "plan", "schedule", "train", "seed"},
+            context={AS_TYPED: True},  # the same question on another machine
         )
         # these say how and where, not what; what is read there has a fingerprint of its own
         how = (

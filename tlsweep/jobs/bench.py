@@ -9,7 +9,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from tlsweep.study.ledger import Ended
 
@@ -46,9 +46,12 @@ class Bench:
         return config
 
     def options_of(self, group: str) -> list[str]:
-        """The names of a config group."""
-        loader = self.sweeper.hydra_context.config_loader
-        return list(loader.get_group_options(group))
+        """The names of a config group, those in the user's own folders too."""
+        loader, hydra = self.sweeper.hydra_context.config_loader, self.config.hydra
+        given: Any = OmegaConf.to_container(hydra.overrides.hydra, resolve=False)
+        path = [o for o in given if o.startswith("hydra.searchpath=")]
+        name = hydra.job.config_name
+        return list(loader.get_group_options(group, config_name=name, overrides=path))
 
     def launch(self, jobs: Sequence[Sequence[str]]) -> list[JobReturn]:
         """Run one job for each list of overrides, and wait for all of them."""

@@ -26,7 +26,7 @@ def sweep_foreign_app(bench: Bench, arguments: Sequence[str]) -> list[list[JobRe
     """
     OmegaConf.save(bench.config, bench.folder() / "multirun.yaml")
     overrides = _latest(grammar.parse([*bench.options.searches, *arguments], bench.parser()))
-    if bench.options.params or any(isinstance(o.value(), IntervalSweep) for o in overrides):
+    if bench.options.searches or any(isinstance(o.value(), IntervalSweep) for o in overrides):
         return _search(bench, overrides)
     return _grid(bench, overrides)
 

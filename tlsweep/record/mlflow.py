@@ -29,6 +29,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from tlsweep.errors import Fault, Refusal
+from tlsweep.files import sqlite_url
 from tlsweep.record.base import Params, Record, Recorded, Status, TrialRun
 from tlsweep.record.logged_model import ToLog, write_mlflow_model
 from tlsweep.record.moved import mend_moved
@@ -51,17 +52,17 @@ def open_mlflow(tracking_uri: str | None, experiment: str, output_dir: Path) -> 
 
     Raises Refusal if it does not answer.
     """
-    uri = tracking_uri or f"sqlite:///{(output_dir / 'mlflow.db').resolve()}"
+    uri = tracking_uri or sqlite_url(output_dir / "mlflow.db")
     try:
         if tracking_uri is None:
-            mend_moved(output_dir.resolve())
+            mend_moved(output_dir)
         client = MlflowClient(tracking_uri=uri)
         found = client.get_experiment_by_name(experiment)
         if found is not None:
             experiment_id = found.experiment_id
         else:
             # beside the database; a server knows its own place
-            place = None if tracking_uri else (output_dir / "artifacts").resolve().as_uri()
+            place = None if tracking_uri else (output_dir / "artifacts").as_uri()
             experiment_id = client.create_experiment(experiment, artifact_location=place)
     except (MlflowException, OSError, ImportError) as error:
         raise Refusal(

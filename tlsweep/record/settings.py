@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tlsweep.section import Section
+from tlsweep.section import Address, Section
 
 
 class MlflowRecord(Section):
     """conf/record/mlflow.yaml."""
 
     name: Literal["mlflow"]
-    tracking_uri: str | None
+    tracking_uri: Address | None
     experiment: str
 
 

@@ -26,7 +26,7 @@ _SHOWN = 3  # names of each kind in a refusal
 
 def check_file(path: str | Path) -> Path:
     """``path`` as a Path. Raises Refusal if there is no such file or its ending is not known."""
-    path = Path(path).expanduser()
+    path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise _refusal(path, f"a checkpoint ends in {', '.join(SUFFIXES)}", "a file of that kind")
     if not path.is_file():

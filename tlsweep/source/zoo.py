@@ -139,7 +139,7 @@ def open(  # noqa: A001  (always called as zoo.open)
     published = _published(model, weights)
     image = _image_spec(published, image_size)
     if checkpoint is not None:
-        path = Path(checkpoint).expanduser()
+        path = Path(checkpoint)
         trained_on, licence = f"checkpoint {path.name}", "unknown"
     else:
         path = _fetch(published, model, progress)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tlsweep.config.read import read
 from tlsweep.config.settings import Settings
 from tlsweep.errors import Fault, Refusal, together
 from tlsweep.jobs.bench import Bench
+from tlsweep.jobs.grammar import Override
 from tlsweep.question import Question
 from tlsweep.stages.first_trials import inherited
 from tlsweep.study.space import Space
@@ -72,6 +74,18 @@ def refuse_without_effect(plain: Sequence[str]) -> None:
         for override in plain
         if override.lstrip("+~").startswith(tuple(f"sweep.{name}" for name in _OF_A_SWEEP))
     ]
+    if faults:
+        raise Refusal(*faults)
+
+
+def refuse_twice(overrides: Sequence[Override]) -> None:
+    """Raise Refusal for a key that has a list and another value too: one of them does nothing."""
+    keys = Counter(o.key_or_group for o in overrides)
+    listed = {o.key_or_group for o in overrides if o.is_sweep_override()}
+    faults = []
+    for key in sorted(k for k in listed if keys[k] > 1):
+        given = [str(o.input_line) for o in overrides if o.key_or_group == key]
+        faults.append(Fault(" ".join(given), "a key with a list is given once", given[-1]))
     if faults:
         raise Refusal(*faults)
 

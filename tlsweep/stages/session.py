@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from tlsweep.errors import Fault, Refusal
 from tlsweep.extract.activations import Activations
 from tlsweep.facts import LAYOUT
 from tlsweep.jobs.bench import Bench, ended
+from tlsweep.jobs.line import quoted
 from tlsweep.question import Question
 from tlsweep.record import Record, open_record
 from tlsweep.stages import first_trials
@@ -54,8 +54,7 @@ class Session:
     @property
     def storage(self) -> str:
         """The URL of the study's database."""
-        url: str | None = self.bench.options.storage
-        return url or default_url(Path(self.settings.output_dir))
+        return self.settings.sweep.storage or default_url(Path(self.settings.output_dir))
 
     @property
     def inputs(self) -> Activations:
@@ -97,7 +96,7 @@ class Session:
         main one first, have been opened, so that a refused command changes no finished study.
         """
         main, settings = ledgers[0], self.settings
-        self.record = open_record(settings.record, Path(settings.output_dir).resolve())
+        self.record = open_record(settings.record, Path(settings.output_dir))
         params: dict[str, str | int | float | bool] = {
             "source": settings.source.label,
             "target": settings.target.label,
@@ -163,13 +162,6 @@ class Session:
                 self.shown.say(f"trial {trial.number} {what} failed: {reason}")
 
         return after
-
-
-def quoted(text: str) -> str:
-    """A text as a value in Hydra's override grammar: a path may hold quotes, commas, spaces."""
-    # backslashes count as escapes only where a quote follows
-    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + (r"\'" if m[2] else ""), text)
-    return f"'{escaped}'"
 
 
 @contextmanager

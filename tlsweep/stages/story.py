@@ -32,6 +32,7 @@ from tlsweep.stages.check import (
     check_space,
     refuse_ddp,
     refuse_its_own,
+    refuse_twice,
     refuse_without_effect,
 )
 from tlsweep.stages.confirm import item_of, race, replicates, shortfalls, tried
@@ -60,6 +61,7 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
     choice.silence_experimental()
     began = time.monotonic()
     overrides = grammar.parse(arguments, bench.parser())
+    refuse_twice(overrides)
     listed = [o for o in overrides if o.is_sweep_override()]
     plain = tuple(o.input_line or "" for o in overrides if not o.is_sweep_override())
     is_grid = bool(listed) and not any(o.key_or_group == "sweep" for o in overrides)
@@ -71,7 +73,8 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
         refuse_without_effect(plain)
     else:
         refuse_its_own(o.key_or_group for o in overrides)
-        check_keys([o.key_or_group for o in listed] or bench.options.params)
+        ranges = [key for key, written in bench.options.params.items() if written is not None]
+        check_keys([o.key_or_group for o in listed] or ranges)
     with screen.shown() as shown, locked(settings):
         question = question_of(settings, shown.step)
         s = Session(bench, settings, question, plain, shown, began)

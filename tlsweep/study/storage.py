@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 
 from tlsweep.errors import Fault, Refusal
+from tlsweep.files import sqlite_url
 
 optuna.logging.set_verbosity(
     optuna.logging.WARNING
@@ -19,7 +21,7 @@ optuna.logging.set_verbosity(
 
 def default_url(output_dir: Path) -> str:
     """The URL of ``output_dir``/optuna.db; absolute, since jobs may run in other folders."""
-    return f"sqlite:///{(output_dir / 'optuna.db').resolve()}"
+    return sqlite_url((output_dir / "optuna.db").absolute())
 
 
 @functools.lru_cache(maxsize=8)
@@ -34,16 +36,15 @@ def open_storage(url: str) -> RDBStorage:
         {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
     )
     try:
-        storage = RDBStorage(url, engine_kwargs=options)
+        # Optuna takes what is in braces for a field of a template
+        storage = RDBStorage(re.sub(r"[{}]", r"\g<0>\g<0>", url), engine_kwargs=options)
     except (ImportError, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise Refusal(
-            Fault(
-                f"sweep.storage={url}: {reason}",
-                "the study's database can be opened and written",
-                "start that server, or leave sweep.storage out to use a file in output_dir",
-            )
-        ) from error
+        rule = "the study's database can be opened and written"
+        mend = "start that server, or leave sweep.storage out to use a file in output_dir"
+        if isinstance(error, sqlalchemy.exc.ArgumentError) and "://" not in url:
+            mend = f"sweep.storage=sqlite:///{url}"
+        raise Refusal(Fault(f"sweep.storage={url}: {reason}", rule, mend)) from error
     if sqlite:
         _make_fast(storage.engine)
     return storage

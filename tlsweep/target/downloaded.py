@@ -112,14 +112,14 @@ def open(  # noqa: A001  (always called as downloaded.open)
 
 
 def _folder(dataset_name: str, root: str | Path) -> Path:
-    return Path(root).expanduser() / _PUBLISHED[dataset_name].folder
+    return Path(root) / _PUBLISHED[dataset_name].folder
 
 
 def _load(dataset_name: str, root: str | Path, train: bool, download: bool) -> Any:
     import torchvision.datasets
 
     published = getattr(torchvision.datasets, _PUBLISHED[dataset_name].class_name)
-    return published(str(Path(root).expanduser()), train=train, download=download)
+    return published(str(root), train=train, download=download)
 
 
 def _labels(part: Any) -> NDArray[np.int64]:

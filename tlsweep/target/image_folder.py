@@ -133,7 +133,7 @@ def list_images(root: str | Path) -> Listing:
     Raises Refusal with every fault: no such folder, no images, one class only, classes without
     images, classes of val or test that train lacks.
     """
-    root = Path(root).expanduser()
+    root = Path(root)
     if not root.is_dir():
         raise Refusal(_no_folder(root))
     tops = _part_folders(root)

@@ -109,4 +109,4 @@ def _digest(settings: Settings) -> str:
 
 def study_folder(settings: Settings) -> Path:
     """Where the study's own files are."""
-    return Path(settings.output_dir).resolve() / settings.study_name
+    return Path(settings.output_dir) / settings.study_name

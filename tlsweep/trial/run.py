@@ -134,7 +134,7 @@ def _handle(settings: Settings) -> TrialHandle | None:
 def _open_record(settings: Settings) -> Record:
     from tlsweep.record import NoRecord, open_record
 
-    output_dir = Path(settings.output_dir).resolve()
+    output_dir = Path(settings.output_dir)
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
         return open_record(settings.record, output_dir)
