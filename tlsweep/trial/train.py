@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from tlsweep.config.settings import Settings
 from tlsweep.errors import Fault, Refusal
-from tlsweep.plan import TransferPlan
+from tlsweep.plan import TransferPlan, as_written
 from tlsweep.question import Question
 from tlsweep.task.outcome import Logits
 from tlsweep.terms import Split, Stage
-from tlsweep.train.settings import PhasedSchedule, TrainSettings
+from tlsweep.train.settings import ListedSchedule, PhasedSchedule, TrainSettings
 from tlsweep.trial.first_phase import FirstPhase
 from tlsweep.trial.probe import fit_probe, fitted_head, is_probe, starts_at_probe
 from tlsweep.trial.resolved import Resolved, resolve
@@ -70,8 +70,7 @@ def train_plan(trial: Resolved, on_epoch: OnEpoch | None) -> Trained:
             task=question.task,
             on_epoch=on_epoch,
             checkpoint=_checkpoint(trial),
-            # one device of several could find what another one did not find yet
-            shelf=first_phase if train.devices == 1 else None,
+            shelf=first_phase if first_phase.may_be_shared else None,
             evaluate="every" if _evaluates(trial) else "never",
             fitted=probed,
             early=ends_early(plan, train),
@@ -80,7 +79,7 @@ def train_plan(trial: Resolved, on_epoch: OnEpoch | None) -> Trained:
         logits = _predicted(trial, network, starts) if not fitted.stopped else {}
     taken = "first phase as another trial trained it; then " if first_phase.taken else ""
     short = "" if fitted.stopped else _unfinished(schedule, network.thawed, train)
-    why = taken + starts.why + short + _added(question, plan)
+    why = taken + starts.why + short + _last_phase(trial) + _added(question, plan)
     kept = network if trial.keep_weights else None
     return Trained(fitted.history, fitted.stopped, logits, why, kept, fitted.settled)
 
@@ -169,6 +168,20 @@ def _unfinished(schedule: FreezeSchedule, thawed: frozenset[int], train: TrainSe
         f"; ended in phase {phase} of {len(schedule.thawed)}, with {left} blocks not thawed yet:"
         f" train.epochs={train.epochs} is too few for the schedule"
     )
+
+
+def _last_phase(trial: Resolved) -> str:
+    """What to say where the phases that a user wrote do not end with the plan."""
+    from tlsweep.train.phases import read_phases
+
+    schedule, plan, question = trial.schedule, trial.plan, trial.question
+    if not isinstance(schedule, ListedSchedule):
+        return ""
+    written = read_phases(plan, question.cuts, schedule.phases)
+    rest = plan.trained.difference(plan.trained - set(plan.kept), *written[-1:])
+    if not written or not rest:
+        return ""
+    return f"; a last phase was added, which thaws {as_written(rest, question.cuts.names[1:])}"
 
 
 def _added(question: Question, plan: TransferPlan) -> str:
