@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,9 +78,27 @@ def test_two_processes_score_as_one_does(name: str) -> None:
         assert ours["fit_loss"] == pytest.approx(theirs["fit_loss"], abs=TOLERANCE)
 
 
+def train_and_keep_what_is_said(file: str, name: str, tell: Callable[[Any], None]) -> str:
+    """What two processes write to their standard error, from Python or from torch's C++."""
+    with open(file, "ab", buffering=0) as kept:  # noqa: PTH123 - a descriptor
+        os.dup2(kept.fileno(), 2)
+    train_in_phases(2, name, tell)
+    torch.distributed.barrier()
+    return Path(file).read_text()
+
+
+def test_two_processes_train_all_phases_without_a_warning_of_unused_parameters(
+    tmp_path: Path,
+) -> None:
+    file, frozen = str(tmp_path / "said"), list[float]()
+    arguments = train_and_keep_what_is_said, file, "from the top"
+    said = run_in_group(2, *arguments, on_message=frozen.append)
+    assert frozen == [3.0, 2.0, 1.0, 0.0]
+    assert "Warning" not in said, said
+
+
 def fail_in_rank_1(tell: Callable[[Any], None]) -> None:
     """Rank 1 breaks down while rank 0 waits for it."""
-    import os
     import time
 
     if os.environ["RANK"] == "1":
