@@ -130,9 +130,11 @@ def fit(
     network.steady = frozenset(kept if train.batch_norm == "source" else ())
     network.thaw(schedule.thawed[0])
     last, several = schedule.thawed[-1], len(schedule.thawed) > 1
+    anew = schedule.ending.epochs if schedule.anew and several else None
     module = PlanModule(
-        network, train, kept=kept, last=last, task=task, seed=seed, fitted=fitted, early=early
-    )
+        network, train, kept=kept, last=last, task=task, seed=seed, fitted=fitted, early=early,
+        anew=anew,
+    )  # fmt: skip
     module.on_epoch = on_epoch
     data, freezing = FeedModule(feed, module, rank_of(train)), FreezeCallback(schedule)
     if schedule.ending.until == "plateau" and several:

@@ -35,10 +35,14 @@ class Ending:
 
 @dataclass(frozen=True)
 class FreezeSchedule:
-    """The blocks that are trained in each phase, from the first to the last, which has no end."""
+    """The blocks that are trained in each phase, from the first to the last, which has no end.
+
+    anew: whether learning rates begin anew with each phase.
+    """
 
     thawed: tuple[frozenset[int], ...]
     ending: Ending = field(default_factory=Ending)
+    anew: bool = False
 
     def __post_init__(self) -> None:
         growing = all(a < b for a, b in zip(self.thawed, self.thawed[1:], strict=False))

@@ -46,14 +46,20 @@ class ConstantSchedule(Section):
     name: Literal["constant"]
 
 
-class PhasedSchedule(Section):
-    """What the schedules with phases share."""
+class EndingSettings(Section):
+    """What ends a phase."""
 
     until: Trigger
     epochs: Positive
     patience: Positive
     min_delta: Annotated[Number, Field(ge=0)]
     grad_share: Share
+
+
+class PhasedSchedule(EndingSettings):
+    """What the schedules with phases share."""
+
+    rates: Literal["whole", "phase"]
 
 
 class TwoPhaseSchedule(PhasedSchedule):

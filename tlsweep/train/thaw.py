@@ -14,7 +14,7 @@ from tlsweep.errors import Fault, Refusal, unknown_name
 from tlsweep.train.freeze import Phases
 from tlsweep.train.frozen import ask
 from tlsweep.train.schedule import Ending, FreezeSchedule, Trigger
-from tlsweep.train.settings import PhasedSchedule
+from tlsweep.train.settings import EndingSettings
 
 
 class Thaw(Phases):
@@ -141,7 +141,7 @@ def _checked(blocks: Sequence[torch.nn.Module]) -> list[torch.nn.Module]:
 def _ending(**given: Any) -> Ending:
     """What ends a phase, by the rules that the settings of ``schedule`` have."""
     try:
-        return Ending(**PhasedSchedule.model_validate(given).model_dump())
+        return Ending(**EndingSettings.model_validate(given).model_dump())
     except ValidationError as error:
         raise Refusal(
             *(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +109,10 @@ def _freezing(schedule: ScheduleSettings, plan: TransferPlan, question: Question
     """Which blocks of a plan are trained in which phase."""
     if not isinstance(schedule, PhasedSchedule):
         return constant(plan)
+    return replace(_phases(schedule, plan, question), anew=schedule.rates == "phase")
+
+
+def _phases(schedule: PhasedSchedule, plan: TransferPlan, question: Question) -> FreezeSchedule:
     ending = Ending(**schedule.model_dump(include={f.name for f in fields(Ending)}))
     empty = question.untrainable(plan)
     if isinstance(schedule, GradualSchedule):
