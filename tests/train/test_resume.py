@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ SCHEDULES = {
     "by gradient norm": two_phase(PLAN, Ending("grad_norm", 3, grad_share=0.9)),
     "gradual": gradual(PLAN, Ending("epochs", 1)),
     "from the bottom": gradual(PLAN, Ending("epochs", 1), "bottom"),
+    "rates anew": replace(gradual(PLAN, Ending("epochs", 1)), anew=True),
 }
 
 

@@ -44,6 +44,7 @@ from tlsweep.sweep.gather import gather, tell_record
 from tlsweep.sweep.guide import Surveyed, enter_survey, guide, run_survey
 from tlsweep.sweep.session import Session, locked
 from tlsweep.sweep.take_home import keep_in_record, network_of
+from tlsweep.sweep.thaws import never_thawed, otherwise
 from tlsweep.task import Measure
 from tlsweep.task.outcome import Logits
 from tlsweep.terms import Stage
@@ -518,7 +519,13 @@ def _conclude(
         measure=question.task.measure,
         draws=draws,
         seconds=round(budget.spent, 1),
-        shortfalls=[*said, *short, *shortfalls(wanted, studies.confirm, settings, said)],
+        shortfalls=[
+            *said,
+            *short,
+            *shortfalls(wanted, studies.confirm, settings, said),
+            *never_thawed(studies.searched()),
+            *otherwise(wanted, studies.confirm, studies.final),
+        ],
     )
     return verdict, known[place][0], answers[0]
 
