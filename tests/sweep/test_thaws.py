@@ -48,8 +48,8 @@ def test_each_kind_of_plan_that_was_not_what_was_asked_has_a_sentence(
     other = facts("last_layers", keep=8, freeze=3)
     said = never_thawed([trial(one) for one in (whole, late, late, other)])
     assert said == [
-        "finetune as asked: 2 of 3 trainings of it ended before their schedule thawed"
-        " block1..block3, and are compared as what they were, with these frozen"
+        "finetune: 2 of 3 trainings ended before their schedule thawed block1..block3, and are"
+        " compared as what they were, with these frozen"
     ]
     assert never_thawed([trial(whole), trial(other)]) == []
 

@@ -491,13 +491,13 @@ def _conclude(
     model answers of the report split.
     """
     settings, question, wanted = s.settings, s.question, [*contenders, *left_out]
-    said = [*said, *_read_before(studies)]
+    said = [*said, *_read_before(studies), *never_thawed(studies.searched())]
     known, decided, quoted, short = _choose(s, studies, contenders, budget)
     place = next(i for i, (_, t) in enumerate(known) if t.evidence is decided.recommended)
     if settings.sweep.final == "all":
         said.append(_train_on_all(s, studies, known[place][0]))
     draws, without = _other_draws(s, studies, known[place][0], budget)
-    said += without
+    said += [*without, *otherwise(wanted, studies.confirm, studies.final)]
     logits = _report_logits(s, studies, [c for c, _ in known], quoted, surveyed)
     y, score = question.target.labels[question.partition.report], question.task.example_scores
     scored = [
@@ -519,13 +519,7 @@ def _conclude(
         measure=question.task.measure,
         draws=draws,
         seconds=round(budget.spent, 1),
-        shortfalls=[
-            *said,
-            *short,
-            *shortfalls(wanted, studies.confirm, settings, said),
-            *never_thawed(studies.searched()),
-            *otherwise(wanted, studies.confirm, studies.final),
-        ],
+        shortfalls=[*said, *short, *shortfalls(wanted, studies.confirm, settings, said)],
     )
     return verdict, known[place][0], answers[0]
 

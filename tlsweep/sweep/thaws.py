@@ -21,9 +21,9 @@ def never_thawed(trials: Sequence[Trial]) -> list[str]:
         if blocks := facts.regions.get(NEVER_THAWED):
             found.setdefault(facts.name, []).append(blocks)
     return [
-        f"{name.replace('_', ' ')} as asked: {len(blocks)} of {counts[name]} trainings of it ended"
-        f" before their schedule thawed {', '.join(dict.fromkeys(blocks))}, and are compared as"
-        " what they were, with these frozen"
+        f"{name}: {len(blocks)} of {counts[name]} trainings ended before their schedule thawed"
+        f" {', '.join(dict.fromkeys(blocks))}, and are compared as what they were, with these"
+        " frozen"
         for name, blocks in found.items()
     ]
 
