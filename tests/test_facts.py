@@ -30,6 +30,7 @@ def found(draw: st.DrawFn) -> Facts:
         draw(st.text(max_size=9)), plan, tuple(f"c{i}" for i in range(len(states) + 1)), 1, 2, 3,
         draw(st.floats(1e-9, 9.0)), 1.0, "mlp", penalty, "none", 0,
         draw(st.none() | st.integers(0, 9)), draw(st.integers(0, 99)), draw(st.integers(0, 99)),
+        draw(st.sets(st.integers(0, 7)).map(sorted).map(tuple)),
     )  # fmt: skip
 
 
@@ -52,6 +53,13 @@ def test_what_another_version_wrote_is_refused(change: dict[str, object]) -> Non
         Facts.from_json({**ONE.as_json(), **change})
     with pytest.raises(ValueError, match="not the facts"):
         Facts.from_json({"keep": 3})
+
+
+def test_blocks_that_never_thawed_are_named_beside_the_states_of_the_others() -> None:
+    never = replace(ONE, not_thawed=(0, 2))
+    assert never.regions == {"tuned": "body", "never thawed": "stem, top"}
+    before = {key: value for key, value in ONE.as_json().items() if key != "not_thawed"}
+    assert Facts.from_json(before) == ONE  # as it was written before there was such a thing
 
 
 def test_names_are_those_of_the_plans_cut_points() -> None:

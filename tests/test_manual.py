@@ -238,6 +238,12 @@ def test_the_manuals_example_of_cut_points_runs() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=200)
 
 
+def test_the_manuals_example_of_a_freeze_schedule_runs() -> None:
+    (code,) = (block for block in blocks(PAGES[0].parent / "tlsweep/manual/python.md", "python")
+               if "tlsweep.Thaw" in block)  # fmt: skip
+    exec(compile(code, "python.md", "exec"), {})  # it asserts what it shows
+
+
 # ---------------------------------------------------------------------- help
 def shown(monkeypatch: pytest.MonkeyPatch, *arguments: str, terminal: bool) -> str:
     console = Console(

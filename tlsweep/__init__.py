@@ -13,6 +13,10 @@ and what a sweep chose is used with::
 
     model = tlsweep.load_model("outputs/STUDY/model")
     probabilities = model.predict(["image.jpg"])
+
+Freeze schedules in a LightningModule of your own::
+
+    pl.Trainer(callbacks=[tlsweep.Thaw(blocks=[net.layer3, net.layer4])])
 """
 
 from __future__ import annotations
@@ -26,12 +30,14 @@ if TYPE_CHECKING:
     from tlsweep.api import sweep
     from tlsweep.cut import CutPoint, CutPoints, cut_points, prefix_costs, split
     from tlsweep.model import TakenModel, load_model
+    from tlsweep.train.thaw import Thaw
 
 __version__ = VERSION
 __all__ = [
     "CutPoint",
     "CutPoints",
     "TakenModel",
+    "Thaw",
     "__version__",
     "cut_points",
     "load_model",
@@ -39,7 +45,12 @@ __all__ = [
     "split",
     "sweep",
 ]
-_ROOMS = {"sweep": "tlsweep.api", "TakenModel": "tlsweep.model", "load_model": "tlsweep.model"}
+_ROOMS = {
+    "sweep": "tlsweep.api",
+    "TakenModel": "tlsweep.model",
+    "load_model": "tlsweep.model",
+    "Thaw": "tlsweep.train.thaw",
+}
 
 
 def __getattr__(name: str) -> Any:

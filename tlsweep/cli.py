@@ -60,6 +60,8 @@ Common overrides:
   plan=adapters plan.rank=8               low-rank additions to frozen weights (LoRA)
   plan=finetune plan.drop=8..10           blocks left out whose output has the shape of their input
   schedule=two_phase train.epochs=10 train.lr=1e-3 train.lr_ratio=0.1
+  schedule=phases 'schedule.phases=[none,block7,all]'
+                                          what each phase thaws, by the names of blocks
   sweep.n_trials=20
 
 A folder of your own images (DIR/train/CLASS/*.jpg; DIR/val and DIR/test are optional):

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tlsweep.plan import TransferPlan, spelled
+from tlsweep.plan import TransferPlan, region, runs_of, spelled
 from tlsweep.terms import BlockState
 
+NEVER_THAWED = "never thawed"  # a state, in words, of blocks whose phase never came
 LAYOUT = 2  # of the JSON form: raise it when one of before can no longer be read
 
 
@@ -22,7 +23,8 @@ class Facts:
     image, without the head; probe_penalty: of a linear head at its optimum, None where something is
     trained by epochs; augmentation: in words; fold: what was held out, None for nothing;
     adapted_layers, frozen_layers: of adapted blocks, those that have additions, and those that have
-    none.
+    none; not_thawed: the blocks that the schedule would have thawed, had training not ended before:
+    they are frozen in ``plan``, which is what was trained.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Facts:
     fold: int | None
     adapted_layers: int = 0
     frozen_layers: int = 0
+    not_thawed: tuple[int, ...] = ()
 
     # ------------------------------------------------------------------ names
     @property
@@ -60,7 +63,8 @@ class Facts:
     @property
     def regions(self) -> dict[str, str]:
         """What the three cut points do not say, by state: ``{"tuned": "block2..block3"}``."""
-        return spelled(self.plan, self.cuts[1:])
+        never = region(runs_of(self.not_thawed), self.cuts[1:])
+        return {**spelled(self.plan, self.cuts[1:]), **({NEVER_THAWED: never} if never else {})}
 
     # ------------------------------------------------------------------ kinds
     @property
@@ -94,7 +98,8 @@ class Facts:
         found = dataclasses.asdict(self)
         plan = found.pop("plan")
         states = [str(state) for state in plan.pop("states")]
-        return {"layout": LAYOUT, **found, "cuts": list(self.cuts), **plan, "states": states}
+        lists = {"cuts": list(self.cuts), "not_thawed": list(self.not_thawed)}
+        return {"layout": LAYOUT, **found, **lists, **plan, "states": states}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Facts:
@@ -107,6 +112,10 @@ class Facts:
             plan = TransferPlan(
                 states, **{key: fields.pop(key) for key in ("random_weights", "rank", "scale")}
             )
-            return cls(plan=plan, **{**fields, "cuts": tuple(fields["cuts"])})
+            lists = {
+                "cuts": tuple(fields["cuts"]),
+                "not_thawed": tuple(fields.get("not_thawed", ())),
+            }
+            return cls(plan=plan, **{**fields, **lists})
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the facts of a trial: {error}") from error

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.terms import BlockState
@@ -107,12 +106,7 @@ class TransferPlan:
 
     def runs(self, state: BlockState) -> list[tuple[int, int]]:
         """The first and the last block of every run of blocks in a state, below the head."""
-        found = []
-        for own, run in groupby(range(self.regrow), key=lambda i: self.states[i]):
-            blocks = list(run)
-            if own == state:
-                found.append((blocks[0], blocks[-1]))
-        return found
+        return runs_of([i for i in self.blocks(state) if i < self.regrow])
 
     # ------------------------------------------------------------------ other plans
     def frozen(self) -> TransferPlan:
@@ -188,6 +182,25 @@ def spelled(plan: TransferPlan, names: Sequence[str]) -> dict[str, str]:
         return {}
     states = (BlockState.TUNED, BlockState.ADAPTED, BlockState.DROPPED)
     return {str(s): region(plan.runs(s), names) for s in states if plan.runs(s)}
+
+
+def runs_of(blocks: Collection[int]) -> list[tuple[int, int]]:
+    """The first and the last block of every run of neighbours."""
+    found: list[tuple[int, int]] = []
+    for block in sorted(blocks):
+        first = found.pop()[0] if found and found[-1][1] == block - 1 else block
+        found.append((first, block))
+    return found
+
+
+def as_written(blocks: Collection[int], names: Sequence[str]) -> str:
+    """Blocks as a command line writes a region: ``block1..block3``, ``[block1,block4]``, ``none``.
+
+    names: of the blocks.
+    """
+    runs = runs_of(blocks)
+    text = region(runs, names).replace(" ", "") or "none"
+    return f"[{text}]" if len(runs) > 1 else text
 
 
 def region(runs: Sequence[tuple[int, int]], names: Sequence[str]) -> str:

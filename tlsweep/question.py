@@ -98,11 +98,13 @@ class Question:
             whole += self.layers[i].added(plan.rank) - self._of_block(i).parameters
         return whole + sum(p.numel() for p in self.head(plan, train, seed).parameters())
 
-    @property
-    def empty_blocks(self) -> frozenset[int]:
-        """The blocks without parameters, such as a pooling."""
+    def untrainable(self, plan: TransferPlan) -> frozenset[int]:
+        """The blocks that a plan trains and that have nothing to train, such as a pooling."""
+        adapted = plan.blocks(BlockState.ADAPTED)
         return frozenset(
-            i for i, own in enumerate(self.layers) if not own.shapes and not own.others
+            i
+            for i in plan.trained
+            if not self.layers[i].shapes and (i in adapted or not self.layers[i].others)
         )
 
     def adapted_layers(self, plan: TransferPlan) -> tuple[int, int]:

@@ -62,6 +62,15 @@ def _written(value: str, info: SerializationInfo) -> str:
     return str(value)
 
 
+def as_region(value: Any) -> Any:
+    """A region as written (``cut/region.py``), lists as tuples; for pydantic. None passes."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    if value is not None and (not parts or any(type(part) not in (int, str) for part in parts)):
+        rule = "the value is a region: a block by its name or number, A..B, all, or a list of these"
+        raise PydanticCustomError("region", rule)
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _not_a_switch(value: Any) -> Any:
     # Python counts True as 1: train.epochs=true would train one epoch
     if isinstance(value, bool):
@@ -74,6 +83,7 @@ Number = Annotated[float, BeforeValidator(_not_a_switch)]
 Positive = Annotated[Whole, Field(ge=1)]
 Share = Annotated[Number, Field(gt=0, lt=1)]
 Rate = Annotated[Number, Field(gt=0, le=1)]
+Region = int | str | tuple[int | str, ...]
 Place = Annotated[
     str, BeforeValidator(_place), AfterValidator(_absolute), PlainSerializer(_written)
 ]

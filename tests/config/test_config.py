@@ -55,6 +55,7 @@ def test_every_option_of_conf_passes_the_schema(group: str, option: str) -> None
     extra = ["target.root=/photos"] if option == "image_folder" else []
     extra += [f"{group}.key=Net-0"] if option == "held" else []
     extra += ["plan.tune=block3"] if option == "surgical" else []
+    extra += ["schedule.phases=[none,all]"] if option == "phases" else []
     found = settings(f"{group}={option}", *extra)
     if group not in ("train", "sweep", "features", "experiment"):
         assert getattr(found, group).name == option

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -114,6 +115,20 @@ def test_the_best_plans_and_the_controls_are_confirmed(facts: MakeFacts) -> None
     assert [c.controls for c in found] == [(), (), ("finetune",), ("scratch",)]
     assert [c.candidate for c in found] == [True, True, True, False]
     assert all(c.seconds == 3.5 and c.outcome is None for c in found)
+
+
+def test_a_plan_that_never_thawed_is_compared_as_what_it_was(facts: MakeFacts) -> None:
+    """Not as the control finetune, and as one plan with one that was to be that."""
+    late = replace(facts("finetune", keep=8, freeze=5), not_thawed=(0, 1, 2, 3, 4))
+    same = facts("last_layers", keep=8, freeze=5)
+    assert identity(late) == identity(same)
+    (found,) = trained([trial(late, 0.9), trial(same, 0.8)], chosen(), 100)
+    assert found.controls == ()
+    assert found.label == "finetune up to block8, never thawed block1..block5"
+    asked = facts("finetune", keep=8, freeze=0)
+    assert [c.controls for c in trained([trial(late, 0.9), trial(asked, 0.8)], chosen(), 100)] == [
+        (), ("finetune",)
+    ]  # fmt: skip
 
 
 def test_of_a_plan_the_setting_that_scored_best_is_taken_and_of_equals_the_lower_loss(

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from conftest_train import CLASSES, Pairs, feed, network, settings
+from test_thaw import Mine
+from torch.utils.data import DataLoader, TensorDataset
 
+import tlsweep
 from tlsweep.engine.group import run_in_group
 from tlsweep.errors import TrialFailure
 from tlsweep.plan import TransferPlan, monotone
@@ -75,9 +81,50 @@ def test_two_processes_score_as_one_does(name: str) -> None:
         assert ours["fit_loss"] == pytest.approx(theirs["fit_loss"], abs=TOLERANCE)
 
 
+def train_and_keep_what_is_said(file: str, name: str, tell: Callable[[Any], None]) -> str:
+    """What two processes write to their standard error, from Python or from torch's C++."""
+    with open(file, "ab", buffering=0) as kept:  # noqa: PTH123 - a descriptor
+        os.dup2(kept.fileno(), 2)
+    train_in_phases(2, name, tell)
+    torch.distributed.barrier()
+    return Path(file).read_text()
+
+
+def test_two_processes_train_all_phases_without_a_warning_of_unused_parameters(
+    tmp_path: Path,
+) -> None:
+    file, frozen = str(tmp_path / "said"), list[float]()
+    arguments = train_and_keep_what_is_said, file, "from the top"
+    said = run_in_group(2, *arguments, on_message=frozen.append)
+    assert frozen == [3.0, 2.0, 1.0, 0.0]
+    assert "Warning" not in said, said
+
+
+def thaw_a_module_of_ones_own(tell: Callable[[Any], None]) -> tuple[bool, list[str]]:
+    """Whether both processes end with the same weights, and the names of those that never moved."""
+    module, first = Mine(), Mine()
+    x = torch.rand(24, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    trainer = pl.Trainer(
+        max_epochs=4, callbacks=[tlsweep.Thaw([*module.layers])], accelerator="cpu", devices=2,
+        strategy="ddp", limit_val_batches=0, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, DataLoader(TensorDataset(x, torch.arange(24) % 3), batch_size=4))
+    own = torch.cat([p.detach().flatten() for p in module.parameters()])
+    both = [torch.zeros_like(own) for _ in range(2)]
+    torch.distributed.all_gather(both, own)
+    pairs = zip(first.named_parameters(), module.parameters(), strict=True)
+    return torch.equal(*both), [name for (name, p), now in pairs if torch.equal(p, now)]
+
+
+def test_two_processes_thaw_a_module_of_ones_own_alike() -> None:
+    same, unmoved = run_in_group(2, thaw_a_module_of_ones_own, on_message=lambda message: None)
+    assert same
+    assert unmoved == []
+
+
 def fail_in_rank_1(tell: Callable[[Any], None]) -> None:
     """Rank 1 breaks down while rank 0 waits for it."""
-    import os
     import time
 
     if os.environ["RANK"] == "1":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from tlsweep.train import fit as fit_room
 from tlsweep.train.freeze import FreezeCallback
 from tlsweep.train.module import PlanModule, Rates, decay_of
 from tlsweep.train.schedule import Ending, constant, gradual
+
+STEPS = 5  # of an epoch
 
 
 class Watch(pl.Callback):
@@ -73,6 +76,50 @@ def test_rates_are_held_for_half_of_the_epochs_and_fall_in_the_others(watched: W
     for block, base in enumerate((1e-2 * 0.1 * 0.25, 1e-2 * 0.1 * 0.5, 1e-2 * 0.1, 1e-2)):
         seen = [rates[block] for rates in watched.rates]
         assert seen == pytest.approx([base * f for f in factor], abs=1e-9)
+
+
+class Stepped(pl.Callback):
+    """Notes the rate of the head at every step that is made."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.rates.append(trainer.optimizers[0].param_groups[-1]["lr"])
+
+
+def half_cosine(steps: int) -> list[float]:
+    return [0.5 * (1 + math.cos(math.pi * i / steps)) for i in range(steps)]
+
+
+@pytest.mark.parametrize(
+    ("phases", "epochs", "rest"),
+    [
+        (1, 7, 4),  # three phases of one epoch; the last is held for two, and falls in two
+        (12, 46, 10),  # three phases of twelve: a tenth of each is more than one epoch
+    ],
+)
+def test_rates_that_begin_anew_rise_and_fall_in_each_phase(
+    phases: int, epochs: int, rest: int, watch: Watch, images: Pairs
+) -> None:
+    stepped = Stepped()
+    watch.on_before_optimizer_step = stepped.on_before_optimizer_step  # type: ignore[method-assign]
+    schedule = gradual(monotone(0, 3, 3, 3), Ending("epochs", phases))
+    fit_room.fit(
+        network(), replace(schedule, anew=True), feed(images), settings(epochs=epochs),
+        kept=range(3), seed=0, task=CLASSES, early=False,
+    )  # fmt: skip
+    assert math.ceil(len(images) / 8) == STEPS
+    one = half_cosine(STEPS * phases)
+    held = (rest // 2) * STEPS
+    last = [1.0] * held + half_cosine(rest * STEPS - held)
+    expected = []
+    for course, length in [(one, phases)] * 3 + [(last, rest)]:
+        longest = min(STEPS, 0.1 * length * STEPS)
+        rise = [min(1.0, (i + 1) / max(1.0, longest)) for i in range(len(course))]
+        expected += [1e-2 * a * b for a, b in zip(rise, course, strict=True)]
+    assert stepped.rates == pytest.approx(expected, abs=1e-9)
+    assert stepped.rates[0] == pytest.approx(1e-2 if phases == 1 else 1e-2 / STEPS)
 
 
 def test_rates_fall_by_block_below_the_new_layers() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ SCHEDULES = {
     "by gradient norm": two_phase(PLAN, Ending("grad_norm", 3, grad_share=0.9)),
     "gradual": gradual(PLAN, Ending("epochs", 1)),
     "from the bottom": gradual(PLAN, Ending("epochs", 1), "bottom"),
+    "rates anew": replace(gradual(PLAN, Ending("epochs", 1)), anew=True),
 }
 
 
@@ -57,6 +59,31 @@ def test_resumed_runs_end_with_the_same_weights_and_history(
     assert rest.history == whole.history
     for key, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("ended_after", [1, 2, 3])
+def test_a_run_that_goes_on_with_more_epochs_thaws_when_one_in_one_go_does(
+    name: str, ended_after: int, images: Pairs, tmp_path: Path
+) -> None:
+    """Also where it ended on the epoch that thaws; its rates do not hang on its length here."""
+    weights, file = [], tmp_path / "last.ckpt"
+    for first in (None, ended_after):
+        net, history = network(), None
+        for epochs in (4,) if first is None else (first, 4):
+            train = settings(epochs=epochs, lr_schedule="constant", resume=history is not None)
+            history = fit(
+                net, SCHEDULES[name], feed(images), train, kept=range(2), seed=3, task=CLASSES,
+                checkpoint=file, early=False,
+            ).history  # fmt: skip
+            last = len(net.blocks) - history[-1]["frozen_blocks"]
+            assert len(net.thawed) == last  # nothing is thawed that no epoch trained
+            net = net if epochs == 4 else network()
+        weights.append((history, net.state_dict()))
+    (whole, straight), (rest, resumed) = weights
+    assert rest == whole
+    for key, value in straight.items():
+        assert torch.equal(value, resumed[key]), key
 
 
 def test_two_runs_with_one_seed_are_identical_and_with_two_are_not(images: Pairs) -> None:

@@ -15,6 +15,7 @@ from tlsweep.train.schedule import (
     PhaseClock,
     constant,
     gradual,
+    listed,
     two_phase,
 )
 
@@ -60,6 +61,28 @@ def test_no_phase_is_spent_on_a_block_without_parameters(
         assert len(after - before - empty) == 1
 
 
+@given(plans(), st.frozensets(st.integers(0, 7)))
+def test_a_second_phase_that_would_thaw_nothing_is_none(
+    plan: TransferPlan, empty: frozenset[int]
+) -> None:
+    schedule = two_phase(plan, Ending(), empty)
+    fresh = set(plan.blocks(BlockState.FRESH))
+    assert schedule.thawed[-1] == plan.trained
+    assert len(schedule.thawed) == (2 if plan.trained - fresh - empty else 1)
+
+
+def test_listed_phases_thaw_their_blocks_beside_the_new_layers_and_end_with_the_plan() -> None:
+    plan = monotone(1, 4, 5, 5)
+    found = listed(plan, [[], [3], [2, 3]], Ending())
+    assert [sorted(b) for b in found.thawed] == [[4], [3, 4], [2, 3, 4], [1, 2, 3, 4]]
+    no_phase_for_2 = listed(plan, [[], [3], [2, 3]], Ending(), empty={2})
+    assert [sorted(b) for b in no_phase_for_2.thawed] == [[4], [3, 4], [1, 2, 3, 4]]
+    with pytest.raises(ValueError, match="the plan trains"):
+        listed(plan, [[0]], Ending())
+    with pytest.raises(ValueError, match="thaws more"):
+        listed(plan, [[3], [2]], Ending())
+
+
 def test_a_schedule_that_freezes_again_is_refused() -> None:
     with pytest.raises(ValueError, match="thaws more"):
         FreezeSchedule((frozenset({1, 2}), frozenset({1})))
@@ -83,6 +106,14 @@ def test_phases_by_epochs_last_that_long() -> None:
 def test_a_plateau_ends_a_phase_after_patience_epochs_without_a_better_loss() -> None:
     losses = [3.0, 2.0, 2.5, 2.4, 1.0, 0.9]
     assert clock_run(Ending("plateau", 50, patience=2), losses, [1.0] * 6) == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_loss_that_falls_by_less_than_min_delta_is_no_better() -> None:
+    """As Lightning's EarlyStopping: what counts is the distance from the last better one."""
+    losses = [1.0, 0.95, 0.91, 0.85, 0.84, 0.83]
+    ending = Ending("plateau", 50, patience=2, min_delta=0.1)
+    assert clock_run(ending, losses, [1.0] * 6) == [0, 0, 1, 1, 1, 2]
+    assert clock_run(Ending("plateau", 50, patience=2), losses, [1.0] * 6) == [0] * 6
 
 
 def test_a_small_gradient_norm_ends_a_phase() -> None:

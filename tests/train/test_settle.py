@@ -17,22 +17,22 @@ LOSSES = st.lists(st.floats(0, 9), max_size=40)
 PLAN = monotone(0, 3, 3, 3)
 
 
-@given(LOSSES, st.integers(0, 5), st.integers(1, 40))
+@given(LOSSES, st.integers(0, 5), st.integers(1, 40), st.booleans())
 def test_no_course_is_longer_than_its_epochs_and_each_ends_with_a_falling_rate(
-    losses: list[float], waited: int, most: int
+    losses: list[float], waited: int, most: int, anew: bool
 ) -> None:
-    found = course(losses, waited, most)
+    found = course(losses, waited, most, anew=anew)
     assert 0 <= found.held < found.epochs <= most
 
 
-@given(LOSSES, st.lists(st.floats(0, 9)), st.integers(0, 5), st.integers(1, 40))
+@given(LOSSES, st.lists(st.floats(0, 9)), st.integers(0, 5), st.integers(1, 40), st.booleans())
 def test_later_epochs_change_nothing_of_a_course_that_has_begun_to_end(
-    losses: list[float], later: list[float], waited: int, most: int
+    losses: list[float], later: list[float], waited: int, most: int, anew: bool
 ) -> None:
     """Else a run that is taken up again would end elsewhere."""
-    found = course(losses, waited, most)
+    found = course(losses, waited, most, anew=anew)
     if found.settled and found.held <= waited + len(losses) < found.epochs:
-        assert course([*losses, *later], waited, most) == found
+        assert course([*losses, *later], waited, most, anew=anew) == found
 
 
 def test_a_loss_that_stands_still_has_settled_and_one_that_falls_has_not() -> None:
@@ -61,6 +61,16 @@ def test_the_rate_falls_for_as_many_epochs_as_it_was_held() -> None:
     assert course([], 0, 12) == Course(6, 12, settled=False)
     assert course(flat, 0, 30, early=False) == Course(15, 30, settled=True)
     assert course(flat[:5], 0, 30, early=False) == Course(15, 30, settled=False)
+
+
+def test_a_rate_that_begins_anew_with_the_last_phase_falls_for_as_many_epochs_as_that_held_it() -> (
+    None
+):
+    flat = [0.5] * 6
+    assert course(flat, 3, 30, anew=True) == Course(9, 15, settled=True)
+    assert course([], 3, 13, anew=True) == Course(8, 13, settled=False)
+    assert course(flat, 0, 30, anew=True) == course(flat, 0, 30)
+    assert least_epochs([1.0], 3, 30, anew=True) == 3 + 4
 
 
 def test_a_loss_that_ends_at_next_to_nothing_has_settled_though_the_epochs_ended_it() -> None:

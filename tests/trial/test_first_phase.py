@@ -42,6 +42,7 @@ def epochs_of(asked: Settings) -> tuple[Trained, list[int]]:
         ("train.optimizer=sgd", "train.weight_decay=0.01", "train.lr_ratio=0.5"),
         ("train.augment=views", "train.views=2", "train.lr_ratio=0.5"),
         ("train.lr_schedule=constant", "train.lr_ratio=0.5"),
+        ("schedule.rates=phase", "train.lr_ratio=0.5"),
     ],
     ids=" ".join,
 )
@@ -116,6 +117,7 @@ def test_a_phase_that_differs_in_anything_is_not_taken(settings: Make) -> None:
         "train.optimizer=sgd train.weight_decay=0.1", "train.pool=1",
         "train.augment=live", "train.augment=views",
         "fold=1", "fold=null", "schedule.epochs=3", "schedule.until=plateau",
+        "schedule.rates=phase",
         "target.fit_size=61", "target.split_seed=1",
         "source.image_size=40", "train.precision=bf16-mixed",
     ]  # fmt: skip

@@ -66,7 +66,7 @@ def test_a_phase_that_no_epoch_is_left_for_is_not_begun_and_the_trial_says_so(
     trained = train_plan(resolve(settings(*plan, "train.epochs=2")), None)
     assert [epoch["frozen_blocks"] for epoch in trained.history] == [3, 2]
     assert trained.start.count("; then") == 1
-    assert "ended in phase 2 of 3, with 2 blocks not thawed yet: train.epochs=2" in trained.start
+    assert "ended in phase 2 of 3: conv1..maxpool never thawed" in trained.start
     whole = train_plan(resolve(settings(*plan, "train.epochs=4")), None)
     assert whole.history[-1]["frozen_blocks"] == 0
     assert "ended in phase" not in whole.start

@@ -77,6 +77,7 @@ _SHAPES = {
     "decay": "auto",
     "settle": "auto",
     "number": "NUMBER",
+    "phases": "[none,BLOCK..BLOCK,all]",
     "place": "PATH",
     "folder": "DIR",
     "taken": "NAME, another one",

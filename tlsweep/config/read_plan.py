@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from tlsweep.config.sections import PlanSettings, Region
+from tlsweep.config.sections import PlanSettings
 from tlsweep.errors import Fault, Refusal, together
-from tlsweep.plan import TransferPlan, monotone, region
+from tlsweep.plan import TransferPlan, as_written, monotone
+from tlsweep.section import Region
 from tlsweep.terms import BlockState
 
 if TYPE_CHECKING:
@@ -209,11 +210,7 @@ class _Regions:
         return f"[{','.join(map(str, written))}]"
 
     def _named(self, blocks: Collection[int]) -> str:
-        """As a region is written: ``block1``, ``block1..block3``, ``[block1,block4..block5]``."""
-        chosen = self.plan.with_blocks(blocks, BlockState.ADAPTED)  # any state that it has not
-        runs = chosen.runs(BlockState.ADAPTED)
-        text = region(runs, self.cuts.names[1:]).replace(" ", "")
-        return f"[{text}]" if len(runs) > 1 else text
+        return as_written(blocks, self.cuts.names[1:])
 
     @property
     def _base(self) -> str:

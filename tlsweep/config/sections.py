@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tlsweep.section import Address, Number, Place, Positive, Section, Share, Whole
+from tlsweep.section import (
+    Address,
+    Number,
+    Place,
+    Positive,
+    Region,
+    Section,
+    Share,
+    Whole,
+    as_region,
+)
 from tlsweep.train.settings import Penalty
 
 
@@ -18,16 +28,7 @@ def _cut_text(value: Any) -> Any:
     return value
 
 
-def _region(value: Any) -> Any:
-    parts = value if isinstance(value, list | tuple) else [value]
-    if value is not None and (not parts or any(type(part) not in (int, str) for part in parts)):
-        rule = "the value is a region: a block by its name or number, A..B, all, or a list of these"
-        raise PydanticCustomError("region", rule)
-    return tuple(value) if isinstance(value, list) else value
-
-
 CutText = Annotated[int | float | str, BeforeValidator(_cut_text)]
-Region = int | str | tuple[int | str, ...]
 
 
 class PlanSettings(Section):
@@ -41,9 +42,9 @@ class PlanSettings(Section):
     keep: CutText
     regrow: CutText
     weights: Literal["source", "random"]
-    tune: Annotated[Region | None, BeforeValidator(_region)]
-    adapt: Annotated[Region | None, BeforeValidator(_region)]
-    drop: Annotated[Region | None, BeforeValidator(_region)]
+    tune: Annotated[Region | None, BeforeValidator(as_region)]
+    adapt: Annotated[Region | None, BeforeValidator(as_region)]
+    drop: Annotated[Region | None, BeforeValidator(as_region)]
     rank: Positive
     scale: Annotated[Number, Field(gt=0, le=1000)]
 

@@ -41,6 +41,7 @@ from tlsweep.stages.gather import gather, tell_record
 from tlsweep.stages.guide import Surveyed, enter_survey, guide, run_survey
 from tlsweep.stages.session import Session, locked
 from tlsweep.stages.take_home import keep_in_record, network_of
+from tlsweep.stages.thaws import never_thawed, otherwise
 from tlsweep.study import choice, space
 from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure, seconds_of
 from tlsweep.study.space import Space
@@ -493,13 +494,13 @@ def _conclude(
     model answers of the report split.
     """
     settings, question, wanted = s.settings, s.question, [*contenders, *left_out]
-    said = [*said, *_read_before(studies)]
+    said = [*said, *_read_before(studies), *never_thawed(studies.searched())]
     known, decided, quoted, short = _choose(s, studies, contenders, budget)
     place = next(i for i, (_, t) in enumerate(known) if t.evidence is decided.recommended)
     if settings.sweep.final == "all":
         said.append(_train_on_all(s, studies, known[place][0]))
     draws, without = _other_draws(s, studies, known[place][0], budget)
-    said += without
+    said += [*without, *otherwise(wanted, studies.confirm, studies.final)]
     logits = _report_logits(s, studies, [c for c, _ in known], quoted, surveyed)
     y, score = question.target.labels[question.partition.report], question.task.example_scores
     scored = [

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsweep.config.read import read
 from tlsweep.config.settings import Settings
 from tlsweep.errors import TlsweepError
+from tlsweep.plan import TransferPlan
 from tlsweep.record import ToLog
 from tlsweep.stages import final
-from tlsweep.stages.contenders import Contender
+from tlsweep.stages.contenders import Contender, facts_of
 from tlsweep.stages.first_trials import inherited
 from tlsweep.stages.session import Session
 from tlsweep.study.ledger import Item, Ledger
@@ -42,7 +44,7 @@ def network_of(
     if contender.facts.is_deterministic:  # a head at its optimum: fitted anew in no time
         network.head = fitted_head(trial, trial.plan)
     else:
-        _load(s, network, item, finals)
+        trial = replace(trial, plan=_load(s, network, item, finals))
     network.thaw(trial.plan.trained)
     return network.eval(), trial
 
@@ -78,7 +80,8 @@ def _settings(s: Session, item: Item) -> Settings:
     return read(s.bench.compose([*lines, f"study={s.settings.study_name}"]))
 
 
-def _load(s: Session, network: PlanNetwork, item: Item, finals: Ledger) -> None:
+def _load(s: Session, network: PlanNetwork, item: Item, finals: Ledger) -> TransferPlan:
+    """Take up the tensors of a final training. Returns the plan that it trained."""
     from safetensors import SafetensorError
     from safetensors.torch import load_model
 
@@ -92,3 +95,5 @@ def _load(s: Session, network: PlanNetwork, item: Item, finals: Ledger) -> None:
             f"{file}: {error}. It holds the trained network; without it there is no model to take"
             " home. Put it back, or ask anew under another name: study=NAME"
         ) from error
+    assert trial is not None  # else there was no file
+    return facts_of(trial).plan

@@ -7,13 +7,12 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.strategies import DDPStrategy
 
 from tlsweep.errors import TrialFailure
 from tlsweep.target.batch import Batch, Side
@@ -133,9 +132,11 @@ def fit(
     network.steady = frozenset(kept if train.batch_norm == "source" else ())
     network.thaw(schedule.thawed[0])
     last, several = schedule.thawed[-1], len(schedule.thawed) > 1
+    anew = schedule.ending.epochs if schedule.anew and several else None
     module = PlanModule(
-        network, train, kept=kept, last=last, task=task, seed=seed, fitted=fitted, early=early
-    )
+        network, train, kept=kept, last=last, task=task, seed=seed, fitted=fitted, early=early,
+        anew=anew,
+    )  # fmt: skip
     module.on_epoch = on_epoch
     data, freezing = FeedModule(feed, module, rank_of(train)), FreezeCallback(schedule)
     if schedule.ending.until == "plateau" and several:
@@ -153,18 +154,23 @@ def fit(
         if begin is None and not fitted:
             callbacks.append(_Calibrate(data))  # after the callback that freezes
         stack.enter_context(tamed())
-        runner = _runner(train, schedule, callbacks)
+        runner = _runner(train, callbacks)
         runner.fit(module, datamodule=data, ckpt_path=begin, weights_only=True)
+    network.thaw(_trained_last(module, schedule))
     return Fitted(tuple(module.history), module.stopped, module.course.settled)
 
 
-def _runner(
-    train: TrainSettings, schedule: FreezeSchedule, callbacks: list[pl.Callback]
-) -> pl.Trainer:
+def _trained_last(module: PlanModule, schedule: FreezeSchedule) -> frozenset[int]:
+    """The blocks that the last epoch trained; a phase that was to follow it never came."""
+    frozen, blocks = module.history[-1]["frozen_blocks"], len(module.network.blocks)
+    return next(t for t in schedule.thawed if blocks - len(t) == frozen)
+
+
+def _runner(train: TrainSettings, callbacks: list[pl.Callback]) -> pl.Trainer:
     return trainer(
         train,
         train.devices,
-        _strategy(train, schedule),
+        train.strategy,
         max_epochs=train.epochs,
         callbacks=callbacks,
         reload_dataloaders_every_n_epochs=1,
@@ -200,10 +206,3 @@ def predict(
             f" (train.lr={train.lr:g}); a lower train.lr may help"
         )
     return answers.numpy()
-
-
-def _strategy(train: TrainSettings, schedule: FreezeSchedule) -> Any:
-    if train.strategy != "ddp":
-        return "auto"
-    # blocks that a later phase thaws take no part in the first phases' backward passes
-    return DDPStrategy(find_unused_parameters=len(schedule.thawed) > 1)

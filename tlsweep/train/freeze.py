@@ -1,17 +1,21 @@
-"""The one freeze-schedule callback: thaws blocks as a FreezeSchedule says."""
+"""The callback that thaws blocks as a FreezeSchedule says; ``Phases`` for any module."""
 
 from __future__ import annotations
 
+import abc
+from collections.abc import Iterable
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
+from tlsweep.errors import Fault, Refusal
 from tlsweep.train.module import PlanModule
 from tlsweep.train.schedule import FreezeSchedule, PhaseClock
+from tlsweep.train.trainer import wrap_again
 
 
-class FreezeCallback(pl.Callback):
+class Phases(pl.Callback, abc.ABC):
     """Thaws blocks between epochs; its clock is part of every checkpoint.
 
     A resumed run learns its phase before the optimiser is built (Lightning restores callbacks
@@ -28,21 +32,32 @@ class FreezeCallback(pl.Callback):
         """The blocks that are trained in the present phase."""
         return self.schedule.thawed[self.clock.phase]
 
+    # ------------------------------------------------------------------ of the module
+    @abc.abstractmethod
+    def freeze(self, pl_module: pl.LightningModule) -> None:
+        """Freeze all blocks but those of the present phase, before the optimiser is built."""
+
+    @abc.abstractmethod
+    def thaw(self, pl_module: pl.LightningModule) -> None:
+        """Train the blocks of the phase that begins."""
+
+    @abc.abstractmethod
+    def new_layers(self, pl_module: pl.LightningModule) -> Iterable[torch.nn.Parameter]:
+        """What is trained in every phase, and whose gradients may end one."""
+
+    @abc.abstractmethod
+    def loss(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> float:
+        """The loss of this epoch that a plateau is looked for in."""
+
+    @abc.abstractmethod
+    def is_over(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
+        """Whether no epoch follows that a new phase could be for."""
+
+    # ------------------------------------------------------------------ hooks
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Freeze before the optimiser is built."""
-        assert isinstance(pl_module, PlanModule)
-        self._freeze(pl_module)
-
-    def _freeze(self, module: PlanModule) -> None:
-        module.network.thaw(self.thawed)
-        # DDP wraps only what asks for gradients now, so blocks that a later phase thaws must ask
-        # until it has done so (``on_fit_start`` comes after the wrapping)
-        module.network.ask(self.schedule.thawed[-1])
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Freeze for good what DDP had to see unfrozen."""
-        assert isinstance(pl_module, PlanModule)
-        pl_module.network.thaw(self.thawed)
+        """Freeze before the optimiser is built, and before DDP looks for what asks."""
+        if stage == "fit":
+            self.freeze(pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the phase of the checkpoint."""
@@ -56,11 +71,10 @@ class FreezeCallback(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Freeze as the checkpoint's phase does, before the optimiser is built."""
-        assert isinstance(pl_module, PlanModule)
         saved = checkpoint["callbacks"].get(self.state_key)
         if saved is not None:
             self.clock.load_state_dict(saved)
-        self._freeze(pl_module)
+        self.freeze(pl_module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure gradient norms anew."""
@@ -72,12 +86,7 @@ class FreezeCallback(pl.Callback):
         """Measure the gradient norm of the new layers, where it may end a phase."""
         if self.schedule.ending.until != "grad_norm":
             return
-        assert isinstance(pl_module, PlanModule)
-        new = [*pl_module.network.head.parameters()]
-        for i, block in enumerate(pl_module.network.blocks):
-            if i not in pl_module.kept:
-                new.extend(block.parameters())
-        norms = [p.grad.norm() for p in new if p.grad is not None]
+        norms = [p.grad.norm() for p in self.new_layers(pl_module) if p.grad is not None]
         norm = float(torch.stack(norms).norm()) if norms else 0.0
         if self._steps == 0:
             self._first = norm
@@ -88,13 +97,53 @@ class FreezeCallback(pl.Callback):
         """Let the clock tick, and thaw if a new phase begins.
 
         Now, not at the next epoch's start: a checkpoint that is written between the two would
-        hold a clock and an optimiser of different phases.
+        hold a clock and an optimiser of different phases. In the last epoch the clock ticks, too,
+        for a run that is taken up with more epochs, but nothing is thawed that no epoch trains.
         """
-        assert isinstance(pl_module, PlanModule)
-        if pl_module.over:
-            return  # no epoch follows that a new phase could be for
         mean = self._norm_sum / max(1, self._steps)
-        metrics = pl_module.history[-1]
-        loss = metrics.get("select_loss", metrics["fit_loss"])
-        if self.clock.tick(self.schedule, loss, mean, self._first):
-            pl_module.thaw(self.thawed)
+        loss = self.loss(trainer, pl_module)
+        begins = self.clock.tick(self.schedule, loss, mean, self._first)
+        if begins and not self.is_over(trainer, pl_module):
+            self.thaw(pl_module)
+            wrap_again(trainer)
+
+
+class FreezeCallback(Phases):
+    """Thaws the blocks of a PlanModule."""
+
+    def freeze(self, pl_module: pl.LightningModule) -> None:
+        """Freeze all blocks but those of the present phase."""
+        _plan(pl_module).network.thaw(self.thawed)
+
+    def thaw(self, pl_module: pl.LightningModule) -> None:
+        """Train the blocks of the phase that begins."""
+        _plan(pl_module).thaw(self.thawed)
+
+    def new_layers(self, pl_module: pl.LightningModule) -> Iterable[torch.nn.Parameter]:
+        """The head and the fresh blocks."""
+        module = _plan(pl_module)
+        yield from module.network.head.parameters()
+        for i, block in enumerate(module.network.blocks):
+            if i not in module.kept:
+                yield from block.parameters()
+
+    def loss(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> float:
+        """On the select split, where it was scored."""
+        metrics = _plan(pl_module).history[-1]
+        return metrics.get("select_loss", metrics["fit_loss"])
+
+    def is_over(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
+        """Whether no epoch is left."""
+        return _plan(pl_module).over
+
+
+def _plan(module: pl.LightningModule) -> PlanModule:
+    if isinstance(module, PlanModule):
+        return module
+    raise Refusal(
+        Fault(
+            f"FreezeCallback in a {type(module).__name__}",
+            "it thaws the blocks of tlsweep's own PlanModule",
+            "tlsweep.Thaw(blocks=[...]), which thaws blocks of any LightningModule",
+        )
+    )

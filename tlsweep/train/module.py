@@ -17,7 +17,7 @@ from tlsweep.target.batch import Batch
 from tlsweep.task import Task
 from tlsweep.train.network import PlanNetwork
 from tlsweep.train.settings import TrainSettings
-from tlsweep.train.settle import Course, course, least_epochs
+from tlsweep.train.settle import Course, course, falling, least_epochs, rising
 
 OnEpoch = Callable[[int, dict[str, float], int], bool]
 TURNOVER = 4  # times that decay renews a new weight during a training
@@ -52,6 +52,7 @@ class PlanModule(pl.LightningModule):
     lower rate; last: the blocks that are trained in the last phase; fitted: whether the head is at
     its optimum already, as no new layer is: it trains at the rate of kept blocks, else its first
     steps would throw it far from there; early: whether training ends once its loss has settled;
+    anew: where rates begin anew with each phase, the epochs that one before the last may take;
     least: epochs that the training takes at least.
     The optimiser has one parameter group a block and one for the head, from the start and to the
     end; the groups of frozen blocks are empty. Thawing fills a group, so the learning-rate
@@ -69,10 +70,11 @@ class PlanModule(pl.LightningModule):
         seed: int,
         fitted: bool = False,
         early: bool = True,
+        anew: int | None = None,
     ) -> None:
         super().__init__()
         self.network = network
-        self.fitted, self.early = fitted, early
+        self.fitted, self.early, self.anew = fitted, early, anew
         self.settings, self.kept, self.seed = train, tuple(kept), seed
         self.last_frozen, self.task = float(len(network.blocks) - len(last)), task
         self.rates = Rates(train.lr, train.lr_ratio, train.block_decay)
@@ -130,14 +132,32 @@ class PlanModule(pl.LightningModule):
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def _falling(self, steps: int) -> Callable[[int], float]:
-        """The rate's factor at each step: 1, then half a cosine to 0. steps: of an epoch."""
+        """The rate's factor at each step. steps: of an epoch."""
 
         def factor(step: int) -> float:
-            held, end = self.course.held * steps, self.course.epochs * steps
-            share = min(max(0, step - held), end - held) / (end - held)
-            return 0.5 * (1 + math.cos(math.pi * share))
+            begun, held, end, most = self._stretch
+            fall = falling(step, held * steps, end * steps)
+            if self.anew is None:
+                return fall
+            return rising(step - begun * steps, (most - begun) * steps, steps) * fall
 
         return factor
+
+    @property
+    def _stretch(self) -> tuple[int, int, int, int]:
+        """The epochs that the present course of the rates is for.
+
+        Where it begins, until when rates are held, where it ends, and where at the latest.
+        """
+        frozen = float(len(self.network.blocks) - len(self.network.thawed))
+        most, course = self.settings.epochs, self.course
+        if self.anew is None:
+            return 0, course.held, course.epochs, most
+        begun = sum(epoch["frozen_blocks"] != frozen for epoch in self.history)
+        if frozen == self.last_frozen:
+            return begun, course.held, course.epochs, most
+        end = min(begun + self.anew, most)
+        return begun, begun, end, end
 
     @property
     def course(self) -> Course:
@@ -145,11 +165,12 @@ class PlanModule(pl.LightningModule):
         return course(*self._so_far)
 
     @property
-    def _so_far(self) -> tuple[list[float], int, int, bool, float]:
-        """Losses of the last phase, epochs before it, most epochs, whether fewer may do, floor."""
+    def _so_far(self) -> tuple[list[float], int, int, bool, float, bool]:
+        """Losses of the last phase, epochs before it, most epochs, and what ``course`` asks."""
         last = [e["fit_loss"] for e in self.history if e["frozen_blocks"] == self.last_frozen]
         before = len(self.history) - len(last)
-        return last, before, self.settings.epochs, self.early, self.task.floor
+        anew = self.anew is not None
+        return last, before, self.settings.epochs, self.early, self.task.floor, anew
 
     @property
     def over(self) -> bool:
@@ -165,6 +186,16 @@ class PlanModule(pl.LightningModule):
         for block in sorted(thawed):
             new = [p for p in self.block_parameters(block) if id(p) not in held]
             optimizer.param_groups[block]["params"].extend(new)
+        if self.anew is not None:
+            self._set_rates()
+
+    def _set_rates(self) -> None:
+        """Give the optimiser the rates of the coming step: its scheduler set them a step ago."""
+        scheduler: Any = self.lr_schedulers()
+        for group, factor in zip(
+            scheduler.optimizer.param_groups, scheduler.lr_lambdas, strict=True
+        ):
+            group["lr"] = group["initial_lr"] * factor(scheduler.last_epoch)
 
     # ------------------------------------------------------------------ checkpoints
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -183,10 +214,7 @@ class PlanModule(pl.LightningModule):
         """Where a run goes on: learn at this plan's own rates, and tell what was trained before."""
         scheduler: Any = self.lr_schedulers()
         scheduler.base_lrs = [group["initial_lr"] for group in scheduler.optimizer.param_groups]
-        for group, factor in zip(
-            scheduler.optimizer.param_groups, scheduler.lr_lambdas, strict=True
-        ):
-            group["lr"] = group["initial_lr"] * factor(scheduler.last_epoch)
+        self._set_rates()
         for epoch, metrics in enumerate(self.history):
             self._tell(epoch, metrics)
             if self.stopped:

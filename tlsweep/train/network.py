@@ -12,6 +12,7 @@ from tlsweep.heads.head import NOTHING, Head, pool
 from tlsweep.plan import TransferPlan
 from tlsweep.terms import BlockState
 from tlsweep.train.adapt import additions, merge
+from tlsweep.train.frozen import ask
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -57,19 +58,8 @@ class PlanNetwork(nn.Module):
         if not frozenset(thawed) <= frozenset(range(len(self.blocks))):
             raise ValueError(f"thawed={sorted(thawed)} of {len(self.blocks)} blocks")
         self.thawed = frozenset(thawed)
-        self.ask(self.thawed)
+        ask([*self.blocks], {i: self.trained_of(i) for i in self.thawed})
         self.train(self.training)
-
-    def ask(self, thawed: Collection[int]) -> None:
-        """Ask for the gradients of these blocks and of no others."""
-        frozen = (block for i, block in enumerate(self.blocks) if i not in thawed)
-        # a tensor that a trained block shares with a frozen one is frozen: else neither were
-        held = {id(p) for block in frozen for p in block.parameters()}
-        asked = {id(p) for i in thawed for p in self.trained_of(i)} - held
-        for parameter in self.blocks.parameters():
-            parameter.requires_grad_(id(parameter) in asked)
-            if not parameter.requires_grad:
-                parameter.grad = None
 
     def trained_of(self, block: int) -> Iterator[nn.Parameter]:
         """What is trained of a block that is thawed."""

@@ -6,7 +6,7 @@ Pure: loads neither torch nor Lightning.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -20,23 +20,29 @@ End = Literal["top", "bottom"]
 class Ending:
     """What ends a phase.
 
-    until: ``epochs`` (after ``epochs``), ``plateau`` (after ``patience`` epochs without a lower
-    validation loss) or ``grad_norm`` (once the new layers' mean gradient norm over an epoch is
-    under ``grad_share`` of its first value). ``epochs`` is the longest that any phase may take.
+    until: ``epochs`` (after ``epochs``), ``plateau`` (after ``patience`` epochs without a loss on
+    the select split that is lower than the best by more than ``min_delta``) or ``grad_norm`` (once
+    the new layers' mean gradient norm over an epoch is under ``grad_share`` of its first value).
+    ``epochs`` is the longest that any phase may take.
     """
 
     until: Trigger = "epochs"
     epochs: int = 3
     patience: int = 2
+    min_delta: float = 0.0
     grad_share: float = 0.3
 
 
 @dataclass(frozen=True)
 class FreezeSchedule:
-    """The blocks that are trained in each phase, from the first to the last, which has no end."""
+    """The blocks that are trained in each phase, from the first to the last, which has no end.
+
+    anew: whether learning rates begin anew with each phase.
+    """
 
     thawed: tuple[frozenset[int], ...]
     ending: Ending = field(default_factory=Ending)
+    anew: bool = False
 
     def __post_init__(self) -> None:
         growing = all(a < b for a, b in zip(self.thawed, self.thawed[1:], strict=False))
@@ -49,26 +55,50 @@ def constant(plan: TransferPlan) -> FreezeSchedule:
     return FreezeSchedule((plan.trained,))
 
 
-def two_phase(plan: TransferPlan, ending: Ending) -> FreezeSchedule:
-    """First only the new layers, then all that the plan trains (LP-FT, Kumar et al. 2022)."""
-    return FreezeSchedule(tuple(dict.fromkeys((_new(plan), plan.trained))), ending)
+def two_phase(plan: TransferPlan, ending: Ending, empty: Collection[int] = ()) -> FreezeSchedule:
+    """First only the new layers, then all that the plan trains (LP-FT, Kumar et al. 2022).
+
+    empty: blocks without parameters, for which no phase is spent.
+    """
+    return _growing([_new(plan), plan.trained], ending, empty)
 
 
 def gradual(
     plan: TransferPlan, ending: Ending, begin: End = "top", empty: Collection[int] = ()
 ) -> FreezeSchedule:
-    """One more block a phase: from the top down (ULMFiT, Howard and Ruder 2018), or upwards.
-
-    empty: blocks without parameters; they thaw with the next one, and take no phase of their own.
-    """
-    phases, waiting = [_new(plan)], frozenset[int]()
+    """One more block a phase: from the top down (ULMFiT, Howard and Ruder 2018), or upwards."""
+    phases = [_new(plan)]
     for block in sorted(plan.trained - phases[0], reverse=begin == "top"):
-        waiting |= {block}
-        if block not in empty:
-            phases.append(phases[-1] | waiting)
-            waiting = frozenset()
-    phases[-1] |= waiting
-    return FreezeSchedule(tuple(phases), ending)
+        phases.append(phases[-1] | {block})
+    return _growing(phases, ending, empty)
+
+
+def listed(
+    plan: TransferPlan,
+    phases: Sequence[Iterable[int]],
+    ending: Ending,
+    empty: Collection[int] = (),
+) -> FreezeSchedule:
+    """In each phase the blocks of a list, beside the new layers; at last all that the plan trains.
+
+    Raises ValueError for blocks that the plan does not train, and where a phase freezes again.
+    """
+    named = [_new(plan) | frozenset(blocks) for blocks in phases]
+    if not all(blocks <= plan.trained for blocks in named):
+        raise ValueError(f"the plan trains {sorted(plan.trained)}, and phases name others")
+    return _growing([*named, plan.trained], ending, empty)
+
+
+def _growing(
+    phases: Sequence[frozenset[int]], ending: Ending, empty: Collection[int]
+) -> FreezeSchedule:
+    """The schedule without phases that thaw nothing but empty blocks: these thaw with the next."""
+    found = [phases[0]]
+    for phase in phases[1:]:
+        if not phase <= found[-1] | set(empty):
+            found.append(phase)
+    found[-1] |= phases[-1]
+    return FreezeSchedule(tuple(found), ending)
 
 
 def _new(plan: TransferPlan) -> frozenset[int]:
@@ -93,9 +123,10 @@ class PhaseClock:
         gradient norm; first: that norm at the epoch's first step.
         """
         self.epochs_in_phase += 1
-        better = loss < self.best_loss
-        self.best_loss = min(self.best_loss, loss)
-        self.epochs_without_better = 0 if better else self.epochs_without_better + 1
+        if loss < self.best_loss - schedule.ending.min_delta:  # as Lightning's EarlyStopping
+            self.best_loss, self.epochs_without_better = loss, 0
+        else:
+            self.epochs_without_better += 1
         if self.first_grad_norm is None:
             self.first_grad_norm = first
         if self.phase + 1 >= len(schedule.thawed) or not self._settled(schedule.ending, grad_norm):

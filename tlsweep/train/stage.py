@@ -36,7 +36,7 @@ class KeepStage(pl.Callback):
         """Write the state where this epoch was the phase's last."""
         ended = (self.clock.phase, self.clock.epochs_in_phase) == (1, 0)
         if not ended or trainer.current_epoch + 1 == trainer.max_epochs:
-            return  # the clock stands still in the last epoch, and nothing is left to go on with
+            return  # in the last epoch nothing was thawed, and none is left to go on with
         try:
             with tempfile.TemporaryDirectory(prefix="tlsweep-stage-") as folder:
                 file = Path(folder) / "stage.ckpt"

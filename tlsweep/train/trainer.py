@@ -13,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 
 from tlsweep.engine.group import in_group
 from tlsweep.train.loading import device_of
@@ -65,6 +66,17 @@ def trainer(
         enable_model_summary=False,
         **options,
     )
+
+
+def wrap_again(trainer: pl.Trainer) -> None:
+    """Let DDP share the gradients of what asks for them now: it looks when it wraps a module.
+
+    So no phase has parameters that are there and not used, which DDP would have to look for.
+    """
+    strategy = trainer.strategy
+    if isinstance(strategy, DDPStrategy):
+        strategy.model = strategy.lightning_module
+        strategy.configure_ddp()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import platform
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 
 from tlsweep.config.read import to_yaml
@@ -17,9 +18,13 @@ from tlsweep.trial.probe import is_probe
 from tlsweep.trial.resolved import Resolved
 
 
-def describe(trial: Resolved) -> Facts:
-    """What a trial is and costs."""
-    question, plan, train = trial.question, trial.plan, trial.train
+def describe(trial: Resolved, not_thawed: Collection[int] = ()) -> Facts:
+    """What a trial is and costs.
+
+    not_thawed: the blocks of a later phase that never came: the trial is what it trained.
+    """
+    question, train = trial.question, trial.train
+    plan = trial.plan.with_blocks(not_thawed, BlockState.FROZEN)
     probe = is_probe(plan, train)
     layers, others = question.adapted_layers(plan)
     return Facts(
@@ -38,6 +43,7 @@ def describe(trial: Resolved) -> Facts:
         fold=trial.fold,
         adapted_layers=layers,
         frozen_layers=others,
+        not_thawed=tuple(sorted(not_thawed)),
     )
 
 

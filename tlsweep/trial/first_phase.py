@@ -69,6 +69,15 @@ class FirstPhase:
                 writer.append(content)
 
     @property
+    def may_be_shared(self) -> bool:
+        """Whether it trains new layers alone, so that it is the same for other plans above them.
+
+        On one device: one of several could find what another one did not find yet.
+        """
+        first = self.trial.freezing.thawed[0]
+        return self.trial.train.devices == 1 and first.isdisjoint(self.trial.plan.kept)
+
+    @property
     def key(self) -> Key:
         """What the checkpoint is kept under."""
         import torch
@@ -124,7 +133,7 @@ class FirstPhase:
         schedule = self.trial.schedule
         if not isinstance(schedule, PhasedSchedule):
             return None
-        return schedule.model_dump(mode="json", exclude={"name", "begin"})
+        return schedule.model_dump(mode="json", exclude={"name", "begin", "phases"})
 
     @property
     def _about(self) -> dict[str, str]:

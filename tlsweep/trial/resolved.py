@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,27 +14,41 @@ from tlsweep.extract.activations import Activations
 from tlsweep.plan import TransferPlan
 from tlsweep.question import Progress, Question, check_device, check_train, open_question
 from tlsweep.terms import Split, Stage
-from tlsweep.train.settings import GradualSchedule, PhasedSchedule, ScheduleSettings, TrainSettings
+from tlsweep.train.schedule import (
+    Ending,
+    FreezeSchedule,
+    constant,
+    gradual,
+    listed,
+    two_phase,
+)
+from tlsweep.train.settings import (
+    GradualSchedule,
+    ListedSchedule,
+    PhasedSchedule,
+    ScheduleSettings,
+    TrainSettings,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from tlsweep.train.schedule import FreezeSchedule
 
 
 @dataclass(frozen=True)
 class Resolved:
     """What is trained, on what, and how; below a trial nobody reads the config.
 
-    name: of the kind of plan; schedule: as it is written; fold: what is held out of the pool, None
-    for nothing; in_sweep: whether other trials of a study come after it; folder: the study's own;
-    digest: of all that is trained: the same for the same plan, data and settings.
+    name: of the kind of plan; schedule: as it is written; freezing: which blocks are trained in
+    which phase; fold: what is held out of the pool, None for nothing; in_sweep: whether other
+    trials of a study come after it; folder: the study's own; digest: of all that is trained: the
+    same for the same plan, data and settings.
     """
 
     question: Question
     name: str
     plan: TransferPlan
     schedule: ScheduleSettings
+    freezing: FreezeSchedule
     train: TrainSettings
     features: FeaturesSettings
     seed: int
@@ -56,19 +70,6 @@ class Resolved:
         question = self.question
         return question.target.labels[question.partition.rows(split, self.fold)]
 
-    @property
-    def freezing(self) -> FreezeSchedule:
-        """Which blocks are trained in which phase."""
-        from tlsweep.train.schedule import Ending, constant, gradual, two_phase
-
-        schedule = self.schedule
-        if not isinstance(schedule, PhasedSchedule):
-            return constant(self.plan)
-        ending = Ending(**schedule.model_dump(exclude={"name", "begin"}))
-        if isinstance(schedule, GradualSchedule):
-            return gradual(self.plan, ending, schedule.begin, self.question.empty_blocks)
-        return two_phase(self.plan, ending)
-
 
 def question_of(settings: Settings, progress: Progress | None = None) -> Question:
     """The question of a config, opened, or the same one again. Raises Refusal with every fault."""
@@ -84,11 +85,13 @@ def resolve(settings: Settings, question: Question | None = None) -> Resolved:
     Raises Refusal where question or plan cannot be what is written.
     """
     question = question or question_of(settings)
+    plan = question.plan(settings.plan)
     return Resolved(
         question=question,
         name=settings.plan.name,
-        plan=question.plan(settings.plan),
+        plan=plan,
         schedule=settings.schedule,
+        freezing=_freezing(settings.schedule, plan, question),
         train=settings.train,
         features=settings.features,
         seed=settings.seed,
@@ -100,6 +103,25 @@ def resolve(settings: Settings, question: Question | None = None) -> Resolved:
         folder=study_folder(settings),
         digest=_digest(settings),
     )
+
+
+def _freezing(schedule: ScheduleSettings, plan: TransferPlan, question: Question) -> FreezeSchedule:
+    """Which blocks of a plan are trained in which phase."""
+    if not isinstance(schedule, PhasedSchedule):
+        return constant(plan)
+    return replace(_phases(schedule, plan, question), anew=schedule.rates == "phase")
+
+
+def _phases(schedule: PhasedSchedule, plan: TransferPlan, question: Question) -> FreezeSchedule:
+    ending = Ending(**schedule.model_dump(include={f.name for f in fields(Ending)}))
+    empty = question.untrainable(plan)
+    if isinstance(schedule, GradualSchedule):
+        return gradual(plan, ending, schedule.begin, empty)
+    if isinstance(schedule, ListedSchedule):
+        from tlsweep.train.phases import read_phases
+
+        return listed(plan, read_phases(plan, question.cuts, schedule.phases), ending, empty)
+    return two_phase(plan, ending, empty)
 
 
 def _digest(settings: Settings) -> str:

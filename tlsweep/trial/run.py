@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tlsweep import screen
 from tlsweep.config.settings import Settings
 from tlsweep.errors import Fault, Refusal, TrialFailure
-from tlsweep.facts import Facts
+from tlsweep.facts import NEVER_THAWED, Facts
 from tlsweep.question import Question
 from tlsweep.task.outcome import Logits, Outcome
 from tlsweep.task.outcome import write as write_outcome
@@ -81,7 +81,7 @@ def run(settings: Settings) -> TrialResult:
     try:
         trained = train(settings, trial, _watch(settings, trial, facts, handle, run_record))
         seconds = time.monotonic() - began
-        return _close(trial, facts, trained, handle, run_record, seconds)
+        return _close(trial, trained, handle, run_record, seconds)
     except TrialFailure as failure:
         run_record.end("failed", {}, reason=str(failure))
         if handle is not None:
@@ -114,7 +114,8 @@ def run_unrecorded(settings: Settings) -> dict[tuple[str, int], float]:
         found.update({(name, epoch + 1): value for name, value in metrics.items()})
         return False
 
-    trained, facts = train(settings, trial, on_epoch), describe(trial)
+    trained = train(settings, trial, on_epoch)
+    facts = describe(trial, trained.not_thawed)
     if facts.is_probe:
         on_epoch(0, trained.history[-1], 0)
     scores, losses = _scores(trial, trained.logits)
@@ -196,13 +197,13 @@ def _pace(settings: Settings) -> Pace:
 
 def _close(
     trial: Resolved,
-    facts: Facts,
     trained: Trained,
     handle: TrialHandle | None,
     run_record: TrialRun,
     seconds: float,
 ) -> TrialResult:
     scores, losses = _scores(trial, trained.logits)
+    facts = describe(trial, trained.not_thawed)
     if handle is not None:
         noted = {
             "scores": scores,
@@ -210,10 +211,13 @@ def _close(
             "variance": _variance(trial, trained),
         }
         _keep_answers(trial, trained, handle, noted)
+        handle.note({"facts": facts.as_json()})  # what was trained, whatever was to be
     if facts.is_probe:  # it has one state, and no epochs that were told of
         run_record.log_epoch(1, trained.history[-1])
     status: Status = "pruned" if trained.stopped else "finished"
     tags = {"tlsweep.trial.start": trained.start}
+    if never := facts.regions.get(NEVER_THAWED):
+        tags |= {"tlsweep.trial.never_thawed": never, "tlsweep.trial.state": facts.state}
     run_record.end(status, _summary(trial.question, scores, losses, facts, seconds), tags=tags)
     if handle is not None:
         epochs = 0 if facts.is_probe else len(trained.history)

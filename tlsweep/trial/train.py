@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from tlsweep.config.settings import Settings
 from tlsweep.errors import Fault, Refusal
-from tlsweep.plan import TransferPlan
+from tlsweep.plan import TransferPlan, as_written
 from tlsweep.question import Question
 from tlsweep.task.outcome import Logits
 from tlsweep.terms import Split, Stage
-from tlsweep.train.settings import PhasedSchedule, TrainSettings
+from tlsweep.train.settings import ListedSchedule, PhasedSchedule, TrainSettings
 from tlsweep.trial.first_phase import FirstPhase
 from tlsweep.trial.probe import fit_probe, fitted_head, is_probe, starts_at_probe
 from tlsweep.trial.resolved import Resolved, resolve
@@ -22,7 +22,6 @@ from tlsweep.trial.start import Starts
 
 if TYPE_CHECKING:
     from tlsweep.train.network import PlanNetwork
-    from tlsweep.train.schedule import FreezeSchedule
 
 OnEpoch = Callable[[int, dict[str, float], int], bool]  # epoch, its metrics, least epochs in all
 
@@ -32,7 +31,8 @@ class Trained:
     """What training one plan gave.
 
     logits: split to float32 [images, classes]; start: what it was trained on, and why; network: as
-    it was trained, where it is to be kept.
+    it was trained, where it is to be kept; not_thawed: the blocks that a later phase of its
+    schedule would have thawed.
     """
 
     history: tuple[dict[str, float], ...]
@@ -41,6 +41,7 @@ class Trained:
     start: str = "from pooled features of frozen blocks"
     network: PlanNetwork | None = None
     settled: bool = True
+    not_thawed: frozenset[int] = frozenset()
 
 
 def train_plan(trial: Resolved, on_epoch: OnEpoch | None) -> Trained:
@@ -70,8 +71,7 @@ def train_plan(trial: Resolved, on_epoch: OnEpoch | None) -> Trained:
             task=question.task,
             on_epoch=on_epoch,
             checkpoint=_checkpoint(trial),
-            # one device of several could find what another one did not find yet
-            shelf=first_phase if train.devices == 1 else None,
+            shelf=first_phase if first_phase.may_be_shared else None,
             evaluate="every" if _evaluates(trial) else "never",
             fitted=probed,
             early=ends_early(plan, train),
@@ -79,10 +79,11 @@ def train_plan(trial: Resolved, on_epoch: OnEpoch | None) -> Trained:
         network.merge()
         logits = _predicted(trial, network, starts) if not fitted.stopped else {}
     taken = "first phase as another trial trained it; then " if first_phase.taken else ""
-    short = "" if fitted.stopped else _unfinished(schedule, network.thawed, train)
-    why = taken + starts.why + short + _added(question, plan)
+    not_thawed = schedule.thawed[-1] - network.thawed
+    short = _unfinished(trial, network.thawed, fitted.stopped) if not_thawed else ""
+    why = taken + starts.why + short + _last_phase(trial) + _added(question, plan)
     kept = network if trial.keep_weights else None
-    return Trained(fitted.history, fitted.stopped, logits, why, kept, fitted.settled)
+    return Trained(fitted.history, fitted.stopped, logits, why, kept, fitted.settled, not_thawed)
 
 
 def _predicted(trial: Resolved, network: PlanNetwork, starts: Starts) -> dict[Split, Logits]:
@@ -160,15 +161,29 @@ def _ignored(trial: Resolved) -> str:
     )
 
 
-def _unfinished(schedule: FreezeSchedule, thawed: frozenset[int], train: TrainSettings) -> str:
+def _unfinished(trial: Resolved, thawed: frozenset[int], stopped: bool) -> str:
     """What to say where training ended before its freeze schedule did."""
-    if thawed == schedule.thawed[-1]:
-        return ""
-    phase, left = schedule.thawed.index(thawed) + 1, len(schedule.thawed[-1] - thawed)
+    phases = trial.freezing.thawed
+    never = as_written(phases[-1] - thawed, trial.question.cuts.names[1:])
+    why = "it was stopped early" if stopped else f"train.epochs={trial.train.epochs} was too few"
     return (
-        f"; ended in phase {phase} of {len(schedule.thawed)}, with {left} blocks not thawed yet:"
-        f" train.epochs={train.epochs} is too few for the schedule"
+        f"; ended in phase {phases.index(thawed) + 1} of {len(phases)}: {never} never thawed and"
+        f" stayed frozen ({why})"
     )
+
+
+def _last_phase(trial: Resolved) -> str:
+    """What to say where the phases that a user wrote do not end with the plan."""
+    from tlsweep.train.phases import read_phases
+
+    schedule, plan, question = trial.schedule, trial.plan, trial.question
+    if not isinstance(schedule, ListedSchedule):
+        return ""
+    written = read_phases(plan, question.cuts, schedule.phases)
+    rest = plan.trained.difference(plan.trained - set(plan.kept), *written[-1:])
+    if not written or not rest:
+        return ""
+    return f"; a last phase was added, which thaws {as_written(rest, question.cuts.names[1:])}"
 
 
 def _added(question: Question, plan: TransferPlan) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tlsweep.facts import Facts
+from tlsweep.facts import NEVER_THAWED, Facts
 from tlsweep.task.metric import Measure
 from tlsweep.task.unit import Unit
 from tlsweep.terms import BlockState
@@ -83,7 +83,10 @@ def what_to_keep(facts: Facts) -> str:
         limits.append(f"without {_and(facts.regions['dropped'])}")
     kept = f"{count} of {plan.n_blocks} blocks ({', '.join(limits)})"
     fresh = f", with {new} new blocks above" if new else ""
-    return f"Keep {kept if limits else f'all {count} blocks'}, {_how(facts)}{fresh}"
+    never = ""
+    if blocks := facts.regions.get(NEVER_THAWED):
+        never = f" (training ended before its schedule thawed {_and(blocks)})"
+    return f"Keep {kept if limits else f'all {count} blocks'}, {_how(facts)}{fresh}{never}"
 
 
 def _how(facts: Facts) -> str:
