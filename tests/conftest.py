@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from outside_package import FOLDER, SOURCES, TARGETS, TASKS, Outside
+from outside_package import ALL, FOLDER, Outside
 
 from tlsweep import registry
 
@@ -31,8 +31,7 @@ def outside(tmp_path: Path) -> Outside:
 @pytest.fixture
 def beside(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same package in this process."""
-    found = {"source": SOURCES, "target": TARGETS, "task": TASKS}
-    monkeypatch.setattr(registry, "_others", found.__getitem__)
+    monkeypatch.setattr(registry, "_others", ALL.__getitem__)
     monkeypatch.syspath_prepend(FOLDER)
 
 

@@ -18,6 +18,8 @@ SOURCES = {
 }
 TARGETS = {"stripes": "stripes_target", "mood": "mood_target"}
 TASKS = {"grades": "grades_task"}
+SCHEDULES = {"pairs": "pairs_schedule"}
+ALL = {"source": SOURCES, "target": TARGETS, "task": TASKS, "schedule": SCHEDULES, "record": {}}
 
 
 class Outside:
@@ -29,7 +31,7 @@ class Outside:
         about = site / "outside-1.0.dist-info"
         about.mkdir()
         (about / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
-        sections = {"tlsweep.source": SOURCES, "tlsweep.target": TARGETS, "tlsweep.task": TASKS}
+        sections = {f"tlsweep.{kind}": entries for kind, entries in ALL.items()}
         lines = []
         for section, entries in sections.items():
             lines += [f"[{section}]", *(f"{name} = {module}" for name, module in entries.items())]

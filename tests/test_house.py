@@ -20,8 +20,14 @@ ABOVE = ("stages", "trial")
 FLAT = 12
 
 
-def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
+WHOLE = "from tlsweep.config.settings import"  # components have Settings of their own
+
+
+def functions(having: str = "") -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Room and function; having: what the text of a file holds."""
     for file in sorted(PACKAGE.rglob("*.py")):
+        if having not in file.read_text():
+            continue
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.FunctionDef):
                 yield str(file.relative_to(PACKAGE).with_suffix("")), node
@@ -47,7 +53,7 @@ def test_every_function_fits_a_screen() -> None:
 
 
 def test_below_trial_and_sweep_nothing_takes_the_whole_settings() -> None:
-    taking = {room for room, f in functions() if takes_settings(f)}
+    taking = {room for room, f in functions(WHOLE) if takes_settings(f)}
     rooms = {room.split("/")[0] for room in taking}
     assert "trial" in rooms  # the premise: the count counts
     assert rooms <= {*DOOR, *ABOVE}

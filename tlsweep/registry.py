@@ -1,9 +1,9 @@
 """Components by name, each a module that is imported when its name is asked for.
 
-A component of another package is found through an entry point of the group ``tlsweep.source``,
-``tlsweep.target`` or ``tlsweep.task``, whose value is its module; its YAML lies beside that module,
-in ``conf/source/``, ``conf/target/`` or ``conf/task/``. A module has ``Settings`` (a section of the
-config) and the functions that its kind asks for.
+A component of another package is found through an entry point of the group ``tlsweep.KIND`` (KIND:
+source, target, task, schedule or record), whose value is its module; its YAML lies beside that
+module, in ``conf/KIND/``. A module has ``Settings`` (a section of the config) and the functions
+that its kind asks for.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Literal
 from tlsweep.errors import Fault, Refusal, unknown_name
 from tlsweep.section import Section
 
-Kind = Literal["source", "target", "task"]
-KINDS: tuple[Kind, ...] = ("source", "target", "task")
+Kind = Literal["source", "target", "task", "schedule", "record"]
+KINDS: tuple[Kind, ...] = ("source", "target", "task", "schedule", "record")
 _OWN: Mapping[Kind, Mapping[str, str]] = {
     "source": {
         "glyphs": "tlsweep.source.glyphs",
@@ -41,6 +41,13 @@ _OWN: Mapping[Kind, Mapping[str, str]] = {
         "held": "tlsweep.target.held",
     },
     "task": {"own": "tlsweep.task.own"},
+    "schedule": {
+        "constant": "tlsweep.schedule.constant",
+        "two_phase": "tlsweep.schedule.two_phase",
+        "gradual": "tlsweep.schedule.gradual",
+        "phases": "tlsweep.schedule.phases",
+    },
+    "record": {"mlflow": "tlsweep.record.to_mlflow", "none": "tlsweep.record.none"},
 }
 INSIDE = ("held",)  # handed over from Python, not written by people
 

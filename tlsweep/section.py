@@ -136,3 +136,15 @@ class TaskSettings(Section):
     """What every task is told. name: which one, as ``task=NAME`` writes it."""
 
     name: str
+
+
+class ScheduleSettings(Section):
+    """What every freeze schedule is told. name: which one, as ``schedule=NAME`` writes it."""
+
+    name: str
+
+
+class RecordSettings(Section):
+    """What every record is told. name: which one, as ``record=NAME`` writes it."""
+
+    name: str

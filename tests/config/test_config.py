@@ -19,6 +19,7 @@ CONF = (Path(__file__).parents[2] / "conf").resolve()
 GROUPS = (
     "source",
     "target",
+    "task",
     "plan",
     "schedule",
     "train",

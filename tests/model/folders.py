@@ -13,11 +13,11 @@ from PIL import Image
 from tlsweep.config.settings import Settings
 from tlsweep.model import write_model
 from tlsweep.question import Question
+from tlsweep.schedule.constant import constant
 from tlsweep.terms import Split
 from tlsweep.train.feed import Fed
 from tlsweep.train.fit import fit
 from tlsweep.train.network import PlanNetwork
-from tlsweep.train.schedule import constant
 from tlsweep.trial import resolve
 from tlsweep.trial.probe import fit_heads, standardised
 

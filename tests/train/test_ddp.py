@@ -20,11 +20,12 @@ import tlsweep
 from tlsweep.engine.group import run_in_group
 from tlsweep.errors import TrialFailure
 from tlsweep.plan import TransferPlan, monotone
+from tlsweep.schedule.base import Ending, FreezeSchedule
+from tlsweep.schedule.gradual import gradual
 from tlsweep.terms import BlockState
 from tlsweep.train.adapt import adapt
 from tlsweep.train.fit import fit, predict
 from tlsweep.train.sampling import EpochSampler, ShareSampler
-from tlsweep.train.schedule import Ending, FreezeSchedule, gradual
 
 # gradients are averaged over two halves of the batch in place of one mean over all of it: the
 # same numbers in another order of summation

@@ -10,10 +10,12 @@ from conftest_train import CLASSES, Pairs, feed, network, settings
 
 from tlsweep.errors import TrialFailure
 from tlsweep.plan import monotone
+from tlsweep.schedule.base import Ending
+from tlsweep.schedule.constant import constant
+from tlsweep.schedule.gradual import gradual
 from tlsweep.train.feed import Fed
 from tlsweep.train.fit import fit, predict
 from tlsweep.train.module import EXPLODED
-from tlsweep.train.schedule import Ending, constant, gradual
 
 PLAN = monotone(0, 3, 3, 3)
 

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tlsweep.plan import monotone
+from tlsweep.schedule.base import Ending, FreezeSchedule
+from tlsweep.schedule.constant import constant
+from tlsweep.schedule.two_phase import two_phase
 from tlsweep.train.adapt import adapt
 from tlsweep.train.fit import fit
 from tlsweep.train.network import PlanNetwork
-from tlsweep.train.schedule import Ending, FreezeSchedule, constant, two_phase
 
 SETS = [frozenset(i for i in range(3) if n >> i & 1) for n in range(8)]
 

@@ -13,10 +13,12 @@ from conftest_train import CLASSES, Pairs, feed, network, settings
 from pytorch_lightning.callbacks import BackboneFinetuning, BaseFinetuning
 
 from tlsweep.plan import monotone
+from tlsweep.schedule.base import Ending
+from tlsweep.schedule.constant import constant
+from tlsweep.schedule.gradual import gradual
 from tlsweep.train import fit as fit_room
 from tlsweep.train.freeze import FreezeCallback
 from tlsweep.train.module import PlanModule, Rates, decay_of
-from tlsweep.train.schedule import Ending, constant, gradual
 
 STEPS = 5  # of an epoch
 

@@ -10,8 +10,10 @@ import torch
 from conftest_train import CLASSES, Pairs, feed, network, settings
 
 from tlsweep.plan import monotone
+from tlsweep.schedule.base import Ending, FreezeSchedule
+from tlsweep.schedule.gradual import gradual
+from tlsweep.schedule.two_phase import two_phase
 from tlsweep.train.fit import fit
-from tlsweep.train.schedule import Ending, FreezeSchedule, gradual, two_phase
 
 PLAN = monotone(0, 2, 3, 3)
 SCHEDULES = {

@@ -7,17 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsweep.plan import TransferPlan, monotone
+from tlsweep.schedule.base import Ending, FreezeSchedule, PhaseClock
+from tlsweep.schedule.constant import constant
+from tlsweep.schedule.gradual import End, gradual
+from tlsweep.schedule.phases import listed
+from tlsweep.schedule.two_phase import two_phase
 from tlsweep.terms import BlockState
-from tlsweep.train.schedule import (
-    End,
-    Ending,
-    FreezeSchedule,
-    PhaseClock,
-    constant,
-    gradual,
-    listed,
-    two_phase,
-)
 
 
 @st.composite

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsweep.plan import monotone
+from tlsweep.schedule.base import Ending
+from tlsweep.schedule.constant import constant
+from tlsweep.schedule.gradual import gradual
 from tlsweep.train.fit import fit
-from tlsweep.train.schedule import Ending, constant, gradual
 from tlsweep.train.settle import Course, course, has_settled, least_epochs
 
 LOSSES = st.lists(st.floats(0, 9), max_size=40)

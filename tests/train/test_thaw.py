@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import tlsweep
 from tlsweep.errors import Refusal
+from tlsweep.schedule.base import FreezeSchedule
 from tlsweep.train.freeze import FreezeCallback
-from tlsweep.train.schedule import FreezeSchedule
 
 EPOCHS = 4
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 from tlsweep import registry
 from tlsweep.config.sections import STAGES_RULE
-from tlsweep.config.settings import Settings, flatten
+from tlsweep.config.settings import flatten
 from tlsweep.errors import Fault, nearest, unknown_name
 from tlsweep.train.settings import SGD_RULE
 
@@ -24,22 +24,8 @@ def told(errors: Sequence[Mapping[str, Any]], plain: dict[str, Any]) -> list[Fau
     ]
 
 
-_UNIONS = {
-    group: {
-        tag
-        for variant in get_args(field.annotation)
-        for tag in get_args(variant.model_fields["name"].annotation)
-    }
-    for group, field in Settings.model_fields.items()
-    if field.discriminator
-}
-
-
 def _fault(entry: dict[str, Any], plain: dict[Any, Any]) -> Fault:
-    # pydantic puts the chosen variant of a union into the path ("source.glyphs.cache_dir")
     loc = list(entry["loc"])
-    if len(loc) > 1 and loc[1] in _UNIONS.get(str(loc[0]), ()):
-        del loc[1]
     key = ".".join(str(part) for part in loc)
     value, kind, context = entry["input"], entry["type"], entry.get("ctx", {})
     value = str(value).lower() if isinstance(value, bool) else value  # as it was written
@@ -47,7 +33,7 @@ def _fault(entry: dict[str, Any], plain: dict[Any, Any]) -> Fault:
         return _unknown_key(key, loc, plain)
     if kind == "missing":
         return Fault(f"{key} is missing", "every key of conf/ has a value", f"+{key}=VALUE")
-    if kind in ("literal_error", "union_tag_invalid", "enum"):
+    if kind in ("literal_error", "enum"):
         return _unknown_choice(key, entry)
     if kind == "value_error":
         rule = str(context.get("error"))
@@ -120,29 +106,21 @@ def has_key(key: str) -> bool:
 
 def _having(group: str, key: str) -> list[tuple[str, ...]]:
     """The variants of a group that have a setting, by their names."""
-    for kind in registry.KINDS:
-        if kind == group:
-            return registry.having(kind, key)
-    field = Settings.model_fields.get(group)
-    if field is None or not field.discriminator:
-        return []
-    variants = [v for v in get_args(field.annotation) if key in v.model_fields]
-    return [get_args(v.model_fields["name"].annotation) for v in variants]
+    return next((registry.having(kind, key) for kind in registry.KINDS if kind == group), [])
 
 
 def _unknown_choice(key: str, entry: dict[str, Any]) -> Fault:
     context = entry.get("ctx", {})
-    text = str(context.get("expected") or context.get("expected_tags"))
+    text = str(context.get("expected"))
     names = [part.strip().strip("'\"") for part in text.replace(" or ", ", ").split(",")]
     value = entry["input"]
-    given = value.get("name") if isinstance(value, dict) else value
     *above, kind = key.split(".")
     if not kind.isdigit():
-        return unknown_name(kind, key, str(given), names)
+        return unknown_name(kind, key, str(value), names)
     # an entry of a list: "controls.0" is a control, and the list is written whole
     whole = ".".join(above)
-    fault = unknown_name(above[-1].removesuffix("s"), whole, str(given), names)
-    guess = nearest(str(given), names) or names[0]
+    fault = unknown_name(above[-1].removesuffix("s"), whole, str(value), names)
+    guess = nearest(str(value), names) or names[0]
     return Fault(fault.value, fault.rule, f"{whole}=[{guess}], or others of that list")
 
 

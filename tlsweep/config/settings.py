@@ -16,10 +16,11 @@ from tlsweep.config.sections import (
     TrainedOn,
     TrialIdentity,
 )
-from tlsweep.record.settings import MlflowRecord, NoRecord
 from tlsweep.section import (
     AS_TYPED,
     Place,
+    RecordSettings,
+    ScheduleSettings,
     Section,
     SourceSettings,
     TargetSettings,
@@ -27,7 +28,7 @@ from tlsweep.section import (
     Whole,
 )
 from tlsweep.terms import Stage
-from tlsweep.train.settings import ScheduleSettings, TrainSettings
+from tlsweep.train.settings import TrainSettings
 
 
 def _folder(value: Any) -> Any:
@@ -74,11 +75,11 @@ class Settings(Section):
     target: SerializeAsAny[TargetSettings]
     task: SerializeAsAny[TaskSettings]
     plan: PlanSettings
-    schedule: ScheduleSettings
+    schedule: SerializeAsAny[ScheduleSettings]
     train: TrainSettings
     sweep: SweepSettings
     features: FeaturesSettings
-    record: Annotated[MlflowRecord | NoRecord, Field(discriminator="name")]
+    record: SerializeAsAny[RecordSettings]
     study: StudyName | None
     output_dir: Annotated[Place, BeforeValidator(_folder), AfterValidator(_resolved)]
     seed: Annotated[Whole, Field(ge=0, lt=2**31)]

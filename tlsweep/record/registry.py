@@ -1,18 +1,15 @@
-"""Records by name."""
+"""The one way to open a record by its name."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tlsweep.record.base import NoRecord, Record
-from tlsweep.record.settings import MlflowRecord
-from tlsweep.record.settings import NoRecord as NoRecordSettings
+from tlsweep.record.base import Record
+from tlsweep.registry import component
+from tlsweep.section import RecordSettings
 
 
-def open_record(settings: MlflowRecord | NoRecordSettings, output_dir: Path) -> Record:
+def open_record(settings: RecordSettings, output_dir: Path) -> Record:
     """The record that a config names. Raises Refusal if it cannot be reached."""
-    if isinstance(settings, MlflowRecord):
-        from tlsweep.record.mlflow import open_mlflow  # MLflow takes over a second to import
-
-        return open_mlflow(settings.tracking_uri, settings.experiment, output_dir)
-    return NoRecord()
+    found: Record = component("record", settings.name).open(settings, output_dir)
+    return found

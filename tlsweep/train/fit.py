@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 
 from tlsweep.errors import TrialFailure
+from tlsweep.schedule.base import FreezeSchedule
 from tlsweep.target.batch import Batch, Side
 from tlsweep.task import Task
 from tlsweep.train.feed import Feed, FeedModule
@@ -22,7 +23,6 @@ from tlsweep.train.freeze import FreezeCallback
 from tlsweep.train.loading import Examples, in_batches
 from tlsweep.train.module import OnEpoch, PlanModule
 from tlsweep.train.network import PlanNetwork
-from tlsweep.train.schedule import FreezeSchedule
 from tlsweep.train.settings import TrainSettings
 from tlsweep.train.stage import KeepStage, Shelf
 from tlsweep.train.trainer import alone, rank_of, tamed, trainer

@@ -10,8 +10,8 @@ import pytorch_lightning as pl
 import torch
 
 from tlsweep.errors import Fault, Refusal
+from tlsweep.schedule.base import FreezeSchedule, PhaseClock
 from tlsweep.train.module import PlanModule
-from tlsweep.train.schedule import FreezeSchedule, PhaseClock
 from tlsweep.train.trainer import wrap_again
 
 

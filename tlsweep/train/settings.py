@@ -1,4 +1,4 @@
-"""What trains, and how: the settings of ``train`` and of ``schedule``."""
+"""What trains, and how: the settings of ``train``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tlsweep.section import Number, Positive, Rate, Region, Section, Share, Whole, as_region
+from tlsweep.section import Number, Positive, Rate, Section, Whole
 
 
 def _decay(value: Any) -> Any:
@@ -27,60 +27,7 @@ def _settle(value: Any) -> Any:
     return value
 
 
-def _phases(value: Any) -> Any:
-    if value == "???":  # it is not set, which is told as that
-        return value
-    if not isinstance(value, list | tuple) or not value or None in value:
-        rule = "the value is a list of phases, each a region of blocks, none or all"
-        raise PydanticCustomError("phases", rule)
-    return tuple("none" if part == [] else as_region(part) for part in value)
-
-
 Penalty = Annotated[Number, Field(gt=0, le=1e6)]
-Trigger = Literal["epochs", "plateau", "grad_norm"]
-
-
-class ConstantSchedule(Section):
-    """conf/schedule/constant.yaml."""
-
-    name: Literal["constant"]
-
-
-class EndingSettings(Section):
-    """What ends a phase."""
-
-    until: Trigger
-    epochs: Positive
-    patience: Positive
-    min_delta: Annotated[Number, Field(ge=0)]
-    grad_share: Share
-
-
-class PhasedSchedule(EndingSettings):
-    """What the schedules with phases share."""
-
-    rates: Literal["whole", "phase"]
-
-
-class TwoPhaseSchedule(PhasedSchedule):
-    """conf/schedule/two_phase.yaml."""
-
-    name: Literal["two_phase"]
-
-
-class GradualSchedule(PhasedSchedule):
-    """conf/schedule/gradual.yaml. begin: where the first block thaws."""
-
-    name: Literal["gradual"]
-    begin: Literal["top", "bottom"]
-
-
-class ListedSchedule(PhasedSchedule):
-    """conf/schedule/phases.yaml. phases: the regions that are thawed, from first to last."""
-
-    name: Literal["phases"]
-    phases: Annotated[tuple[Region, ...], BeforeValidator(_phases)]
-
 
 MOST_SGD_DECAY = 0.1
 SGD_RULE = (
@@ -138,9 +85,3 @@ class TrainSettings(Section):
         if self.augment != "none" and self.crop == 1 and not self.flip:
             raise ValueError("augmentation crops or mirrors")
         return self
-
-
-ScheduleSettings = Annotated[
-    ConstantSchedule | TwoPhaseSchedule | GradualSchedule | ListedSchedule,
-    Field(discriminator="name"),
-]

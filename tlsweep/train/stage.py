@@ -10,7 +10,7 @@ from typing import Protocol
 
 import pytorch_lightning as pl
 
-from tlsweep.train.schedule import PhaseClock
+from tlsweep.schedule.base import PhaseClock
 
 
 class Shelf(Protocol):

@@ -11,10 +11,10 @@ import torch
 from pydantic import ValidationError
 
 from tlsweep.errors import Fault, Refusal, unknown_name
+from tlsweep.schedule.base import Ending, FreezeSchedule, Trigger
+from tlsweep.schedule.settings import EndingSettings
 from tlsweep.train.freeze import Phases
 from tlsweep.train.frozen import ask
-from tlsweep.train.schedule import Ending, FreezeSchedule, Trigger
-from tlsweep.train.settings import EndingSettings
 
 
 class Thaw(Phases):

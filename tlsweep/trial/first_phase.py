@@ -16,8 +16,8 @@ from typing import Any
 from tlsweep import screen
 from tlsweep.extract import activations
 from tlsweep.features import Key, NotStored, Spec, rows_digest
+from tlsweep.schedule.settings import PhasedSettings
 from tlsweep.terms import Split
-from tlsweep.train.settings import PhasedSchedule
 from tlsweep.trial.probe import probe_kind, starts_at_probe
 from tlsweep.trial.resolved import Resolved
 
@@ -131,7 +131,7 @@ class FirstPhase:
     @property
     def _phase(self) -> dict[str, Any] | None:
         schedule = self.trial.schedule
-        if not isinstance(schedule, PhasedSchedule):
+        if not isinstance(schedule, PhasedSettings):
             return None
         return schedule.model_dump(mode="json", exclude={"name", "begin", "phases"})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,22 +13,11 @@ from tlsweep.config.settings import Settings
 from tlsweep.extract.activations import Activations
 from tlsweep.plan import TransferPlan
 from tlsweep.question import Progress, Question, check_device, check_train, open_question
+from tlsweep.registry import component
+from tlsweep.schedule.base import FreezeSchedule
+from tlsweep.section import ScheduleSettings
 from tlsweep.terms import Split, Stage
-from tlsweep.train.schedule import (
-    Ending,
-    FreezeSchedule,
-    constant,
-    gradual,
-    listed,
-    two_phase,
-)
-from tlsweep.train.settings import (
-    GradualSchedule,
-    ListedSchedule,
-    PhasedSchedule,
-    ScheduleSettings,
-    TrainSettings,
-)
+from tlsweep.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,21 +96,9 @@ def resolve(settings: Settings, question: Question | None = None) -> Resolved:
 
 def _freezing(schedule: ScheduleSettings, plan: TransferPlan, question: Question) -> FreezeSchedule:
     """Which blocks of a plan are trained in which phase."""
-    if not isinstance(schedule, PhasedSchedule):
-        return constant(plan)
-    return replace(_phases(schedule, plan, question), anew=schedule.rates == "phase")
-
-
-def _phases(schedule: PhasedSchedule, plan: TransferPlan, question: Question) -> FreezeSchedule:
-    ending = Ending(**schedule.model_dump(include={f.name for f in fields(Ending)}))
-    empty = question.untrainable(plan)
-    if isinstance(schedule, GradualSchedule):
-        return gradual(plan, ending, schedule.begin, empty)
-    if isinstance(schedule, ListedSchedule):
-        from tlsweep.train.phases import read_phases
-
-        return listed(plan, read_phases(plan, question.cuts, schedule.phases), ending, empty)
-    return two_phase(plan, ending, empty)
+    opener = component("schedule", schedule.name)
+    found: FreezeSchedule = opener.open(schedule, plan, question.cuts, question.untrainable(plan))
+    return found
 
 
 def _digest(settings: Settings) -> str:

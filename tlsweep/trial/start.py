@@ -13,10 +13,10 @@ from tlsweep.trial.resolved import Resolved
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from tlsweep.schedule.base import FreezeSchedule
     from tlsweep.target.batch import Side
     from tlsweep.train.feed import Fed
     from tlsweep.train.loading import Rows
-    from tlsweep.train.schedule import FreezeSchedule
 
 # To weigh computing against reading, on two cores: FLOPs of a forward pass a second, and bytes a
 # second of a file that is in memory already. Not timed anew: a choice that hung on the load of the

@@ -12,9 +12,10 @@ from tlsweep.config.settings import Settings
 from tlsweep.errors import Fault, Refusal
 from tlsweep.plan import TransferPlan, as_written
 from tlsweep.question import Question
+from tlsweep.schedule.settings import PhasedSettings
 from tlsweep.task.outcome import Logits
 from tlsweep.terms import Split, Stage
-from tlsweep.train.settings import ListedSchedule, PhasedSchedule, TrainSettings
+from tlsweep.train.settings import TrainSettings
 from tlsweep.trial.first_phase import FirstPhase
 from tlsweep.trial.probe import fit_probe, fitted_head, is_probe, starts_at_probe
 from tlsweep.trial.resolved import Resolved, resolve
@@ -81,7 +82,7 @@ def train_plan(trial: Resolved, on_epoch: OnEpoch | None) -> Trained:
     taken = "first phase as another trial trained it; then " if first_phase.taken else ""
     not_thawed = schedule.thawed[-1] - network.thawed
     short = _unfinished(trial, network.thawed, fitted.stopped) if not_thawed else ""
-    why = taken + starts.why + short + _last_phase(trial) + _added(question, plan)
+    why = taken + starts.why + short + trial.freezing.said + _added(question, plan)
     kept = network if trial.keep_weights else None
     return Trained(fitted.history, fitted.stopped, logits, why, kept, fitted.settled, not_thawed)
 
@@ -125,7 +126,7 @@ def _evaluates(trial: Resolved) -> bool:
     if trial.fold is None:
         return False
     schedule = trial.schedule
-    plateau = isinstance(schedule, PhasedSchedule) and schedule.until == "plateau"
+    plateau = isinstance(schedule, PhasedSettings) and schedule.until == "plateau"
     return plateau or trial.stage in (Stage.SINGLE, Stage.GRID, Stage.SEARCH)
 
 
@@ -170,20 +171,6 @@ def _unfinished(trial: Resolved, thawed: frozenset[int], stopped: bool) -> str:
         f"; ended in phase {phases.index(thawed) + 1} of {len(phases)}: {never} never thawed and"
         f" stayed frozen ({why})"
     )
-
-
-def _last_phase(trial: Resolved) -> str:
-    """What to say where the phases that a user wrote do not end with the plan."""
-    from tlsweep.train.phases import read_phases
-
-    schedule, plan, question = trial.schedule, trial.plan, trial.question
-    if not isinstance(schedule, ListedSchedule):
-        return ""
-    written = read_phases(plan, question.cuts, schedule.phases)
-    rest = plan.trained.difference(plan.trained - set(plan.kept), *written[-1:])
-    if not written or not rest:
-        return ""
-    return f"; a last phase was added, which thaws {as_written(rest, question.cuts.names[1:])}"
 
 
 def _added(question: Question, plan: TransferPlan) -> str:
@@ -236,7 +223,7 @@ def check_resume(trial: Resolved) -> None:
 def check_schedule(trial: Resolved) -> None:
     """Raise Refusal where the first phase of a schedule would take all epochs."""
     schedule, epochs = trial.schedule, trial.train.epochs
-    if not isinstance(schedule, PhasedSchedule) or schedule.until != "epochs":
+    if not isinstance(schedule, PhasedSettings) or schedule.until != "epochs":
         return  # a phase may settle earlier
     if schedule.epochs >= epochs and len(trial.freezing.thawed) > 1:
         mend = f"train.epochs={schedule.epochs + 1} or more"

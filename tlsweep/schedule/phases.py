@@ -1,16 +1,69 @@
-"""The phases of ``schedule=phases``, from the names of blocks that a user wrote."""
+"""The schedule "phases": the blocks that a user wrote for each phase, by their names."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tlsweep.cut import CutPoints, region
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+
 from tlsweep.errors import Fault, Refusal
 from tlsweep.plan import TransferPlan, as_written
-from tlsweep.section import Region
+from tlsweep.schedule.base import Ending, FreezeSchedule, growing, new_layers
+from tlsweep.schedule.settings import PhasedSettings
+from tlsweep.section import Region, as_region
+
+if TYPE_CHECKING:
+    from tlsweep.cut import CutPoints
 
 KEY = "schedule.phases"
+
+
+def _phases(value: Any) -> Any:
+    if value == "???":  # it is not set, which is told as that
+        return value
+    if not isinstance(value, list | tuple) or not value or None in value:
+        rule = "the value is a list of phases, each a region of blocks, none or all"
+        raise PydanticCustomError("phases", rule)
+    return tuple("none" if part == [] else as_region(part) for part in value)
+
+
+class Settings(PhasedSettings):
+    """conf/schedule/phases.yaml. phases: the regions that are thawed, from first to last."""
+
+    name: Literal["phases"]
+    phases: Annotated[tuple[Region, ...], BeforeValidator(_phases)]
+
+
+def open(  # noqa: A001  (always called as phases.open)
+    settings: Settings, plan: TransferPlan, cuts: CutPoints, empty: Collection[int]
+) -> FreezeSchedule:
+    """The schedule of a plan. empty: blocks with nothing to train, for which no phase is spent."""
+    written = read_phases(plan, cuts, settings.phases)
+    rest = plan.trained.difference(new_layers(plan), *written[-1:])
+    names = as_written(rest, cuts.names[1:])
+    said = f"; a last phase was added, which thaws {names}" if written and rest else ""
+    schedule = listed(plan, written, settings.ending, empty)
+    return replace(schedule, anew=settings.anew, said=said)
+
+
+def listed(
+    plan: TransferPlan,
+    phases: Sequence[Iterable[int]],
+    ending: Ending,
+    empty: Collection[int] = (),
+) -> FreezeSchedule:
+    """In each phase the blocks of a list, beside the new layers; at last all that the plan trains.
+
+    Raises ValueError for blocks that the plan does not train, and where a phase freezes again.
+    """
+    named = [new_layers(plan) | frozenset(blocks) for blocks in phases]
+    if not all(blocks <= plan.trained for blocks in named):
+        raise ValueError(f"the plan trains {sorted(plan.trained)}, and phases name others")
+    return growing([*named, plan.trained], ending, empty)
 
 
 def read_phases(
@@ -37,6 +90,8 @@ def read_phases(
 
 
 def _blocks(plan: TransferPlan, cuts: CutPoints, written: Region) -> frozenset[int]:
+    from tlsweep.cut import region  # torch takes over a second to import
+
     parts = [written] if isinstance(written, str | int) else [*written]
     if "all" in parts:
         return plan.trained

@@ -6,14 +6,13 @@ Pure: loads neither torch nor Lightning.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from tlsweep.plan import TransferPlan
 
 Trigger = Literal["epochs", "plateau", "grad_norm"]
-End = Literal["top", "bottom"]
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,13 @@ class Ending:
 class FreezeSchedule:
     """The blocks that are trained in each phase, from the first to the last, which has no end.
 
-    anew: whether learning rates begin anew with each phase.
+    anew: whether learning rates begin anew with each phase; said: what a user should know of it.
     """
 
     thawed: tuple[frozenset[int], ...]
     ending: Ending = field(default_factory=Ending)
     anew: bool = False
+    said: str = ""
 
     def __post_init__(self) -> None:
         growing = all(a < b for a, b in zip(self.thawed, self.thawed[1:], strict=False))
@@ -50,46 +50,7 @@ class FreezeSchedule:
             raise ValueError(f"each phase thaws more blocks than the one before: {self.thawed}")
 
 
-def constant(plan: TransferPlan) -> FreezeSchedule:
-    """All that the plan trains, throughout."""
-    return FreezeSchedule((plan.trained,))
-
-
-def two_phase(plan: TransferPlan, ending: Ending, empty: Collection[int] = ()) -> FreezeSchedule:
-    """First only the new layers, then all that the plan trains (LP-FT, Kumar et al. 2022).
-
-    empty: blocks without parameters, for which no phase is spent.
-    """
-    return _growing([_new(plan), plan.trained], ending, empty)
-
-
-def gradual(
-    plan: TransferPlan, ending: Ending, begin: End = "top", empty: Collection[int] = ()
-) -> FreezeSchedule:
-    """One more block a phase: from the top down (ULMFiT, Howard and Ruder 2018), or upwards."""
-    phases = [_new(plan)]
-    for block in sorted(plan.trained - phases[0], reverse=begin == "top"):
-        phases.append(phases[-1] | {block})
-    return _growing(phases, ending, empty)
-
-
-def listed(
-    plan: TransferPlan,
-    phases: Sequence[Iterable[int]],
-    ending: Ending,
-    empty: Collection[int] = (),
-) -> FreezeSchedule:
-    """In each phase the blocks of a list, beside the new layers; at last all that the plan trains.
-
-    Raises ValueError for blocks that the plan does not train, and where a phase freezes again.
-    """
-    named = [_new(plan) | frozenset(blocks) for blocks in phases]
-    if not all(blocks <= plan.trained for blocks in named):
-        raise ValueError(f"the plan trains {sorted(plan.trained)}, and phases name others")
-    return _growing([*named, plan.trained], ending, empty)
-
-
-def _growing(
+def growing(
     phases: Sequence[frozenset[int]], ending: Ending, empty: Collection[int]
 ) -> FreezeSchedule:
     """The schedule without phases that thaw nothing but empty blocks: these thaw with the next."""
@@ -101,7 +62,7 @@ def _growing(
     return FreezeSchedule(tuple(found), ending)
 
 
-def _new(plan: TransferPlan) -> frozenset[int]:
+def new_layers(plan: TransferPlan) -> frozenset[int]:
     """The blocks that nothing is kept of."""
     return plan.trained - frozenset(plan.kept)
 
