@@ -31,6 +31,7 @@ from tlsweep.jobs.overrides import refuse_unknown
 from tlsweep.stages import check
 
 ROOT = Path(__file__).resolve().parents[1]
+PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 CONF, README = ROOT / "conf", ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "tlsweep" / "manual").glob("*.md"))]
 TOPICS = [
@@ -72,8 +73,18 @@ COMMANDS = [(page.stem, command) for page in PAGES for command in commands(page)
 # ---------------------------------------------------------------------- README
 def test_the_readme_has_at_most_900_words_and_one_picture() -> None:
     text = text_of(README)
-    assert len(text.split()) <= 900
+    assert len(PYTHON.sub("", text).split()) <= 900
     assert len(re.findall(r"!\[|<img", text)) == 1
+
+
+def test_what_the_readme_shows_of_another_package_is_what_the_tests_run() -> None:
+    shown = [block.strip() for block in PYTHON.findall(text_of(README))]
+    assert shown == [text_of(ROOT / "tests/outside/stripes_target.py").strip()]
+    told = dict(re.findall(r"\(tests/outside/(\w+)\.py\)(?: takes)? (\d+)", text_of(README)))
+    assert set(told) == {"tiny_source", "grades_task"}
+    for name, lines in told.items():
+        text = text_of(ROOT / f"tests/outside/{name}.py")
+        assert int(lines) == sum(bool(line.strip()) for line in text.splitlines())
 
 
 def test_the_readme_links_to_every_page_of_the_manual() -> None:

@@ -128,6 +128,7 @@ def test_epochs_are_of_the_recommended_plan_and_the_controls_alone(
 
     mine, scratch, other = ["plan=a", "train.lr=1"], ["plan=scratch"], ["plan=other"]
     verdict: Any = SimpleNamespace(
+        measure=SimpleNamespace(things="images"),
         recommended=SimpleNamespace(overrides=mine),
         plans=[row(mine), row(scratch, "scratch"), row(other)],
     )
