@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from mlflow.tracking import MlflowClient
 from PIL import Image
 from short_sweep import Run
@@ -109,7 +111,7 @@ def test_two_devices_survey_as_one_does(tlsweep: Run, tmp_path: Path) -> None:
 
 
 def test_lists_alone_train_exactly_their_grid(tlsweep: Run, tmp_path: Path) -> None:
-    grid = ("-m", "plan.keep=2,3,4", "seed=1,2", "train.epochs=1")
+    grid = ("-m", "plan.keep=2,3", "train.pool=1,2", "seed=1,2", "train.epochs=1")
     done = tlsweep(*grid)
     assert done.returncode == 0, done.stdout + done.stderr
     client = MlflowClient(f"sqlite:///{tmp_path / 'outputs' / 'mlflow.db'}")
@@ -117,9 +119,13 @@ def test_lists_alone_train_exactly_their_grid(tlsweep: Run, tmp_path: Path) -> N
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
     children = [r for r in runs if "mlflow.parentRunId" in r.data.tags]
-    seen = {(r.data.params["keep_index"], r.data.params["seed"]) for r in children}
-    assert len(children) == 6
-    assert seen == {(k, s) for k in "234" for s in "12"}
+    varied = ("keep_index", "train.pool", "seed")
+    seen = {tuple(r.data.params[key] for key in varied) for r in children}
+    assert len(children) == 8
+    assert seen == {(k, p, s) for k in "23" for p in "12" for s in "12"}
+    assert len({r.info.run_name for r in children}) == 8  # what is varied is in the name
+    (parent,) = (r for r in runs if r not in children)
+    assert parent.data.params["command"] == shlex.join(["python", "-m", "tlsweep", *grid])
     again = tlsweep(*grid)
     assert again.returncode == 0
     assert len(client.search_runs([experiment.experiment_id])) == len(runs)
@@ -208,6 +214,17 @@ def test_lists_beside_a_named_sweep_are_its_search_space(tlsweep: Run, tmp_path:
     assert verdict["shortfalls"] == ["scratch: no plan of it was tried"]
     assert not (tmp_path / "outputs/glyphs_to_digits/survey.json").exists()
     assert verdict["recommended"]["keep_name"] in ("block2", "block3")
+    # what ran is recorded, and runs again
+    recorded = (tmp_path / "outputs/glyphs_to_digits/config.yaml").read_text()
+    config = yaml.safe_load(recorded)
+    space = {"plan.keep": "block2,block3", "train.lr": "interval(1e-3,1e-2)"}
+    assert config["sweep"]["params"] == space
+    assert config["sweep"]["n_trials"] == 3
+    hashed, *command = shlex.split(recorded.splitlines()[0])
+    assert (hashed, command[:3]) == ("#", ["python", "-m", "tlsweep"])
+    again = tlsweep(*command[3:])
+    assert again.returncode == 0, again.stderr
+    assert verdict["sentence"][:40] in again.stdout
 
 
 def test_cuts_are_printed_as_a_table_and_as_json(tlsweep: Run) -> None:

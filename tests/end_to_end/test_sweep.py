@@ -144,7 +144,11 @@ def test_mlflow_holds_one_parent_and_a_child_for_each_trial(finished: tuple[Path
     assert {c.data.tags["mlflow.parentRunId"] for c in children} == {parents[0].info.run_id}
     assert len(children) == len(counted(finished[0])) == len(everywhere(finished[0]))
     assert all(c.info.status == "FINISHED" for c in children)
-    for name in ("source", "keep", "keep_index", "kept_fraction", "lr", "seed", "stage"):
+    settings = (
+        "train.lr", "train.optimizer", "train.weight_decay", "train.block_decay", "train.pool",
+        "train.head", "train.precision", "schedule.name", "target.split_seed", "seed",
+    )  # fmt: skip
+    for name in ("source", "keep", "keep_index", "kept_fraction", "stage", *settings):
         assert all(name in c.data.params for c in children)
 
 

@@ -95,5 +95,9 @@ def to_yaml(settings: Settings) -> str:
 
     It goes to records and into the report page, which are made to be shared.
     """
-    text = OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json")))
+    return masked(OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json"))))
+
+
+def masked(text: str) -> str:
+    """The text without the passwords in its URLs: records and pages are made to be shared."""
     return re.sub(r"(://[^:/@\s]*:)[^@\s]+@", r"\1***@", text)

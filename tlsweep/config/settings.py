@@ -100,13 +100,20 @@ class Settings(Section):
         """``study``, or SOURCE_to_TARGET where none was given."""
         return self.study or f"{self.source.label}_to_{self.target.label}"
 
-    def question(self) -> dict[str, Any]:
-        """What must stay the same for two trials to be comparable, as flat dotted keys."""
-        fixed = self.model_dump(
+    def asked(self) -> dict[str, Any]:
+        """All settings of a trial, as flat dotted keys, with paths as they were typed."""
+        return dict(flatten(self._dumped()))
+
+    def _dumped(self) -> dict[str, Any]:
+        return self.model_dump(
             mode="json",
             include={"source", "target", "task", "plan", "schedule", "train", "seed"},
             context={AS_TYPED: True},  # the same question on another machine
         )
+
+    def question(self) -> dict[str, Any]:
+        """What must stay the same for two trials to be comparable, as flat dotted keys."""
+        fixed = self._dumped()
         # these say how and where, not what; what is read there has a fingerprint of its own
         how = (
             "accelerator", "devices", "strategy", "num_workers", "resume", "cache_dir", "root",

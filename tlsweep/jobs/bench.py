@@ -31,6 +31,16 @@ class Bench:
         config: DictConfig = self.sweeper.config
         return config
 
+    def flags(self) -> list[str]:
+        """The options of Hydra that say where the config is from, where the user gave any."""
+        hydra = self.config.hydra
+        own = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
+        name = str(hydra.job.config_name)
+        return [
+            *(f"--config-dir={path}" for path in own),
+            *([] if name == "config" else [f"--config-name={name}"]),
+        ]
+
     def parser(self) -> OverridesParser:
         """Hydra's parser, which knows the config groups."""
         return OverridesParser.create(config_loader=self.sweeper.hydra_context.config_loader)

@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tlsweep.config.read import to_yaml
 from tlsweep.report.answered import answered
 from tlsweep.report.figure import words_of
 from tlsweep.report.material import (
@@ -72,7 +71,7 @@ def gather(
         commands=tuple(_commands(s, verdict, ledgers, look)),
         notes=tuple(notes(verdict, question.said(), labelled, _edges(verdict, findings, where))),
         look=look,
-        config=to_yaml(s.settings),
+        config=s.config,
     )
 
 
@@ -111,14 +110,14 @@ def _runs(s: Session, ledgers: Ledgers) -> Iterable[Run]:
 
 
 def _run(s: Session, stage: Stage, trial: Trial) -> Run:
-    noted = trial.user_attrs
+    noted, given = trial.user_attrs, tuple(trial.user_attrs.get("overrides", ()))
     facts, run_id = facts_of(trial) if "facts" in noted else None, noted.get("run_id") or ""
     quoted = stage == Stage.FINAL
     score = noted.get("scores", {}).get(Split.REPORT if quoted else Split.SELECT)
     reason = reason_of_failure(trial)
     status = {"COMPLETE": "finished", "PRUNED": "stopped early"}.get(trial.state.name, "")
     return Run(
-        name=" ".join(noted.get("overrides", ())) if facts is None else trial_name(stage, facts),
+        name=" ".join(given) if facts is None else trial_name(stage, facts, given),
         stage=str(stage),
         fold=None if facts is None or stage == Stage.SURVEY else facts.fold,
         seed=None if facts is None else facts.seed,

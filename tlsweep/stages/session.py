@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tlsweep import screen
-from tlsweep.config.read import to_yaml
+from tlsweep.config.read import masked, to_yaml
 from tlsweep.config.settings import Settings
 from tlsweep.errors import Fault, Refusal
 from tlsweep.extract.activations import Activations
@@ -26,15 +27,16 @@ from tlsweep.study import choice, space
 from tlsweep.study.ledger import Ended, Job, Ledger, Trial, reason_of_failure
 from tlsweep.study.storage import default_url
 from tlsweep.terms import Stage
-from tlsweep.trial import study_folder, unwritable
+from tlsweep.trial import settings_of, study_folder, unwritable
 
 
 @dataclass
 class Session:
     """All that the stages of one sweep share.
 
-    plain: overrides of the command line that hold in every job; began: seconds on the monotonic
-    clock; record, parent_run: where runs are recorded, from ``recorded`` on.
+    plain: overrides of the command line that hold in every job; arguments: all of it; began:
+    seconds on the monotonic clock; record, parent_run: where runs are recorded, from ``recorded``
+    on.
     """
 
     bench: Bench
@@ -43,8 +45,20 @@ class Session:
     plain: tuple[str, ...]
     shown: screen.Screen
     began: float
+    arguments: tuple[str, ...] = ()
     record: Record = field(init=False)
     parent_run: str | None = None
+
+    @property
+    def command(self) -> str:
+        """The command line that runs the same sweep again, in the folder where it was typed."""
+        line = ["python", "-m", "tlsweep", "-m", *self.bench.flags(), *self.arguments]
+        return masked(shlex.join(line))
+
+    @property
+    def config(self) -> str:
+        """What is recorded: the command, and the whole config that it made, as YAML."""
+        return f"# {self.command}\n{to_yaml(self.settings)}"
 
     @property
     def folder(self) -> Path:
@@ -101,12 +115,13 @@ class Session:
             "source": settings.source.label,
             "target": settings.target.label,
             "stage": "sweep",
-            "epochs": settings.train.epochs,
-            "seed": settings.seed,
+            "command": self.command,
+            **settings_of(settings),
+            **{f"sweep.params.{key}": str(value) for key, value in settings.sweep.params.items()},
         }
         self.parent_run = self.record.start_sweep(main.name, params, main.recall("parent_run"))
         main.remember("parent_run", self.parent_run)
-        (self.folder / "config.yaml").write_text(to_yaml(settings))
+        (self.folder / "config.yaml").write_text(self.config)
         try:
             for ledger in ledgers:
                 for lost in ledger.reclaim():

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tlsweep import screen
 from tlsweep.config.read import read
+from tlsweep.config.settings import Settings
 from tlsweep.errors import TlsweepError
 from tlsweep.jobs import grammar
 from tlsweep.jobs.bench import Bench
@@ -76,12 +77,21 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
         refuse_its_own(o.key_or_group for o in overrides)
         ranges = [key for key, written in bench.options.params.items() if written is not None]
         check_keys([o.key_or_group for o in listed] or ranges)
+        settings = _with_space(settings, bench, listed)
     with screen.shown() as shown, locked(settings):
         question = question_of(settings, shown.step)
-        s = Session(bench, settings, question, plain, shown, began)
+        s = Session(bench, settings, question, plain, shown, began, tuple(arguments))
         shown.clear()
         shown.say(_opening(s))
         return _run_grid(s, listed) if is_grid else _answer(s, listed)
+
+
+def _with_space(settings: Settings, bench: Bench, listed: Sequence[grammar.Override]) -> Settings:
+    """The settings with the space that is searched: what is recorded is what runs."""
+    lists = {o.get_key_element(): str(o.input_line).partition("=")[2] for o in listed}
+    given = {key: value for key, value in bench.options.params.items() if value is not None}
+    chosen = settings.sweep.model_copy(update={"params": lists or given})
+    return settings.model_copy(update={"sweep": chosen})
 
 
 # ---------------------------------------------------------------------- the whole sweep

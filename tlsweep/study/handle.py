@@ -32,6 +32,11 @@ class TrialHandle:
         )
         self.trial = optuna.trial.Trial(self.study, trial_id)
 
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """What the trial was asked for with."""
+        return tuple(self.trial.user_attrs.get("overrides", ()))
+
     def begin(self) -> None:
         """Note which process runs the trial, so that a later session can tell whether it lives."""
         self.trial.set_user_attr("worker", this_process())

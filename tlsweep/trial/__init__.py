@@ -1,6 +1,6 @@
 """One trial: a plan trained once, scored and told of."""
 
-from tlsweep.trial.describe import augmentation, describe, trial_name, versions
+from tlsweep.trial.describe import augmentation, describe, settings_of, trial_name, versions
 from tlsweep.trial.resolved import Resolved, question_of, resolve, study_folder
 from tlsweep.trial.run import (
     TrialResult,
@@ -31,6 +31,7 @@ __all__ = [
     "resolve",
     "run",
     "run_unrecorded",
+    "settings_of",
     "study_folder",
     "train_plan",
     "trial_name",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import platform
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from tlsweep.config.read import to_yaml
 from tlsweep.config.settings import Settings
@@ -60,8 +61,17 @@ def augmentation(train: TrainSettings, probe: bool) -> str:
     return f"{train.views} stored views of each image, {'all' if probe else 'one an epoch'} {how}"
 
 
-def trial_name(stage: str, facts: Facts) -> str:
-    """A name that tells runs apart: ``block3 truncate_tuned lr 0.003 x 0.1 fold 1 confirm``."""
+_IN_NAME = (
+    "plan=", "plan.", "train.lr=", "train.lr_ratio=", "train.probe_penalty=", "fold=", "seed=",
+    "stage=", "train_on=", "keep_weights=",
+)  # fmt: skip
+
+
+def trial_name(stage: str, facts: Facts, overrides: Sequence[str] = ()) -> str:
+    """A name that tells runs apart: ``block3 truncate_tuned lr 0.003 x 0.1 fold 1 confirm``.
+
+    overrides: of the trial; those that the other words do not tell stand in the name as written.
+    """
     plan, words = facts.plan, [facts.keep_name, facts.name]
     words += [f"{state} {blocks}" for state, blocks in facts.regions.items()]
     if facts.adapted_layers:
@@ -75,14 +85,18 @@ def trial_name(stage: str, facts: Facts) -> str:
     else:
         ratio = f" x {facts.lr_ratio:.2g}" if facts.state == BlockState.TUNED else ""
         words.append(f"lr {facts.lr:.3g}{ratio}")
+    words += [o for o in overrides if not o.lstrip("+").startswith(_IN_NAME)]
     if facts.fold is not None and stage != Stage.SURVEY:
         words.append(f"fold {facts.fold}")
     return " ".join([*words, f"seed {facts.seed}", stage])
 
 
 def params_of(settings: Settings, facts: Facts) -> dict[str, str | int | float | bool]:
-    """What the record of a trial shows as its parameters."""
-    train, plan = settings.train, facts.plan
+    """What the record of a trial shows as its parameters: the plan, and every setting.
+
+    Settings by the names that a command line has for them.
+    """
+    plan = facts.plan
     adapted = {"rank": plan.rank, "scale": plan.scale, "adapted_layers": facts.adapted_layers,
                "frozen_layers": facts.frozen_layers}  # fmt: skip
     return {
@@ -98,16 +112,23 @@ def params_of(settings: Settings, facts: Facts) -> dict[str, str | int | float |
         **(adapted if facts.adapted_layers else {}),
         "kept_fraction": round(plan.kept_fraction, 4),
         "state": facts.state,
-        "schedule": settings.schedule.name,
-        "lr": train.lr,
-        "lr_ratio": train.lr_ratio,
-        "epochs": train.epochs,
-        "batch_size": train.batch_size,
-        "augment": train.augment,
-        "seed": settings.seed,
-        "fold": "none" if settings.fold is None else settings.fold,
+        **settings_of(settings),
+        "fold": "null" if settings.fold is None else settings.fold,
         "stage": settings.stage,
     }
+
+
+def settings_of(settings: Settings) -> dict[str, str]:
+    """Every setting of the question, and how it is trained, as a command line writes them."""
+    return {key: _written(value) for key, value in settings.asked().items()}
+
+
+def _written(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return str(value).lower().replace("none", "null")
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    return str(value)
 
 
 def tags_of(settings: Settings, question: Question) -> dict[str, str]:

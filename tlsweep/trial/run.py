@@ -71,7 +71,7 @@ def run(settings: Settings) -> TrialResult:
     question, facts = trial.question, describe(trial)
     run_record = record.start_trial(
         settings.trial.parent_run if settings.trial else None,
-        trial_name(settings.stage, facts),
+        trial_name(settings.stage, facts, handle.overrides if handle else ()),
         params_of(settings, facts),
         tags_of(settings, question),
     )
@@ -165,7 +165,8 @@ def _watch(
     handle: TrialHandle | None,
     run_record: TrialRun,
 ) -> OnEpoch:
-    shown, name = screen.current(), trial_name(settings.stage, facts)
+    given = handle.overrides if handle else ()
+    shown, name = screen.current(), trial_name(settings.stage, facts, given)
     measure, pace, began = trial.question.task.measure, _pace(settings), time.monotonic()
     key = f"select_{measure.name}"
 
