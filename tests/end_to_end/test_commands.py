@@ -14,7 +14,6 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 from short_sweep import Run
 
-
 CONF = Path(__file__).parents[2] / "conf"
 
 
