@@ -82,7 +82,7 @@ def zoo(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Ten thousand command lines through the door (an hour and more; TLSWEEP_FUZZ=N for others)."""
+    """Ten thousand command lines through the door (half an hour; TLSWEEP_FUZZ=N)."""
     _run(session, "pytest", "-m", "fuzz", "-s", *session.posargs)  # -s: it prints its counts
 
 
