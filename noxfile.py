@@ -57,8 +57,8 @@ def imports(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests but the slow ones and the zoo's."""
-    _side_by_side(session, "not zoo and not slow")
+    """All tests but the slow ones, the zoo's and the fuzz."""
+    _side_by_side(session, "not zoo and not slow and not fuzz")
 
 
 @nox.session
@@ -78,6 +78,12 @@ def _side_by_side(session: nox.Session, chosen: str) -> None:
 def zoo(session: nox.Session) -> None:
     """Every cut point of every torchvision classification model (minutes)."""
     _run(session, "pytest", "-m", "zoo", "-s", *session.posargs)  # -s: it prints its count
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Ten thousand command lines through the door (half an hour; TLSWEEP_FUZZ=N)."""
+    _run(session, "pytest", "-m", "fuzz", "-s", *session.posargs)  # -s: it prints its counts
 
 
 @nox.session

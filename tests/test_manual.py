@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -27,7 +26,7 @@ from tlsweep.errors import Refusal
 from tlsweep.jobs import grammar
 from tlsweep.jobs.effect import refuse_without_effect
 from tlsweep.jobs.line import parted
-from tlsweep.jobs.overrides import refuse_unknown
+from tlsweep.jobs.overrides import compose_config, refuse_unknown
 from tlsweep.stages import check
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -125,13 +124,23 @@ def test_the_pages_show_enough_commands_to_be_worth_checking() -> None:
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS, ids=lambda value: str(value)[:60])
 def test_every_command_of_the_pages_is_one_that_tlsweep_takes(
-    page: str, command: list[str], tmp_path: Path
+    page: str, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_mine(tmp_path / "mine")
     name = command[0] if command else ""
     if name.isidentifier():
         run_sub_command(name, command[1:], tmp_path)
     else:
         check_hydra_command(command)
+
+
+def write_mine(folder: Path) -> None:
+    """The configs of one's own that the manual shows."""
+    (folder / "experiment").mkdir(parents=True)
+    example, *_ = blocks(PAGES[0].parent / "tlsweep/manual/extend.md", "yaml")
+    (folder / "experiment" / "small.yaml").write_text(example)
+    (folder / "own.yaml").write_text("defaults: [config, _self_]")
 
 
 def run_sub_command(name: str, arguments: list[str], tmp_path: Path) -> None:
@@ -164,7 +173,8 @@ def check_hydra_command(command: list[str]) -> None:
         grammar.grid(listed, lambda rest: ["input"])
     swept = {o.input_line for o in listed}
     plain = [line for line in lines if line not in swept]
-    settings = composed([*plain, *grammar.first_values(listed)])
+    own = [a for a in line.arguments() if a.startswith("--config")]
+    settings = composed([*own, *plain, *grammar.first_values(listed)])
     if "-m" in command:
         check.refuse_ddp(settings, is_grid=bool(listed) and not named)
         check_space(settings)
@@ -173,7 +183,7 @@ def check_hydra_command(command: list[str]) -> None:
 def check_space(settings: Settings) -> None:
     """The search space of a config can be read, and holds nothing that makes another question."""
     params = grammar.parse(
-        [f"{key}={value}" for key, value in settings.sweep.params.items()],
+        [f"{key}={value}" for key, value in settings.sweep.params.items() if value is not None],
         OverridesParser.create(),
     )
     check.check_keys([o.key_or_group for o in params])
@@ -185,8 +195,7 @@ def check_space(settings: Settings) -> None:
 
 
 def composed(overrides: list[str]) -> Settings:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return read(compose("config", overrides=overrides))
+    return read(compose_config(overrides, CONF))
 
 
 def test_a_command_that_tlsweep_does_not_take_would_be_noticed() -> None:

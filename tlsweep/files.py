@@ -12,10 +12,15 @@ from urllib.parse import unquote
 from tlsweep.errors import Fault, Refusal
 
 
+def at_home(path: str) -> str:
+    """``path`` with a leading ``~`` as the user's home; as it is where there is no such user."""
+    return os.path.expanduser(path)  # noqa: PTH111 - Path raises where there is none
+
+
 def absolute(path: str, seen_from: Path) -> str:
     """``path`` as it is written, but absolute; a leading ``~`` is the user's home."""
     # not by Path, which drops what a name is made of: a last "/." or "/"
-    return os.path.join(seen_from, os.path.expanduser(path))  # noqa: PTH111, PTH118
+    return os.path.join(seen_from, at_home(path))  # noqa: PTH118
 
 
 def absolute_url(address: str, seen_from: Path) -> str:
@@ -60,9 +65,9 @@ def cache_folder(given: str | Path | None = None) -> Path:
     if given is not None:
         return Path(given)
     if own := os.environ.get("TLSWEEP_CACHE"):
-        return Path(own).expanduser()
+        return Path(at_home(own))
     if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared).expanduser() / "tlsweep"
+        return Path(at_home(shared)) / "tlsweep"
     return Path.home() / ".cache" / "tlsweep"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tlsweep import screen
 from tlsweep.errors import Fault, Refusal, TlsweepError, nearest, unknown_name
+from tlsweep.files import at_home
 
 _OWN = ("model", "format", "output")
 
@@ -24,7 +25,7 @@ def run(arguments: Sequence[str], conf: Path) -> None:
     from tlsweep.model.export import TOLERANCE
 
     forms = _forms(own["format"], tuple(FORMATS))
-    files = _files(own["output"], forms, Path(own["model"]).expanduser())
+    files = _files(own["output"], forms, Path(at_home(own["model"])))
     try:
         model = load_model(own["model"])
         _ = model.card.image  # formats of a model of texts are refused
@@ -81,7 +82,7 @@ def _files(output: str, forms: Sequence[str], model: Path) -> dict[str, Path]:
     from tlsweep.model import FORMATS
     from tlsweep.model.card import CARD, PROGRAM, SNIPPET, WEIGHTS
 
-    place = Path(output or ".").expanduser()
+    place = Path(at_home(output or "."))
     inside = len(forms) > 1 or place.is_dir()
     folder = place if inside else place.parent
     if not folder.is_dir():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlsweep.errors import Fault, Refusal, TlsweepError, nearest, unknown_name
-from tlsweep.files import write_whole
+from tlsweep.files import at_home, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +46,7 @@ def run(arguments: Sequence[str], conf: Path) -> None:
         text = io.StringIO()
         some = _write(model, answers, own["format"], text)
         if some:
-            _save(Path(own["output"]).expanduser(), text.getvalue())
+            _save(Path(at_home(own["output"])), text.getvalue())
     else:
         some = _print(model, answers, own["format"])
     if not some:
@@ -65,8 +65,8 @@ def _asked(arguments: Sequence[str]) -> tuple[dict[str, str], list[Path]]:
     faults = [] if own["model"] else [_no_model()]
     if own["format"] not in FORMATS:
         faults.append(unknown_name("format", "format", own["format"], FORMATS))
-    faults += [_not_there(text) for text in given if not Path(text).expanduser().exists()]
-    files = [file for text in given for file in _files(Path(text).expanduser())]
+    faults += [_not_there(text) for text in given if not Path(at_home(text)).exists()]
+    files = [file for text in given for file in _files(Path(at_home(text)))]
     if not files and not faults:
         faults.append(_no_images(given))
     if faults:
@@ -94,7 +94,7 @@ def _not_there(text: str) -> Fault:
         return Fault(
             f"{text}: no such option or file", f"options: {', '.join(_OWN)}", f"{near}={value}"
         )
-    folder = Path(text).expanduser().parent
+    folder = Path(at_home(text)).parent
     beside = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
     near = nearest(Path(text).name, beside, alike=0.75)
     rule = "what is to be predicted is an image file, or a folder of them"

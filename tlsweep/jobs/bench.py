@@ -31,16 +31,6 @@ class Bench:
         config: DictConfig = self.sweeper.config
         return config
 
-    def flags(self) -> list[str]:
-        """The options of Hydra that say where the config is from, where the user gave any."""
-        hydra = self.config.hydra
-        own = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
-        name = str(hydra.job.config_name)
-        return [
-            *(f"--config-dir={path}" for path in own),
-            *([] if name == "config" else [f"--config-name={name}"]),
-        ]
-
     def parser(self) -> OverridesParser:
         """Hydra's parser, which knows the config groups."""
         return OverridesParser.create(config_loader=self.sweeper.hydra_context.config_loader)
@@ -55,12 +45,23 @@ class Bench:
             config.pop("hydra")
         return config
 
+    @property
+    def own_configs(self) -> list[str]:
+        """What of the command line says where the user's own configs are, as arguments."""
+        hydra = self.config.hydra
+        given: Any = OmegaConf.to_container(hydra.overrides.hydra, resolve=False)
+        folders = [c.path for c in hydra.runtime.config_sources if c.provider == "command-line"]
+        name = [] if hydra.job.config_name == "config" else [hydra.job.config_name]
+        return [
+            *(f"--config-dir={folder}" for folder in folders),
+            *(f"--config-name={one}" for one in name),
+            *(o for o in given if o.startswith("hydra.searchpath=")),
+        ]
+
     def options_of(self, group: str) -> list[str]:
         """The names of a config group, those in the user's own folders too."""
-        loader, hydra = self.sweeper.hydra_context.config_loader, self.config.hydra
-        given: Any = OmegaConf.to_container(hydra.overrides.hydra, resolve=False)
-        path = [o for o in given if o.startswith("hydra.searchpath=")]
-        name = hydra.job.config_name
+        loader, name = self.sweeper.hydra_context.config_loader, self.config.hydra.job.config_name
+        path = [o for o in self.own_configs if o.startswith("hydra.searchpath=")]
         return list(loader.get_group_options(group, config_name=name, overrides=path))
 
     def launch(self, jobs: Sequence[Sequence[str]]) -> list[JobReturn]:

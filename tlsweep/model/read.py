@@ -8,6 +8,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 
 from tlsweep.errors import Fault, Refusal
+from tlsweep.files import at_home
 from tlsweep.model.build import build
 from tlsweep.model.card import WEIGHTS, read_card
 from tlsweep.model.taken import TakenModel
@@ -20,7 +21,7 @@ def load_model(folder: str | Path) -> TakenModel:
     Nothing in the folder is run: the network is built from the architecture's name, and the weights
     are loaded into it strictly. Raises Refusal for a folder that is not one, or was changed.
     """
-    folder = Path(folder).expanduser()
+    folder = Path(at_home(str(folder)))
     card = read_card(folder)
     network = build(card)
     load_weights(network, folder)

@@ -135,7 +135,7 @@ def _this_plan(s: Session, verdict: Verdict) -> list[str]:
     """Overrides that train just the recommended plan."""
     given = inherited(s.plain, verdict.recommended.overrides)
     ours = [o for o in given if not o.lstrip("+~").startswith(("sweep", "study=", "hydra."))]
-    return [*ours, *verdict.recommended.overrides]
+    return [*s.bench.own_configs, *ours, *verdict.recommended.overrides]
 
 
 def _line(overrides: Sequence[str], *words: str) -> str:
@@ -150,7 +150,7 @@ def _commands(s: Session, verdict: Verdict, ledgers: Ledgers, look: str) -> list
         found += _taken(s.question.task.things, place)
     if run_id := _run_id(verdict, ledgers):
         here = [o for o in s.plain if o.startswith(("output_dir=", "record."))]
-        line = _line([f"run={run_id}", *here], "reproduce")
+        line = _line([f"run={run_id}", *s.bench.own_configs, *here], "reproduce")
         found.append(Command("Run it again and compare every number", line))
     if look and not look.startswith("http"):
         found.append(Command("See every training in MLflow", look))
@@ -172,7 +172,7 @@ def _taken(things: str, place: Sequence[str]) -> list[Command]:
 
 def _more(s: Session) -> Command:
     """The sweep with a stage or with time that it had not."""
-    chosen, plain = s.settings.sweep, list(s.plain)
+    chosen, plain = s.settings.sweep, [*s.bench.own_configs, *s.plain]
     if "search" not in chosen.stages:
         rest = [o for o in plain if not o.startswith("sweep.stages=")]
         return Command("Try trained plans too", _line(rest, "-m"))

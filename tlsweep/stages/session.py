@@ -52,7 +52,7 @@ class Session:
     @property
     def command(self) -> str:
         """The command line that runs the same sweep again, in the folder where it was typed."""
-        line = ["python", "-m", "tlsweep", "-m", *self.bench.flags(), *self.arguments]
+        line = ["python", "-m", "tlsweep", "-m", *self.bench.own_configs, *self.arguments]
         return masked(shlex.join(line))
 
     @property
