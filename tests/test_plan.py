@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsweep.errors import Fault, Refusal
-from tlsweep.plan import TransferPlan, monotone, spelled
+from tlsweep.plan import TransferPlan, as_written, monotone, runs_of, spelled
 from tlsweep.terms import BlockState
 
 ORDER = (BlockState.FROZEN, BlockState.TUNED, BlockState.FRESH, BlockState.DROPPED)
@@ -150,3 +152,17 @@ def test_a_plans_regions_are_spelled_as_they_are_written() -> None:
         "dropped": "block2",
     }
     assert spelled(TransferPlan((f, t, t, d)), NAMES) == {}
+
+
+@given(st.sets(st.integers(0, 12)))
+def test_runs_of_blocks_hold_just_these_blocks_and_touch_nowhere(blocks: set[int]) -> None:
+    runs = runs_of(blocks)
+    assert [i for first, last in runs for i in range(first, last + 1)] == sorted(blocks)
+    assert all(last + 1 < first for (_, last), (first, _) in pairwise(runs))
+
+
+def test_blocks_are_written_as_a_region_of_a_command_line() -> None:
+    names = [f"block{i}" for i in range(1, 7)]
+    assert as_written({0, 1, 2}, names) == "block1..block3"
+    assert as_written({0, 3, 4}, names) == "[block1,block4..block5]"
+    assert as_written(set(), names) == "none"

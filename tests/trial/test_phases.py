@@ -120,3 +120,11 @@ def test_phases_that_leave_no_epoch_to_the_last_one_are_refused(settings: Make) 
     plan = ("plan=last_layers", "plan.freeze=stage4.1", "schedule=phases", "schedule.epochs=4")
     with pytest.raises(Refusal, match="a phase ends before training does"):
         check_schedule(resolve(settings(*plan, "schedule.phases=[none,all]", "train.epochs=4")))
+
+
+def test_rates_begin_anew_with_each_phase_only_where_that_is_asked_for(settings: Make) -> None:
+    plan = ("plan=last_layers", "plan.freeze=stage4.1")
+    for schedule in ("two_phase", "gradual"):
+        asked = (*plan, f"schedule={schedule}", "train.epochs=5")
+        assert not resolve(settings(*asked)).freezing.anew
+        assert resolve(settings(*asked, "schedule.rates=phase")).freezing.anew
