@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +16,7 @@ nox.options.default_venv_backend = "none"  # the one environment below serves ev
 
 ENVIRONMENT = Path(".nox/one").resolve()
 PYTHON = ENVIRONMENT / "bin" / "python"
+PYTHONS = ("3.11", "3.12", "3.13")
 
 
 def _environment(session: nox.Session) -> None:
@@ -84,6 +87,69 @@ def zoo(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Ten thousand command lines through the door (half an hour; TLSWEEP_FUZZ=N)."""
     _run(session, "pytest", "-m", "fuzz", "-s", *session.posargs)  # -s: it prints its counts
+
+
+@nox.session
+def smoke(session: nox.Session) -> None:
+    """A wheel, installed outside this checkout under every Python that is supported and here.
+
+    The quickstart's survey, and what its model says of an image (minutes, and gigabytes, each).
+    """
+    _environment(session)
+    built = Path(session.create_tmp()).resolve()
+    pip = [str(PYTHON), "-m", "pip"]
+    session.run(*pip, "wheel", "--quiet", "--no-deps", "-w", str(built), ".", external=True)
+    (wheel,) = built.glob("*.whl")
+    found = {version: _python(version) for version in PYTHONS}
+    for version, python in found.items():
+        if python is None:
+            session.warn(f"no Python {version} here")
+            continue
+        _smoke(session, python, wheel, built / version)
+        session.log(f"Python {version}: passed")
+    wheel.unlink()
+    if not any(found.values()):
+        session.error(f"none of Python {', '.join(PYTHONS)} is here")
+
+
+def _python(version: str) -> str | None:
+    """An interpreter of this version that runs: a name alone may be a shim without one."""
+    name = shutil.which(f"python{version}")
+    runs = name and subprocess.run([name, "-c", ""], check=False, capture_output=True)
+    return name if runs and runs.returncode == 0 else None
+
+
+def _smoke(session: nox.Session, python: str, wheel: Path, place: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    session.run(python, "-m", "venv", str(place / "venv"), external=True)
+    own, work = str(place / "venv" / "bin" / "python"), place / "work"
+    work.mkdir()
+    pip = [own, "-m", "pip", "install", "--quiet"]
+    session.run(*pip, "torch", "torchvision", str(wheel), external=True)
+    with session.chdir(work):
+        env = {"PYTHONPATH": "", "PYTHONWARNINGS": "default"}
+        for line in (
+            ["--help"],
+            ["cuts", "source=torchvision", "source.model=resnet18"],
+            ["-m", "sweep.stages=[survey]"],
+        ):
+            session.run(own, "-m", "tlsweep", *line, external=True, env=env)
+        session.run(own, "-c", _AN_IMAGE, external=True)
+        model = "model=outputs/glyphs_to_digits/model"
+        said = session.run(
+            own, "-m", "tlsweep", "predict", model, "3.png", external=True, env=env, silent=True
+        )
+    if not isinstance(said, str) or len(said.splitlines()) != 2:  # a head line, and the image's
+        session.error(f"predict said: {said}")
+    shutil.rmtree(place)
+
+
+_AN_IMAGE = """
+from PIL import Image
+from sklearn.datasets import load_digits
+
+Image.fromarray((load_digits().images[3] * 15).astype("uint8")).save("3.png")
+"""
 
 
 @nox.session
