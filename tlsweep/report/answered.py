@@ -38,7 +38,9 @@ def answered(question: Question, outputs_no: Outputs) -> Answered:
     scores_n = question.task.example_scores(outputs_no, y_n)
     worst = _worst(question, outputs_no, np.argsort(scores_n, kind="stable")[:WORST])
     wrong = int((scores_n < question.task.metric.high).sum())
-    return Answered(wrong, worst, groups=groups(question, outputs_no, y_n, scores_n))
+    told = "said" if kind == "labels" else question.task.measure.words
+    found = groups(question, outputs_no, y_n, scores_n)
+    return Answered(wrong, worst, groups=found, told=told)
 
 
 def _of_labels(

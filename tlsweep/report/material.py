@@ -81,7 +81,7 @@ class Answered:
 
     wrong: how many it answers wrongly; worst: those of them that it is surest of, or most wrong
     about; of classes, confusion_kk: counts, true classes down, answers across; of labels and
-    numbers, groups: labels, or ranges of numbers.
+    numbers, groups: labels, or ranges of numbers; told: what is told of each group.
     """
 
     wrong: int
@@ -89,6 +89,7 @@ class Answered:
     confusion_kk: npt.NDArray[np.int64] | None = None
     classes: tuple[ClassRow, ...] = ()
     groups: tuple[Group, ...] = ()
+    told: str = "said"
 
 
 @dataclass(frozen=True)

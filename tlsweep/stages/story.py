@@ -265,7 +265,7 @@ def _early_answer(s: Session, surveyed: Surveyed, budget: Budget) -> None:
 def _of_images(score: float, measure: Measure, n: int) -> str:
     """A score in words: ``90.4 % of 244 images``."""
     written = measure.unit.written(score)
-    if measure.name == "accuracy":
+    if measure.is_share_right:
         return f"{written} of {n} {measure.things}"
     return f"{measure.words} {written} of {n} {measure.things}"
 

@@ -122,7 +122,7 @@ def partition(
     order = np.random.default_rng([seed, 0]).permutation(alone)
     queues = _by_class(order, y[order])
     report, queues = _carve(queues, report_fraction if carve else 0.0, carve, leave=least)
-    queues = _drawn(queues, fit_size, seed, least)
+    queues = _drawn(queues, fit_size, seed, least, of_classes)
     classes = [_named([y[queue[0]]], names) if of_classes else "" for queue in queues]
     cut, more = _folds(queues, folds, select_fraction, val, classes)
     with_twins = _followers(first, drawn_from)
@@ -180,7 +180,9 @@ def _without_twins(
     return {s: ids for s, ids in kept.items() if len(ids) or s == Split.FIT}, said
 
 
-def _drawn(queues: list[Indices], fit_size: int | None, seed: int, least: int) -> list[Indices]:
+def _drawn(
+    queues: list[Indices], fit_size: int | None, seed: int, least: int, of_classes: bool
+) -> list[Indices]:
     """The fronts of the queues, ``fit_size`` images in all."""
     counts = np.array([len(queue) for queue in queues])
     available = int(counts.sum())
@@ -189,11 +191,11 @@ def _drawn(queues: list[Indices], fit_size: int | None, seed: int, least: int) -
     smallest = least * len(queues)
     if not smallest <= fit_size <= available:
         nearest_size = min(max(fit_size, smallest), available)
-        each = "one image" if least == 1 else f"{least} images"
+        each = f", {'one image' if least == 1 else f'{least} images'} of each class,"
         raise Refusal(
             Fault(
                 f"target.fit_size={fit_size}",
-                f"between {smallest}, {each} of each class, and {available}, the images left "
+                f"between {smallest}{each if of_classes else ''} and {available}, the images left "
                 "beside the report split",
                 f"target.fit_size={nearest_size}, or target.fit_size=null for all of them",
             )
@@ -378,7 +380,9 @@ def subset(labels: ArrayLike, size: int, seed: int) -> Indices:
     """
     y = np.asarray(labels, dtype=np.int64)
     order = np.random.default_rng([seed, 2]).permutation(len(y))
-    drawn: Indices = np.sort(np.concatenate(_drawn(_by_class(order, y[order]), size, seed, 1)))
+    drawn: Indices = np.sort(
+        np.concatenate(_drawn(_by_class(order, y[order]), size, seed, 1, of_classes=True))
+    )
     return drawn
 
 

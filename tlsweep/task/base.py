@@ -26,7 +26,8 @@ class Task(ABC):
     kind: its name; metrics: the ways to say how good answers are, the usual one first; metric: the
     one that plans are chosen by; n_outputs: width of the head's last layer; probes: the linear
     heads that fit it, the usual one first; blind_words: what always giving one answer is called;
-    floor: a training loss below it has little left to learn; things: what examples are called.
+    floor: a training loss below it has little left to learn; loss_name: what records call what
+    training minimises; things: what examples are called.
     """
 
     kind: Kind
@@ -35,6 +36,7 @@ class Task(ABC):
     probes: tuple[str, ...]
     blind_words: str
     floor: float
+    loss_name: str = "log_loss"
 
     metric: Metric
     things: str = "images"

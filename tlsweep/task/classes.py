@@ -99,7 +99,7 @@ class Accuracy(MeanOfExamples):
     """Share of the examples whose class has the largest logit."""
 
     name, words, unit = "accuracy", "accuracy", PERCENT
-    right_or_wrong = True
+    right_or_wrong = is_share_right = True
 
     def example_scores(self, outputs_no: Outputs, y_n: Truth) -> Scores:
         """1 where the largest logit is the class's, else 0."""

@@ -45,6 +45,7 @@ class Measure:
     right_or_wrong: bool
     blind: str
     things: str
+    is_share_right: bool
 
     @property
     def thing(self) -> str:
@@ -80,7 +81,8 @@ class Metric(ABC):
     name: what ``target.metric`` calls it; words: what people call it; unit: of its value;
     higher_is_better: of its value (an example's score is always better if higher); scale: the value
     that a score of 1 stands for, so that scores of all metrics are of one size: 0.02 is little;
-    low, high: what the mean of scores lies between; right_or_wrong: whether each score is 0 or 1.
+    low, high: what the mean of scores lies between; right_or_wrong: whether each score is 0 or 1;
+    is_share_right: whether its value is the share of examples that are answered rightly.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Metric(ABC):
     low: float = 0.0
     high: float = 1.0
     right_or_wrong: bool = False
+    is_share_right: bool = False
 
     @abstractmethod
     def value(self, outputs_no: Outputs, y_n: Truth) -> float:

@@ -36,6 +36,7 @@ class Numbers(Task):
     kind: Kind = "numbers"
     probes = ("ridge",)
     blind_words = "mean"
+    loss_name = "half_squared_error"  # in spreads
     floor = 0.001  # half of what is not explained of the variance: 0.2 %
 
     def __init__(

@@ -285,7 +285,7 @@ def _summary(
     measure = question.task.measure
     return {
         **{f"{split}_score": measure.value(score) for split, score in scores.items()},
-        **{f"{split}_log_loss": loss for split, loss in losses.items()},
+        **{f"{split}_{question.task.loss_name}": loss for split, loss in losses.items()},
         "seconds": seconds,
         "kept_parameters": float(facts.kept_parameters),
         "trained_parameters": float(facts.trained_parameters),

@@ -62,7 +62,7 @@ def sentence(
 
 def _scored(score: float, measure: Measure) -> str:
     written = measure.unit.written(score)
-    if measure.name == "accuracy":
+    if measure.is_share_right:
         return f"{written} of new {measure.things} are classified rightly"
     return f"on new {measure.things} its {measure.words} is {written}"
 
