@@ -19,7 +19,15 @@ SOURCES = {
 TARGETS = {"stripes": "stripes_target", "mood": "mood_target"}
 TASKS = {"grades": "grades_task"}
 SCHEDULES = {"pairs": "pairs_schedule"}
-ALL = {"source": SOURCES, "target": TARGETS, "task": TASKS, "schedule": SCHEDULES, "record": {}}
+HEADS = {"normed": "normed_head"}
+ALL = {
+    "source": SOURCES,
+    "target": TARGETS,
+    "task": TASKS,
+    "schedule": SCHEDULES,
+    "record": {},
+    "head": HEADS,
+}
 
 
 class Outside:

@@ -29,7 +29,8 @@ def test_a_source_and_a_target_of_another_package_are_surveyed_and_answered(
     assert "recommended" in done.stdout
     assert (tmp_path / "outputs" / "tiny_to_stripes" / "model" / "model.json").exists()
     plan = ("plan=finetune", "train.epochs=4", "target.fit_size=60", "record=none")
-    again = outside("source=tiny", "target=stripes", *plan, "schedule=pairs", "schedule.blocks=2")
+    again = outside("source=tiny", "target=stripes", *plan, "schedule=pairs", "schedule.blocks=2",
+                    "train.head=normed")  # fmt: skip
     assert again.returncode == 0, again.stdout + again.stderr
     assert "after 4 epochs" in again.stdout
 
@@ -59,6 +60,7 @@ def test_they_are_listed_checked_and_refused_as_ours_are(outside: Outside) -> No
         ("source.width=wide", "source.width=wide"),
         ("target=strips", "target=stripes"),
         ("task=grade", "task=grades"),
+        ("train.head=norm", "train.head=normed"),
         ("task=grades task.neer=1", "task.near=VALUE"),
         ("task=grades target=mood", "grades are classes"),
         ("source=broken", "source=broken"),

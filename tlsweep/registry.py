@@ -21,8 +21,9 @@ from typing import Literal
 from tlsweep.errors import Fault, Refusal, unknown_name
 from tlsweep.section import Section
 
-Kind = Literal["source", "target", "task", "schedule", "record"]
+Kind = Literal["source", "target", "task", "schedule", "record", "head"]
 KINDS: tuple[Kind, ...] = ("source", "target", "task", "schedule", "record")
+"""The kinds with a group of the config; a head has no settings, and train.head names it."""
 _OWN: Mapping[Kind, Mapping[str, str]] = {
     "source": {
         "glyphs": "tlsweep.source.glyphs",
@@ -48,6 +49,7 @@ _OWN: Mapping[Kind, Mapping[str, str]] = {
         "phases": "tlsweep.schedule.phases",
     },
     "record": {"mlflow": "tlsweep.record.to_mlflow", "none": "tlsweep.record.none"},
+    "head": {"linear": "tlsweep.heads.linear", "mlp": "tlsweep.heads.mlp"},
 }
 INSIDE = ("held",)  # handed over from Python, not written by people
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tlsweep.registry import component
+
 INPUT_GRID = 16  # raw pixels are averaged to at most this many rows and columns
 BAG = 4096  # tokens are counted in at most this many kinds
-HIDDEN = 128  # width of the mlp head's hidden layer
 
 
 NOTHING: Mapping[str, Tensor] = {}
@@ -88,8 +89,8 @@ class Head(nn.Module):
     so it does not depend on the batch or on the number of devices.
 
     shape: of the cut point's activations without the batch; pooling: what is made of them; kind:
-    "linear", or "mlp" for one hidden layer; scaled: outputs are numbers of any size, and the layers
-    give how far they are from their mean, in standard deviations.
+    name of the new layers, one of ``registry.names("head")``; scaled: outputs are numbers of any
+    size, and the layers give how far they are from their mean, in standard deviations.
     """
 
     mean: Tensor
@@ -114,13 +115,7 @@ class Head(nn.Module):
         if scaled:
             self.register_buffer("middle", torch.zeros(n_outputs))
             self.register_buffer("spread", torch.ones(n_outputs))
-        self.classify: nn.Module
-        if kind == "linear":
-            self.classify = nn.Linear(n_features, n_outputs)
-        else:
-            self.classify = nn.Sequential(
-                nn.Linear(n_features, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, n_outputs)
-            )
+        self.classify: nn.Module = component("head", kind).layers(n_features, n_outputs)
 
     def forward(self, z: Tensor, side: Mapping[str, Tensor] = NOTHING) -> Tensor:
         """[batch, ...] activations, and what rides along with them, to [batch, outputs]."""

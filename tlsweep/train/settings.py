@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from tlsweep.registry import names
 from tlsweep.section import Number, Positive, Rate, Section, Whole
 
 
@@ -24,6 +25,16 @@ def _decay(value: Any) -> Any:
 def _settle(value: Any) -> Any:
     if value != "auto" and str(value).lower() not in ("true", "false"):
         raise PydanticCustomError("settle", "the value is auto, true or false")
+    return value
+
+
+def _head(value: str) -> str:
+    known = names("head")
+    if value not in known:
+        expected = " or ".join(f"'{name}'" for name in known)
+        raise PydanticCustomError(
+            "literal_error", "the value is {expected}", {"expected": expected}
+        )
     return value
 
 
@@ -50,7 +61,7 @@ class TrainSettings(Section):
     settle: Annotated[Literal["auto"] | bool, BeforeValidator(_settle)]
     batch_norm: Literal["source", "batch"]
     head_init: Literal["probe", "random"]
-    head: Literal["linear", "mlp"]
+    head: Annotated[str, AfterValidator(_head)]
     pool: Annotated[Whole, Field(ge=1, le=16)]
     augment: Literal["none", "views", "live"]
     views: Positive
