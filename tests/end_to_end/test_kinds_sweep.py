@@ -27,6 +27,7 @@ def letters(target: str, folder: Path, n: int = 3) -> list[str]:
     return [f"letter{i}.png" for i in range(n)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "metric", "words", "unit"),
     [

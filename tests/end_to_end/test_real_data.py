@@ -23,6 +23,7 @@ REAL = Path(
 WEIGHTS = REAL / "weights" / "mobilenet_v2_imagenet.pt"
 
 
+@pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.skipif(not WEIGHTS.exists(), reason=f"no real data in {REAL} (TLSWEEP_REAL_DATA)")
 def test_ants_and_bees_get_a_verdict_from_an_imagenet_checkpoint(

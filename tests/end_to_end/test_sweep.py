@@ -537,6 +537,7 @@ def test_a_cut_point_of_the_survey_is_reproduced_with_every_number_of_its_run(
     assert re.search(r"(\d+) of \1 numbers are equal", done.stdout), done.stdout
 
 
+@pytest.mark.slow
 def test_a_model_may_be_trained_on_all_labels_and_has_no_score_of_its_own(
     finished: tuple[Path, str], tlsweep: Run, tmp_path: Path
 ) -> None:
@@ -556,6 +557,7 @@ def test_a_model_may_be_trained_on_all_labels_and_has_no_score_of_its_own(
     assert all("scores" not in t.user_attrs for t in more)
 
 
+@pytest.mark.slow
 def test_the_recommended_plan_is_trained_on_other_draws_of_the_pool(
     finished: tuple[Path, str], tlsweep: Run, tmp_path: Path
 ) -> None:
