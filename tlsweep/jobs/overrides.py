@@ -24,6 +24,7 @@ from tlsweep.config.faults import has_key, of_another_variant
 from tlsweep.config.settings import Settings, flatten
 from tlsweep.errors import Fault, Refusal, nearest, unknown_name
 from tlsweep.jobs.line import Line, parted
+from tlsweep.registry import INSIDE
 
 _SEVERAL = "experiment"  # the group of which several options may be chosen
 _SEARCHED = ("plan", "train", "schedule")  # the groups that a search space may have ranges of
@@ -172,7 +173,8 @@ def _unknown_options(group: Override, known: Sequence[str]) -> list[Fault]:
         mend = f"{name}={options[0]}; a grid over several: -m {name}={','.join(options)}"
         return [Fault(str(group.input_line), rule, mend)]
     given = _values(group)
-    return [unknown_name(name, name, value, known) for value in given if value not in known]
+    told = [option for option in known if option not in INSIDE]
+    return [unknown_name(name, name, value, told) for value in given if value not in known]
 
 
 # ---------------------------------------------------------------------- keys
