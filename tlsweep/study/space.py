@@ -21,8 +21,8 @@ Values = BaseDistribution
 """What may be tried for one key."""
 
 
-def listed(choices: Sequence[str]) -> Values:
-    """One of these."""
+def listed(choices: Sequence[Any]) -> Values:
+    """One of these: texts, numbers, booleans, None."""
     return CategoricalDistribution(list(choices))
 
 
@@ -82,6 +82,8 @@ class Space:
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return "null"
     return repr(value) if isinstance(value, float) else str(value)
 
 
