@@ -89,11 +89,11 @@ def value(x: float, kind: str) -> float:
 def test_a_search_finds_the_lowest_point_and_running_it_again_runs_no_further_trial(
     run: Run, results: Callable[[], Any], study: Callable[[], optuna.Study]
 ) -> None:
-    command = ("hydra.sweeper.n_trials=6", "x=interval(-4,4)", "hydra.sweeper.seed=1")
+    command = ("hydra.sweeper.n_trials=4", "x=interval(-4,4)", "hydra.sweeper.seed=1")
     first = run(*command)
     assert first.code == 0, first.err
     points = [(float(x), kind) for x, kind in map(str.split, first.points)]
-    assert len(points) == 6
+    assert len(points) == 4
     x, kind = min(points, key=lambda p: value(*p))
     lowest = pytest.approx(value(x, kind))
     params = {"x": x, "kind": kind}
@@ -107,8 +107,8 @@ def test_a_search_finds_the_lowest_point_and_running_it_again_runs_no_further_tr
     assert study().best_trial.params == params
     assert study().best_value == lowest
     assert run(*command).points == []
-    more = run(*command, "hydra.sweeper.n_trials=8").points
-    assert len({*first.points, *more}) == 8
+    more = run(*command, "hydra.sweeper.n_trials=5").points
+    assert len({*first.points, *more}) == 5
 
 
 @pytest.mark.parametrize(
@@ -130,20 +130,20 @@ def test_several_directions_give_the_solutions_that_no_other_is_better_than_in_a
     run: Run, results: Callable[[], Any]
 ) -> None:
     done = run(
-        "x=range(-2,6)", "kind=b", "returns=two", f"{SAMPLER}=grid",
+        "x=-1,0,2,3", "kind=b", "returns=two", f"{SAMPLER}=grid",
         "hydra.sweeper.direction=[minimize,minimize]",
     )  # fmt: skip
     assert done.code == 0, done.err
     found = results()
     assert found["name"] == "tlsweep"
-    solutions = [{"params": {"x": x}, "values": [(x - 2.0) ** 2, float(x)]} for x in (0, 1, 2)]
+    solutions = [{"params": {"x": x}, "values": [(x - 2.0) ** 2, float(x)]} for x in (0, 2)]
     assert sorted(found["solutions"], key=lambda s: s["params"]["x"]) == solutions
 
 
 def test_directions_may_differ(run: Run, results: Callable[[], Any]) -> None:
-    run("x=range(0,5)", "kind=b", "returns=two", f"{SAMPLER}=grid",
+    run("x=0,2,3", "kind=b", "returns=two", f"{SAMPLER}=grid",
         "hydra.sweeper.direction=[minimize,maximize]")  # fmt: skip
-    assert sorted(s["params"]["x"] for s in results()["solutions"]) == [2, 3, 4]
+    assert sorted(s["params"]["x"] for s in results()["solutions"]) == [2, 3]
 
 
 # ---------------------------------------------------------------------- samplers
@@ -201,7 +201,7 @@ def test_params_are_read_as_hydra_reads_them_with_the_end_of_a_range_left_out(
 ) -> None:
     params = {
         "a": "choice(1,2)",
-        "b": "choice(0.5,true,null)",
+        "b": "0.5,true,null",
         "c": "choice('hello','a,b')",
         "d": "interval(1, 5)",
         "e": "int(interval(1, 5))",

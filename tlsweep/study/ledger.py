@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -387,11 +387,12 @@ class Ledger:
 
 def _numbers(value: Any, n: int) -> list[float] | None:
     """What a job returned, as ``n`` finite numbers; None where it is not that."""
-    if n > 1 and (isinstance(value, str | bytes) or not isinstance(value, Iterable)):
-        return None
     try:
-        numbers = [float(v) for v in (value if n > 1 else [value])]
-    except (TypeError, ValueError):
+        values = list(value) if n > 1 else [value]
+        if any(isinstance(v, str | bytes) for v in values):  # float() reads digits in a text
+            return None
+        numbers = [float(v) for v in values]
+    except (TypeError, ValueError, OverflowError):
         return None
     return numbers if len(numbers) == n and all(map(math.isfinite, numbers)) else None
 
