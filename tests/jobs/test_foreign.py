@@ -174,6 +174,14 @@ def test_a_grid_that_was_cut_short_goes_on_with_the_points_that_are_left(run: Ru
     assert run(*command).points == ["2 b", "3 b"]
 
 
+def test_a_grid_after_a_search_of_the_same_study_runs_what_that_left_out(run: Run) -> None:
+    command = ("x=0,1,2,3", "kind=b")
+    drawn = run(*command, f"{SAMPLER}=random", "hydra.sweeper.n_trials=2").points
+    rest = run(*command, f"{SAMPLER}=grid").points
+    assert sorted({*drawn, *rest}) == ["0 b", "1 b", "2 b", "3 b"]
+    assert len(rest) == 4 - len(set(drawn))
+
+
 def test_a_grid_tries_a_failed_point_again_at_the_next_command(run: Run) -> None:
     command = (f"{SAMPLER}=grid", "x=1,2", "kind=b", "returns=error at 1")
     first = run(*command, "hydra.sweeper.max_failure_rate=0.5")

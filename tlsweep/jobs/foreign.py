@@ -81,17 +81,18 @@ def _search(bench: Bench, overrides: Sequence[Override]) -> list[list[JobReturn]
     options = bench.options
     where = _space(overrides)
     points = _points(overrides, where) if options.sampler.get("name") == "grid" else None
-    n_trials = options.n_trials if points is None else min(options.n_trials, len(points))
     bench.compose(_example(where))  # a key that the app does not have: Hydra says so
     ledger = _ledger(options, where, options.storage or default_url(bench.folder()))
     # a study that goes on draws other points than those it began with, into other folders
-    begun = len(ledger.trials())
+    begun = ledger.begun()
     ledger.reseed(_sampler(options, begun))
     bench.launched = begun
     launches = _Launches(bench)
     ledger.on_trial = launches.tell
     ledger.reclaim()
-    ledger.queue((points or [])[:n_trials])
+    n_trials = options.n_trials
+    if points is not None:
+        n_trials = min(n_trials, ledger.queue(points[:n_trials]))
     ledger.search(
         where,
         launches,

@@ -150,6 +150,10 @@ class Ledger:
         """The study's trials in these states, in order of their numbers."""
         return self.study.get_trials(deepcopy=False, states=states or None)
 
+    def begun(self) -> int:
+        """How many trials there are that do not wait."""
+        return len(self.trials()) - len(self.trials(TrialState.WAITING))
+
     def completed(self) -> list[FrozenTrial]:
         """The trials that ran to their end."""
         return self.trials(TrialState.COMPLETE)
@@ -279,8 +283,11 @@ class Ledger:
         for values in params:
             self.study.enqueue_trial(dict(values))
 
-    def queue(self, points: Sequence[Mapping[str, Any]]) -> None:
-        """Let the next trials have these values, but for those that were counted or wait."""
+    def queue(self, points: Sequence[Mapping[str, Any]]) -> int:
+        """Let the next trials have these values, but for those that were counted or wait.
+
+        Returns how many trials the study then has that were counted or wait.
+        """
         known = [
             t.system_attrs.get("fixed_params", t.params)
             for t in self.trials(*COUNTED, TrialState.WAITING)
@@ -288,6 +295,7 @@ class Ledger:
         for values in points:
             if dict(values) not in known:
                 self.study.enqueue_trial(dict(values))
+        return len(self.trials(*COUNTED, TrialState.WAITING))
 
     # ------------------------------------------------------------------ within
     def _enqueue(self, items: Sequence[Item]) -> None:
