@@ -80,7 +80,7 @@ def _grid(bench: Bench, overrides: Sequence[Override]) -> list[list[JobReturn]]:
 def _search(bench: Bench, overrides: Sequence[Override]) -> list[list[JobReturn]]:
     options = bench.options
     where = _space(overrides)
-    points = _points(overrides, where) if options.sampler.get("name") == "grid" else None
+    points = _points(where) if options.sampler.get("name") == "grid" else None
     bench.compose(_example(where))  # a key that the app does not have: Hydra says so
     ledger = _ledger(options, where, options.storage or default_url(bench.folder()))
     # a study that goes on draws other points than those it began with, into other folders
@@ -156,21 +156,20 @@ def _values(override: Override) -> list[Any]:
     return values if len(set(values)) == len(values) else texts  # 1 and true are equal
 
 
-def _points(overrides: Sequence[Override], where: Space) -> list[dict[str, Any]]:
-    """Every point of a space of lists and ranges, in order. Raises Refusal for an interval."""
-    lists: dict[str, list[Any]] = {}
-    for override in overrides:
-        key = override.get_key_element()
-        if isinstance(override.value(), IntervalSweep):
-            raise Refusal(
-                Fault(
-                    str(override.input_line),
-                    "a grid has lists and ranges; an interval has no list of values",
-                    f"{key}=choice(...), or {_SECTION}.sampler.name=tpe",
-                )
-            )
-        if key in where.searched:
-            lists[key] = list(where.listed(key)) or _values(override)
+def _points(where: Space) -> list[dict[str, Any]]:
+    """Every point of a space of lists and ranges. Raises Refusal for an interval."""
+    lists = {key: where.values(key) for key in where.searched}
+    faults = [
+        Fault(
+            f"{key}=interval(...) with {_SECTION}.sampler.name=grid",
+            "a grid has lists and ranges; an interval has no list of values",
+            f"{key}=choice(...), or {_SECTION}.sampler.name=tpe",
+        )
+        for key, values in lists.items()
+        if not values
+    ]
+    if faults:
+        raise Refusal(*faults)
     return [dict(zip(lists, point, strict=True)) for point in itertools.product(*lists.values())]
 
 
