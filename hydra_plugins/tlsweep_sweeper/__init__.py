@@ -23,7 +23,8 @@ class SweeperConfig:
     """The keys of Hydra's published Optuna sweeper, and pruner, resume and seed."""
 
     _target_: str = "hydra_plugins.tlsweep_sweeper.TlsweepSweeper"
-    direction: str = "maximize"
+    _recursive_: bool = False  # a config names a sampler; code that it names is not run
+    direction: Any = "minimize"  # or a list, one for each value that the app returns
     storage: str | None = None
     study_name: str | None = None
     n_trials: int = 20
@@ -34,6 +35,9 @@ class SweeperConfig:
     resume: bool = True
     seed: int = 0
     params: dict[str, str | None] = field(default_factory=dict)
+    # of the published sweeper; refused, with what to write instead
+    search_space: Any = None
+    custom_search_space: Any = None
 
 
 ConfigStore.instance().store(
@@ -85,7 +89,7 @@ class TlsweepSweeper(Sweeper):
 class SweepOptions:
     """``hydra.sweeper``, as plain values."""
 
-    direction: str
+    direction: Any
     storage: str | None
     study_name: str | None
     n_trials: int
@@ -96,6 +100,8 @@ class SweepOptions:
     resume: bool
     seed: int
     params: Mapping[str, str | None]
+    search_space: Any = None
+    custom_search_space: Any = None
 
     @property
     def searches(self) -> Sequence[str]:

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 ConfigStore.instance().store(
-    name="config",
+    name="foreign_app",
     node={
         "x": 0.0,
         "kind": "a",
         "returns": "number",
         "defaults": [{"override hydra/sweeper": "tlsweep"}, "_self_"],
-        "hydra": {"sweeper": {"direction": "minimize", "params": {"kind": "choice(a,b)"}}},
+        "hydra": {"sweeper": {"params": {"kind": "choice(a,b)"}}},
     },
 )
 
 
-@hydra.main(version_base="1.3", config_path=None, config_name="config")
-def main(config: DictConfig) -> float | None:
-    """The value at a point; ``returns`` says how this app misbehaves."""
+@hydra.main(version_base="1.3", config_path=None, config_name="foreign_app")
+def main(config: DictConfig) -> Any:
+    """The value at a point; ``returns`` says what else, or how this app misbehaves."""
     print(f"point {config.x} {config.kind}")  # noqa: T201
-    if config.returns == "error":
+    if config.returns == "error" or (config.returns == "error at 1" and config.x == 1):
         raise RuntimeError("this app is broken")
-    if config.returns == "nothing":
-        return None
-    return float((config.x - 2.0) ** 2 + (config.kind == "a"))
+    value = float((config.x - 2.0) ** 2 + (config.kind == "a"))
+    returned = {
+        "number": value,
+        "nothing": None,
+        "no number": float("nan"),
+        "text": "a word",
+        "two": [value, abs(config.x)],  # lower and nearer: the best lie at x from 0 to 2
+    }
+    return returned.get(config.returns, value)
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ def test_a_search_stops_when_more_than_its_share_fails_and_says_why(
     )
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "0.5"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "0.5", 10**400])
 def test_a_job_that_returns_no_number_has_failed_with_that_as_reason(
     open_ledger: Open, space: MakeSpace, jobs: Any, value: object
 ) -> None:

@@ -17,6 +17,8 @@ SAMPLERS: dict[str, Callable[..., samplers.BaseSampler]] = {
     "gp": samplers.GPSampler,
     "qmc": samplers.QMCSampler,
 }
+# under another app; the points of a grid are queued, and its sampler is never asked
+OTHER_SAMPLERS = {**SAMPLERS, "nsgaii": samplers.NSGAIISampler, "grid": samplers.RandomSampler}
 PRUNERS: dict[str, Callable[..., pruners.BasePruner]] = {
     "median": pruners.MedianPruner,
     "percentile": pruners.PercentilePruner,
@@ -27,17 +29,21 @@ PRUNERS: dict[str, Callable[..., pruners.BasePruner]] = {
 
 
 def sampler(
-    settings: Mapping[str, Any], seed: int, where: str = "sweep.sampler"
+    settings: Mapping[str, Any],
+    seed: int,
+    where: str = "sweep.sampler",
+    known: Mapping[str, Callable[..., samplers.BaseSampler]] = SAMPLERS,
 ) -> samplers.BaseSampler:
     """The sampler ``settings["name"]`` with the other entries as its options.
 
-    where: the config key that ``settings`` stand at. Raises Refusal for an unknown name or option.
+    where: the config key that ``settings`` stand at; known: by name.
+    Raises Refusal for an unknown name or option.
     """
     options = dict(settings)
     if options.get("name") == "tpe":
         # trials of the fixed list have no parameters; ``group`` lets TPE model the others' jointly
         options = {"multivariate": True, "group": True, **options}
-    made: samplers.BaseSampler = _make(where, SAMPLERS, options, seed=seed)
+    made: samplers.BaseSampler = _make(where, known, options, seed=seed)
     return made
 
 

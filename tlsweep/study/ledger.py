@@ -17,6 +17,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tlsweep.errors import Fault, Refusal, TlsweepError
@@ -73,6 +74,9 @@ class Ledger:
     pruner: its settings (``sweep.pruner``); kept with the study, where each trial's job reads them;
     typed: which overrides of wanted trials are parameters, so that Optuna's plots show them;
     minutes: of this session; a trial that was given up for want of more is run again with more;
+    directions: of the values that a trial ends with; worker: the process that runs all trials,
+    where their jobs do not tell it themselves; where: the section of the config that asks;
+    called: its key for the study's name;
     facts: what has to be the same whenever the study is taken up (search space, data, training);
     they are kept with the study and compared. Raises Refusal, in ``open``, if they differ.
     """
@@ -85,36 +89,53 @@ class Ledger:
     typed: Mapping[str, BaseDistribution] = field(default_factory=dict)
     minutes: float = math.inf
     on_trial: OnTrial = lambda trial: None
+    directions: Sequence[str] = ("maximize",)
+    worker: Mapping[str, Any] | None = None
+    where: str = "sweep"
+    called: str = "study"
     study: optuna.Study = field(init=False)
     _failed_before: int = 0
 
     def open(self, *, resume: bool) -> Ledger:
         """Create the study or take it up. Raises Refusal if it exists with other facts."""
-        storage = open_storage(self.storage)
+        storage = open_storage(self.storage, self.where)
         names = optuna.study.get_all_study_names(storage)
         if self.name in names and not resume:
             raise Refusal(
                 Fault(
-                    f"study={self.name}",
-                    "with sweep.resume=false a study is new; one of that name exists",
-                    f"study={self.name}_2, or sweep.resume=true",
+                    f"{self.called}={self.name}",
+                    f"with {self.where}.resume=false a study is new; one of that name exists",
+                    f"{self.called}={self.name}_2, or {self.where}.resume=true",
                 )
             )
         self.study = optuna.create_study(
             study_name=self.name,
             storage=storage,
             sampler=self.sampler,
-            direction="maximize",
+            directions=[StudyDirection[d.upper()] for d in self.directions],
             load_if_exists=True,
         )
+        self._refuse_other_directions()
         kept = self.study.user_attrs.get("facts")
         facts = json.loads(json.dumps(dict(self.facts)))  # as the database gives them back
         if kept is None:
             self.study.set_user_attr("facts", facts)
         elif kept != facts:
-            raise Refusal(*_differences(self.name, kept, facts))
+            raise Refusal(*_differences(self.called, self.name, kept, facts))
         self.remember("pruner", dict(self.pruner))
         return self
+
+    def _refuse_other_directions(self) -> None:
+        kept = [d.name.lower() for d in self.study.directions]
+        if kept != list(self.directions):
+            raise Refusal(
+                Fault(
+                    f"{self.where}.direction={_listed(self.directions)}; study {self.name} has"
+                    f" {_listed(kept)}",
+                    "a study goes on in the direction that it was begun with",
+                    f"{self.called}={self.name}_2, or {self.where}.direction={_listed(kept)}",
+                )
+            )
 
     def remember(self, name: str, value: Any) -> None:
         """Keep a fact about the study with it (a JSON value)."""
@@ -128,6 +149,10 @@ class Ledger:
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """The study's trials in these states, in order of their numbers."""
         return self.study.get_trials(deepcopy=False, states=states or None)
+
+    def begun(self) -> int:
+        """How many trials there are that do not wait."""
+        return len(self.trials()) - len(self.trials(TrialState.WAITING))
 
     def completed(self) -> list[FrozenTrial]:
         """The trials that ran to their end."""
@@ -191,11 +216,17 @@ class Ledger:
         n_jobs: int,
         max_failure_rate: float,
         go_on: Callable[[], bool] = lambda: True,
+        failed_count: bool = False,
     ) -> None:
-        """Run the sampler's trials until ``n_trials`` are counted, or ``go_on`` says no."""
+        """Run the sampler's trials until ``n_trials`` are counted, or ``go_on`` says no.
+
+        failed_count: whether the budget counts this session's failures, too.
+        """
         self._failed_before = len(self._failed())  # what made them fail may have been mended
         while (left := n_trials - len(self.counted())) > 0 and go_on():
             self._stop_if_failing(max_failure_rate, n_trials)
+            if failed_count and (left := left - len(self._failed_now())) <= 0:
+                return
             self._launch([self._ask(space) for _ in range(min(n_jobs, left))], launch)
 
     def run_list(self, items: Sequence[Item], launch: Launch, *, n_jobs: int) -> None:
@@ -252,6 +283,20 @@ class Ledger:
         for values in params:
             self.study.enqueue_trial(dict(values))
 
+    def queue(self, points: Sequence[Mapping[str, Any]]) -> int:
+        """Let the next trials have these values, but for those that were counted or wait.
+
+        Returns how many trials the study then has that were counted or wait.
+        """
+        known = [
+            t.system_attrs.get("fixed_params", t.params)
+            for t in self.trials(*COUNTED, TrialState.WAITING)
+        ]
+        for values in points:
+            if dict(values) not in known:
+                self.study.enqueue_trial(dict(values))
+        return len(self.trials(*COUNTED, TrialState.WAITING))
+
     # ------------------------------------------------------------------ within
     def _enqueue(self, items: Sequence[Item]) -> None:
         # one that failed is run again, once a session: the user may have mended what made it fail.
@@ -273,6 +318,8 @@ class Ledger:
 
     def _ask(self, space: Space) -> Job:
         trial = self.study.ask()
+        if self.worker:
+            trial.set_user_attr("worker", dict(self.worker))
         if "key" in trial.user_attrs:  # an item of a list: run as it is written
             given = parameters(trial.user_attrs["overrides"], self.typed)
             suggest(trial, {name: self.typed[name] for name in given})
@@ -304,21 +351,28 @@ class Ledger:
             if "reason" not in trial.user_attrs:
                 self._attribute(trial, "reason", f"{type(end.error).__name__}: {end.error}")
             self.study.tell(job.number, state=TrialState.FAIL, skip_if_finished=True)
-        elif isinstance(end.value, int | float) and math.isfinite(end.value):
-            self.study.tell(job.number, float(end.value), skip_if_finished=True)
+        elif (values := _numbers(end.value, len(self.directions))) is not None:
+            self.study.tell(job.number, values, skip_if_finished=True)
         else:
-            self._attribute(trial, "reason", f"the job returned {end.value}, not a finite number")
+            n = len(self.directions)
+            wanted = "a finite number" if n == 1 else f"a list of {n} finite numbers"
+            self._attribute(trial, "reason", f"the job returned {end.value}, not {wanted}")
             self.study.tell(job.number, state=TrialState.FAIL, skip_if_finished=True)
 
     def _stop_if_failing(self, max_failure_rate: float, n_trials: int) -> None:
-        failed = self._failed()[self._failed_before :]
+        failed = self._failed_now()
         if len(failed) > max_failure_rate * n_trials:
             reasons = sorted({str(t.user_attrs.get("reason", "unknown")) for t in failed})
             raise TooManyFailures(
-                f"{len(failed)} trials failed, more than sweep.max_failure_rate={max_failure_rate}"
-                f" of {n_trials} allows. Reasons: " + "; ".join(reasons) + ". The same command"
-                " goes on once they are mended; a larger sweep.max_failure_rate puts up with them."
+                f"{len(failed)} trials failed, more than {self.where}.max_failure_rate"
+                f"={max_failure_rate} of {n_trials} allows. Reasons: "
+                + "; ".join(reasons)
+                + ". The same command goes on once they are mended; a larger"
+                f" {self.where}.max_failure_rate puts up with them."
             )
+
+    def _failed_now(self) -> list[FrozenTrial]:
+        return self._failed()[self._failed_before :]
 
     def _failed(self) -> list[FrozenTrial]:
         return [t for t in self.ended() if t.state == TrialState.FAIL]
@@ -339,8 +393,29 @@ class Ledger:
         self.study._storage.set_trial_user_attr(trial._trial_id, name, value)
 
 
-def _differences(name: str, kept: Mapping[str, Any], now: Mapping[str, Any]) -> list[Fault]:
-    another = f"study={name.split('.')[0]}_2"
+def _numbers(value: Any, n: int) -> list[float] | None:
+    """What a job returned, as ``n`` finite numbers; None where it is not that."""
+    try:
+        values = list(value) if n > 1 else [value]
+        if any(isinstance(v, str | bytes) for v in values):  # float() reads digits in a text
+            return None
+        numbers = [float(v) for v in values]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return numbers if len(numbers) == n and all(map(math.isfinite, numbers)) else None
+
+
+_ONE = "one search space, one source, one target, one training"
+
+
+def _listed(directions: Sequence[str]) -> str:
+    return directions[0] if len(directions) == 1 else f"[{','.join(directions)}]"
+
+
+def _differences(
+    called: str, name: str, kept: Mapping[str, Any], now: Mapping[str, Any]
+) -> list[Fault]:
+    another = f"{called}={name.split('.')[0]}_2"
     if kept.get("layout") != now.get("layout"):
         what = f"study {name}, which another version of tlsweep wrote"
         rule = "a study goes on with the version that began it"
@@ -348,7 +423,7 @@ def _differences(name: str, kept: Mapping[str, Any], now: Mapping[str, Any]) -> 
     faults = [
         Fault(
             f"{key}={now.get(key, '(absent)')}; study {name} has {kept.get(key, '(absent)')}",
-            "a study answers one question: one search space, one source, one target, one training",
+            f"a study answers one question: {'one search space' if called != 'study' else _ONE}",
             f"{another} to ask another one, or leave that change out",
         )
         for key in sorted({*kept, *now})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 from optuna.distributions import (
@@ -21,8 +22,8 @@ Values = BaseDistribution
 """What may be tried for one key."""
 
 
-def listed(choices: Sequence[str]) -> Values:
-    """One of these."""
+def listed(choices: Sequence[Any]) -> Values:
+    """One of these: texts, numbers, booleans, None."""
     return CategoricalDistribution(list(choices))
 
 
@@ -68,6 +69,17 @@ class Space:
         d = self.searched.get(key)
         return (d.low, d.high) if isinstance(d, FloatDistribution | IntDistribution) else None
 
+    def values(self, key: str) -> Sequence[Any]:
+        """All that a key may be; none where that is a range without steps."""
+        d = self.searched[key]
+        if isinstance(d, IntDistribution) and not d.log:
+            return range(d.low, d.high + 1, d.step)
+        if isinstance(d, FloatDistribution) and d.step is not None:
+            # in decimals: 0.1 + 2 * 0.1 is 0.30000000000000004, which lies beyond a high of 0.3
+            low, high, step = (Decimal(str(number)) for number in (d.low, d.high, d.step))
+            return [float(low + n * step) for n in range(int((high - low) / step) + 1)]
+        return self.listed(key)
+
     def samples(self) -> list[str]:
         """An override for every listed value, and for the lower end of every range."""
         found = []
@@ -82,6 +94,8 @@ class Space:
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return "null"
     return repr(value) if isinstance(value, float) else str(value)
 
 

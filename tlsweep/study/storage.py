@@ -24,27 +24,33 @@ def default_url(output_dir: Path) -> str:
     return sqlite_url((output_dir / "optuna.db").absolute())
 
 
-@functools.lru_cache(maxsize=8)
-def open_storage(url: str) -> RDBStorage:
+def open_storage(url: str, where: str = "sweep") -> RDBStorage:
     """The storage behind ``url``, its tables made where they are missing.
 
-    Once a process: opening checks the schema version, about 0.1 s.
+    where: the section of the config that its key stands in.
     Raises Refusal if the database cannot be reached.
     """
+    try:
+        return _opened(url)
+    except (ImportError, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        rule = "the study's database can be opened and written"
+        folder = "output_dir" if where == "sweep" else "hydra.sweep.dir"
+        mend = f"start that server, or leave {where}.storage out to use a file in {folder}"
+        if isinstance(error, sqlalchemy.exc.ArgumentError) and "://" not in url:
+            mend = f"{where}.storage=sqlite:///{url}"
+        raise Refusal(Fault(f"{where}.storage={url}: {reason}", rule, mend)) from error
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(url: str) -> RDBStorage:
+    # once a process: opening checks the schema version, about 0.1 s
     sqlite = url.startswith("sqlite")
     options: dict[str, Any] = (
         {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
     )
-    try:
-        # Optuna takes what is in braces for a field of a template
-        storage = RDBStorage(re.sub(r"[{}]", r"\g<0>\g<0>", url), engine_kwargs=options)
-    except (ImportError, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        rule = "the study's database can be opened and written"
-        mend = "start that server, or leave sweep.storage out to use a file in output_dir"
-        if isinstance(error, sqlalchemy.exc.ArgumentError) and "://" not in url:
-            mend = f"sweep.storage=sqlite:///{url}"
-        raise Refusal(Fault(f"sweep.storage={url}: {reason}", rule, mend)) from error
+    # Optuna takes what is in braces for a field of a template
+    storage = RDBStorage(re.sub(r"[{}]", r"\g<0>\g<0>", url), engine_kwargs=options)
     if sqlite:
         _make_fast(storage.engine)
     return storage
