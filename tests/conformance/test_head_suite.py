@@ -1,13 +1,20 @@
-"""Our heads pass their suite."""
+"""Our heads, and that of another package, pass their suite."""
 
 from __future__ import annotations
+
+import pytest
 
 from tlsweep.conformance import HeadSuite
 
 
 class TestLinear(HeadSuite):
-    kind = "linear"
+    name = "linear"
 
 
 class TestMlp(HeadSuite):
-    kind = "mlp"
+    name = "mlp"
+
+
+@pytest.mark.usefixtures("beside")
+class TestNormed(HeadSuite):
+    name = "normed"

@@ -19,15 +19,15 @@ VOCABULARY = 11
 
 
 class HeadSuite:
-    """One kind of head.
+    """One kind of head: its new layers, in what pools and standardises for them.
 
-    kind: as ``train.head`` calls it.
+    name: what ``train.head`` calls it.
 
     >>> class TestMyHead(HeadSuite):
-    ...     kind = "mlp"
+    ...     name = "my_head"
     """
 
-    kind: str
+    name: str
 
     def head(self, shape: tuple[int, ...], pooling: Pooling, *, scaled: bool = False) -> Head:
         """A head of three outputs. Arguments as of ``tlsweep.heads.head.Head``."""
@@ -35,7 +35,7 @@ class HeadSuite:
 
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
-            return Head(shape, pooling, OUTPUTS, kind=self.kind, scaled=scaled).eval()
+            return Head(shape, pooling, OUTPUTS, kind=self.name, scaled=scaled).eval()
 
     # ------------------------------------------------------------------ outputs
     def test_every_example_has_its_outputs_whatever_it_is_made_of(self) -> None:
