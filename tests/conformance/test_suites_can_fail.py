@@ -34,18 +34,20 @@ from tlsweep.terms import ImageSpec, Split
 
 Breaks = Callable[[Any, pytest.MonkeyPatch], Any]
 """Breaks a component. The first argument is the module, or the class, that it is made of."""
+CHECK = "test_what_can_be_opened_passes_its_check"
 numbers = itertools.count()
 
 
+def passes(suite: type[Any], test: str, folder: Path) -> None:
+    """Run one test of a suite, of a class that keeps nothing from others."""
+    run = getattr(type(suite.__name__, (suite,), {})(), test)
+    run(**({"tmp_path": folder} if "tmp_path" in inspect.signature(run).parameters else {}))
+
+
 def fails(suite: type[Any], test: str, folder: Path) -> None:
-    """Assert that one test of a suite fails, by an assertion or a Refusal of the component."""
-    given = {"tmp_path": folder} if "tmp_path" in signature(suite, test) else {}
-    with pytest.raises((AssertionError, Refusal)):
-        getattr(suite(), test)(**given)
-
-
-def signature(suite: type[Any], test: str) -> set[str]:
-    return {*inspect.signature(getattr(suite, test)).parameters}
+    """Assert that it fails: by the Refusal of a check, else by an assertion."""
+    with pytest.raises(Refusal if test == CHECK else AssertionError):
+        passes(suite, test, folder)
 
 
 def all_tests_of(suite: type[Any]) -> set[str]:
@@ -118,9 +120,7 @@ SOURCE: dict[str, Breaks] = {
     "test_its_functions_take_what_they_are_given": lambda module, patch: patch.setattr(
         module, "check", lambda: None
     ),
-    "test_what_can_be_opened_passes_its_check": lambda module, patch: patch.setattr(
-        module, "check", refuse
-    ),
+    CHECK: lambda module, patch: patch.setattr(module, "check", refuse),
     "test_it_wants_to_see_what_its_example_is": _method("example", lambda self: torch.zeros(1)),
     "test_its_model_answers_its_example_with_finite_numbers": _method("model", _not_a_number),
     "test_it_can_be_sent_to_another_process": _method(
@@ -154,6 +154,7 @@ def test_a_broken_source_is_found(
     class Broken(SourceSuite):
         name, other = "tiny", {"width": 3}
 
+    passes(Broken, test, tmp_path)
     SOURCE[test](tiny_source, monkeypatch)
     fails(Broken, test, tmp_path)
 
@@ -167,6 +168,7 @@ def test_a_network_of_texts_that_reads_filling_is_found(
     class Broken(SourceSuite):
         name = "text_encoder"
 
+    passes(Broken, TEXTS, tmp_path)
     monkeypatch.setattr(text_encoder, "layer", lambda one, z_btd, side: one(z_btd, None))
     fails(Broken, TEXTS, tmp_path)
 
@@ -240,7 +242,6 @@ TARGET: dict[str, Callable[[Any], None]] = {
         lambda own, indices, spec: own(indices or [0], spec)
     ),
 }
-CHECK = "test_what_can_be_opened_passes_its_check"
 
 
 class BrokenTarget(TargetSuite):
@@ -254,12 +255,10 @@ def test_a_broken_target_is_found(
 ) -> None:
     import stripes_target
 
-    class Broken(BrokenTarget):
-        pass
-
+    passes(BrokenTarget, test, tmp_path)
     monkeypatch.setattr(Stripes, "change", TARGET[test], raising=False)
     monkeypatch.setattr(stripes_target, "ArrayTarget", Stripes)
-    fails(Broken, test, tmp_path)
+    fails(BrokenTarget, test, tmp_path)
 
 
 @pytest.mark.usefixtures("beside")
@@ -338,6 +337,7 @@ def test_a_broken_task_is_found(test: str, monkeypatch: pytest.MonkeyPatch, tmp_
     class Broken(TaskSuite):
         name, own = "grades", Classes(4)
 
+    passes(Broken, test, tmp_path)
     TASK[test](grades_task, monkeypatch)
     fails(Broken, test, tmp_path)
 
@@ -404,10 +404,14 @@ HEAD: dict[str, type[Head]] = {
 
 @pytest.mark.parametrize("test", HEAD)
 def test_a_broken_head_is_found(test: str, tmp_path: Path) -> None:
+    class Whole(HeadSuite):
+        name = "mlp"
+
     class Broken(HeadSuite):
         def head(self, shape: Any, pooling: Any, *, scaled: bool = False) -> Head:
             return HEAD[test](shape, pooling, 3, kind="mlp", scaled=scaled)
 
+    passes(Whole, test, tmp_path)
     fails(Broken, test, tmp_path)
 
 
@@ -471,11 +475,12 @@ RECORD: dict[str, Breaks] = {
         Note, "log_epoch", lambda self, epoch, metrics: None
     ),
     "test_a_trial_of_no_sweep_is_recorded_too": _record(
-        "start_trial", lambda self, parent, *more: Note("lost", "lost", {})
+        "start_trial",
+        lambda self, parent, name, *more, own=Notes.start_trial: own(self, parent, "", *more),
     ),
     "test_a_trial_may_end_in_any_way": lambda record, patch: patch.setattr(Note, "end", _ends),
     "test_a_trial_whose_process_is_gone_keeps_what_it_told": _record(
-        "end_lost", lambda self, run_id: self.trials.pop(run_id, None)
+        "end_lost", lambda self, run_id: self.trials[run_id].tags.update(mine="")
     ),
     "test_what_is_no_trial_of_this_record_is_refused": _record(
         "recorded", lambda self, run_id: Recorded("", "", {}, {})
@@ -495,25 +500,18 @@ RECORD: dict[str, Breaks] = {
 }
 
 
-def notes(monkeypatch: pytest.MonkeyPatch) -> type[RecordSuite]:
-    """The suite of a record in memory, in the place of the one that keeps nothing."""
-
-    class Kept(RecordSuite):
-        name, folder = "none", Path()
-
-    monkeypatch.setattr(none, "open", lambda settings, output_dir: Notes())
-    return Kept
+class Kept(RecordSuite):
+    name, folder = "none", Path()
 
 
 @pytest.mark.parametrize("test", RECORD)
-def test_a_broken_record_is_found_and_a_whole_one_passes(
+def test_a_broken_record_is_found(
     test: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    whole, broken = notes(monkeypatch), notes(monkeypatch)
-    given = {"tmp_path": tmp_path} if "tmp_path" in signature(whole, test) else {}
-    getattr(whole(), test)(**given)
+    monkeypatch.setattr(none, "open", lambda settings, output_dir: Notes())
+    passes(Kept, test, tmp_path)
     RECORD[test](Notes, monkeypatch)
-    fails(broken, test, tmp_path)
+    fails(Kept, test, tmp_path)
 
 
 # ---------------------------------------------------------------------- all of them

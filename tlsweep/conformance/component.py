@@ -67,8 +67,9 @@ class ComponentSuite:
 
     def given(self, options: Mapping[str, object] | None = None) -> dict[str, Any]:
         """What its functions are given, by name."""
-        settings = self.settings(options).model_dump(exclude={"name", *self.ours})
-        return {**settings, **(self.options if options is None else options)}
+        all_of, known = self.options if options is None else options, self._section.model_fields
+        more = {key: value for key, value in all_of.items() if key not in known}
+        return {**self.settings(options).model_dump(exclude={"name", *self.ours}), **more}
 
     @property
     def _section(self) -> type[Section]:
