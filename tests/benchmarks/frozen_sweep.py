@@ -99,7 +99,7 @@ def _table(job: Job, outcomes: Mapping[str, Sequence[Outcome]]) -> Table:
     n_fit, n_select = len(parts.rows(Split.FIT)), len(parts.rows(Split.SELECT))
     title = (
         f"{job.task.name}, {job.task.model}, {n_fit} + {n_select} images at"
-        f" {job.question.source.image.size} px: {len(job.cuts)} cuts x {len(job.penalties)}"
+        f" {job.question.source.spec.size} px: {len(job.cuts)} cuts x {len(job.penalties)}"
         f" regularisations x {DRAWS} draws = {job.heads} heads"
     )
     return Table(title, COLUMNS, rows, _notes(job, outcomes))

@@ -155,7 +155,7 @@ def _survey(lines: list[str]) -> dict[str, float]:
             survey(inputs, settings.sweep.survey, None, lambda *_: None)
         stored = sum(path.stat().st_size for path in Path(folder).rglob("data.bin"))
     images = len(question.partition.pool)
-    spec = question.source.image
+    spec = question.source.spec
     return {
         "images": images,
         "before": before.anonymous,

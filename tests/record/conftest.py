@@ -17,10 +17,16 @@ import pytest
 from tlsweep.record.mlflow import MlflowLedger, open_mlflow
 
 
-@pytest.fixture(scope="module")
-def ledger(tmp_path_factory: pytest.TempPathFactory) -> MlflowLedger:
-    """A record in a database. One a module: MLflow takes seconds to make its tables."""
-    return open_mlflow(None, "tests", tmp_path_factory.mktemp("record"))
+@pytest.fixture(scope="session")
+def record_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the one database of all tests: MLflow takes seconds to make its tables."""
+    return tmp_path_factory.mktemp("record")
+
+
+@pytest.fixture(scope="session")
+def ledger(record_folder: Path) -> MlflowLedger:
+    """A record in that database."""
+    return open_mlflow(None, "tests", record_folder)
 
 
 @pytest.fixture

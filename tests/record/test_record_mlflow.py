@@ -11,14 +11,9 @@ import warnings
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from tlsweep.config.read import read
 from tlsweep.errors import Refusal
-from tlsweep.record import NoRecord, open_record
 from tlsweep.record.mlflow import MlflowLedger, open_mlflow
-
-CONF = (Path(__file__).parent / ".." / ".." / "conf").resolve()
 
 
 def test_a_trial_is_a_child_of_its_sweep_with_its_params_and_tags(ledger: MlflowLedger) -> None:
@@ -170,15 +165,6 @@ def test_no_usage_is_sent_to_anybody() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.split() == ["true", "None"]
-
-
-def test_a_record_is_opened_by_its_name(tmp_path: Path) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        settings = read(compose("config", overrides=["record=none"]))
-    record = open_record(settings.record, tmp_path)
-    assert isinstance(record, NoRecord)
-    assert record.start_trial(None, "t", {}, {}).run_id is None
-    assert list(tmp_path.iterdir()) == []
 
 
 # ------------------------------------------------------------------ a server that is away

@@ -127,7 +127,7 @@ def test_weights_without_a_classifier_are_refused(
 def test_the_preprocessing_is_that_of_the_weights(checkpoint: Callable[..., Path]) -> None:
     image = open_source(
         "torchvision", model="squeezenet1_1", checkpoint=checkpoint("squeezenet1_1")
-    ).image
+    ).spec
     assert (image.size, image.resize, image.channels) == (224, 256, 3)
     assert image.mean == (0.485, 0.456, 0.406)
     assert image.std == (0.229, 0.224, 0.225)
@@ -139,7 +139,7 @@ def test_another_size_scales_the_resize_with_it(checkpoint: Callable[..., Path])
         model="squeezenet1_1",
         checkpoint=checkpoint("squeezenet1_1"),
         image_size=112,
-    ).image
+    ).spec
     assert (image.size, image.resize) == (112, 128)
 
 

@@ -20,14 +20,6 @@ def images(name: str) -> np.ndarray:
     return open_target(name).pixels(np.arange(IMAGES), GREY).numpy()
 
 
-@pytest.mark.parametrize("name", ["glyph_angle", "glyph_attributes"])
-def test_a_drawn_target_is_the_same_whenever_it_is_opened(name: str) -> None:
-    first, second = open_target(name), open_target(name)
-    assert first.fingerprint == second.fingerprint
-    assert len(first.labels) == IMAGES
-    assert np.array_equal(images(name), images(name))
-
-
 def test_letters_are_seen_whole() -> None:
     for name in ("glyph_angle", "glyph_attributes"):
         border = images(name).copy()

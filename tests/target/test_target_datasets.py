@@ -12,7 +12,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
 
 from tlsweep.errors import Refusal
 from tlsweep.target import Target, check_target, open_target, partition
@@ -75,29 +74,6 @@ def test_digits_are_there_without_a_download(digits: Target) -> None:
     assert digits.given == {}
 
 
-@pytest.mark.parametrize("image", [GREY, COLOUR], ids=["grey", "colour"])
-def test_items_have_the_shape_that_the_source_wants(digits: Target, image: ImageSpec) -> None:
-    data = digits.dataset([5, 3, 1700], image)
-    x_chw, _, label = data[0]
-    assert x_chw.shape == (image.channels, image.size, image.size)
-    assert x_chw.dtype is torch.float32
-    assert label == digits.labels[5]
-    assert len(data) == 3
-
-
-def test_all_ways_of_reading_give_the_same(digits: Target) -> None:
-    data = digits.dataset([5, 3, 1700, 3], COLOUR)
-    x_nchw, _, labels = data.tensors()
-    (loaded,) = DataLoader(data, batch_size=4)
-    assert torch.equal(loaded[0], x_nchw)
-    assert loaded.side == {}
-    assert torch.equal(loaded.y, labels)
-    for position, (x_chw, _, label) in enumerate(data):
-        assert torch.equal(x_chw, x_nchw[position])
-        assert label == labels[position]
-    assert np.array_equal(data.labels, labels.numpy())
-
-
 def test_images_that_do_not_fit_into_memory_are_the_same(digits: Target) -> None:
     small = open_target("digits", ram_gb=1e-9).dataset(np.arange(40), COLOUR)
     big = digits.dataset(np.arange(40), COLOUR)
@@ -121,20 +97,6 @@ def test_normalising_is_undone_by_mean_and_deviation() -> None:
     x_nchw, _, _ = target.dataset([0], ImageSpec(1, 2, (0.25,), (0.5,), 2)).tensors()
     expected = torch.tensor([[0.0, 1.0], [0.2, 0.4]])
     assert torch.allclose(x_nchw[0, 0] * 0.5 + 0.25, expected)
-
-
-def test_an_index_that_is_not_there_is_an_error(digits: Target) -> None:
-    for index in (1797, -1):
-        with pytest.raises(IndexError):
-            digits.dataset([index], GREY)
-    with pytest.raises(IndexError):
-        digits.dataset([1], GREY)[1]
-
-
-def test_an_empty_split_is_an_empty_dataset(digits: Target) -> None:
-    x_nchw, _, labels = open_target("digits").dataset([], GREY).tensors()
-    assert x_nchw.shape == (0, 1, 16, 16)
-    assert labels.shape == (0,)
 
 
 def test_a_source_of_the_same_size_sees_the_pixels_themselves() -> None:

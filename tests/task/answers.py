@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlsweep.task import Classes, Labels, Metric, Numbers, Outputs, Task, Truth
+from tlsweep.task import Classes, Labels, Numbers, Outputs, Task, Truth
 
 Drawn = tuple[Task, Outputs, Truth]
 KINDS = ("classes", "two classes", "labels", "one label", "numbers", "two numbers")
@@ -27,8 +27,3 @@ def drawn(kind: str, n: int, seed: int = 0) -> Drawn:
     numbers = rng.normal(40, 12, (n, m))
     said = (numbers + rng.normal(0, 5, (n, m))).astype(np.float32)
     return Numbers(m, spread=12.0, unit="degrees"), said, numbers
-
-
-def metrics_of(kind: str) -> list[Metric]:
-    """The metrics of a kind of task."""
-    return list(drawn(kind, 1)[0].metrics)

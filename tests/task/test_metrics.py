@@ -5,51 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sklearn.metrics as sk
-from answers import KINDS, drawn, metrics_of
+from answers import KINDS, drawn
 
 from tlsweep.errors import Refusal
-from tlsweep.task import Classes, Labels, Metric, Numbers
-from tlsweep.task.metric import MeanOfExamples, Ratio
-
-EVERY = [pytest.param(kind, m, id=f"{kind}: {m.words}") for kind in KINDS for m in metrics_of(kind)]
-RATIOS = [param for param in EVERY if isinstance(param.values[1], Ratio)]
-
-
-@pytest.mark.parametrize(("kind", "metric"), EVERY)
-def test_the_mean_of_examples_is_the_metric(kind: str, metric: Metric) -> None:
-    _, outputs, y = drawn(kind, 300)
-    scores, value = metric.example_scores(outputs, y), metric.value(outputs, y)
-    assert scores.shape == (300,)
-    assert scores.dtype == np.float64
-    if isinstance(metric, MeanOfExamples):
-        assert metric.measure("", "images").value(scores.mean()) == pytest.approx(value, rel=1e-6)
-    else:  # pseudo-values: all but the bias, which is of the order of 1 / n
-        assert metric.measure("", "images").value(scores.mean()) == pytest.approx(value, rel=0.05)
-    assert metric.low <= scores.mean() <= metric.high + 0.05
-    told = metric.measure("", "images")
-    assert told.score(told.value(0.7)) == pytest.approx(0.7)
-    assert told.ends(0.1, 0.2) == sorted(map(told.value, (0.1, 0.2)))
-
-
-@pytest.mark.parametrize(("kind", "metric"), RATIOS)
-@pytest.mark.parametrize("n", [2, 3, 7, 40])
-def test_a_ratio_without_each_example_is_what_it_is_on_the_others(
-    kind: str, metric: Metric, n: int
-) -> None:
-    for seed in range(5):
-        _, outputs, y = drawn(kind, n, seed)
-        assert isinstance(metric, Ratio)
-        others = [np.arange(n) != i for i in range(n)]
-        expected = [metric.value(outputs[rows], y[rows]) for rows in others]
-        assert metric.without_each(outputs, y) == pytest.approx(expected, abs=2e-6)
-
-
-@pytest.mark.parametrize(("kind", "metric"), EVERY)
-def test_one_example_has_a_score_and_none_is_refused(kind: str, metric: Metric) -> None:
-    _, outputs, y = drawn(kind, 1)
-    assert np.isfinite(metric.example_scores(outputs, y)).all()
-    with pytest.raises(ValueError, match="no example"):
-        metric.value(outputs[:0], y[:0])
+from tlsweep.task import Classes, Labels, Numbers
 
 
 def test_metrics_of_classes_are_scikit_learns() -> None:

@@ -119,16 +119,14 @@ def open(  # noqa: A001  (always called as glyphs.open)
 
 
 def architecture(*, cache_dir: str | Path | None = None) -> tuple[nn.Module, Tensor]:
-    """The network with random weights, in eval mode, and zeros [2, 1, 32, 32] to feed it."""
+    """The network with random weights, and zeros [2, 1, 32, 32] to feed it."""
     import torch
 
     from tlsweep.glyphs.images import IMAGE, LETTERS
-    from tlsweep.source.base import private_rng
     from tlsweep.source.glyph_network import GlyphNetwork
 
-    with private_rng(0):
-        network = GlyphNetwork(len(LETTERS))
-    return network.eval(), torch.zeros(2, IMAGE.channels, IMAGE.size, IMAGE.size)
+    shape = (2, IMAGE.channels, IMAGE.size, IMAGE.size)
+    return GlyphNetwork(len(LETTERS)), torch.zeros(shape)
 
 
 def _folder(cache_dir: str | Path | None) -> Path:

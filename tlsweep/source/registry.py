@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tlsweep.errors import Fault, Refusal, nearest
 from tlsweep.registry import component
-from tlsweep.source.base import Source
+from tlsweep.source.base import Source, private_rng
 from tlsweep.terms import InputSpec
 
 if TYPE_CHECKING:
@@ -39,14 +39,15 @@ def open_source(name: str, **options: object) -> Source:
 
 
 def open_architecture(name: str, **options: object) -> tuple[nn.Module, Tensor]:
-    """The model of the source ``name`` with random weights, and an example batch.
+    """The model of the source ``name`` with random weights, in eval mode, and an example batch.
 
-    Needs no weights: for questions about the architecture alone. Raises Refusal for an unknown
-    name, option or model.
+    Needs no weights: for questions about the architecture alone. Leaves the global random state as
+    it was. Raises Refusal for an unknown name, option or model.
     """
     module = _module(name, options)
-    model, example = module.architecture(**options)
-    return model, example
+    with private_rng(0):
+        model, example = module.architecture(**options)
+    return model.eval(), example
 
 
 def input_spec(name: str, **options: object) -> InputSpec:

@@ -157,7 +157,7 @@ def architecture(
     checkpoint: str | Path | None = None,
     image_size: int | None = None,
 ) -> tuple[nn.Module, Tensor]:
-    """The model with random weights, in eval mode, and zeros [2, 3, size, size] to feed it.
+    """The model with random weights, and zeros [2, 3, size, size] to feed it.
 
     Raises Refusal for an unknown model or a size that it does not take.
     """
@@ -171,9 +171,8 @@ def architecture(
         raise Refusal(*faults)
     published = _published(model, weights)
     size = _image_spec(published, image_size).size
-    with private_rng(0):
-        built = build(model, 1000, _grid(published, checkpoint, image_size))
-    return built.eval(), torch.zeros(2, 3, size, size)
+    built = build(model, 1000, _grid(published, checkpoint, image_size))
+    return built, torch.zeros(2, 3, size, size)
 
 
 def _model_names() -> list[str]:

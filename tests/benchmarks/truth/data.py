@@ -74,7 +74,7 @@ def _opened(task: Task) -> Images:
     rules = [question.pooling(i, settings.train) for i in indices]
     taps = Taps(question.source.model(), question.cuts, indices, rules)
     everything = np.arange(len(question.target.labels))
-    loader = DataLoader(question.target.dataset(everything, question.source.image), BATCH)
+    loader = DataLoader(question.target.dataset(everything, question.source.spec), BATCH)
     parts = [[z.clone() for z in taps(x_bchw)] for x_bchw, _ in loader]
     return Images(
         task.name,

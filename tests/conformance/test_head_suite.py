@@ -1,0 +1,20 @@
+"""Our heads, and that of another package, pass their suite."""
+
+from __future__ import annotations
+
+import pytest
+
+from tlsweep.conformance import HeadSuite
+
+
+class TestLinear(HeadSuite):
+    name = "linear"
+
+
+class TestMlp(HeadSuite):
+    name = "mlp"
+
+
+@pytest.mark.usefixtures("beside")
+class TestNormed(HeadSuite):
+    name = "normed"

@@ -1,0 +1,73 @@
+"""Our sources, and those of another package, pass their suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tlsweep.conformance import SourceSuite
+from tlsweep.glyphs.images import IMAGE
+from tlsweep.source import held
+from tlsweep.source.base import private_rng
+from tlsweep.source.glyph_network import GlyphNetwork
+from tlsweep.source.glyph_pretraining import Recipe
+from tlsweep.source.zoo import build
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+class TestGlyphs(SourceSuite):
+    name = "glyphs"
+
+    @pytest.fixture(autouse=True)
+    def _few_steps(self, folder: Path) -> None:
+        self.options, self.other = (
+            {"cache_dir": str(folder), "recipe": Recipe(steps, batch_size=8, holdout=16)}
+            for steps in (1, 2)
+        )
+
+
+class TestTorchvision(SourceSuite):
+    name = "torchvision"
+
+    @pytest.fixture(autouse=True)
+    def _weights(self, checkpoint: Path, folder: Path) -> None:
+        if not (other := folder / "other.pt").exists():
+            torch.save(shufflenet(1).state_dict(), other)
+        self.options, self.other = (
+            {"model": "shufflenet_v2_x0_5", "checkpoint": str(file), "image_size": 32}
+            for file in (checkpoint, other)
+        )
+
+
+class TestHeld(SourceSuite):
+    name = "held"
+
+    @pytest.fixture(autouse=True)
+    def _networks(self) -> None:
+        self.options, self.other = ({"key": held.hold(letters(seed), IMAGE)} for seed in range(2))
+
+
+def letters(seed: int) -> torch.nn.Module:
+    with private_rng(seed):
+        return GlyphNetwork(26)
+
+
+def shufflenet(seed: int) -> torch.nn.Module:
+    with private_rng(seed):
+        return build("shufflenet_v2_x0_5", 5, 224)
+
+
+@pytest.mark.usefixtures("beside")
+class TestTiny(SourceSuite):
+    name, options, other = "tiny", {"width": 4}, {"width": 5}
+
+
+@pytest.mark.usefixtures("beside")
+class TestTextEncoder(SourceSuite):
+    name, other = "text_encoder", {"layers": 1}

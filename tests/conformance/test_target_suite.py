@@ -1,0 +1,75 @@
+"""Our targets, and those of another package, pass their suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch.utils.data import Dataset
+
+from tlsweep.conformance import TargetSuite
+from tlsweep.target import held
+
+
+class TestDigits(TargetSuite):
+    name = "digits"
+
+
+class TestGlyphAngle(TargetSuite):
+    name = "glyph_angle"
+
+
+class TestGlyphAttributes(TargetSuite):
+    name = "glyph_attributes"
+
+
+class TestImageFolder(TargetSuite):
+    name = "image_folder"
+
+    @pytest.fixture(autouse=True)
+    def _images(self, images: Path) -> None:
+        self.options = {"root": str(images)}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes in three parts; one image of val is one of train's."""
+    folder = tmp_path_factory.mktemp("images")
+    for part, n in (("train", 4), ("val", 2), ("test", 3)):
+        for k in range(2 * n):
+            file = folder / part / "ab"[k % 2] / f"{k}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            level = 0 if k == 0 else 20 * k + n
+            Image.new("RGB", (12, 10), (level, 40, 90)).save(file)
+    return folder
+
+
+class Pairs(Dataset[Any]):
+    """Grey images with two numbers each."""
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, i: int) -> tuple[Any, Any]:
+        return np.full((8, 8), 20 * i, np.uint8), [float(i), float(i % 3)]
+
+
+class TestHeld(TargetSuite):
+    name = "held"
+
+    @pytest.fixture(autouse=True)
+    def _dataset(self) -> None:
+        self.options = {"key": held.hold(Pairs())}
+
+
+@pytest.mark.usefixtures("beside")
+class TestStripes(TargetSuite):
+    name, options = "stripes", {"images": 30}
+
+
+@pytest.mark.usefixtures("beside")
+class TestMood(TargetSuite):
+    name, options = "mood", {"texts": 30}
