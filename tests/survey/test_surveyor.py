@@ -333,6 +333,6 @@ def test_views_are_passes_too_and_only_the_first_one_is_watched(
     monkeypatch.setattr(surveyor, "PATIENCE", 0.0)
     clock = iter([0.0, 6.0, 60.0])
     monkeypatch.setattr(surveyor.time, "monotonic", lambda: next(clock))
-    watched = surveyor._within_minutes(lambda *_: None, 0.2, 2)
+    watched = surveyor._within_minutes(lambda *_: None, 0.2, 2, "images")
     watched(10, 10)  # 6 s, twice: just within
     watched(1, 10)  # of the second view
