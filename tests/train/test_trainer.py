@@ -31,6 +31,29 @@ def test_ctrl_c_in_a_pass_is_a_keyboard_interrupt_and_the_next_one_counts_too() 
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_drops_ends_the_pass_at_its_next_batch() -> None:
+    """It drops one that is raised while an object is being taken apart."""
+    passed: list[int] = []
+
+    class Dying:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    class Interrupting(torch.nn.Module):
+        def forward(self, x: torch.Tensor, side: object) -> list[torch.Tensor]:
+            passed.append(len(x))
+            Dying()
+            return [x]
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # side by side, tests ignore it
+    images = Pairs(torch.rand(200, 1, 8, 8), torch.zeros(200))
+    with pytest.raises(KeyboardInterrupt):
+        one_pass(Interrupting(), images, settings(), lambda *_: None)  # type: ignore[arg-type]
+    assert passed == [64]  # of 64, 64, 64 and 8
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_a_pass_writes_no_output_twice_and_leaves_torch_as_it_was() -> None:
     guard: Any = torch.utils.deterministic
     seen: list[tuple[bool, bool]] = []
