@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from tlsweep.plan import TransferPlan
@@ -27,7 +26,7 @@ def open(  # noqa: A001  (always called as gradual.open)
     settings: Settings, plan: TransferPlan, cuts: CutPoints, empty: Collection[int]
 ) -> FreezeSchedule:
     """The schedule of a plan. empty: blocks with nothing to train, for which no phase is spent."""
-    return replace(gradual(plan, settings.ending, settings.begin, empty), anew=settings.anew)
+    return gradual(plan, settings.ending, settings.begin, empty)
 
 
 def gradual(

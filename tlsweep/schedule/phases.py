@@ -47,7 +47,7 @@ def open(  # noqa: A001  (always called as phases.open)
     names = as_written(rest, cuts.names[1:])
     said = f"; a last phase was added, which thaws {names}" if written and rest else ""
     schedule = listed(plan, written, settings.ending, empty)
-    return replace(schedule, anew=settings.anew, said=said)
+    return replace(schedule, said=said)
 
 
 def listed(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from tlsweep.plan import TransferPlan
@@ -24,7 +23,7 @@ def open(  # noqa: A001  (always called as two_phase.open)
     settings: Settings, plan: TransferPlan, cuts: CutPoints, empty: Collection[int]
 ) -> FreezeSchedule:
     """The schedule of a plan. empty: blocks with nothing to train, for which no phase is spent."""
-    return replace(two_phase(plan, settings.ending, empty), anew=settings.anew)
+    return two_phase(plan, settings.ending, empty)
 
 
 def two_phase(plan: TransferPlan, ending: Ending, empty: Collection[int] = ()) -> FreezeSchedule:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from tlsweep.plan import TransferPlan
 from tlsweep.question import Progress, Question, check_device, check_train, open_question
 from tlsweep.registry import component
 from tlsweep.schedule.base import FreezeSchedule
+from tlsweep.schedule.settings import PhasedSettings
 from tlsweep.section import ScheduleSettings
 from tlsweep.terms import Split, Stage
 from tlsweep.train.settings import TrainSettings
@@ -98,7 +99,7 @@ def _freezing(schedule: ScheduleSettings, plan: TransferPlan, question: Question
     """Which blocks of a plan are trained in which phase."""
     opener = component("schedule", schedule.name)
     found: FreezeSchedule = opener.open(schedule, plan, question.cuts, question.untrainable(plan))
-    return found
+    return replace(found, anew=schedule.anew) if isinstance(schedule, PhasedSettings) else found
 
 
 def _digest(settings: Settings) -> str:
