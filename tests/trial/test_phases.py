@@ -128,3 +128,13 @@ def test_rates_begin_anew_with_each_phase_only_where_that_is_asked_for(settings:
         asked = (*plan, f"schedule={schedule}", "train.epochs=5")
         assert not resolve(settings(*asked)).freezing.anew
         assert resolve(settings(*asked, "schedule.rates=phase")).freezing.anew
+
+
+@pytest.mark.parametrize(("rates", "anew"), [("whole", False), ("phase", True)])
+@pytest.mark.parametrize("name", ["two_phase", "gradual", "pairs"])
+def test_every_schedule_with_phases_has_the_rates_that_are_asked_for(
+    name: str, rates: str, anew: bool, settings: Make, beside: None
+) -> None:
+    """One of another package, too."""
+    asked = settings("plan=finetune", f"schedule={name}", f"schedule.rates={rates}")
+    assert resolve(asked).freezing.anew is anew
