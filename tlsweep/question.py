@@ -155,7 +155,7 @@ class Question:
 
     def said(self) -> list[str]:
         """What a user should know of the data before anything trains, a sentence each."""
-        return [*self.partition.said, *_two_labels(self.target)]
+        return [*self.source.said, *self.partition.said, *_two_labels(self.target)]
 
 
 def open_question(

@@ -12,6 +12,9 @@ VERSION = "0.1.0"  # pyproject.toml has the same
 Resampling = Literal["pillow", "torch"]
 """Who resizes a target's images: they differ by a level or two of 255."""
 
+Interpolation = Literal["bilinear", "bicubic", "nearest"]
+"""How pixels are made of others where an image is resized."""
+
 
 class BlockState(StrEnum):
     """What a plan does with one block of the source (README, "The plan")."""
@@ -50,7 +53,8 @@ class ImageSpec:
 
     channels: 1 or 3; size: height and width in pixels; mean, std: per channel, for inputs 0..1;
     resize: length in pixels that the shorter side is brought to before the centre crop of ``size``
-    (``size`` where the source wants no crop).
+    (``size`` where the source wants no crop); interpolation: how it is resized; squash: whether
+    both sides are brought to ``resize``, whatever the image's shape.
     """
 
     channels: int
@@ -58,6 +62,8 @@ class ImageSpec:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resize: int
+    interpolation: Interpolation = "bilinear"
+    squash: bool = False
 
 
 Encode = Callable[[Sequence[str]], tuple[Any, Any]]

@@ -89,6 +89,15 @@ def test_a_cut_point_is_a_name_an_alias_an_index_or_a_fraction(
     assert resnet.resolve(text).name == name
 
 
+def test_the_end_of_a_name_is_enough_where_no_other_ends_so() -> None:
+    vit, dense = zoo_cuts("vit_b_16", 224), zoo_cuts("densenet121", 32)
+    assert vit.resolve("encoder_layer_3").name == "encoder.layers.encoder_layer_3"
+    assert dense.resolve("denseblock2").name == "features.denseblock2"
+    assert zoo_cuts("mobilenet_v2", 32).resolve("3").index == 3  # not features.3
+    with pytest.raises(Refusal):
+        vit.resolve("layer_3")  # the end of a word is no end of a name
+
+
 def test_an_unknown_name_is_refused_with_the_nearest_one(resnet: CutPoints) -> None:
     with pytest.raises(Refusal) as caught:
         resnet.resolve("layr3.0", where="plan.freeze")

@@ -42,6 +42,12 @@ def test_a_region_is_the_blocks_that_its_text_names(
     assert [resnet.names[i + 1] for i in found] == names
 
 
+def test_the_end_of_a_blocks_name_is_enough_where_no_other_ends_so() -> None:
+    cuts = cuts_of("vit_b_16")[1]
+    found = region(cuts, "encoder_layer_3..encoder_layer_5", "plan.tune")
+    assert [cuts.names[i + 1].rpartition("_")[2] for i in found] == ["3", "4", "5"]
+
+
 def test_all_is_every_block(resnet: CutPoints) -> None:
     assert region(resnet, "all", "plan.adapt") == list(range(resnet.n_blocks))
 

@@ -92,19 +92,28 @@ class CutPoints(Sequence[CutPoint]):
     def resolve(self, text: str | int | float, where: str = "plan.keep") -> CutPoint:
         """The cut point that a user wrote: name, alias, index, fraction, ``all`` or ``none``.
 
-        text: ``layer3.0``, ``5`` (from the input up) or ``0.5`` (of L, to the nearest index, halves
-        up), as text or as a number; where: the config key, for the message. Raises Refusal.
+        text: ``layer3.0``, or the end of a name that no other has (``encoder_layer_3``), ``5``
+        (from the input up) or ``0.5`` (of L, to the nearest index, halves up), as text or as a
+        number; where: the config key, for the message. Raises Refusal.
         """
-        if isinstance(text, str):
-            for point in self:
-                if text in point.all_names:
-                    return point
+        if isinstance(text, str) and (found := self.called(text)):
+            return found
         number = _number(text)
         if isinstance(number, int):
             return self._at(number, text, where)
         if isinstance(number, float):
             return self._fraction(number, text, where)
         raise Refusal(unknown_name("cut point", where, str(text), self._known()))
+
+    def called(self, text: str) -> CutPoint | None:
+        """The cut point of this name or alias, or the one whose name ends in it; None if none."""
+        for point in self:
+            if text in point.all_names:
+                return point
+        if _number(text) is not None:
+            return None  # an index or a fraction, though names may end in it
+        ends = [p for p in self if any(name.endswith(f".{text}") for name in p.all_names)]
+        return ends[0] if len(ends) == 1 else None
 
     def match(self, pattern: str) -> list[CutPoint]:
         """The cut points with a name or alias that matches a glob (``layer*``, ``*.0``)."""

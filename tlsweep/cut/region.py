@@ -45,9 +45,8 @@ def _named(cuts: CutPoints, name: str, where: str) -> Sequence[int]:
         return [names.index(name)]
     if stage := [i for i, block in enumerate(names) if block.startswith(f"{name}.")]:
         return stage
-    for point in cuts[1:]:
-        if name in point.aliases and name != "all":
-            return [point.index - 1]
+    if name != "all" and (point := cuts.called(name)) and point.index:
+        return [point.index - 1]
     if name.isdigit() and 1 <= int(name) <= len(names):
         return [int(name) - 1]
     if name.lstrip("-").isdigit():

@@ -14,9 +14,9 @@ from tlsweep.errors import Fault, Refusal
 from tlsweep.files import write_whole
 from tlsweep.plan import TransferPlan
 from tlsweep.task import Kind
-from tlsweep.terms import BlockState, ImageSpec, Resampling
+from tlsweep.terms import BlockState, ImageSpec, Interpolation, Resampling
 
-LAYOUT = 3  # raise it when a folder of before can no longer be read as one of now
+LAYOUT = 4  # raise it when a folder of before can no longer be read as one of now
 CARD, WEIGHTS, PROGRAM, SNIPPET = "model.json", "model.safetensors", "model.pt2", "load.py"
 _OWN_DIGEST = "sha256"
 _RULE = f"a model folder is one that a sweep wrote, unchanged: {CARD}, {WEIGHTS} and {SNIPPET}"
@@ -87,12 +87,14 @@ class Preprocessing(_Part):
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    interpolation: Interpolation
+    squash: bool
     resampling: Resampling
 
     @property
     def image(self) -> ImageSpec:
         """As targets are told it."""
-        return ImageSpec(self.channels, self.size, self.mean, self.std, self.resize)
+        return ImageSpec(**self.model_dump(exclude={"in_words", "resampling"}))
 
 
 class TokenPreprocessing(_Part):

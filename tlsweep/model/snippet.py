@@ -22,9 +22,10 @@ MODEL = torch.export.load(HERE / "{PROGRAM}").module()
 def prepare(path):
     colour, size = "L" if SPEC["channels"] == 1 else "RGB", SPEC["size"]
     image = ImageOps.exif_transpose(Image.open(path)).convert(colour)
-    w, h = (max(SPEC["resize"], round(n * SPEC["resize"] / min(image.size))) for n in image.size)
+    sides = [SPEC["resize"]] * 2 if SPEC["squash"] else image.size
+    w, h = (SPEC["resize"] * n // min(sides) for n in sides)
 @RESIZE@
-    left, top = (w - size) // 2, (h - size) // 2
+    left, top = round((w - size) / 2), round((h - size) / 2)
     mean, std = (torch.tensor(SPEC[name])[:, None, None] for name in ("mean", "std"))
     return (x[:, top : top + size, left : left + size] / 255 - mean) / std
 
@@ -35,12 +36,15 @@ for path in sys.argv[1:]:
 '''
 _RESIZE: dict[Resampling, str] = {
     "pillow": """\
-    image = image.resize((w, h), Image.Resampling.BILINEAR)
+    image = image.resize((w, h), Image.Resampling[SPEC["interpolation"].upper()])
     x = torch.from_numpy(np.array(image, dtype=np.float32).reshape(h, w, -1)).permute(2, 0, 1)""",
     "torch": """\
     pixels = np.array(image, dtype=np.float32).reshape(1, image.height, image.width, -1)
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    x = torch.nn.functional.interpolate(x, (h, w), mode="bilinear", antialias=True)[0].round()""",
+    how = {"mode": SPEC["interpolation"], "antialias": True}
+    if how["mode"] == "nearest":
+        how = {"mode": "nearest-exact"}
+    x = torch.nn.functional.interpolate(x, (h, w), **how)[0].round().clamp(0, 255)""",
 }
 _WITH_TLSWEEP = '''\
 """@WHAT@ of images: python load.py IMAGE ...  Needs tlsweep."""

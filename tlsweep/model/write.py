@@ -160,12 +160,14 @@ def _preprocessing(spec: InputSpec, target: Target) -> Preprocessing | TokenPrep
 def _of_images(image: ImageSpec, resampling: Resampling) -> Preprocessing:
     colour = "grey" if image.channels == 1 else "RGB"
     how = {
-        "pillow": "Pillow's BILINEAR",
-        "torch": "torch's interpolate, bilinear, antialias=True, rounded to whole levels",
+        "pillow": f"Pillow's {image.interpolation.upper()}",
+        "torch": f"torch's interpolate, {image.interpolation}, antialias=True, rounded to whole"
+        " levels",
     }
+    side = "both sides" if image.squash else "the shorter side"
     words = (
         f"turned upright (EXIF), transparent parts on white, {colour}, 8 bits a channel;"
-        f" the shorter side resized to {image.resize} pixels ({how[resampling]});"
+        f" {side} resized to {image.resize} pixels ({how[resampling]});"
         f" the centre {image.size} x {image.size} cropped; divided by 255;"
         " less mean, divided by std, a channel each"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -141,16 +142,16 @@ def _scores(file: Path, question: Question) -> np.ndarray[Any, np.dtype[np.float
 
 def cuts_table(title: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """The cut points of a source with the cost of what is before each."""
-    table = Table(title=title, title_justify="left")
-    columns = ("index", "name", "aliases", "shape", "parameters", "MFLOPs", "activation kB")
-    for name in columns:
-        table.add_column(name, justify="left" if name in ("name", "aliases") else "right")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("index", justify="right", no_wrap=True)
+    table.add_column("name, other names", overflow="fold")  # what people write: never cut short
+    for name in ("shape", "parameters", "MFLOPs", "kB"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             str(row["index"]),
-            row["name"],
-            ", ".join(row["aliases"]),
-            " x ".join(str(n) for n in row["shape"]),
+            "\n  ".join([row["name"], *row["aliases"]]),
+            "x".join(str(n) for n in row["shape"]),
             f"{row['parameters']:,}",
             f"{row['flops'] / 1e6:,.1f}",
             f"{row['activation_bytes'] / 1e3:,.0f}",

@@ -24,7 +24,7 @@ class Source(ABC):
     name: what the report calls it ("glyphs", "resnet18"); spec: the preprocessing every target is
     brought to; fingerprint: hex digest of architecture and weights, the same in every process (it
     does not cover ``spec``); trained_on: one phrase for the report; licence: of the weights, as
-    far as whoever published them states it.
+    far as whoever published them states it; said: what was assumed of it, a sentence each.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Source(ABC):
     fingerprint: str
     trained_on: str
     licence: str = "unknown"
+    said: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -39,6 +39,7 @@ class Settings(SourceSettings):
     model: str
     weights: str | None
     checkpoint: Place | None
+    preset: str | None
     image_size: Annotated[Whole, Field(ge=8, le=4096)] | None
 
     @property
@@ -59,9 +60,10 @@ class ZooSource(Source):
         grid: int,
         weights: Mapping[str, Tensor],
         licence: str = "unknown",
+        said: tuple[str, ...] = (),
     ) -> None:
         self.n_classes = n_classes
-        self.licence = licence
+        self.licence, self.said = licence, said
         self._grid = grid
         super().__init__(model, image, trained_on, f"torchvision {model} {n_classes}", weights)
 
@@ -89,6 +91,7 @@ def check(
     model: str,
     weights: str | None = None,
     checkpoint: str | Path | None = None,
+    preset: str | None = None,
     image_size: int | None = None,
     progress: Progress | None = None,
 ) -> None:
@@ -98,10 +101,10 @@ def check(
     if model not in known:
         faults.append(unknown_name("torchvision model", "source.model", model, known))
     else:
-        bad_weights = _weights_faults(model, weights)
-        faults += bad_weights
-        if not bad_weights:
-            faults += _size_faults(model, weights, checkpoint, image_size)
+        bad_names = _weights_faults(model, weights=weights, preset=preset)
+        faults += bad_names
+        if not bad_names:
+            faults += _size_faults(model, preset or weights, checkpoint, image_size)
     if weights is None and checkpoint is None:
         faults.append(
             Fault(
@@ -124,6 +127,7 @@ def open(  # noqa: A001  (always called as zoo.open)
     model: str,
     weights: str | None = None,
     checkpoint: str | Path | None = None,
+    preset: str | None = None,
     image_size: int | None = None,
     progress: Progress | None = None,
 ) -> ZooSource:
@@ -131,13 +135,13 @@ def open(  # noqa: A001  (always called as zoo.open)
 
     weights: "DEFAULT" or another name that torchvision gives them; checkpoint: a file of the same
     architecture, with any number of classes, used instead of the published weights where both are
-    given (``weights`` then says the preprocessing only); image_size: side of the square input in
-    pixels, default the weights' own. Raises Refusal for every fault of these, for a download that
-    is not possible, and for a file that does not fit.
+    given; preset: the published weights whose preprocessing is taken, default that of ``weights``;
+    image_size: side of the square input in pixels, default the preset's own. Raises Refusal for
+    every fault of these, for a download that is not possible, and for a file that does not fit.
     """
-    check(model=model, weights=weights, checkpoint=checkpoint, image_size=image_size)
-    published = _published(model, weights)
-    image = _image_spec(published, image_size)
+    check(model=model, weights=weights, checkpoint=checkpoint, preset=preset, image_size=image_size)
+    published, prepared = _published(model, weights), preset or weights
+    image = spec_of(model, prepared, image_size)
     if checkpoint is not None:
         path = Path(checkpoint)
         trained_on, licence = f"checkpoint {path.name}", "unknown"
@@ -145,9 +149,11 @@ def open(  # noqa: A001  (always called as zoo.open)
         path = _fetch(published, model, progress)
         trained_on = f"ImageNet-1k (published weights {weights})"
         licence = str(published.meta.get("license", "unknown"))  # torchvision states few
-    grid = _grid(published, checkpoint, image_size)
+    grid = _grid(model, prepared, checkpoint, image_size)
     n_classes, fitted = _read_and_fit(model, path, grid)
-    return ZooSource(model, image, trained_on, n_classes, grid, fitted, licence)
+    known = preset is not None or (checkpoint is None and image_size is None)
+    said = () if known else (_assumed(model, prepared, image),)
+    return ZooSource(model, image, trained_on, n_classes, grid, fitted, licence, said)
 
 
 def architecture(
@@ -155,6 +161,7 @@ def architecture(
     model: str,
     weights: str | None = None,
     checkpoint: str | Path | None = None,
+    preset: str | None = None,
     image_size: int | None = None,
 ) -> tuple[nn.Module, Tensor]:
     """The model with random weights, and zeros [2, 3, size, size] to feed it.
@@ -166,13 +173,36 @@ def architecture(
     known = _model_names()
     if model not in known:
         raise Refusal(unknown_name("torchvision model", "source.model", model, known))
-    faults = _size_faults(model, weights, checkpoint, image_size)
+    faults = _weights_faults(model, weights=weights, preset=preset)
+    faults = faults or _size_faults(model, preset or weights, checkpoint, image_size)
     if faults:
         raise Refusal(*faults)
-    published = _published(model, weights)
-    size = _image_spec(published, image_size).size
-    built = build(model, 1000, _grid(published, checkpoint, image_size))
+    prepared = preset or weights
+    size = spec_of(model, prepared, image_size).size
+    built = build(model, 1000, _grid(model, prepared, checkpoint, image_size))
     return built, torch.zeros(2, 3, size, size)
+
+
+def spec_of(model: str, weights: str | None = None, image_size: int | None = None) -> ImageSpec:
+    """The preprocessing of published weights, equal to torchvision's ``weights.transforms()``.
+
+    weights: their name, None for DEFAULT; image_size: another one, with the resize scaled along.
+
+    Example: ``spec_of("resnet18").resize`` is 256.
+    """
+    preset = _published(model, weights).transforms
+    assert isinstance(preset, partial), "torchvision gives presets as partials"
+    transforms = preset()
+    crop, resize = transforms.crop_size[0], transforms.resize_size[0]
+    size = crop if image_size is None else image_size
+    return ImageSpec(
+        channels=3,
+        size=size,
+        mean=tuple(transforms.mean),
+        std=tuple(transforms.std),
+        resize=max(size, round(resize * size / crop)),
+        interpolation=transforms.interpolation.value,
+    )
 
 
 def _model_names() -> list[str]:
@@ -189,21 +219,38 @@ def _published(model: str, weights: str | None) -> WeightsEnum:
     return published
 
 
-def _weights_faults(model: str, weights: str | None) -> list[Fault]:
+def _weights_names(model: str) -> list[str]:
     from torchvision.models import get_model_weights
 
-    known = [
-        "DEFAULT",
-        *(entry.name for entry in get_model_weights(model) if entry.name != "DEFAULT"),
+    return ["DEFAULT", *(w.name for w in get_model_weights(model) if w.name != "DEFAULT")]
+
+
+def _weights_faults(model: str, **given: str | None) -> list[Fault]:
+    """Names of published weights that ``model`` has not. given: what was written, by its key."""
+    known, what = _weights_names(model), f"name of {model}'s published weights"
+    return [
+        unknown_name(what, f"source.{key}", name, known)
+        for key, name in given.items()
+        if name is not None and name not in known
     ]
-    if weights is None or weights in known:
-        return []
-    return [unknown_name(f"name of {model}'s published weights", "source.weights", weights, known)]
 
 
-def _grid(published: WeightsEnum, checkpoint: str | Path | None, image_size: int | None) -> int:
+def _assumed(model: str, prepared: str | None, image: ImageSpec) -> str:
+    """Which preprocessing was assumed for weights that do not say it."""
+    name = _published(model, prepared).name
+    others = [other for other in _weights_names(model)[1:] if other != name]
+    mend = f"; another: source.preset={' or '.join(others)}" if others else ""
+    return (
+        f"images are prepared as for {model}'s {name}: the shorter side resized to"
+        f" {image.resize} ({image.interpolation}), the centre {image.size} x {image.size}{mend}"
+    )
+
+
+def _grid(
+    model: str, prepared: str | None, checkpoint: str | Path | None, image_size: int | None
+) -> int:
     """The size that position weights are laid out for: published ones are what they are."""
-    native = _image_spec(published, None).size
+    native = spec_of(model, prepared).size
     return image_size if checkpoint is not None and image_size is not None else native
 
 
@@ -215,13 +262,12 @@ def _size_faults(
 
     if image_size is None:
         return []
-    published = _published(model, weights)
-    native = _image_spec(published, None).size
+    native = spec_of(model, weights).size
     mend = f"source.image_size={native}, the size that the weights were trained at"
     if image_size < 1:
         return [Fault(f"source.image_size={image_size}", "a size is at least 1 pixel", mend)]
     try:
-        shell = _shell(model, 1000, _grid(published, checkpoint, image_size)).eval()
+        shell = _shell(model, 1000, _grid(model, weights, checkpoint, image_size)).eval()
         with torch.no_grad():
             shell(torch.zeros(2, 3, image_size, image_size, device="meta"))
     except Exception as error:  # each architecture refuses a size in its own way
@@ -241,22 +287,6 @@ def _shell(model: str, n_classes: int, grid: int) -> nn.Module:
         except NotImplementedError:
             # RegNet computes its widths with tensors, and those need numbers.
             return build(model, n_classes, grid).to("meta")
-
-
-def _image_spec(published: WeightsEnum, image_size: int | None) -> ImageSpec:
-    """The weights' preprocessing, its resize scaled with the crop where ``image_size`` is given."""
-    preset = published.transforms
-    assert isinstance(preset, partial), "torchvision gives presets as partials"
-    transforms = preset()
-    crop, resize = transforms.crop_size[0], transforms.resize_size[0]
-    size = crop if image_size is None else image_size
-    return ImageSpec(
-        channels=3,
-        size=size,
-        mean=tuple(transforms.mean),
-        std=tuple(transforms.std),
-        resize=max(size, round(resize * size / crop)),
-    )
 
 
 def _fetch(published: WeightsEnum, model: str, progress: Progress | None) -> Path:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsweep.target.pixels import fit_arrays, resized
+from tlsweep.target.pixels import centred, fit_arrays, resized
 from tlsweep.terms import ImageSpec, Resampling
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def read_image(path: Path, image: ImageSpec, how: Resampling = "pillow") -> NDAr
 def fit_image(opened: Image, image: ImageSpec, how: Resampling = "pillow") -> NDArray[np.uint8]:
     """Bring an opened image to ``image``: uint8 [C, size, size].
 
-    The shorter side is brought to image.resize (antialiased bilinear), then the centre is cropped.
+    It is resized (antialiased), then the centre is cropped, as ``image`` says.
     how: "torch" for what targets of arrays do.
     """
     from PIL import Image
@@ -69,10 +69,11 @@ def fit_image(opened: Image, image: ImageSpec, how: Resampling = "pillow") -> ND
     if how == "torch":
         return _fit_as_array(opened, image)
     upright = _upright(opened, image.channels)
-    height, width = resized(upright.height, upright.width, image.resize)
+    height, width = resized(upright.height, upright.width, image)
     if (width, height) != upright.size:
-        upright = upright.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = (width - image.size) // 2, (height - image.size) // 2
+        resampling = Image.Resampling[image.interpolation.upper()]
+        upright = upright.resize((width, height), resampling)
+    left, top = centred(width, image.size), centred(height, image.size)
     cropped = upright.crop((left, top, left + image.size, top + image.size))
     return _channels_first(cropped)
 

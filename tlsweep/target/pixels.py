@@ -68,12 +68,13 @@ def _fit_chunk(u8_nchw: Tensor, image: ImageSpec) -> Tensor:
     import torch.nn.functional as F
 
     x_nchw = _to_channels(u8_nchw.to(torch.float32), image.channels)
-    height, width = resized(x_nchw.shape[2], x_nchw.shape[3], image.resize)
+    height, width = resized(x_nchw.shape[2], x_nchw.shape[3], image)
     if (height, width) != tuple(x_nchw.shape[2:]):
-        x_nchw = F.interpolate(
-            x_nchw, size=(height, width), mode="bilinear", antialias=True, align_corners=False
-        )
-    top, left = (height - image.size) // 2, (width - image.size) // 2
+        smooth = {"antialias": True, "align_corners": False}
+        how = {} if image.interpolation == "nearest" else smooth
+        mode = "nearest-exact" if image.interpolation == "nearest" else image.interpolation
+        x_nchw = F.interpolate(x_nchw, size=(height, width), mode=mode, **how)
+    top, left = centred(height, image.size), centred(width, image.size)
     x_nchw = x_nchw[:, :, top : top + image.size, left : left + image.size]
     return x_nchw.round().clamp(0, 255).to(torch.uint8)
 
@@ -89,7 +90,18 @@ def _to_channels(x_nchw: Tensor, channels: int) -> Tensor:
     return x_nchw.expand(-1, channels, -1, -1)
 
 
-def resized(height: int, width: int, shorter: int) -> tuple[int, int]:
-    """Height and width with the shorter side brought to ``shorter``, in pixels; never below it."""
-    scale = shorter / min(height, width)
-    return max(shorter, round(height * scale)), max(shorter, round(width * scale))
+def resized(height: int, width: int, image: ImageSpec) -> tuple[int, int]:
+    """Height and width, in pixels, that an image is brought to before its centre is cropped.
+
+    The arithmetic of torchvision, whose published weights were trained and are scored with it: the
+    longer side is cut to whole pixels, not rounded.
+    """
+    if image.squash:
+        return image.resize, image.resize
+    shorter = min(height, width)
+    return image.resize * height // shorter, image.resize * width // shorter
+
+
+def centred(length: int, size: int) -> int:
+    """Where the middle ``size`` pixels of ``length`` begin; torchvision's arithmetic again."""
+    return round((length - size) / 2)
