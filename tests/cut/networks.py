@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -89,6 +91,85 @@ class HeightCrosses(Body):
         h = x.shape[2]
         x = self.second(self.first(x))
         return self.head((x * h).mean([2, 3]))
+
+
+class AsksForSizes(nn.Module):
+    """Checks its input, hands height and width to its blocks, loops over the width."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 4, stride=4)
+        self.blocks = nn.ModuleList([MapOfTokens() for _ in range(2)])
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[1] == 3
+        assert x.shape[-1] % 4 == 0, "a width in whole patches"
+        x = self.patches(x)
+        height, width = x.shape[-2:]
+        x = x.flatten(2).transpose(1, 2)
+        for _ in range(width):
+            x = x + 0.1
+        for block in self.blocks:
+            x = block(x, height, width)
+        if x.dim() == 3:
+            x = x.mean(1)
+        return self.head(x)
+
+
+class MapOfTokens(nn.Module):
+    """A block: makes a map of its tokens, and tokens of that again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(8)
+        self.conv = nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x: Tensor, height: int, width: int) -> Tensor:
+        n, _, c = x.shape
+        z = self.norm(x).transpose(1, 2).reshape(n, c, height, width)
+        return x + self.conv(z).flatten(2).transpose(1, 2)
+
+
+class Caches(Body):
+    """Keeps what it has made once, in a dict inside a dict, and counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.5))
+        self.cache: dict[str, dict[str, Tensor]] = {}
+        self.calls = 0
+
+    def between(self, x: Tensor) -> Tensor:
+        self.calls = self.calls + 1
+        kept = self.cache.setdefault(str(x.device), {})
+        if "twice" not in kept:
+            kept["twice"] = self.scale * 2
+        return x * kept["twice"]
+
+
+class CachesBehindALock(Caches):
+    """Cannot be copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+class Recurrent(nn.Module):
+    """Numbers of a vocabulary to two LSTMs, whose states are not used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(30, 8)
+        self.low = nn.LSTM(8, 6, batch_first=True)
+        self.high = nn.LSTM(6, 6, batch_first=True)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x, _ = self.low(self.words(ids))
+        x, (_h, _c) = self.high(x)
+        return self.head(x[:, -1])
 
 
 class MaskWrittenInPlace(Body):
@@ -342,6 +423,9 @@ TRAPS = [
     InPlaceOnInput,
     LateBatchSize,
     HeightCrosses,
+    AsksForSizes,
+    Caches,
+    CachesBehindALock,
     MaskWrittenInPlace,
     FunctionalDropout,
     BranchesOnMode,

@@ -9,8 +9,9 @@ import networks
 import pytest
 import torch
 from torch import nn
+from torchvision.models import get_model
 
-from tlsweep.cut import CutPoints, cut_points
+from tlsweep.cut import CutPoints, cut_points, prefix_costs
 from tlsweep.errors import Refusal
 
 EXAMPLE = torch.empty(2, 3, 16, 12)
@@ -90,9 +91,8 @@ def test_a_cut_point_is_a_name_an_alias_an_index_or_a_fraction(
 
 
 def test_the_end_of_a_name_is_enough_where_no_other_ends_so() -> None:
-    vit, dense = zoo_cuts("vit_b_16", 224), zoo_cuts("densenet121", 32)
+    vit = zoo_cuts("vit_b_16", 32, image_size=32)
     assert vit.resolve("encoder_layer_3").name == "encoder.layers.encoder_layer_3"
-    assert dense.resolve("denseblock2").name == "features.denseblock2"
     assert zoo_cuts("mobilenet_v2", 32).resolve("3").index == 3  # not features.3
     with pytest.raises(Refusal):
         vit.resolve("layer_3")  # the end of a word is no end of a name
@@ -163,8 +163,65 @@ def test_a_block_used_twice_has_two_cut_points() -> None:
     )
 
 
-def test_no_cut_point_lies_where_a_height_passes_by() -> None:
-    assert "first" not in cut_points(networks.HeightCrosses(), EXAMPLE).names
+def test_sizes_that_travel_are_the_examples_and_hide_no_cut_point() -> None:
+    assert cut_points(networks.HeightCrosses(), EXAMPLE).names == (
+        "input",
+        "first",
+        "second",
+        "pooled",
+    )
+    cuts = cut_points(networks.AsksForSizes(), EXAMPLE)
+    assert cuts.names == ("input", "patches", "blocks.0", "blocks.1", "pooled")
+    assert [cut.shape for cut in cuts[1:]] == [(12, 8), (12, 8), (12, 8), (8,)]
+
+
+def test_an_unused_part_of_a_tuple_hides_no_cut_point() -> None:
+    cuts = cut_points(networks.Recurrent(), torch.zeros(2, 7, dtype=torch.int64))
+    assert cuts.names == ("input", "words", "low", "high", "pooled")
+
+
+@pytest.mark.parametrize("kind", [networks.Caches, networks.CachesBehindALock])
+@pytest.mark.parametrize("used", [False, True])
+def test_what_a_forward_keeps_is_as_it_was(kind: type[networks.Caches], used: bool) -> None:
+    model, x = kind().eval(), torch.rand(2, 3, 16, 12)
+    if used:
+        model(x)
+    before = {name: dict(inner) for name, inner in model.cache.items()}
+    attributes, calls = set(model.__dict__), model.calls
+    cuts = cut_points(model, EXAMPLE)
+    prefix_costs(model, cuts, EXAMPLE)
+    assert set(model.__dict__) == attributes
+    assert model.calls == calls
+    assert {name: dict(inner) for name, inner in model.cache.items()} == before
+    assert torch.equal(model(x), kind.forward(model, x))
+    assert isinstance(model.cache["cpu"]["twice"], torch.Tensor)
+
+
+HEADLESS = {
+    "resnet18": (lambda m: setattr(m, "fc", nn.Identity()), 11, (512,)),
+    "mobilenet_v2": (lambda m: setattr(m, "classifier", nn.Identity()), 20, (1280,)),
+    "vgg11": (lambda m: setattr(m, "classifier", nn.Identity()), 14, (25088,)),
+}
+
+
+@pytest.mark.parametrize("name", HEADLESS)
+def test_a_model_without_its_classifier_keeps_its_last_block(name: str) -> None:
+    change, blocks, shape = HEADLESS[name]
+    model = get_model(name, weights=None).eval()
+    whole = cut_points(model, torch.empty(2, 3, 64, 64))
+    change(model)
+    cuts = cut_points(model, torch.empty(2, 3, 64, 64))
+    assert cuts.names == whole.names[: len(cuts)]
+    assert (cuts.n_blocks, cuts[-1].shape) == (blocks, shape)
+    said = cut_points(model, torch.empty(2, 3, 64, 64), classifier=False)
+    assert said.names == cuts.names
+    assert cut_points(model, torch.empty(2, 3, 64, 64), classifier=True).n_blocks < blocks
+
+
+def test_layers_in_a_row_without_a_classifier_are_all_there() -> None:
+    layers = list(get_model("resnet18", weights=None).children())
+    assert cut_points(nn.Sequential(*layers[:-1]), torch.empty(2, 3, 64, 64)).n_blocks == 11
+    assert cut_points(nn.Sequential(*layers[:-2]), torch.empty(2, 3, 64, 64)).n_blocks == 10
 
 
 def test_a_module_that_cannot_be_traced_is_a_block() -> None:
@@ -219,6 +276,33 @@ def test_a_model_without_a_place_to_cut_is_refused() -> None:
 def test_a_model_that_cannot_be_traced_is_refused_with_the_mend() -> None:
     with pytest.raises(Refusal, match="a module of its own, which is then kept whole"):
         cut_points(networks.LooksAtValues(), torch.empty(2, 4, 8, 8))
+
+
+class _TwoInputs(nn.Module):
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return x * mask
+
+
+@pytest.mark.parametrize(
+    ("model", "example", "said"),
+    [
+        (_TwoInputs(), torch.empty(2, 3), "takes 2 inputs: x, mask"),
+        (networks.Small(), {"x": EXAMPLE}, "an example that is a dict"),
+        (networks.Small(), torch.tensor(1.0), "an example without dimensions"),
+        (networks.Small(), torch.zeros(2, 3, dtype=torch.int64), "Small on an input of shape"),
+    ],
+)
+def test_what_is_no_batch_of_one_input_is_refused_by_its_cause(
+    model: nn.Module, example: object, said: str
+) -> None:
+    with pytest.raises(Refusal, match=said):
+        cut_points(model, example)  # type: ignore[arg-type]
+
+
+def test_a_refusal_shows_no_log_of_torchs(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Refusal, match="same reduction dim"):
+        cut_points(nn.Sequential(nn.Flatten(), nn.Linear(10, 3)), torch.empty(2, 3, 4, 4))
+    assert "".join(capfd.readouterr()) == ""
 
 
 def test_an_example_that_the_model_does_not_take_is_refused() -> None:

@@ -205,6 +205,21 @@ def test_a_section_cannot_end_below_its_start() -> None:
         section(model, cuts, 3, 1)
 
 
+def test_parts_of_a_model_that_asks_for_sizes_take_its_examples_shape_alone() -> None:
+    model, cuts, x = build(networks.AsksForSizes)
+    prefix, suffix = split(model, cuts.resolve("blocks.0"))
+    assert torch.equal(suffix(prefix(x)), model(x))
+    with pytest.raises(ValueError, match=r"the shape that they were found with, \(3, 16, 12\)"):
+        prefix(torch.rand(2, 3, 16, 16))
+
+
+def test_numbers_of_a_vocabulary_are_cut_bit_for_bit() -> None:
+    model, ids = networks.Recurrent().eval(), torch.randint(0, 30, (5, 7))
+    for cut in cut_points(model, torch.zeros(2, 7, dtype=torch.int64)):
+        prefix, suffix = split(model, cut)
+        assert torch.equal(suffix(prefix(ids)), model(ids)), cut.name
+
+
 def test_split_takes_names_when_it_gets_an_example() -> None:
     model, _, x = build(networks.Small)
     prefix, suffix = split(model, "blocks.0", example=x)

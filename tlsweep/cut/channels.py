@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from torch import Tensor, nn
 
 from tlsweep.cut.observe import Observation, observe
@@ -20,22 +16,10 @@ def at_another_size(program: Program, model: nn.Module, example: Tensor) -> Obse
     if not sizes:
         return None
     grown = [size + _GROW[i % 2] for i, size in enumerate(sizes)]
-    # torch writes each refusal to the terminal, with its traceback, before it raises it
-    with _silent("torch._subclasses.fake_tensor"):
-        try:
-            return observe(program, model, (batch, channels, *grown), example)
-        except Exception:  # it is the model's own forward that refuses, each in its own way
-            return None
-
-
-@contextmanager
-def _silent(logger: str) -> Iterator[None]:
-    log = logging.getLogger(logger)
-    before, log.disabled = log.disabled, True
     try:
-        yield
-    finally:
-        log.disabled = before
+        return observe(program, model, (batch, channels, *grown), example)
+    except Exception:  # it is the model's own forward that refuses, each in its own way
+        return None
 
 
 def channel_dim(name: str, place: int, seen: Observation, other: Observation | None) -> int:

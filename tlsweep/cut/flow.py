@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from tlsweep.cut.observe import Observation, observe
 from tlsweep.cut.program import Program, names_in
-
-_BATCHES = (3, 5)  # two odd sizes: a number that is both times the batch size is the batch size
+from tlsweep.cut.shadow import BATCHES
 
 
 @dataclass(frozen=True)
@@ -44,13 +43,13 @@ def find_flow(
     forward raises.
     """
     sizes = tuple(example.shape[1:])
-    first = observe(program, root, (_BATCHES[0], *sizes), example, count=count)
-    second = observe(program, root, (_BATCHES[1], *sizes), example)
+    first = observe(program, root, (BATCHES[0], *sizes), example, count=count)
+    second = observe(program, root, (BATCHES[1], *sizes), example)
     data = _data(program, first)
     batch = frozenset(
         name
         for name, sight in first.sights.items()
-        if sight.number == _BATCHES[0] and second.sights[name].number == _BATCHES[1]
+        if sight.number == BATCHES[0] and second.sights[name].number == BATCHES[1]
     )
     portable = _portable(program, data, batch, first)
     skippable = _skippable(program, data, batch)
@@ -60,7 +59,8 @@ def find_flow(
     found = [
         name
         for name in (program.input, *(step.name for step in program.steps))
-        if name in free and name in data and _batch_first(name, first, second)
+        if name == program.input
+        or (name in free and name in data and _carries(name, first, second))
     ]
     return replace(flow, articulations=tuple(found)), first
 
@@ -110,14 +110,16 @@ def _not_jumped_over(program: Program, flow: Flow) -> set[str]:
             farthest[place[name]] = place[step.name]
     free, reach, returned = set(), 0, names_in(program.output) - flow.portable
     for name, i in sorted(place.items(), key=lambda item: item[1]):
-        if reach <= i and farthest[i] > i:
+        alone = returned == {name}  # the model's own output
+        if reach <= i and (farthest[i] > i or alone):
             free.add(name)
         # what is returned is read after the last step: no value behind it carries all
         reach = max(reach, len(program.steps) + 1 if name in returned else farthest[i])
     return free
 
 
-def _batch_first(name: str, first: Observation, second: Observation) -> bool:
+def _carries(name: str, first: Observation, second: Observation) -> bool:
+    """Whether a value is a floating-point tensor, batch first."""
     a, b = first.sights[name], second.sights[name]
     if a.shape is None or b.shape is None or not a.is_float or not a.shape:
         return False

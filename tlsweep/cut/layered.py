@@ -5,7 +5,8 @@ What a model hands from layer to layer besides its activations (a mask, lengths)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -15,9 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tlsweep.cut.anatomy import FLOAT32_BYTES, Anatomy, PrefixCost
 from tlsweep.cut.chain import NOTHING
-from tlsweep.cut.observe import undisturbed
 from tlsweep.cut.parts import install, other_architecture
 from tlsweep.cut.points import CutPoint, CutPoints
+from tlsweep.cut.stand_in import undisturbed
 from tlsweep.errors import Fault, Refusal
 
 Side = Mapping[str, Tensor]
@@ -70,7 +71,7 @@ class Layered(Anatomy):
         costs = [PrefixCost(0, 0, example[0].numel() * FLOAT32_BYTES)]
         counted: set[int] = set()
         flops = numbers = 0
-        with undisturbed(model), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        with _faked(model) as model:
             z = torch.zeros((1, *example.shape[1:]), dtype=example.dtype, device=example.device)
             for block in range(self.n + 1):
                 part = LayeredPart(model, self, block, block + 1)
@@ -156,6 +157,12 @@ def layered(
     return CutPoints(points)
 
 
+@contextmanager
+def _faked(model: nn.Module) -> Iterator[nn.Module]:
+    with undisturbed(model) as copied, FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        yield copied
+
+
 def _length(model: nn.Module, layers: str) -> int:
     try:
         found = model.get_submodule(layers)
@@ -177,7 +184,7 @@ def _shapes(model: nn.Module, anatomy: Layered, example: Tensor) -> list[tuple[i
     """The shape of every cut point, without batch."""
     shapes = [tuple(example.shape[1:])]
     try:
-        with undisturbed(model), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        with _faked(model) as model:
             z = torch.zeros_like(example)
             for block in range(anatomy.n + 1):
                 z = LayeredPart(model, anatomy, block, block + 1)(z)

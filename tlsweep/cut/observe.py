@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import (
 from torch.utils.flop_counter import FlopCounterMode
 
 from tlsweep.cut.program import Program, last_reads, names_in
+from tlsweep.cut.stand_in import undisturbed
 
 _CHANNELS_SECOND = (
     nn.modules.conv._ConvNd,
@@ -78,7 +79,7 @@ def observe(
     try:
         return _observe(program, root, shape, like, count, fake=True)
     except (DataDependentOutputException, DynamicOutputShapeException):
-        # a module that looks at the values of tensors needs real ones, and may keep some
+        # a module that looks at the values of tensors needs real ones, and may write to its own
         root = copy.deepcopy(root)
         return _observe(program, root, shape, like, count, fake=False)
 
@@ -96,7 +97,7 @@ def _observe(
     place = [0]
     counter = FlopCounterMode(display=False) if count else None
     with contextlib.ExitStack() as stack:
-        stack.enter_context(undisturbed(root))
+        root = stack.enter_context(undisturbed(root))
         if fake:
             stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         stack.enter_context(_watch_modules(seen.readings, place))
@@ -158,25 +159,6 @@ def _holds_tensor(value: Any) -> bool:
     if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
         return any(_holds_tensor(item) for item in value)
     return isinstance(value, Tensor)
-
-
-@contextlib.contextmanager
-def undisturbed(root: nn.Module) -> Iterator[None]:
-    """Eval mode, with gradients and no fused attention: else its FLOPs could not be counted.
-
-    Everything is as before afterwards: modes, switches and random numbers.
-    """
-    modes = {module: module.training for module in root.modules()}
-    fused = torch.backends.mha.get_fastpath_enabled()
-    try:
-        torch.backends.mha.set_fastpath_enabled(False)
-        root.eval()
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-        for module, mode in modes.items():
-            module.training = mode
 
 
 @contextlib.contextmanager

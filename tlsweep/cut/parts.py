@@ -15,13 +15,18 @@ from tlsweep.errors import Fault, Refusal
 
 @dataclass(frozen=True)
 class _Route:
-    """What a Section runs. done: per step, the values that are not needed after it."""
+    """What a Section runs.
+
+    done: per step, the values that are not needed after it; shape: that an input must have, without
+    batch, where sizes of the example that the cut points were found with stand in the steps.
+    """
 
     input: str
     steps: tuple[Step, ...]
     done: tuple[tuple[str, ...], ...]
     output: Any
     clone: bool
+    shape: tuple[int, ...] | None
 
 
 class Section(nn.Module):
@@ -44,8 +49,16 @@ class Section(nn.Module):
                 install(root, self, step.target)
 
     def forward(self, x: Tensor) -> Any:
-        """[batch, ...] as at the lower cut point, any batch size, to what is at the upper one."""
+        """[batch, ...] as at the lower cut point, any batch size, to what is at the upper one.
+
+        Raises ValueError for another shape than the example's where the model asks for sizes.
+        """
         route = self._tlsweep_route
+        if route.shape is not None and tuple(x.shape[1:]) != route.shape:
+            raise ValueError(
+                f"an input of shape {tuple(x.shape[1:])}: this model's forward asks for sizes, so"
+                f" its cut points hold for the shape that they were found with, {route.shape}"
+            )
         values: dict[str, Any] = {route.input: x.clone() if route.clone else x}
         for step, done in zip(route.steps, route.done, strict=True):
             values[step.name] = step.run(self, values)
@@ -59,18 +72,28 @@ class Section(nn.Module):
 
 
 def section_of(
-    model: nn.Module, program: Program, flow: Flow, low: str, high: str | None
+    model: nn.Module,
+    program: Program,
+    flow: Flow,
+    low: str,
+    high: str | None,
+    shape: tuple[int, ...] | None = None,
 ) -> Section:
     """The part of ``model`` from the value ``low`` to ``high``; None: to the model's own output.
 
-    Raises Refusal if ``model`` lacks what the part uses.
+    shape: the only one that an input may have, without batch; None for any. Raises Refusal if
+    ``model`` lacks what the part uses.
     """
     steps = steps_between(program, flow, low, high)
     output = program.output if high is None else Ref(high)
     done = last_reads(steps, names_in(output))
     clone = low in flow.mutated and bool(steps)
     try:
-        return Section(model, _Route(low, steps, done, output, clone), program.constants)
+        return Section(
+            model,
+            _Route(low, steps, done, output, clone, shape if steps else None),
+            program.constants,
+        )
     except AttributeError as error:
         raise Refusal(other_architecture(model, error)) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, overload
@@ -13,6 +14,7 @@ from tlsweep.cut import groups
 from tlsweep.cut.anatomy import Anatomy
 from tlsweep.cut.blocks import whole_blocks
 from tlsweep.cut.channels import at_another_size, channel_dim
+from tlsweep.cut.classifier import has_classifier
 from tlsweep.cut.flow import Flow, find_flow
 from tlsweep.cut.observe import Observation
 from tlsweep.cut.tokens import Value, pooled_tokens
@@ -162,22 +164,30 @@ def _number(text: str | int | float) -> int | float | None:
     return None
 
 
-def cut_points(model: nn.Module, example: Tensor, *, level: Level = "block") -> CutPoints:
+def cut_points(
+    model: nn.Module, example: Tensor, *, level: Level = "block", classifier: bool | None = None
+) -> CutPoints:
     """Find the cut points of ``model``.
 
     example: one batch of input, any batch size; only shape, dtype and device are looked at. Nothing
     is computed but, for models of tokens, what shows which of them are pooled. level: "block" never
     cuts inside a block and joins norm, activation and dropout to what they follow; "fine" gives
-    every single tensor that all data flows through, up to the classifier. Leaves ``model`` as it
-    was.
+    every single tensor that all data flows through, up to the classifier. classifier: whether the
+    model's last work is a classifier, which is left out; None: found out (``classifier.py``).
+    Leaves ``model`` as it was. Where its forward asks for the sizes of tensors, cut points hold
+    for inputs of the example's shape.
 
     Where a forward with further blocks inside branches on ``training`` (auxiliary heads), the parts
     between cut points take the eval branch in either mode.
 
     Raises Refusal if the model cannot be traced, cannot take the example, or has no place to cut.
     """
-    traced, flow, seen = _dissect(model, example, level)
-    found = groups.below_classifier(groups.segments(traced.program, model, flow, seen))
+    _refuse_example(model, example)
+    traced, flow, seen, headed = _dissect(model, example, level)
+    found = groups.segments(traced.program, model, flow, seen)
+    if headed if classifier is None else classifier:
+        found = groups.below_classifier(found)
+    found = [segment for segment in found if segment.end is not None]
     if level == "block":
         merged = groups.merge(found)
         values = [group.ends[-1] for group in merged]
@@ -188,23 +198,32 @@ def cut_points(model: nn.Module, example: Tensor, *, level: Level = "block") -> 
     if not values:
         raise Refusal(_nowhere(model))
     named = [("input", "none"), *named[:-1], (*named[-1], "all")]
-    anatomy = Traced(traced.program, flow)
+    anatomy = Traced(traced.program, flow, _shapes(flow, seen) if traced.program.sized else {})
     return CutPoints(_points(anatomy, [traced.program.input, *values], named, model, example, seen))
 
 
-def _dissect(model: nn.Module, example: Tensor, level: Level) -> tuple[Trace, Flow, Observation]:
+def _dissect(
+    model: nn.Module, example: Tensor, level: Level
+) -> tuple[Trace, Flow, Observation, bool]:
+    """The forward pass, what is known of it, and whether it ends in a classifier."""
     try:
-        traced = trace(model)
+        traced = trace(model, example=example)
     except Exception as error:  # a forward can fail under tracing in any way it likes
         raise Refusal(_untraceable(model, error)) from error
     try:
-        flow, seen = find_flow(traced.program, model, example, count=level == "fine")
+        flow, seen = find_flow(traced.program, model, example, count=True)
+        headed = has_classifier(model, traced, flow, seen)
         if level == "block":
-            traced = trace(model, whole_blocks(model, traced, flow))
+            traced = trace(model, whole_blocks(model, traced, flow), example)
             flow, seen = find_flow(traced.program, model, example, count=True)
     except Exception as error:  # likewise, when it is given the example
         raise Refusal(_does_not_run(model, example, error)) from error
-    return traced, flow, seen
+    return traced, flow, seen, headed
+
+
+def _shapes(flow: Flow, seen: Observation) -> dict[str, tuple[int, ...]]:
+    shapes = {name: seen.sights[name].shape for name in flow.articulations}
+    return {name: shape[1:] for name, shape in shapes.items() if shape is not None}
 
 
 def _points(
@@ -245,6 +264,29 @@ def _known_values(
         dim = channel_dim(name, places.get(name, 0), seen, other)
         known[name] = Value(name, shape[1:], dim)
     return known
+
+
+def _refuse_example(model: nn.Module, example: object) -> None:
+    """Raise Refusal where the forward does not take one tensor."""
+    name, mend = type(model).__name__, "cut_points(model, tensor), one batch"
+    if not isinstance(example, Tensor):
+        rule = "a model is cut from its one input, a tensor, up"
+        raise Refusal(
+            Fault(f"{name} with an example that is a {type(example).__name__}", rule, mend)
+        )
+    if not example.ndim:
+        rule = "an example is a batch: its first dimension counts examples"
+        raise Refusal(Fault(f"{name} with an example without dimensions", rule, mend))
+    wanted = [
+        p.name
+        for p in inspect.signature(model.forward).parameters.values()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(wanted) > 1:
+        rule = "a model is cut from its one input up; what else its forward takes has a default"
+        what = f"{name}.forward takes {len(wanted)} inputs: {', '.join(wanted)}"
+        mend = "a module around it that takes one tensor and makes the others"
+        raise Refusal(Fault(what, rule, mend))
 
 
 def _untraceable(model: nn.Module, error: Exception) -> Fault:

@@ -6,6 +6,7 @@ was training, and which drops what a trace cannot see.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,13 +59,15 @@ class Program:
     """The whole forward pass of one architecture; holds no parameters.
 
     input: name of the raw input's value; output: the returned structure, with a Ref in place of
-    each value; constants: tensors that the forward pass makes out of nothing, by name.
+    each value; constants: tensors that the forward pass makes out of nothing, by name; sized:
+    whether sizes of the example stand in it.
     """
 
     input: str
     steps: tuple[Step, ...]
     output: Any
     constants: Mapping[str, Tensor]
+    sized: bool = False
 
     def place(self, name: str) -> int:
         """Where a value is made: 0 is the raw input, i is ``steps[i - 1]``."""
@@ -73,8 +76,12 @@ class Program:
         return next(i for i, step in enumerate(self.steps, start=1) if step.name == name)
 
 
-def program_of(graph: fx.Graph, constants: Mapping[str, Tensor]) -> Program:
-    """The steps of a traced graph, in their order, dead ones included (they may work in place)."""
+def program_of(graph: fx.Graph, constants: Mapping[str, Tensor], *, sized: bool = False) -> Program:
+    """The steps of a traced graph, in their order.
+
+    Dead ones are included, since they may work in place, but for those that take a part of
+    something and do nothing with it: the second half of ``x, _ = lstm(x)``.
+    """
 
     def plain(value: Any) -> Any:
         return _map(value, lambda a: Ref(a.name) if isinstance(a, fx.Node) else a)
@@ -83,11 +90,15 @@ def program_of(graph: fx.Graph, constants: Mapping[str, Tensor]) -> Program:
         op = "constant" if node.op == "get_attr" and node.target in constants else node.op
         return Step(node.name, op, node.target, plain(node.args), plain(node.kwargs))
 
+    for node in reversed(graph.nodes):
+        takes = node.op == "call_function" and node.target in (getattr, operator.getitem)
+        if takes and not node.users:
+            graph.erase_node(node)
     nodes = list(graph.nodes)
     steps = tuple(step(node) for node in nodes if node.op not in ("placeholder", "output"))
     (start,) = (node.name for node in nodes if node.op == "placeholder")
     (output,) = (plain(node.args[0]) for node in nodes if node.op == "output")
-    return Program(start, steps, output, dict(constants))
+    return Program(start, steps, output, dict(constants), sized)
 
 
 def names_in(template: Any) -> frozenset[str]:

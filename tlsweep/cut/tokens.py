@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from tlsweep.cut.anatomy import Anatomy
-from tlsweep.cut.observe import undisturbed
+from tlsweep.cut.stand_in import undisturbed
 
 _EXAMPLES = 4
 Between = Callable[[str, str | None], nn.Module]
@@ -63,10 +63,12 @@ def pooled_tokens(
         return copy.deepcopy(anatomy.part(model, low, high))
 
     try:
-        with undisturbed(model):
+        with undisturbed(model) as model:
             read = _traced_back(between, values, like)
             some = [v for v in values if v.name in read and len(read[v.name]) < v.n_tokens]
-            uninformed = _uninformed(between, values[0].name, some, read, like)
+            # tokens that are numbers of a vocabulary cannot be NaN: all know of the input
+            floats = like.is_floating_point()
+            uninformed = _uninformed(between, values[0].name, some, read, like) if floats else 0
     except Exception as error:  # the model's own modules fail, each in its own way
         if like.device.type != "meta":
             why = f"{type(error).__name__}: {error}"
@@ -107,7 +109,8 @@ def _reads(
     All of them where another example makes another choice, as a maximum does.
     """
     generator = torch.Generator().manual_seed(0)
-    z = torch.randn((_EXAMPLES, *value.shape), generator=generator, dtype=like.dtype)
+    dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
+    z = torch.randn((_EXAMPLES, *value.shape), generator=generator, dtype=dtype)
     z = z.to(like.device).requires_grad_()
     output = between(value.name, None if above is None else above.name)(z)
     outputs = [v for v in tree_leaves(output) if isinstance(v, Tensor) and v.requires_grad]

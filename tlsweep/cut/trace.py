@@ -1,21 +1,21 @@
-"""From a module to its Program: symbolic tracing that stays live in ``training`` and gives way.
+"""From a module to its Program, by a trace that stays live in ``training``.
 
-What cannot be traced is kept whole as one step, and ``self.training`` is read when the step is run,
-not when it is traced.
+``self.training`` is read when a step is run, not when it is traced.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
-import operator
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from tlsweep.cut.program import Program, program_of
+from tlsweep.cut.shadow import Shadow
+from tlsweep.cut.stand_in import stand_in, undisturbed
+from tlsweep.cut.tracer import Mode, Tracer
 
 
 @dataclass(frozen=True)
@@ -50,20 +50,26 @@ def has_own_forward(module: nn.Module) -> bool:
     return kind.forward not in (nn.Sequential.forward, nn.Module.forward)
 
 
-def trace(model: nn.Module, whole: Collection[str] = ()) -> Trace:
+def trace(model: nn.Module, whole: Collection[str] = (), example: Tensor | None = None) -> Trace:
     """Trace ``model`` in eval mode, with the modules at the paths ``whole`` kept as single steps.
 
-    Reads ``training`` live where it is handed on (``F.dropout(x, training=self.training)``). Where
-    a forward branches on it, the eval branch is taken, except in modules without further user
-    modules inside, which are kept whole. Leaves ``model`` as it was.
+    example: a batch of input, whose sizes but for the batch's are those of the trace: a forward may
+    ask for them. Reads ``training`` live where it is handed on (``F.dropout(x,
+    training=self.training)``). Where a forward branches on it, the eval branch is taken, except in
+    modules without further user modules inside, which are kept whole. Leaves ``model`` as it was.
 
     Raises what the model's own forward raises under tracing if the root itself cannot be traced.
     """
     whole = set(whole)
     while True:
-        tracer = _Tracer(whole)
-        with _live_modes(model) as branched, _no_new_attributes(model) as constants:
-            graph = tracer.trace(model)
+        with (
+            undisturbed(model) if example is not None else nullcontext(model) as computed,
+            stand_in(model) as traced,
+            _live_modes(traced) as branched,
+            _no_new_attributes(traced) as constants,
+        ):
+            tracer = Tracer(whole, Shadow(computed, example))
+            graph = tracer.trace(traced)
         more = {path for path in branched if _is_small(model, path)} - whole
         if not more:
             break
@@ -75,7 +81,8 @@ def trace(model: nn.Module, whole: Collection[str] = ()) -> Trace:
         for path, first, output in tracer.calls
     )
     owner = {node.name: path for node, path in tracer.owner.items()}
-    return Trace(program_of(graph, constants), calls, owner, frozenset(tracer.opaque))
+    program = program_of(graph, constants, sized=tracer.shadow.asked)
+    return Trace(program, calls, owner, frozenset(tracer.opaque))
 
 
 def _is_small(model: nn.Module, path: str) -> bool:
@@ -85,25 +92,13 @@ def _is_small(model: nn.Module, path: str) -> bool:
     return not any(has_own_forward(module) for module in inner)
 
 
-class _Mode:
-    """Stands for ``module.training`` during a trace: False, but remembered as a question."""
-
-    def __init__(self, path: str, branched: set[str]) -> None:
-        self.path = path
-        self.branched = branched
-
-    def __bool__(self) -> bool:
-        self.branched.add(self.path)
-        return False
-
-
 @contextlib.contextmanager
 def _live_modes(model: nn.Module) -> Iterator[set[str]]:
     branched: set[str] = set()
     modes = {module: module.training for module in model.modules()}
     try:
         for path, module in model.named_modules():
-            module.__dict__["training"] = _Mode(path, branched)
+            module.__dict__["training"] = Mode(path, branched)
         yield branched
     finally:
         for module, mode in modes.items():
@@ -122,104 +117,3 @@ def _no_new_attributes(model: nn.Module) -> Iterator[dict[str, Tensor]]:
             value = model.__dict__.pop(name)
             if isinstance(value, Tensor):
                 constants[name] = value
-
-
-class _Proxy(fx.Proxy):
-    """torch.fx's stand-in for a value, which also takes ``x[i] = y``."""
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
-
-
-class _Tracer(fx.Tracer):  # type: ignore[misc, unused-ignore]
-    """torch.fx's tracer, which keeps what it cannot trace as one step and notes every call."""
-
-    proxy_buffer_attributes = True  # else what a forward makes of a buffer is baked in
-
-    def __init__(self, whole: Collection[str]) -> None:
-        super().__init__(autowrap_modules=(math,))
-        self.whole = frozenset(whole)
-        self.opaque: set[str] = set()
-        self.calls: list[tuple[str, fx.Node, fx.Node]] = []
-        self.owner: dict[fx.Node, str] = {}
-        self._path = ""
-        self._parameter_cache: dict[str, Any] = {}
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if module_qualified_name in self.whole or module_qualified_name in self.opaque:
-            return True
-        from_ops = type(m).__module__.startswith("torchvision.ops")
-        if from_ops and not isinstance(m, nn.Sequential):
-            return True
-        leaf: bool = super().is_leaf_module(m, module_qualified_name)
-        return leaf
-
-    def create_args_for_root(
-        self, root_fn: Any, is_module: bool, concrete_args: Any = None
-    ) -> tuple[Any, list[Any]]:
-        # one input; what else forward takes stays at its defaults
-        return root_fn, [self.root, self.create_proxy("placeholder", "input", (), {})]
-
-    def create_arg(self, a: Any) -> Any:
-        if isinstance(a, _Mode):
-            target = f"{a.path}.training" if a.path else "training"
-            return self.create_node("get_attr", target, (), {})
-        return super().create_arg(a)
-
-    def proxy(self, node: fx.Node) -> fx.Proxy:
-        return _Proxy(node, self)
-
-    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
-        node: fx.Node = super().create_node(*args, **kwargs)
-        self.owner[node] = self._path
-        return node
-
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-        self._parameter_cache = parameter_proxy_cache
-        return super().getattr(attr, attr_val, parameter_proxy_cache)
-
-    def call_module(
-        self,
-        m: nn.Module,
-        forward: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        path = self.path_of_module(m)
-        before = self._last_node()
-        outer, self._path = self._path, path
-        try:
-            result = self._call_or_keep_whole(m, path, forward, args, kwargs)
-        finally:
-            self._path = outer
-        if isinstance(result, fx.Proxy):
-            self.calls.append((path, before, result.node))
-        return result
-
-    def _call_or_keep_whole(
-        self, m: nn.Module, path: str, forward: Any, args: Any, kwargs: Any
-    ) -> Any:
-        state = (self.scope.module_path, self.scope.module_type)
-        stack, counts = self.module_stack.copy(), dict(self.num_calls)
-        before, calls, cached = self._last_node(), len(self.calls), set(self._parameter_cache)
-        try:
-            return super().call_module(m, forward, args, kwargs)
-        except Exception:  # a forward can fail under tracing in any way it likes
-            if self.is_leaf_module(m, path):
-                raise
-        # as if the call had never begun
-        while self._last_node() is not before:
-            node = self._last_node()
-            self.owner.pop(node, None)
-            self.graph.erase_node(node)
-        self.scope.module_path, self.scope.module_type = state
-        self.module_stack, self.num_calls, self._path = stack, counts, path
-        del self.calls[calls:]
-        for name in set(self._parameter_cache) - cached:
-            del self._parameter_cache[name]
-        self.opaque.add(path)
-        return super().call_module(m, forward, args, kwargs)
-
-    def _last_node(self) -> fx.Node:
-        node: fx.Node = next(iter(reversed(self.graph.nodes)))
-        return node

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -16,10 +16,15 @@ from tlsweep.cut.program import Program
 
 @dataclass(frozen=True, eq=False)
 class Traced(Anatomy):
-    """A program and what is known of it."""
+    """A program and what is known of it.
+
+    shapes: of its articulations, without batch, where sizes of the example stand in its steps; else
+    none, and its parts take inputs of any size that the model itself takes.
+    """
 
     program: Program
     flow: Flow
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def input(self) -> str:
@@ -28,7 +33,7 @@ class Traced(Anatomy):
 
     def part(self, model: nn.Module, low: str, high: str | None) -> Section:
         """The steps between two values, as a module."""
-        return section_of(model, self.program, self.flow, low, high)
+        return section_of(model, self.program, self.flow, low, high, self.shapes.get(low))
 
     def costs(
         self, model: nn.Module, values: Sequence[str], example: Tensor
