@@ -115,13 +115,15 @@ def test_weights_of_another_architecture_are_refused(checkpoint: Callable[..., P
         open_source("torchvision", model="resnet18", checkpoint=file)
 
 
-def test_weights_without_a_classifier_are_refused(
+def test_weights_without_a_classifier_are_a_source(
     tmp_path: Path, checkpoint: Callable[..., Path]
 ) -> None:
     weights = torch.load(checkpoint("resnet18"), weights_only=True)
-    torch.save({k: v for k, v in weights.items() if not k.startswith("fc.")}, tmp_path / "w.pt")
-    with pytest.raises(Refusal, match="without their classifier"):
-        open_source("torchvision", model="resnet18", checkpoint=tmp_path / "w.pt")
+    trunk = {k: v for k, v in weights.items() if not k.startswith("fc.")}
+    torch.save({"state_dict": {f"encoder.{k}": v for k, v in trunk.items()}}, tmp_path / "w.pt")
+    source = open_source("torchvision", model="resnet18", checkpoint=tmp_path / "w.pt")
+    loaded = source.model().state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in trunk.items())
 
 
 def test_the_preprocessing_is_that_of_the_weights(checkpoint: Callable[..., Path]) -> None:

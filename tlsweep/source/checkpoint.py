@@ -1,62 +1,49 @@
-"""Weights from a file: read without running its code, fitted to an architecture by name."""
+"""Weights from a file: what it is told by its content, and none of its code is run."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from tlsweep.errors import Fault, Refusal, nearest
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 KEY = "source.checkpoint"
-SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
-# Where training scripts put the state dict inside a bigger one.
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
-# What DataParallel, wrapper modules and torch.compile put before every name.
-_PREFIXES = ("module.", "model.", "_orig_mod.")
-# torchvision's DenseNets once had dots in module names, and their published files still do.
-_OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..+)$")
-_SHOWN = 3  # names of each kind in a refusal
+_SAVE = "torch.save(model.state_dict(), FILE), or a .safetensors file of the same weights"
 
 
 def check_file(path: str | Path) -> Path:
-    """``path`` as a Path. Raises Refusal if there is no such file or its ending is not known."""
+    """``path`` as a Path. Raises Refusal if there is no such file."""
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise _refusal(path, f"a checkpoint ends in {', '.join(SUFFIXES)}", "a file of that kind")
     if not path.is_file():
         beside = path.parent.iterdir() if path.parent.is_dir() else ()
-        known = (other.name for other in beside if other.suffix.lower() in SUFFIXES)
-        guess = nearest(path.name, known)
+        guess = nearest(path.name, [other.name for other in beside if other.is_file()])
         mend = f"{KEY}={path.parent / guess}" if guess else f"{KEY}=FILE, a path that exists"
-        raise _refusal(path, "the checkpoint is an existing file", mend)
+        raise refusal(path, "the checkpoint is an existing file", mend)
     return path
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The state dict in ``path``, on the CPU, unwrapped, without a common prefix.
+def read_file(path: str | Path) -> Any:
+    """What is in ``path``, on the CPU: a dict of tensors, or of such dicts and other values.
 
-    Accepts what torch.save wrote (read with weights_only=True, so that no code of the file runs)
-    and safetensors. Raises Refusal for a file that is missing, damaged, or holds no weights.
+    Safetensors, an index of several of them (``model.safetensors.index.json``), or what torch.save
+    wrote (read with weights_only=True), whatever the file is called. Raises Refusal for a file that
+    is missing or damaged, and for one that holds code: TorchScript, a whole pickled model.
     """
     path = check_file(path)
-    content = (
-        _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path)
-    )
-    weights = _strip_prefixes(_unwrap(content, path))
-    broken = [key for key, value in weights.items() if _has_nonfinite(value)]
-    if broken:
-        raise _refusal(
-            path,
-            f"weights are finite numbers; NaN or infinite here: {_some(broken)}",
-            "a checkpoint from before the training run diverged",
-        )
-    return weights
+    with path.open("rb") as stream:
+        begin = stream.read(9)
+    if begin[:1] == b"{":
+        return _read_index(path)
+    if begin[8:] == b"{":  # behind the length of its head
+        return _read_safetensors(path)
+    if _is_torchscript(path):
+        rule = "the file holds weights alone; this one is TorchScript, a program, which is not run"
+        raise refusal(path, rule, f"torch.jit.load it yourself, then {_SAVE}")
+    return _read_torch(path)
 
 
 def _read_safetensors(path: Path) -> object:
@@ -66,9 +53,30 @@ def _read_safetensors(path: Path) -> object:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise _refusal(
+        raise refusal(
             path, f"the file is whole safetensors ({_first_line(error)})", "copy or export it again"
         ) from error
+
+
+def _read_index(path: Path) -> object:
+    """The weights of all files that an index names; they lie beside it."""
+    try:
+        shards = sorted(set(json.loads(path.read_bytes())["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        rule = "a JSON file of weights is an index, with the files of each (weight_map)"
+        raise refusal(path, rule, "model.safetensors.index.json, or one file of weights") from error
+    found: dict[str, Any] = {}
+    for name in shards:
+        content = read_file(path.parent / Path(str(name)).name)
+        found |= content if isinstance(content, dict) else {}
+    return found
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("constants.pkl") for name in archive.namelist())
 
 
 def _read_torch(path: Path) -> object:
@@ -77,150 +85,42 @@ def _read_torch(path: Path) -> object:
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_harmless()):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise _refusal(
+        raise refusal(
             path,
-            "the file holds weights alone; one that holds code or other objects is not run",
-            "torch.save(model.state_dict(), FILE), or a .safetensors file of the same weights",
+            "the file holds weights alone; one that holds code or other objects is not run"
+            f" ({_unwanted(error)})",
+            _SAVE,
         ) from error
     except Exception as error:
         # What a damaged file makes torch.load raise is open-ended: RuntimeError, EOFError,
         # KeyError, struct.error and more, by where the damage is.
-        raise _refusal(
+        raise refusal(
             path,
             f"the file is a whole torch.save file ({type(error).__name__}: {_first_line(error)})",
             "copy or download it again: it is empty, truncated or of another kind",
         ) from error
 
 
-def _unwrap(content: object, path: Path) -> dict[str, Tensor]:
-    import torch
+def _harmless() -> list[Any]:
+    """What training scripts keep beside weights, and what making one of them does nothing else."""
+    import argparse
 
-    for wrapper in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-            break
-    if not isinstance(content, Mapping):
-        found = type(content).__name__
-        raise _refusal(
-            path,
-            f"a checkpoint is a dict of names and tensors, this is a {found}",
-            "torch.save(model.state_dict(), FILE)",
-        )
-    others = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
-    if others or not content:
-        what = f"not tensors here: {_some(others)}" if others else "this one is empty"
-        raise _refusal(
-            path,
-            f"a checkpoint is a dict of names and tensors, plain or under "
-            f"{' or '.join(_WRAPPERS[:3])}; {what}",
-            "torch.save(model.state_dict(), FILE)",
-        )
-    return {str(key): value.detach() for key, value in content.items()}
+    import numpy as np
+
+    scalar = np.float64(0).__reduce__()[0]
+    array = np.zeros(0).__reduce__()[0]
+    kinds = {type(np.dtype(code)) for code in np.typecodes["AllInteger"] + "efdg?"}
+    old = [(scalar, "numpy.core.multiarray.scalar"), (array, "numpy.core.multiarray._reconstruct")]
+    return [argparse.Namespace, scalar, array, np.ndarray, np.dtype, *kinds, *old]
 
 
-def _strip_prefixes(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in (*_PREFIXES, *_PREFIXES):  # twice: module.model. and model.module. both occur
-        if all(key.startswith(prefix) for key in weights):
-            weights = {key.removeprefix(prefix): value for key, value in weights.items()}
-    return weights
-
-
-def _has_nonfinite(value: Tensor) -> bool:
-    return value.is_floating_point() and not bool(value.isfinite().all())
-
-
-def rename_old_names(weights: Mapping[str, Tensor], expected: Iterable[str]) -> dict[str, Tensor]:
-    """``weights`` under the names in ``expected`` where they have the older DenseNet names."""
-    known = set(expected)
-    renamed = {}
-    for key, value in weights.items():
-        match = _OLD_DENSENET.match(key)
-        new = match.group(1) + match.group(2) if match else key
-        renamed[new if new in known else key] = value
-    return renamed
-
-
-def fit_weights(
-    weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str | Path, model: str
-) -> dict[str, Tensor]:
-    """``weights`` in the order and the dtypes of ``expected``, a state dict of ``model``.
-
-    Batch counters (num_batches_tracked) that old files lack are taken from ``expected``. Raises one
-    Refusal that carries the missing, the unexpected and the misshapen names, each kind counted.
-    """
-    missing = [key for key in expected if key not in weights and not _is_counter(key)]
-    unexpected = [key for key in weights if key not in expected]
-    misshapen = [
-        key for key in expected if key in weights and weights[key].shape != expected[key].shape
-    ]
-    if missing or unexpected or misshapen:
-        guess = _explain(missing, unexpected, misshapen, len(expected))
-        raise Refusal(
-            *_name_faults(path, model, guess, missing, unexpected),
-            *_shape_faults(path, model, guess, misshapen, weights, expected),
-        )
-    fitted: OrderedDict[str, Tensor] = OrderedDict()
-    for key, wanted in expected.items():
-        fitted[key] = weights.get(key, wanted).to(wanted.dtype).contiguous().clone()
-    return fitted
-
-
-def _is_counter(key: str) -> bool:
-    return key.endswith("num_batches_tracked")
-
-
-def _explain(missing: list[str], unexpected: list[str], misshapen: list[str], n: int) -> str:
-    """What most likely is the matter, as a mend."""
-    another = "looks like another architecture: give source.model the one that the file is of"
-    if len(missing) > n // 2:
-        return another
-    if misshapen and not missing and not unexpected:
-        return "looks like the same architecture in another width or size: check source.model"
-    if missing and not unexpected and not misshapen and len(missing) <= 4:
-        return "looks like weights without their classifier: save the whole model's state dict"
-    if unexpected and not missing and not misshapen:
-        return (
-            "looks like a bigger model, or one with extra parts: save the plain model's state dict"
-        )
-    return another
-
-
-def _name_faults(
-    path: str | Path, model: str, guess: str, missing: list[str], unexpected: list[str]
-) -> list[Fault]:
-    faults = []
-    if missing:
-        rule = f"every weight of {model} is in the file; {len(missing)} missing: {_some(missing)}"
-        faults.append(Fault(f"{KEY}={path}", rule, guess))
-    if unexpected:
-        rule = f"every name is one of {model}; {len(unexpected)} unexpected: {_some(unexpected)}"
-        faults.append(Fault(f"{KEY}={path}", rule, guess))
-    return faults
-
-
-def _shape_faults(
-    path: str | Path,
-    model: str,
-    guess: str,
-    misshapen: list[str],
-    weights: Mapping[str, Tensor],
-    expected: Mapping[str, Tensor],
-) -> list[Fault]:
-    if not misshapen:
-        return []
-    shown = [
-        f"{key} {list(weights[key].shape)} instead of {list(expected[key].shape)}"
-        for key in misshapen
-    ]
-    rule = f"every weight has the shape that {model} has; {len(shown)} do not: {_some(shown)}"
-    return [Fault(f"{KEY}={path}", rule, guess)]
-
-
-def _some(names: list[str]) -> str:
-    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+def _unwanted(error: BaseException) -> str:
+    """What a file holds besides weights, as torch names it."""
+    named = re.search(r"(?:GLOBAL|global|class|function) `?([A-Za-z_][\w.]*\.\w+)", str(error))
+    return f"here {named[1]}" if named else "here an object of its own"
 
 
 def _first_line(error: BaseException) -> str:
@@ -228,5 +128,37 @@ def _first_line(error: BaseException) -> str:
     return lines[0][:120] if lines else "no further word"
 
 
-def _refusal(path: Path, rule: str, mend: str) -> Refusal:
+def refusal(path: str | Path, rule: str, mend: str) -> Refusal:
+    """The refusal of a checkpoint."""
     return Refusal(Fault(f"{KEY}={path}", rule, mend))
+
+
+def tensors_of(content: Any, path: str | Path) -> dict[str, dict[str, Any]]:
+    """The dicts of tensors in a file, each by its place in it (``teacher``, "" for the outermost).
+
+    Raises Refusal where there is none.
+    """
+    import torch
+
+    if not isinstance(content, Mapping):
+        rule = f"a checkpoint is a dict of names and tensors, this is a {type(content).__name__}"
+        raise refusal(path, rule, _SAVE)
+    found: dict[str, dict[str, Any]] = {}
+
+    def note(tree: Mapping[Any, Any], place: tuple[str, ...]) -> None:
+        tensors = {str(k): v.detach() for k, v in tree.items() if isinstance(v, torch.Tensor)}
+        if tensors:
+            found[".".join(place)] = tensors
+        for key, inner in tree.items():
+            if isinstance(inner, Mapping) and len(place) < _DEPTH and key not in _NO_WEIGHTS:
+                note(inner, (*place, str(key)))
+
+    note(content, ())
+    if not found:
+        others = ", ".join(map(str, list(content)[:3])) or "nothing"
+        raise refusal(path, f"a checkpoint holds tensors by name; this one holds {others}", _SAVE)
+    return found
+
+
+_DEPTH = 3  # dicts inside dicts
+_NO_WEIGHTS = ("optimizer", "optimizer_states", "optim", "lr_schedulers", "callbacks", "loops")

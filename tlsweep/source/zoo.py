@@ -14,7 +14,8 @@ from pydantic import Field
 from tlsweep.errors import Fault, Refusal, unknown_name
 from tlsweep.section import Place, SourceSettings, Whole
 from tlsweep.source.base import Progress, Source, private_rng
-from tlsweep.source.checkpoint import check_file, fit_weights, read_weights, rename_old_names
+from tlsweep.source.checkpoint import check_file
+from tlsweep.source.trunk import Found, find_weights, fit_weights
 from tlsweep.terms import ImageSpec
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Settings(SourceSettings):
     model: str
     weights: str | None
     checkpoint: Place | None
+    part: str | None
     preset: str | None
     image_size: Annotated[Whole, Field(ge=8, le=4096)] | None
 
@@ -91,6 +93,7 @@ def check(
     model: str,
     weights: str | None = None,
     checkpoint: str | Path | None = None,
+    part: str | None = None,
     preset: str | None = None,
     image_size: int | None = None,
     progress: Progress | None = None,
@@ -127,6 +130,7 @@ def open(  # noqa: A001  (always called as zoo.open)
     model: str,
     weights: str | None = None,
     checkpoint: str | Path | None = None,
+    part: str | None = None,
     preset: str | None = None,
     image_size: int | None = None,
     progress: Progress | None = None,
@@ -135,9 +139,10 @@ def open(  # noqa: A001  (always called as zoo.open)
 
     weights: "DEFAULT" or another name that torchvision gives them; checkpoint: a file of the same
     architecture, with any number of classes, used instead of the published weights where both are
-    given; preset: the published weights whose preprocessing is taken, default that of ``weights``;
-    image_size: side of the square input in pixels, default the preset's own. Raises Refusal for
-    every fault of these, for a download that is not possible, and for a file that does not fit.
+    given; part: which set of weights of the file, where it holds several; preset: the published
+    weights whose preprocessing is taken, default that of ``weights``; image_size: side of the
+    square input in pixels, default the preset's own. Raises Refusal for every fault of these, for a
+    download that is not possible, and for a file that does not fit.
     """
     check(model=model, weights=weights, checkpoint=checkpoint, preset=preset, image_size=image_size)
     published, prepared = _published(model, weights), preset or weights
@@ -150,9 +155,9 @@ def open(  # noqa: A001  (always called as zoo.open)
         trained_on = f"ImageNet-1k (published weights {weights})"
         licence = str(published.meta.get("license", "unknown"))  # torchvision states few
     grid = _grid(model, prepared, checkpoint, image_size)
-    n_classes, fitted = _read_and_fit(model, path, grid)
-    known = preset is not None or (checkpoint is None and image_size is None)
-    said = () if known else (_assumed(model, prepared, image),)
+    n_classes, fitted, said = _read_and_fit(model, path, grid, part)
+    if preset is None and (checkpoint is not None or image_size is not None):
+        said = (*said, _assumed(model, prepared, image))
     return ZooSource(model, image, trained_on, n_classes, grid, fitted, licence, said)
 
 
@@ -161,6 +166,7 @@ def architecture(
     model: str,
     weights: str | None = None,
     checkpoint: str | Path | None = None,
+    part: str | None = None,
     preset: str | None = None,
     image_size: int | None = None,
 ) -> tuple[nn.Module, Tensor]:
@@ -319,21 +325,18 @@ def _fetch(published: WeightsEnum, model: str, progress: Progress | None) -> Pat
     return path
 
 
-def _read_and_fit(model: str, path: Path, grid: int) -> tuple[int, dict[str, Tensor]]:
-    shell = _shell(model, 1000, grid)
-    weights = rename_old_names(read_weights(path), shell.state_dict())
-    if model in _BUILD_OPTIONS:
-        weights = {key: value for key, value in weights.items() if not _AUXILIARY.match(key)}
-    n_classes = _class_count(model, weights, grid)
+def _read_and_fit(
+    model: str, path: Path, grid: int, part: str | None
+) -> tuple[int, dict[str, Tensor], tuple[str, ...]]:
+    """The number of classes of a file, its weights, and what was left out of it."""
+    many, few = (_shell(model, n, grid).state_dict() for n in (1000, 7))
+    head = {name for name, value in many.items() if value.shape != few[name].shape}
+    found = find_weights(path, many, head, part)
+    sizes = [len(w) for n in many if n in head and (w := found.weights.get(n)) is not None]
+    n_classes = sizes[0] if sizes else 1000
     with private_rng(0):
         expected = build(model, n_classes, grid).state_dict()
-    return n_classes, fit_weights(weights, expected, path, f"torchvision's {model}")
-
-
-def _class_count(model: str, weights: Mapping[str, Tensor], grid: int) -> int:
-    """The number of classes of a checkpoint: the size of what grows with the classes."""
-    many, few = (_shell(model, n, grid).state_dict() for n in (1000, 7))
-    for key, value in many.items():
-        if value.shape != few[key].shape and key in weights and weights[key].dim() > 0:
-            return int(weights[key].shape[0])
-    return 1000  # no classifier in the file: fit_weights says so
+    fitted = fit_weights(found.weights, expected, path, f"torchvision's {model}", head)
+    if model in _BUILD_OPTIONS:  # their auxiliary heads are expected to be left out
+        found = Found(found.weights, tuple(n for n in found.left_out if not _AUXILIARY.match(n)))
+    return n_classes, fitted, found.said(path)
