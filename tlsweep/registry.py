@@ -28,6 +28,7 @@ _OWN: Mapping[Kind, Mapping[str, str]] = {
     "source": {
         "glyphs": "tlsweep.source.glyphs",
         "torchvision": "tlsweep.source.zoo",
+        "timm": "tlsweep.source.timm_zoo",
         "held": "tlsweep.source.held",
     },
     "target": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 
 from tlsweep.conformance import SourceSuite
@@ -43,6 +44,20 @@ class TestTorchvision(SourceSuite):
             {"model": "shufflenet_v2_x0_5", "checkpoint": str(file), "image_size": 32}
             for file in (checkpoint, other)
         )
+
+
+class TestTimm(SourceSuite):
+    name = "timm"
+
+    @pytest.fixture(autouse=True)
+    def _weights(self, folder: Path) -> None:
+        model, made = "mobilenetv3_small_050", []
+        for seed in range(2):
+            if not (file := folder / f"timm{seed}.pt").exists():
+                with private_rng(seed):
+                    torch.save(timm.create_model(model, num_classes=3).state_dict(), file)
+            made.append({"model": model, "checkpoint": str(file), "image_size": 32})
+        self.options, self.other = made
 
 
 class TestHeld(SourceSuite):

@@ -12,6 +12,7 @@ from typing import Any
 from tlsweep.errors import Fault, Refusal, nearest
 
 KEY = "source.checkpoint"
+_USUAL = (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".tar")  # endings of such files
 _SAVE = "torch.save(model.state_dict(), FILE), or a .safetensors file of the same weights"
 
 
@@ -20,7 +21,8 @@ def check_file(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_file():
         beside = path.parent.iterdir() if path.parent.is_dir() else ()
-        guess = nearest(path.name, [other.name for other in beside if other.is_file()])
+        known = [other.name for other in beside if other.suffix.lower() in _USUAL]
+        guess = nearest(path.name, known)
         mend = f"{KEY}={path.parent / guess}" if guess else f"{KEY}=FILE, a path that exists"
         raise refusal(path, "the checkpoint is an existing file", mend)
     return path

@@ -73,6 +73,9 @@ def dissect(name: str, model: nn.Module, example: Tensor, level: Level = "block"
     own = getattr(component("source", name), "dissect", None)
     if own is None:
         return cut_points(model, example, level=level)
+    if "level" in _option_names(own):
+        of_level: CutPoints = own(model, example, level)
+        return of_level
     if level != "block":
         rule = f"source={name} says itself where it is cut, block by block"
         raise Refusal(Fault(f"level={level}", rule, "level=block"))

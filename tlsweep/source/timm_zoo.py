@@ -1,0 +1,294 @@
+"""The source "timm": any classification model of timm, with its own preprocessing."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+from pydantic import Field
+
+from tlsweep.errors import Fault, Refusal, nearest
+from tlsweep.section import Place, SourceSettings, Whole
+from tlsweep.source.base import Progress, Source, private_rng
+from tlsweep.source.checkpoint import check_file
+from tlsweep.source.trunk import find_weights, fit_weights
+from tlsweep.terms import ImageSpec, Interpolation
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from tlsweep.cut import CutPoints, Level
+
+_HUB = "hf-hub:"
+
+
+class Settings(SourceSettings):
+    """conf/source/timm.yaml."""
+
+    name: Literal["timm"]
+    model: str
+    checkpoint: Place | None
+    part: str | None
+    image_size: Annotated[Whole, Field(ge=8, le=4096)] | None
+
+    @property
+    def label(self) -> str:
+        """The source's name in file names and records: the model's."""
+        return self.model.removeprefix(_HUB).rpartition("/")[2]
+
+
+class TimmSource(Source):
+    """One model of timm. n_classes: what its own classifier tells apart, 0 without one."""
+
+    def __init__(
+        self,
+        model: str,
+        spec: ImageSpec,
+        trained_on: str,
+        n_classes: int,
+        options: Mapping[str, Any],
+        weights: Mapping[str, Tensor],
+        licence: str,
+        said: tuple[str, ...],
+    ) -> None:
+        self.n_classes, self.licence, self.said = n_classes, licence, said
+        self._options = dict(options)
+        super().__init__(model, spec, trained_on, f"timm {model} {n_classes}", weights)
+
+    def _build(self) -> nn.Module:
+        return build(self.name, self.n_classes, self._options)
+
+
+def build(model: str, n_classes: int | None, options: Mapping[str, Any] | None = None) -> nn.Module:
+    """A model of timm with random weights from the global generator.
+
+    n_classes: None for what its published weights have; options: what else its class is told.
+    """
+    import timm
+
+    given: dict[str, Any] = {} if n_classes is None else {"num_classes": n_classes}
+    built: nn.Module = timm.create_model(model, pretrained=False, **given, **(options or {}))
+    return built
+
+
+def check(
+    *,
+    model: str,
+    checkpoint: str | Path | None = None,
+    part: str | None = None,
+    image_size: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Raise one Refusal with every fault of these options; downloads and reads no weights."""
+    _refuse_unknown(model)
+    faults: list[Fault] = []
+    if checkpoint is None and not model.startswith(_HUB) and not _is_published(model):
+        rule = f"timm publishes no weights of {model}: a source needs some"
+        faults.append(Fault(f"source.model={model}", rule, "source.checkpoint=FILE"))
+    if checkpoint is not None:
+        try:
+            check_file(checkpoint)
+        except Refusal as refusal:
+            faults += refusal.faults
+    faults += _size_faults(model, image_size)
+    if faults:
+        raise Refusal(*faults)
+
+
+def open(  # noqa: A001  (always called with its module)
+    *,
+    model: str,
+    checkpoint: str | Path | None = None,
+    part: str | None = None,
+    image_size: int | None = None,
+    progress: Progress | None = None,
+) -> TimmSource:
+    """A model of timm with its published weights or those of a checkpoint.
+
+    model: a name that timm lists, with or without the tag of its weights (``resnet18.a1_in1k``), or
+    ``hf-hub:OWNER/NAME``; checkpoint: a file of the same architecture, with any number of classes
+    or none; part: which set of weights of the file, where it holds several; image_size: side of the
+    square input in pixels, default the weights' own. Raises Refusal for every fault of these, for a
+    download that is not possible, and for a file that does not fit.
+    """
+    check(model=model, checkpoint=checkpoint, part=part, image_size=image_size)
+    options = _options(model, image_size)
+    said: tuple[str, ...] = ()
+    if checkpoint is None:
+        pretrained = _published(model, options, progress)
+        n_classes, weights = _classes(pretrained), dict(pretrained.state_dict())
+        trained_on = f"published weights {_config(model)['tag']}"
+    else:
+        n_classes, weights, said = _read(model, Path(checkpoint), options, part)
+        trained_on = f"checkpoint {Path(checkpoint).name}"
+        said = (*said, f"images are prepared as for timm's {_config(model)['tag']}")
+    licence = str(_config(model).get("license") or "unknown")
+    spec = spec_of(model, image_size)
+    return TimmSource(model, spec, trained_on, n_classes, options, weights, licence, said)
+
+
+def architecture(
+    *,
+    model: str,
+    checkpoint: str | Path | None = None,
+    part: str | None = None,
+    image_size: int | None = None,
+) -> tuple[nn.Module, Tensor]:
+    """The model with random weights, and zeros [2, C, size, size] to feed it.
+
+    Raises Refusal for an unknown model or a size that it does not take.
+    """
+    import torch
+
+    _refuse_unknown(model)
+    if faults := _size_faults(model, image_size):
+        raise Refusal(*faults)
+    spec = spec_of(model, image_size)
+    built = build(model, None, _options(model, image_size))
+    return built, torch.zeros(2, spec.channels, spec.size, spec.size)
+
+
+def dissect(model: nn.Module, example: Tensor, level: Level = "block") -> CutPoints:
+    """The cut points of a model, which knows whether it has a classifier."""
+    from tlsweep.cut import cut_points
+
+    return cut_points(model, example, level=level, classifier=_classes(model) > 0)
+
+
+def spec_of(model: str, image_size: int | None = None) -> ImageSpec:
+    """The preprocessing of a model's weights, equal to timm's transforms for evaluation.
+
+    image_size: another one, with the resize scaled along.
+    """
+    from timm.data.config import resolve_data_config
+
+    resolve: Any = resolve_data_config
+    found = resolve({}, pretrained_cfg=_config(model), verbose=False)
+    channels, native, _ = found["input_size"]
+    size = native if image_size is None else image_size
+    interpolation = cast(Interpolation, found["interpolation"])
+    return ImageSpec(
+        channels=channels,
+        size=size,
+        mean=tuple(found["mean"][:channels]),
+        std=tuple(found["std"][:channels]),
+        resize=max(size, math.floor(size / found["crop_pct"])),
+        interpolation=interpolation,
+        squash=found["crop_mode"] == "squash",
+    )
+
+
+# ---------------------------------------------------------------------- what timm knows
+def _refuse_unknown(model: str) -> None:
+    try:
+        import timm
+    except ImportError as error:
+        rule = "models of timm need the package timm"
+        raise Refusal(Fault("source=timm", rule, "pip install 'tlsweep[timm]'")) from error
+    if model.startswith(_HUB):
+        return
+    if not timm.is_model(model):
+        rule = "a model of timm is one that timm.list_models() names, or hf-hub:OWNER/NAME"
+        near = nearest(model, timm.list_models()) or "resnet18"
+        raise Refusal(Fault(f"source.model={model}", rule, f"source.model={near}"))
+    name, _, tag = model.partition(".")
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{name}.*")]
+    if tag and tag not in tags:
+        rule = f"tags of {name}'s published weights: {', '.join(tags) or 'none'}"
+        mend = f"source.model={name}" + (f".{nearest(tag, tags) or tags[0]}" if tags else "")
+        raise Refusal(Fault(f"source.model={model}", rule, mend))
+
+
+def _is_published(model: str) -> bool:
+    import timm
+
+    return bool(timm.is_model_pretrained(model))
+
+
+def _config(model: str) -> dict[str, Any]:
+    """What timm knows of a model's weights; of one on the hub, what lies there."""
+    import timm
+
+    if model.startswith(_HUB):
+        config, name, _ = timm.models.load_model_config_from_hf(model.removeprefix(_HUB))
+        return {**config, "tag": name}
+    known: Any = timm.get_pretrained_cfg(model)
+    tag = f"{model.partition('.')[0]}.{known.tag}" if known.tag else model
+    return {**known.to_dict(), "tag": tag}
+
+
+def _options(model: str, image_size: int | None) -> dict[str, Any]:
+    """What a model's class is told: the size, where its weights are laid out for one."""
+    fixed = image_size is not None and bool(_config(model).get("fixed_input_size"))
+    return {"img_size": image_size} if fixed else {}
+
+
+def _size_faults(model: str, image_size: int | None) -> list[Fault]:
+    """Whether the architecture takes images of that size, found by a run without numbers."""
+    import torch
+
+    if image_size is None:
+        return []
+    spec = spec_of(model)
+    try:
+        with private_rng(0), torch.device("meta"), torch.no_grad():
+            shell = build(model, None, _options(model, image_size)).eval()
+            shell(torch.zeros(2, spec.channels, image_size, image_size))
+    except Exception as error:  # each architecture refuses a size in its own way
+        rule = f"{model} takes images of that size ({type(error).__name__}: {error})"
+        mend = f"source.image_size={spec.size}, the size that the weights were trained at"
+        return [Fault(f"source.image_size={image_size}", rule, mend)]
+    return []
+
+
+def _classes(model: nn.Module) -> int:
+    return int(getattr(model, "num_classes", 0) or 0)
+
+
+def _published(model: str, options: Mapping[str, Any], progress: Progress | None) -> nn.Module:
+    """The model with its published weights: from timm's cache, or downloaded."""
+    import timm
+
+    if progress is not None:
+        progress(0, 1, f"weights of {model}")
+    log = logging.getLogger("huggingface_hub")  # it tells of each retry
+    before, log.disabled = log.disabled, True
+    try:
+        with private_rng(0):
+            built: nn.Module = timm.create_model(model, pretrained=True, **options)
+    except Exception as error:  # the hub's and the network's errors are of many kinds
+        hub = _config(model).get("hf_hub_id") or _config(model).get("url") or model
+        lines = str(error).strip().splitlines()
+        raise Refusal(
+            Fault(
+                f"source.model={model} (no weights: {lines[0][:160] if lines else error})",
+                f"its weights are in the hub's cache, or can be downloaded from {hub}",
+                "download model.safetensors from there, and source.checkpoint=FILE",
+            )
+        ) from error
+    finally:
+        log.disabled = before
+    if progress is not None:
+        progress(1, 1, f"weights of {model}")
+    return built
+
+
+def _read(
+    model: str, path: Path, options: Mapping[str, Any], part: str | None
+) -> tuple[int, dict[str, Tensor], tuple[str, ...]]:
+    """The number of classes of a file (0 without a classifier), its weights, what was left out."""
+    import torch
+
+    with private_rng(0), torch.device("meta"):
+        many, few = (build(model, n, options).state_dict() for n in (1000, 7))
+    head = {name for name, value in many.items() if value.shape != few[name].shape}
+    found = find_weights(path, many, head, part)
+    sizes = [len(w) for n in many if n in head and (w := found.weights.get(n)) is not None]
+    n_classes = sizes[0] if sizes else 0
+    with private_rng(0):
+        expected = build(model, n_classes, options).state_dict()
+    fitted = fit_weights(found.weights, expected, path, f"timm's {model}", head)
+    return n_classes, fitted, found.said(path)
