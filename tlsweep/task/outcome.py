@@ -74,9 +74,7 @@ def _answers_to(task: Task) -> str:
 def _refuse_other_task(file: Path, found: Mapping[str, NDArray[Any]], task: Task) -> None:
     """Raise TlsweepError where a file's outputs answer another task, or it does not say which."""
     asked = _answers_to(task)
-    has = (
-        str(found[_TASK]) if _TASK in found else "outputs of no task (an earlier version wrote it)"
-    )
+    has = str(found.get(_TASK, "outputs of no task (an earlier version wrote it)"))
     widths = {z.shape[1:] for name, z in found.items() if name != _TASK}
     if has == asked and widths <= {(task.n_outputs,)}:
         return
