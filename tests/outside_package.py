@@ -16,7 +16,7 @@ SOURCES = {
     "broken": "no_such_module",
     "lost": "no_such_package.module",
 }
-TARGETS = {"stripes": "stripes_target", "mood": "mood_target"}
+TARGETS = {"stripes": "stripes_target", "mood": "mood_target", "told": "told_target"}
 TASKS = {"grades": "grades_task"}
 SCHEDULES = {"pairs": "pairs_schedule"}
 HEADS = {"normed": "normed_head"}

@@ -5,14 +5,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from torch.utils.data import Dataset
 
 from tlsweep.config.settings import Settings
 from tlsweep.errors import Refusal
 from tlsweep.question import Question, refuse_draws
+from tlsweep.target import held
+from tlsweep.task import Numbers
 from tlsweep.terms import Split
 from tlsweep.trial import question_of
 
@@ -94,3 +98,47 @@ def test_other_draws_of_a_pool_that_is_not_drawn_are_refused(
         refuse_draws(question_of(given), 5)
     drawn = settings(*asked, "target.fit_size=12")
     refuse_draws(question_of(drawn), 5)
+
+
+class Counts(Dataset[Any]):
+    """Random images with numbers."""
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        draw = np.random.default_rng(0)
+        self.numbers, self.images = numbers, draw.integers(0, 256, (len(numbers), 8, 8), np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, i: int) -> tuple[Any, float]:
+        return self.images[i], float(self.numbers[i])
+
+
+def of_numbers(settings: Make, numbers: np.ndarray, *more: str) -> Question:
+    key = held.hold(Counts(numbers))
+    return question_of(settings("target=held", f"target.key={key}", *more))
+
+
+def test_how_much_numbers_vary_is_told_by_the_pool_alone(settings: Make) -> None:
+    """However far those of the report split lie away, in the group that they are drawn from."""
+    numbers = np.random.default_rng(0).normal(size=120)
+    own = of_numbers(settings, numbers)
+    pool, report = own.partition.pool, own.partition.report
+    highest = np.intersect1d(report, numbers.argsort()[-12:])
+    assert len(highest)
+    far = numbers.copy()
+    far[highest] *= 1e3
+    other = of_numbers(settings, far)
+    assert np.array_equal(other.partition.pool, pool)
+    for task in (own.task, other.task):
+        assert isinstance(task, Numbers)
+        assert task.spread == pytest.approx(numbers[pool].std())
+
+
+def test_a_pool_of_numbers_that_are_all_the_same_is_refused(settings: Make) -> None:
+    def drawn(seed: int) -> Question:
+        more = ("target.fit_size=20", f"target.split_seed={seed}")
+        return of_numbers(settings, np.eye(60)[0], *more)
+
+    with pytest.raises(Refusal, match=r"(?s)20 labelled images .* spread 0.*target\.fit_size"):
+        [*map(drawn, range(20))]  # one of 60 is not in most pools of 20

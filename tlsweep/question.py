@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tlsweep.heads.head import Head, Pooling
     from tlsweep.source import Source
     from tlsweep.target import Augmentation, Partition, Target
-    from tlsweep.task import Task
+    from tlsweep.task import Task, Truth
     from tlsweep.train.network import PlanNetwork
 
 T = TypeVar("T")
@@ -237,6 +237,9 @@ def _open(_key: str, hidden: _Hidden) -> Question:
     images = _try(faults, lambda: _open_target(target, opening.task, progress))
     task = None if images is None else _try(faults, lambda: images.task.by(target.metric))
     partition = None if images is None else _try(faults, lambda: _partition(target, images))
+    if images is not None and task is not None and partition is not None:
+        rows = images.labels[partition.pool]
+        task = _try(faults, functools.partial(_of_pool, task, rows))
     found = _try(faults, lambda: _cuts(source))
     if found is not None and plan is not None:
         _try(faults, lambda: read_plan(plan, found[0], found[2]))
@@ -246,6 +249,20 @@ def _open(_key: str, hidden: _Hidden) -> Question:
     _refuse_other_kind(opened, images)
     whole = opening.model_copy(update={"joined": False})
     return Question(opened, *found, images, partition, task, whole)
+
+
+def _of_pool(task: Task, y_n: Truth) -> Task:
+    """The task as the pool has it: no label of the report split says how large an error is."""
+    try:
+        return task.scaled_to(y_n)
+    except ValueError as error:
+        raise Refusal(
+            Fault(
+                f"the {len(y_n)} labelled {task.things} to learn from: {error}",
+                "they are not all alike",
+                "a larger target.fit_size, or another target",
+            )
+        ) from error
 
 
 def _cuts(

@@ -15,7 +15,8 @@ def test_a_tiny_run_replays_every_rule_and_judges_every_target() -> None:
     environment = {k: v for k, v in os.environ.items() if k != "TLSWEEP_REAL_DATA"}
     folder = Path(__file__).parent / "truth"
     # whole sweeps are what the end-to-end tests run
-    parts = [f"--part={part}" for part in ("real", "luck", "worlds", "bounds", "helped", "model")]
+    names = ("real", "luck", "worlds", "bounds", "helped", "model", "coverage")
+    parts = [f"--part={part}" for part in names]
     done = subprocess.run(
         [sys.executable, str(folder), "--draws", "2", "--studies", "2", *parts],
         env={**environment, "COLUMNS": "120"}, capture_output=True, text=True, timeout=300,
@@ -26,6 +27,7 @@ def test_a_tiny_run_replays_every_rule_and_judges_every_target() -> None:
     for row in (
         "old default", "best (the default)", "by log loss", "oracle", "digits, 250", "digits, 600",
         "middle best, seeds 1.4, pool 200", "98 and 92.0 %", "all equal, seeds 4.4",
+        "rmse, normal errors",
     ):  # fmt: skip
         assert f"\n| {row}" in markdown, markdown
     assert "only the embedded digits were measured" in markdown

@@ -325,6 +325,9 @@ TASK: dict[str, Breaks] = {
     "test_unlike_truths_are_told_in_unlike_words": _of_task(
         "spelled", lambda self, y, names: names[0]
     ),
+    "test_labels_that_it_is_scaled_to_change_no_answer_and_no_value": _of_task(
+        "scaled_to", lambda self, y: Classes(self.n_outputs)
+    ),
     "test_every_example_has_a_stratum": _of_task("strata", lambda self, y: y / 2),
 }
 

@@ -22,7 +22,7 @@ from mlflow.tracking import MlflowClient
 from short_sweep import BESIDE, SHORT, Run, Start
 
 from tlsweep.stages.contenders import facts_of
-from tlsweep.task import outcome
+from tlsweep.task import Classes, outcome
 from tlsweep.terms import BlockState
 
 STUDY = "glyphs_to_digits"
@@ -159,12 +159,12 @@ def test_only_final_trainings_have_read_the_report_split(finished: tuple[Path, s
         assert trials(output, beside)
         for t in trials(output, beside):
             assert set(t.user_attrs["scores"]) == {"select"}
-            assert outcome.read(folder / t.user_attrs["outcome"]).report is None
+            assert outcome.read(folder / t.user_attrs["outcome"], Classes(10)).report is None
     assert trials(output, "final")
     for t in trials(output, "final"):
         assert set(t.user_attrs["scores"]) == {"report"}
         assert t.user_attrs["facts"]["fold"] is None
-        assert len(outcome.read(folder / t.user_attrs["outcome"]).report) == 719
+        assert len(outcome.read(folder / t.user_attrs["outcome"], Classes(10)).report) == 719
 
 
 def test_the_samplers_study_holds_only_trials_of_its_space(finished: tuple[Path, str]) -> None:

@@ -28,7 +28,7 @@ def values_of(output: Path) -> Values:
             found |= {f"{name} {key}": v for key, v in _leaves(json.loads(file.read_text()))}
     for file in sorted(output.rglob("outcomes/*.npz")):
         with np.load(file) as arrays:
-            for key in sorted(arrays):
+            for key in sorted(set(arrays) - {"task"}):
                 found[f"{file.relative_to(output)} {key}"] = np.array(arrays[key])
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -155,18 +155,8 @@ def test_batches_hold_every_set_once_and_none_beside_much_wider_ones(
     n=st.integers(12, 60), d=st.integers(2, 80), k=st.integers(2, 5),
     seed=st.integers(0, 2**16), scale=st.sampled_from([0.1, 1.0, 2.0]), begun=st.booleans(),
 )  # fmt: skip
+@example(n=25, d=10, k=3, seed=16785, scale=2.0, begun=True)  # steps of few directions say little
 def test_no_head_lies_above_its_minimum(
-    n: int, d: int, k: int, seed: int, scale: float, begun: bool
-) -> None:
-    _no_head_lies_above_its_minimum(n, d, k, seed, scale, begun)
-
-
-@pytest.mark.xfail(reason="1.06e-4: its gap was estimated as below 1e-7", strict=True)
-def test_a_head_that_is_known_to_lie_above_its_minimum() -> None:
-    _no_head_lies_above_its_minimum(n=25, d=10, k=3, seed=16785, scale=2.0, begun=True)
-
-
-def _no_head_lies_above_its_minimum(
     n: int, d: int, k: int, seed: int, scale: float, begun: bool
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -177,10 +167,10 @@ def _no_head_lies_above_its_minimum(
         patch.setattr("tlsweep.heads.logistic.SMALL", 0 if begun else 10**12)
         heads = fit_logistic(z, y, k, PENALTIES, subsets)
     assert heads.converged.all()
-    for i, penalty in enumerate(PENALTIES):
-        for s, rows in enumerate(subsets):
-            exact = fit_logistic(z[rows].double(), y[rows], k, [penalty], gap=1e-10)
-            best = objective(z[rows], y[rows], exact.weight[0], exact.bias[0], penalty)
+    for s, rows in enumerate(subsets):
+        exact = fit_logistic(z[rows].double(), y[rows], k, PENALTIES, gap=1e-10)
+        for i, penalty in enumerate(PENALTIES):
+            best = objective(z[rows], y[rows], exact.weight[i], exact.bias[i], penalty)
             ours = heads.weight[3 * i + s], heads.bias[3 * i + s]
             assert -1e-6 < objective(z[rows], y[rows], *ours, penalty) - best < 1e-4
 
@@ -219,6 +209,9 @@ class Quadratics:
 
     def precondition(self, vectors: Tensor) -> Tensor:
         return vectors.clone()
+
+    def bound(self) -> Tensor:
+        return self.gradient.square().sum(1) / (2 * self.scales.amin(1))
 
     def aim(self, direction: Tensor) -> None:
         self.direction = direction

@@ -50,7 +50,11 @@ class Trainings:
             return Ended(error=OSError("disk full"))
         logits = answers(self.question, fold, self.share.get(plan, 0.5))
         name = f"{plan}-{fold}-{seed}.npz"
-        write(outcomes_folder(study_folder(self.settings)) / name, Outcome({fold: logits}))
+        write(
+            outcomes_folder(study_folder(self.settings)) / name,
+            Outcome({fold: logits}),
+            self.question.task,
+        )
         TrialHandle(self.ledger.storage, self.ledger.name, job.number).note({"outcome": name})
         return Ended(0.5)
 

@@ -136,7 +136,11 @@ def test_logits_of_the_seeds_that_ended_well_are_stacked_in_their_order(
     assert logits() is None
     items, n = final.items(tuned, confirmed, question, asked), len(question.partition.report)
     for i in (2, 0):  # the second one failed
-        write(outcomes_folder(study_folder(asked)) / f"{i}.npz", Outcome({}, np.full((n, 10), i)))
+        write(
+            outcomes_folder(study_folder(asked)) / f"{i}.npz",
+            Outcome({}, np.full((n, 10), i)),
+            question.task,
+        )
         ledger.add_finished(items[i], 0.5, {"outcome": f"{i}.npz"})
     ledger.run_list([items[1]], lambda jobs: [Ended(error=OSError("full")) for _ in jobs], n_jobs=1)
     found = logits()

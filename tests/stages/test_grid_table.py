@@ -14,6 +14,7 @@ from rich.console import Console
 
 from tlsweep.config.settings import Settings
 from tlsweep.report.table import grid_table
+from tlsweep.task import Classes
 from tlsweep.task.outcome import Outcome, write
 from tlsweep.trial import question_of
 from tlsweep.verdict import accuracy_interval
@@ -35,7 +36,7 @@ def test_a_trials_score_is_of_its_fold_and_a_failed_one_shows_why(
     y = question.target.labels[question.partition.folds[fold]]
     right = np.arange(len(y)) < 9
     said = np.where(right, y, (y + 1) % 10)
-    write(tmp_path / "a.npz", Outcome({fold: np.eye(10)[said].astype(np.float32)}))
+    write(tmp_path / "a.npz", Outcome({fold: np.eye(10)[said].astype(np.float32)}), Classes(10))
     trials = [
         Trial(0, {"overrides": ["plan.keep=2"], "outcome": "a.npz", "scores": {"select": 0.75},
                   "seconds": 1.25}),

@@ -25,7 +25,7 @@ from tlsweep.study import choice, space
 from tlsweep.study.ledger import Ledger
 from tlsweep.study.storage import default_url
 from tlsweep.survey.rows import Findings, Frozen, Row
-from tlsweep.task import outcome
+from tlsweep.task import Classes, Labels, outcome
 from tlsweep.task.outcome import Outcome
 from tlsweep.trial import outcomes_folder, question_of, resolve, study_folder
 
@@ -224,7 +224,7 @@ def test_a_session_that_goes_on_finds_what_the_first_one_found(session: Session)
 
 
 @pytest.mark.parametrize(
-    "damage", ["nothing", "asked", "json", "rows", "missing", "half", "other folds"]
+    "damage", ["nothing", "asked", "json", "rows", "missing", "half", "other folds", "another task"]
 )
 def test_what_was_asked_otherwise_or_is_damaged_is_surveyed_anew(
     damage: str, session: Session
@@ -245,7 +245,10 @@ def test_what_was_asked_otherwise_or_is_damaged_is_surveyed_anew(
     if damage == "half":
         answered.write_bytes(answered.read_bytes()[:100])
     if damage == "other folds":
-        outcome.write(answered, Outcome({0: np.zeros((60, 10), np.float32)}))
+        outcome.write(answered, Outcome({0: np.zeros((60, 10), np.float32)}), Classes(10))
+    if damage == "another task":
+        own = outcome.read(answered, Classes(10))
+        outcome.write(answered, own, Labels(10))
     assert guide._kept(session, "asked") is None
 
 

@@ -70,6 +70,19 @@ def test_the_variance_of_pseudo_values_is_that_of_the_metric() -> None:
     assert np.mean(said) == pytest.approx(np.var(found), rel=0.15)
 
 
+@pytest.mark.parametrize(
+    ("kind", "metric"), [("classes", "macro_f1"), ("labels", "mean_average_precision")]
+)
+def test_of_very_many_examples_scores_still_have_the_metric_as_their_mean(
+    kind: str, metric: str
+) -> None:
+    """Pseudo-values are differences of what is multiplied by n: no rounding may be."""
+    task, outputs, y = drawn(kind, 60_000)
+    task = task.by(metric)
+    mean = task.example_scores(outputs, y).mean()
+    assert mean == pytest.approx(task.score(outputs, y), abs=1e-4)
+
+
 def test_a_metric_is_chosen_by_name_and_an_unknown_one_is_refused_with_the_nearest() -> None:
     assert Classes(3).metric.name == "accuracy"
     assert Classes(3, "macro_f1").metric.words == "macro F1"

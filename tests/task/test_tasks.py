@@ -91,3 +91,18 @@ def test_numbers_are_written_with_the_digits_that_their_spread_makes_worth_readi
     spread: float, text: str
 ) -> None:
     assert Numbers(1, spread=spread).metric.unit.written(3.14159) == text
+
+
+def test_numbers_scaled_to_others_are_counted_in_what_those_vary_by() -> None:
+    """A score and a loss are in spreads; a metric's value and what it is chosen by stay."""
+    task = Numbers(1, spread=100.0, unit="mm", metric="rmse").of("texts")
+    y, said = np.array([[1.0], [3.0], [5.0]]), np.float32([[1], [3], [8]])
+    own = task.scaled_to(np.array([[0.0], [4.0]]))
+    assert (own.spread, task.spread) == (2.0, 100.0)
+    assert own.losses(said, y).tolist() == [0.0, 0.0, 9 / 8]
+    assert own.measure.scale == 2.0
+    assert (own.measure.name, own.things) == ("rmse", "texts")
+    assert own.score(said, y) == task.score(said, y) == pytest.approx(np.sqrt(3))
+    assert own.measure.unit.written(1.0) == "1.00 mm"
+    with pytest.raises(ValueError, match="spread 0"):
+        task.scaled_to(np.ones((4, 1)))

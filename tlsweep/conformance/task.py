@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 
@@ -188,6 +189,18 @@ class TaskSuite(ComponentSuite):
         assert one
         assert other
         assert one != other
+
+    def test_labels_that_it_is_scaled_to_change_no_answer_and_no_value(self) -> None:
+        y = self.truths()
+        outputs = self.answers(y)
+        scaled = self.task.scaled_to(y)
+        assert (scaled.kind, scaled.n_outputs) == (self.task.kind, self.task.n_outputs)
+        assert scaled.measure.name == self.task.measure.name
+        assert scaled.things == self.task.things
+        assert np.array_equal(scaled.decide(outputs), self.task.decide(outputs))
+        for own, other in zip(self.task.metrics, scaled.metrics, strict=True):
+            assert other.name == own.name
+            assert math.isclose(own.value(outputs, y), other.value(outputs, y), rel_tol=1e-6)
 
     def test_every_example_has_a_stratum(self) -> None:
         for n in (1, 7, N):

@@ -17,8 +17,8 @@ from torch import Tensor
 MEMORY = 5  # pairs of steps and gradient changes that are kept; the preconditioner knows the rest
 SUFFICIENT = 1e-4  # Armijo: share of the promised decrease that a step has to bring
 FLAT = 0.5  # share of its first slope that may be left where a line search ends
-TRIES = 20  # of step lengths, before a problem counts as solved to rounding
-ROUNDING = 100  # times the gap that was asked for, where rounding ends a search before it is met
+TRIES = 20  # of step lengths, before rounding is taken to hide where it goes down
+SURE = 500  # times the gap that was asked for, which the bound of a solved problem is below
 SECANTS = 4  # tries that are the secant's own
 LONGEST = 4.0  # times its last length that a step may be tried next
 
@@ -35,6 +35,9 @@ class Problems(Protocol):
 
     def precondition(self, vectors_ap: Tensor) -> Tensor:
         """A guess of each inverse Hessian at the points times the vectors: [a, p]."""
+
+    def bound(self) -> Tensor:
+        """How far each value lies above its minimum at most: [a]. It may be far less."""
 
     def aim(self, direction_ap: Tensor) -> None:
         """Where the next steps go."""
@@ -110,7 +113,7 @@ def minimise(problems: Problems, *, gap: float, max_iterations: int = 500) -> Mi
 
     gap: a problem is solved once its value is estimated to lie at most this much above its minimum
     (half the Newton decrement, with the inverse Hessian that the history stands for; Boyd and
-    Vandenberghe 2004, 9.5.1).
+    Vandenberghe 2004, 9.5.1), and is known to lie at most ``SURE`` times as much above it.
     """
     points_hp = problems.points.clone()
     open_a = torch.arange(len(points_hp), device=points_hp.device)
@@ -128,7 +131,7 @@ def minimise(problems: Problems, *, gap: float, max_iterations: int = 500) -> Mi
     while len(open_a) and iterations < max_iterations:
         direction_ap = history.direction(problems)
         slope_a = _dot(direction_ap, problems.gradient)
-        solved_a = -slope_a <= 2 * gap
+        solved_a = _solved(problems, -slope_a / 2, gap)
         if solved_a.any():
             converged_h[open_a[solved_a]] = True
             close(solved_a)
@@ -140,12 +143,22 @@ def minimise(problems: Problems, *, gap: float, max_iterations: int = 500) -> Mi
         problems.move(length_a)
         iterations += 1
         history.push(direction_ap.mul_(length_a[:, None]), problems.gradient - before_ap)
-        stuck_a = length_a == 0  # no step brings less: solved as far as rounding allows
+        stuck_a = length_a == 0  # no step brings less, as far as rounding allows to see
         if stuck_a.any():
-            converged_h[open_a[stuck_a & (-slope_a <= 2 * ROUNDING * gap)]] = True
+            converged_h[open_a[stuck_a & (problems.bound() <= SURE * gap)]] = True
             close(stuck_a)
     points_hp[open_a] = problems.points
     return Minima(points_hp, converged_h, iterations)
+
+
+def _solved(problems: Problems, estimate_a: Tensor, gap: float) -> Tensor:
+    """Which problems are near enough to their minimum.
+
+    The history of a few steps says little of directions that none of them took: where the function
+    is flat along one, the estimate was seen to be a thousandth of the truth.
+    """
+    solved_a = estimate_a <= gap
+    return solved_a & (problems.bound() <= SURE * gap) if solved_a.any() else solved_a
 
 
 def _search(problems: Problems, direction_ap: Tensor, slope_a: Tensor) -> Tensor:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from tlsweep.heads.lbfgs import minimise
+from tlsweep.heads.lbfgs import Minima, minimise
 
 GAP = 1e-7  # nats that a fitted head's objective is estimated to lie above its minimum
 SMALL = 30_000_000  # multiplications of one evaluation that one thread does in milliseconds
@@ -187,14 +187,41 @@ class _Task:
         which_h = torch.arange(math.prod(shape), device=self.z.device)
         for which_a in torch.split(which_h, max(1, CELLS // (self.z.shape[1] * self.k))):
             c, p, s = torch.unravel_index(which_a, shape)
-            y = self.y if self.y.ndim == 1 else self.y[s]
-            problems = _Problems(self.z, c, y, self.k, shares_sn[s], penalty_p[p])
-            if start_cpx is not None:
-                problems.begin_at(start_cpx[c, p])
-            found.append(minimise(problems, gap=self.gap))
+            start_ax = None if start_cpx is None else start_cpx[c, p]
+            found.append(self._minima(c, s, shares_sn, penalty_p[p], start_ax))
         points_hx = torch.cat([f.points for f in found])
         converged_h = torch.cat([f.converged for f in found])
         return points_hx.view(*shape, -1), converged_h.view(shape)
+
+    def _minima(
+        self,
+        set_a: Tensor,
+        weighting_a: Tensor,
+        shares_sn: Tensor,
+        penalty_a: Tensor,
+        start_ax: Tensor | None,
+    ) -> Minima:
+        """The minima of a heads. Where rounding hides one, it is sought on in double precision."""
+        y = self.y if self.y.ndim == 1 else self.y[weighting_a]
+        problems = _Problems(self.z, set_a, y, self.k, shares_sn[weighting_a], penalty_a)
+        if start_ax is not None:
+            problems.begin_at(start_ax)
+        found = minimise(problems, gap=self.gap)
+        left = (~found.converged).nonzero().squeeze(1)
+        if not len(left) or self.z.dtype == torch.float64:
+            return found
+        sets, set_l = torch.unique(set_a[left], return_inverse=True)
+        finer = replace(self, z=self.z[sets].double())
+        exact = finer._minima(
+            set_l,
+            weighting_a[left],
+            shares_sn.double(),
+            penalty_a[left].double(),
+            found.points[left].double(),
+        )
+        found.points[left] = exact.points.to(self.z.dtype)
+        found.converged[left] = exact.converged
+        return found
 
     def solved_from_the_first(
         self, shares_sn: Tensor, penalty_p: Tensor, start_cpx: Tensor | None
@@ -353,6 +380,13 @@ class _Problems:
 
     def precondition(self, vectors_ap: Tensor) -> Tensor:
         return (self._by_class(vectors_ap) * self.inverse_aq[:, None]).flatten(1)
+
+    def bound(self) -> Tensor:
+        """The duality gap at the probabilities that the points give: |gradient|^2 / (2 penalty).
+
+        Exact but for the bias, which has no penalty: it counts as if it had one.
+        """
+        return self.gradient.square().sum(1) / (2 * self.penalty_aq[:, 0])
 
     def aim(self, direction_ap: Tensor) -> None:
         points, direction = self._by_class(self.points), self._by_class(direction_ap)

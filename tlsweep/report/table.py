@@ -136,7 +136,7 @@ def grid_table(trials: Sequence[TrialLike], outcomes: Path, question: Question) 
 
 def _scores(file: Path, question: Question) -> np.ndarray[Any, np.dtype[np.float64]]:
     folds, labels = question.partition.folds, question.target.labels
-    held_out = outcome.read(file).held_out.items()
+    held_out = outcome.read(file, question.task).held_out.items()
     return np.concatenate([question.task.example_scores(z, labels[folds[k]]) for k, z in held_out])
 
 

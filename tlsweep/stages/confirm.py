@@ -94,7 +94,7 @@ def tried(
     else:
         folder = outcomes_folder(study_folder(settings))
         outcomes = [
-            (fold, read(folder / trial.user_attrs["outcome"]))
+            (fold, read(folder / trial.user_attrs["outcome"], question.task))
             for fold, seed in replicates(question, settings)
             if (trial := ledger.of(item_of(contender, fold, seed))) is not None
         ]

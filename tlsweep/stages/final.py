@@ -194,6 +194,10 @@ def report_logits(
         return refits[contender.facts.plan.keep][None]
     folder = outcomes_folder(study_folder(settings))
     trials = [ledger.of(i) for i in items(contender, confirmed, question, settings)]
-    found = [read(folder / t.user_attrs["outcome"]).report for t in trials if t is not None]
+    found = [
+        read(folder / t.user_attrs["outcome"], question.task).report
+        for t in trials
+        if t is not None
+    ]
     known = [z for z in found if z is not None]
     return np.stack(known) if known else None

@@ -95,7 +95,7 @@ def _outcome_file(s: Session, place: Place) -> Path:
 
 def _keep(s: Session, asked: str, surveyed: Surveyed) -> None:
     for place, answered in surveyed.outcomes.items():
-        outcome.write(_outcome_file(s, place), answered)
+        outcome.write(_outcome_file(s, place), answered, s.question.task)
     # last: with it all of them are there
     content = {"asked": asked, **surveyed.findings.as_json()}
     write_whole(s.folder / SURVEY_FILE, (json.dumps(content, indent=1) + "\n").encode())
@@ -110,7 +110,8 @@ def _kept(s: Session, asked: str) -> Surveyed | None:
         findings = Findings.from_json(content)
         places = [(point.weights, point.index) for point in findings.frozen]
         answered = {
-            place: _of_partition(s, outcome.read(_outcome_file(s, place))) for place in places
+            place: _of_partition(s, outcome.read(_outcome_file(s, place), s.question.task))
+            for place in places
         }
         return Surveyed(findings, answered)
     except (OSError, ValueError, KeyError, TypeError, TlsweepError):

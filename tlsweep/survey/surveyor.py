@@ -170,11 +170,12 @@ def _folds(inputs: Activations, chosen: SurveySettings) -> list[_Fold]:
 
     from tlsweep.target.partition import subset
 
-    parts, strata = inputs.question.partition, inputs.question.target.strata
+    question, parts = inputs.question, inputs.question.partition
+    strata = question.task.strata(question.target.labels[parts.pool])
     found = []
     for number in range(len(parts.folds)):
         fit = parts.places(Split.FIT, number)
-        y = strata[parts.pool[fit]]
+        y = strata[fit]
         sizes, seeds, subsets = [len(y)], [0], [torch.ones(len(y), dtype=torch.bool)]
         for share in sorted(chosen.fit_shares, reverse=True):
             for seed in range(chosen.seeds):

@@ -75,8 +75,18 @@ class Target(ABC):
 
     @property
     def strata(self) -> NDArray[np.int64]:
-        """The group of each example that splits share out evenly: int64 [n]."""
-        return self.task.strata(self.labels)
+        """The group of each example that splits share out evenly: int64 [n].
+
+        A report split that the data gives has groups of its own: no label of it moves another.
+        """
+        # val alone is quoted, too
+        named = (self.given.get(split, ()) for split in (Split.REPORT, Split.SELECT))
+        quoted = np.isin(np.arange(len(self.labels)), next(filter(len, named), ()))
+        found = np.empty(len(self.labels), dtype=np.int64)
+        for part in (quoted, ~quoted):
+            if part.any():
+                found[part] = self.task.strata(self.labels[part])
+        return found
 
     def truth_of(self, index: int) -> str:
         """What is true of the example at ``index``, in words."""

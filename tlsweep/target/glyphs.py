@@ -20,6 +20,7 @@ from tlsweep.target.arrays import ArrayTarget
 from tlsweep.target.base import Progress
 from tlsweep.target.limits import ram_faults
 from tlsweep.task import Labels, Numbers
+from tlsweep.task.numbers import spread_of
 
 
 class Settings(TargetSettings):
@@ -68,7 +69,7 @@ def open(  # noqa: A001  (always called as glyphs.open)
 def _angle(ram_gb: float) -> ArrayTarget:
     made = _draw(MOST)
     degrees_n1 = made.degrees_n[:, None]
-    task = Numbers(1, spread=float(degrees_n1.std()), unit="degrees")
+    task = Numbers(1, spread=spread_of(degrees_n1), unit="degrees")
     return ArrayTarget("glyph_angle", ("angle",), made.images, degrees_n1, ram_gb=ram_gb, task=task)
 
 

@@ -16,6 +16,7 @@ from tlsweep.section import TargetSettings
 from tlsweep.target.arrays import ArrayTarget
 from tlsweep.target.base import Progress
 from tlsweep.task import Classes, Labels, Numbers, Task
+from tlsweep.task.numbers import spread_of
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -70,7 +71,7 @@ def _task(truth: NDArray[Any], unit: str) -> Task:
     if truth.dtype.kind in "biuf" and one_or_none and truth.shape[1] > 1:
         return Labels(truth.shape[1])
     if truth.dtype.kind == "f" and truth.ndim in (1, 2):
-        spread = float(np.std(truth, axis=0).mean())
+        spread = spread_of(truth)
         if not np.isfinite(truth).all() or not spread > 0:
             raise ValueError("numbers that are not finite, or all the same")
         return Numbers(truth.size // len(truth), spread=spread, unit=unit)

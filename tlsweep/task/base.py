@@ -59,6 +59,14 @@ class Task(ABC):
         chosen.metric = self.metrics[0] if metric is None else by_name[metric]
         return chosen
 
+    def scaled_to(self, y_n: Truth) -> Self:
+        """The same task, with whatever it takes from labels taken from these alone.
+
+        They are the pool's: what trains and chooses knows nothing of the report split. Raises
+        ValueError where nothing can be learned from them.
+        """
+        return self
+
     def beside(self, outputs_no: Outputs, y_n: Truth) -> list[Beside]:
         """What the other metrics say of the same answers."""
         found = []

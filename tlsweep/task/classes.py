@@ -117,11 +117,13 @@ class BalancedAccuracy(MeanOfExamples):
 
         What an example's weighted score differs by from its class's goes to the mean of all: so the
         scores do not vary by how rare a class is, which says nothing of how well it is answered.
+        Of few examples, differences from their own mean are too small (Bessel).
         """
         right_n = Accuracy().example_scores(outputs_no, y_n)
         _, place_n, count_c = np.unique(y_n, return_inverse=True, return_counts=True)
         accuracy_c = np.bincount(place_n, weights=right_n) / count_c
-        weight_n = len(y_n) / (len(count_c) * count_c[place_n])
+        unbiased_c = np.sqrt(count_c / np.maximum(count_c - 1, 1))
+        weight_n = (len(y_n) / len(count_c) * unbiased_c / count_c)[place_n]
         scores: Scores = accuracy_c.mean() + weight_n * (right_n - accuracy_c[place_n])
         return scores
 
@@ -136,21 +138,14 @@ class MacroF1(Ratio):
 
     def value(self, outputs_no: Outputs, y_n: Truth) -> float:
         """Macro F1, a share. Raises ValueError for no example."""
-        import torch
-        from torchmetrics.functional.classification import multiclass_f1_score
-
         some(y_n)
-        said, true = torch.from_numpy(outputs_no.argmax(1)), torch.from_numpy(np.asarray(y_n))
-        return float(multiclass_f1_score(said, true, self.n_classes, average="macro"))
+        right_k, either_k = self._counts(outputs_no.argmax(1), y_n)
+        return float(_f1(right_k, either_k).sum() / np.count_nonzero(either_k))
 
     def without_each(self, outputs_no: Outputs, y_n: Truth) -> Scores:
         """From counts: an example changes those of its class and of the one that is said."""
-        k = self.n_classes
-        confusion_kk = np.zeros((k, k))
         said_n = outputs_no.argmax(1)
-        np.add.at(confusion_kk, (y_n, said_n), 1)
-        right_k = confusion_kk.diagonal()
-        either_k = confusion_kk.sum(0) + confusion_kk.sum(1)  # true or said: F1 is 2 right / this
+        right_k, either_k = self._counts(said_n, y_n)
         whole, classes = _f1(right_k, either_k).sum(), np.count_nonzero(either_k)
         hit_n, wrong_n = said_n == y_n, said_n != y_n
         total_n, classes_n = np.full(len(y_n), whole), np.full(len(y_n), float(classes))
@@ -163,6 +158,13 @@ class MacroF1(Ratio):
             total_n += np.where(counts_n, after - _f1(right_n, either_n), 0.0)
             classes_n -= counts_n & (either_n == less_n)
         return np.where(classes_n > 0, total_n / np.maximum(classes_n, 1), 0.0)
+
+    def _counts(self, said_n: Truth, y_n: Truth) -> tuple[Scores, Scores]:
+        """Of each class how often it is said rightly, and true or said: F1 is 2 right / this."""
+        k = self.n_classes
+        right_k = np.bincount(y_n[said_n == y_n], minlength=k)
+        either_k = np.bincount(y_n, minlength=k) + np.bincount(said_n, minlength=k)
+        return right_k.astype(np.float64), either_k.astype(np.float64)
 
 
 class LogLoss(MeanOfExamples):

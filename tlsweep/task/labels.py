@@ -108,20 +108,13 @@ class MeanAveragePrecision(Ratio):
 
     def value(self, outputs_no: Outputs, y_n: Truth) -> float:
         """Mean average precision, a share; 0 where no label holds. ValueError for no example."""
-        import torch
-        from torchmetrics.functional.classification import multilabel_average_precision
-
         some(y_n)
         there = y_n.any(0)
-        if not there.any():
-            return 0.0
-        logits, true = (torch.from_numpy(np.ascontiguousarray(a[:, there]))
-                        for a in (outputs_no, y_n))  # fmt: skip
-        if there.sum() == 1:
-            from torchmetrics.functional.classification import binary_average_precision
-
-            return float(binary_average_precision(logits[:, 0], true[:, 0].long()))
-        return float(multilabel_average_precision(logits, true.long(), int(there.sum())))
+        found = [
+            _precisions(z, true) / true.sum()
+            for z, true in zip(outputs_no.T[there], y_n.T[there], strict=True)
+        ]
+        return float(np.mean(found)) if found else 0.0
 
     def without_each(self, outputs_no: Outputs, y_n: Truth) -> Scores:
         """From ranks: an example counts in the precision of those at or below its own."""
@@ -134,6 +127,13 @@ class MeanAveragePrecision(Ratio):
                 total_n += np.where(there_n, summed_n / np.maximum(left_n, 1), 0.0)
                 labels_n += there_n
         return np.where(labels_n > 0, total_n / np.maximum(labels_n, 1), 0.0)
+
+
+def _precisions(logit_n: NDArray[np.float32], true_n: NDArray[np.bool_]) -> float:
+    """Sum of the precisions at each true example. Examples with one logit come together."""
+    _, group_n = np.unique(-logit_n, return_inverse=True)
+    own_g = np.bincount(group_n, weights=true_n)
+    return float((own_g * np.cumsum(own_g) / np.cumsum(np.bincount(group_n))).sum())
 
 
 def _precisions_without_each(

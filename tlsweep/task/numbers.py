@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +26,8 @@ DIGITS = 3  # of a spread that are worth reading
 class Numbers(Task):
     """``n_numbers`` numbers an example, counted in ``unit``.
 
-    spread: what the numbers vary by (their standard deviation), so that the loss has no unit.
+    spread: what the numbers vary by (``spread_of``), so that the loss has no unit: a first word of
+    it, since ``scaled_to`` takes that of the numbers that train and choose.
     Outputs and what is true: float [n, numbers], in the numbers' own unit.
     Raises ValueError for a spread that is not positive.
 
@@ -42,14 +45,22 @@ class Numbers(Task):
     def __init__(
         self, n_numbers: int, *, spread: float, unit: str = "", metric: str | None = None
     ) -> None:
-        if not 0 < spread < math.inf:
-            raise ValueError(f"spread {spread} of numbers is above 0")
-        self.n_outputs, self.spread = n_numbers, spread
-        digits = max(0, DIGITS - 1 - math.floor(math.log10(spread)))
         after = f" {unit}" if unit else ""
-        self.unit = own = Unit(after=after, apart=after, digits=digits)
+        self.n_outputs, self.spread = n_numbers, spread
+        self.unit = own = Unit(after=after, apart=after, digits=_digits(spread))
         self.metrics = (MeanAbsoluteError(own, spread), RootMeanSquaredError(own, spread), R2())
         self.metric = self.by(metric).metric
+
+    def scaled_to(self, y_n: Truth) -> Self:
+        """The same task of numbers that vary as these do."""
+        found = copy(self)
+        found.spread = spread_of(y_n)
+        found.unit = replace(self.unit, digits=_digits(found.spread))
+        found.metrics = tuple(
+            type(m)(found.unit, found.spread) if isinstance(m, _OfErrors) else m
+            for m in self.metrics
+        )
+        return found.by(self.metric.name)
 
     def losses(self, outputs_no: Outputs, y_n: Truth) -> Scores:
         """Half of the squared error in spreads, mean over the numbers."""
@@ -107,6 +118,18 @@ class Numbers(Task):
         found = np.empty(len(y_n), dtype=np.int64)
         found[order] = np.arange(len(y_n)) * groups // max(1, len(y_n))
         return found
+
+
+def spread_of(y_n: Truth) -> float:
+    """What numbers vary by: their standard deviation, mean over the numbers of an example."""
+    return float(np.std(y_n, axis=0).mean())
+
+
+def _digits(spread: float) -> int:
+    """Digits after the point that are worth reading. Raises ValueError for a spread of 0."""
+    if not 0 < spread < math.inf:
+        raise ValueError(f"spread {spread} of numbers is above 0")
+    return max(0, DIGITS - 1 - math.floor(math.log10(spread)))
 
 
 class _OfErrors:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tlsweep.record import Record, TrialRun
     from tlsweep.record.base import Status
     from tlsweep.study.handle import TrialHandle
+    from tlsweep.task import Task
     from tlsweep.train.network import PlanNetwork
     from tlsweep.train.pace import Pace
 
@@ -247,7 +248,8 @@ def _keep_answers(
             {} if held_out is None or trial.fold is None else {trial.fold: held_out},
             trained.logits.get(Split.REPORT),
         )
-        handle.note({"outcome": keep_outcome(trial.folder, name, answered).name, **noted})
+        file = keep_outcome(trial.folder, name, answered, trial.question.task)
+        handle.note({"outcome": file.name, **noted})
     if trained.network is not None:
         handle.note({"weights": _keep_weights(trial.folder, name, trained.network).name})
 
@@ -352,10 +354,10 @@ def _keep_weights(folder: Path, name: str, network: PlanNetwork) -> Path:
     return file
 
 
-def keep_outcome(folder: Path, name: str, outcome: Outcome) -> Path:
+def keep_outcome(folder: Path, name: str, outcome: Outcome, task: Task) -> Path:
     """Write what a trial answered into its study's folder; returns the file."""
     file = outcomes_folder(folder) / f"{name}.npz"
-    write_outcome(file, outcome)
+    write_outcome(file, outcome, task)
     return file
 
 

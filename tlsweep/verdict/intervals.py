@@ -21,6 +21,9 @@ from scipy import stats
 Scores = npt.NDArray[np.float64]
 Hits = npt.NDArray[np.bool_] | Scores  # right or wrong, as 1 and 0
 
+FEWEST = 5.0  # degrees of freedom that heavy tails leave: fewer made intervals wider, not truer
+MOST = 50.0  # of an interval's half on a logarithm, so that no number overflows
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -45,16 +48,9 @@ def accuracy_interval(hits: Hits, confidence: float = 0.95) -> Interval:
     Raises ValueError if the table is empty.
     """
     table = _table(hits)
-    p = float(table.mean())
     variance, freedom = _variance_of_mean(table)
-    n_effective = float(table.shape[1])
-    if variance > 0 and 0 < p < 1:
-        n_effective = min(p * (1 - p) / variance, float(table.size))
-    z = float(stats.t.ppf((1 + confidence) / 2, freedom))
-    spread = z * z / n_effective
-    centre = (p + spread / 2) / (1 + spread)
-    half = z * math.sqrt(p * (1 - p) / n_effective + z * z / (4 * n_effective**2)) / (1 + spread)
-    return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)))
+    quantile = float(stats.t.ppf((1 + confidence) / 2, freedom))
+    return _wilson(float(table.mean()), variance, table.shape[1], quantile, most=table.size)
 
 
 def mean_interval(
@@ -62,15 +58,46 @@ def mean_interval(
 ) -> Interval:
     """The mean of scores of any kind over replicates and examples, with its interval.
 
-    scores: [replicates, examples]; low, high: what the mean lies between. Student's interval: of
-    examples that are right or wrong ``accuracy_interval`` knows more. Raises ValueError if the
-    table is empty.
+    scores: [replicates, examples]; low, high: what the mean lies between. Near a bound the error is
+    lopsided. Between two bounds it is Wilson's interval, as of a share; below an upper one alone
+    (of errors, or of R2) it is Student's on the logarithm of the distance to it, as a standard
+    deviation's is. Heavy tails count (``_freedom``). Of examples that are right or wrong
+    ``accuracy_interval`` knows more. Raises ValueError if the table is empty.
     """
     table = _table(scores)
-    mean = float(table.mean())
-    variance, freedom = _variance_of_mean(table)
-    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
-    return Interval(mean, min(mean, max(low, mean - half)), max(mean, min(high, mean + half)))
+    mean, images = float(table.mean()), table.shape[1]
+    variance, freedom = _variance_of_mean(table, heavy=True)
+    quantile = float(stats.t.ppf((1 + confidence) / 2, freedom))
+    if math.isfinite(low) and math.isfinite(high):
+        width, share = high - low, min(1.0, max(0.0, (mean - low) / (high - low)))
+        found = _wilson(share, variance / width**2, images, quantile)
+        below, above = low + width * found.low, low + width * found.high
+    elif mean < high < math.inf:
+        room = high - mean
+        times = math.exp(min(MOST, quantile * math.sqrt(variance) / room))
+        below, above = high - room * times, high - room / times
+    else:
+        half = quantile * math.sqrt(variance)
+        below, above = max(low, mean - half), min(high, mean + half)
+    return Interval(mean, min(mean, below), max(mean, above))
+
+
+def _wilson(
+    p: float, variance: float, images: int, quantile: float, *, most: float = math.inf
+) -> Interval:
+    """Wilson's interval of a share at its effective number of images, of at most so many.
+
+    As many as there are where the scores do not vary, or do so about 0 or 1: few images that are
+    all answered rightly prove little.
+    """
+    n_effective = float(images)
+    if variance > 0 and 0 < p < 1:
+        n_effective = min(p * (1 - p) / variance, float(most))
+    spread = quantile * quantile / n_effective
+    centre = (p + spread / 2) / (1 + spread)
+    half = math.sqrt(p * (1 - p) / n_effective + quantile * quantile / (4 * n_effective**2))
+    half = quantile * half / (1 + spread)
+    return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)))
 
 
 def model_interval(right_n: Hits, confidence: float = 0.95) -> Interval:
@@ -118,16 +145,37 @@ def _table(hits: Hits) -> npt.NDArray[np.float64]:
     return table
 
 
-def _variance_of_mean(table: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Variance of the grand mean, and its degrees of freedom."""
+def _variance_of_mean(
+    table: npt.NDArray[np.float64], *, heavy: bool = False
+) -> tuple[float, float]:
+    """Variance of the grand mean, and its degrees of freedom.
+
+    heavy: whether a few examples may tell most of it.
+    """
     replicates, images = table.shape
     if images == 1:
         return 0.0, 1.0
     of_images = float(table.mean(0).var(ddof=1)) / images
+    own = _freedom(table.mean(0)) if heavy else images - 1.0
     if replicates == 1:
-        return of_images, images - 1.0
+        return of_images, own
     of_rows, of_chance = (sum_ / (replicates - 1) for sum_ in _row_sums(table))
-    return _with_seeds(of_images, images, of_rows, of_chance, 1 / replicates, replicates - 1)
+    return _with_seeds(of_images, own, of_rows, of_chance, 1 / replicates, replicates - 1)
+
+
+def _freedom(scores_n: npt.NDArray[np.float64]) -> float:
+    """Degrees of freedom of the variance of examples. Where a few tell most of it they are few.
+
+    A sample's variance has itself a variance, of 2 / (n - 1) + kurtosis / n times its square, which
+    Satterthwaite (1946) matches to that of a chi-square. Light tails count as normal ones.
+    """
+    n, centred = len(scores_n), scores_n - scores_n.mean()
+    variance = float(np.square(centred).mean())
+    if n < 2 or variance <= 0:
+        return max(1.0, n - 1.0)
+    kurtosis = float(np.square(np.square(centred) / variance).mean()) - 3
+    found = 2 / (2 / (n - 1) + max(0.0, kurtosis) / n)
+    return max(found, min(n - 1.0, FEWEST))
 
 
 def _variance_of_unpaired(
@@ -142,7 +190,7 @@ def _variance_of_unpaired(
     sums = zip(_row_sums(first), _row_sums(second), strict=True)
     of_rows, of_chance = (sum(both) / freedom for both in sums)
     share = _share(first, second)
-    return _with_seeds(of_images, images, of_rows, of_chance, share, freedom)
+    return _with_seeds(of_images, images - 1.0, of_rows, of_chance, share, freedom)
 
 
 def _share(*tables: npt.NDArray[np.float64]) -> float:
@@ -160,16 +208,16 @@ def _row_sums(table: npt.NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _with_seeds(
-    of_images: float, images: int, of_rows: float, of_chance: float, share: float, freedom: int
+    of_images: float, own: float, of_rows: float, of_chance: float, share: float, freedom: int
 ) -> tuple[float, float]:
     """Variance and degrees of freedom once the seeds' part is added.
 
-    of_rows: variance of a replicate's mean, with ``freedom``; share: how much of it is left in
-    the grand mean.
+    own: degrees of freedom of the images' variance; of_rows: variance of a replicate's mean, with
+    ``freedom``; share: how much of it is left in the grand mean.
     """
     excess = (of_rows - of_chance) * share  # what seeds add beyond chance; none if negative
     if excess <= 0:
-        return of_images, images - 1.0
+        return of_images, own
     variance = of_images + excess
-    uncertainty = of_images**2 / (images - 1) + (of_rows * share) ** 2 / freedom
+    uncertainty = of_images**2 / own + (of_rows * share) ** 2 / freedom
     return variance, max(1.0, variance**2 / uncertainty)

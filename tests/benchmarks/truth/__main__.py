@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE.parent))  # tables, tasks and machine are those of t
 from rich.console import Console  # noqa: E402
 
 TABLE = HERE.parent / "truth.md"
-REPLAYED = ("real", "luck", "worlds", "bounds", "helped", "model")
+REPLAYED = ("real", "luck", "worlds", "bounds", "helped", "model", "coverage")
 TRAINED = ("controls", "sweeps")  # half an hour, and some 80 minutes
 PARTS = (*REPLAYED, *TRAINED)
 TITLE = "# The truth, and what the verdict's rule finds of it"
@@ -34,6 +34,7 @@ def main() -> None:
     given = os.environ.get("TLSWEEP_REAL_DATA")
     real = Path(given).expanduser().resolve() if given else None
     from controls import controls
+    from coverage import coverage
     from luck import luck_of_labels
     from machine import machine
     from real import SETTINGS, replay
@@ -53,6 +54,7 @@ def main() -> None:
             "bounds": lambda: bounds(asked.studies, say),
             "helped": lambda: helped(asked.studies, say),
             "model": lambda: model_scores(asked.studies, say),
+            "coverage": lambda: coverage(3 * asked.studies, say),
         }
         for part in asked.part:
             about, began = machine(), time.monotonic()
