@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import field_validator
 
 from tlsweep.conformance import (
     ComponentSuite,
     HeadSuite,
     RecordSuite,
+    ScheduleSuite,
     SourceSuite,
     TargetSuite,
     TaskSuite,
@@ -26,6 +28,7 @@ from tlsweep.cut import CutPoints
 from tlsweep.errors import Fault, Refusal
 from tlsweep.heads.head import Head
 from tlsweep.record import NoRecord, Recorded, TrialRun, none
+from tlsweep.schedule.base import FreezeSchedule
 from tlsweep.source import Source
 from tlsweep.target.arrays import ArrayTarget
 from tlsweep.task import Classes
@@ -62,6 +65,16 @@ def refuse(**options: object) -> None:
 def _settings_with_more(module: Any, patch: pytest.MonkeyPatch) -> None:
     class Settings(module.Settings):  # type: ignore[misc, name-defined]
         height: int = 3
+
+    patch.setattr(module, "Settings", Settings)
+
+
+def _settings_that_grow(module: Any, patch: pytest.MonkeyPatch) -> None:
+    class Settings(module.Settings):  # type: ignore[misc, name-defined]
+        @field_validator("width")
+        @classmethod
+        def _wider(cls, width: int) -> int:
+            return width + 1
 
     patch.setattr(module, "Settings", Settings)
 
@@ -117,6 +130,7 @@ def _alike_names(module: Any, patch: pytest.MonkeyPatch) -> None:
 
 SOURCE: dict[str, Breaks] = {
     "test_its_yaml_names_it_and_every_setting_that_it_has_and_no_other": _settings_with_more,
+    "test_its_settings_are_read_as_they_were_recorded": _settings_that_grow,
     "test_its_functions_take_what_they_are_given": lambda module, patch: patch.setattr(
         module, "check", lambda: None
     ),
@@ -514,6 +528,81 @@ def test_a_broken_record_is_found(
     fails(Kept, test, tmp_path)
 
 
+# ---------------------------------------------------------------------- schedules
+class Loose(FreezeSchedule):
+    """One that does not look at its phases."""
+
+    def __post_init__(self) -> None: ...
+
+
+class Lossy(FreezeSchedule):
+    """One that another process gets without what ends its phases."""
+
+    def __reduce__(self) -> Any:
+        return FreezeSchedule, (self.thawed,)
+
+
+def _opens(change: Callable[..., FreezeSchedule]) -> Breaks:
+    """change: given what the whole schedule opens, and the plan."""
+
+    def breaks(module: Any, patch: pytest.MonkeyPatch) -> None:
+        own = module.open
+        patch.setattr(
+            module,
+            "open",
+            lambda settings, plan, cuts, empty: change(own(settings, plan, cuts, empty), plan),
+        )
+
+    return breaks
+
+
+def _thaws(schedule: FreezeSchedule, *phases: frozenset[int]) -> FreezeSchedule:
+    return Loose(phases, schedule.ending)
+
+
+SCHEDULE: dict[str, Breaks] = {
+    "test_the_last_phase_trains_all_that_the_plan_trains": _opens(
+        lambda found, plan: _thaws(found, *found.thawed[:1])
+    ),
+    "test_no_phase_trains_a_frozen_or_a_dropped_block": _opens(
+        lambda found, plan: _thaws(found, frozenset({*range(4)} - plan.trained), *found.thawed)
+    ),
+    "test_new_layers_are_trained_from_the_first_step_on": _opens(
+        lambda found, plan: _thaws(found, frozenset(), *found.thawed)
+    ),
+    "test_each_phase_thaws_more_and_freezes_nothing_again": _opens(
+        lambda found, plan: _thaws(found, plan.trained, *found.thawed)
+    ),
+    "test_no_phase_is_spent_on_blocks_with_nothing_to_train": lambda module, patch: patch.setattr(
+        module, "growing", lambda phases, ending, empty, own=module.growing: own(phases, ending, ())
+    ),
+    "test_a_phase_ends_as_the_settings_say_and_has_an_epoch_at_least": _opens(
+        lambda found, plan: replace(found, ending=replace(found.ending, epochs=0))
+    ),
+    "test_a_plan_has_the_same_schedule_each_time_it_is_asked_for": _opens(
+        lambda found, plan: replace(found, said=str(next(numbers)))
+    ),
+    "test_it_can_be_sent_to_another_process": _opens(
+        lambda found, plan: Lossy(found.thawed, replace(found.ending, epochs=7))
+    ),
+}
+
+
+@pytest.mark.usefixtures("beside")
+@pytest.mark.parametrize("test", SCHEDULE)
+def test_a_broken_schedule_is_found(
+    test: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import pairs_schedule
+
+    class Broken(ScheduleSuite):
+        name, options = "pairs", {"blocks": 1}
+
+    passes(Broken, test, tmp_path)
+    SCHEDULE[test](pairs_schedule, monkeypatch)
+    fails(Broken, test, tmp_path)
+
+
 # ---------------------------------------------------------------------- all of them
 def test_no_test_of_a_suite_is_left_out() -> None:
     of_all = all_tests_of(ComponentSuite)
@@ -523,3 +612,4 @@ def test_no_test_of_a_suite_is_left_out() -> None:
     assert all_tests_of(TaskSuite) - of_all == {*TASK}
     assert all_tests_of(HeadSuite) == {*HEAD}
     assert all_tests_of(RecordSuite) - of_all == {*RECORD}
+    assert all_tests_of(ScheduleSuite) - of_all == {*SCHEDULE}
