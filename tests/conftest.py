@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from outside_package import ALL, FOLDER, Outside
+from warm import Warm
 
 from tlsweep import registry
 
@@ -22,10 +24,17 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 CONF = (Path(__file__).parents[1] / "conf").resolve()
 
 
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """``python ...`` in a new process, which has imported the libraries already."""
+    with closing(Warm(tmp_path_factory.mktemp("said"))) as warm:
+        yield warm
+
+
 @pytest.fixture
-def outside(tmp_path: Path) -> Outside:
+def outside(tmp_path: Path, python: Warm) -> Outside:
     """Tlsweep where another package brings a source and a target, and text ones too."""
-    return Outside(tmp_path)
+    return Outside(tmp_path, python)
 
 
 @pytest.fixture

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[[Sequence[str], Mapping[str, str], Path], subprocess.CompletedProcess[str]]
 
 # two epochs; one plan by name and two of the sampler's; one of them confirmed, and one control
 SHORT = (

@@ -19,7 +19,8 @@ from typing import Any
 import optuna
 import pytest
 from mlflow.tracking import MlflowClient
-from short_sweep import BESIDE, SHORT, Run, Start
+from short_sweep import BESIDE, SHORT, Run
+from warm import Warm
 
 from tlsweep.stages.contenders import facts_of
 from tlsweep.task import outcome
@@ -54,13 +55,13 @@ def runs(output: Path) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def ended_well(start: Start, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> EndedWell:
+def ended_well(python: Warm, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> EndedWell:
     """Runs a command into a folder of its own: that folder, and what it printed."""
 
     def run(*arguments: str) -> tuple[Path, str]:
         output = tmp_path_factory.mktemp("sweep")
         env = {**os.environ, "TLSWEEP_CACHE": str(cache), "COLUMNS": "120"}
-        done = start([*arguments, f"output_dir={output}"], env, output)
+        done = python(["-m", "tlsweep", *arguments, f"output_dir={output}"], env, output)
         assert done.returncode == 0, done.stdout + done.stderr
         return output, done.stdout
 
