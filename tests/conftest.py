@@ -58,13 +58,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def settings(checkpoint: Path, tmp_path: Path) -> Callable[..., Settings]:
-    """Settings of a question about that source and scikit-learn's digits, at 32 pixels."""
-    from hydra import compose, initialize_config_dir
-
-    from tlsweep.config.read import read
-
-    source = (
+def lines(checkpoint: Path, tmp_path: Path) -> tuple[str, ...]:
+    """Overrides that ask about that source and scikit-learn's digits, at 32 pixels."""
+    return (
         "source=torchvision",
         "source.model=shufflenet_v2_x0_5",
         f"source.checkpoint={checkpoint}",
@@ -75,9 +71,17 @@ def settings(checkpoint: Path, tmp_path: Path) -> Callable[..., Settings]:
         f"output_dir={tmp_path}",
     )
 
+
+@pytest.fixture
+def settings(lines: tuple[str, ...]) -> Callable[..., Settings]:
+    """Settings of that question, with further overrides."""
+    from hydra import compose, initialize_config_dir
+
+    from tlsweep.config.read import read
+
     def make(*overrides: str) -> Settings:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return read(compose("config", overrides=[*source, *overrides]))
+            return read(compose("config", overrides=[*lines, *overrides]))
 
     return make
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from notes_record import Note, Notes
 from pydantic import field_validator
 
 from tlsweep.conformance import (
@@ -27,7 +28,7 @@ from tlsweep.conformance import (
 from tlsweep.cut import CutPoints
 from tlsweep.errors import Fault, Refusal
 from tlsweep.heads.head import Head
-from tlsweep.record import NoRecord, Recorded, TrialRun, none
+from tlsweep.record import Recorded, none
 from tlsweep.schedule.base import FreezeSchedule
 from tlsweep.source import Source
 from tlsweep.target.arrays import ArrayTarget
@@ -430,48 +431,6 @@ def test_a_broken_head_is_found(test: str, tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------- records
-class Note(TrialRun):
-    """A run in memory."""
-
-    def __init__(self, run_id: str, name: str, tags: Any) -> None:
-        self.run_id, self.name, self.tags = run_id, name, dict(tags)
-        self.metrics: dict[tuple[str, int], float] = {}
-
-    def log_epoch(self, epoch: int, metrics: Any) -> None:
-        self.metrics |= {(name, epoch): value for name, value in metrics.items()}
-
-    def end(self, status: Any, summary: Any, *, reason: str = "", tags: Any = None) -> None:
-        self.metrics |= {(name, 0): value for name, value in summary.items()}
-        self.tags |= tags or {}
-
-
-class Notes(NoRecord):
-    """A whole record, in memory."""
-
-    def __init__(self) -> None:
-        self.sweeps: list[str] = []
-        self.trials: dict[str, Note] = {}
-
-    def start_sweep(self, study: str, params: Any, known: str | None = None) -> str | None:
-        if known not in self.sweeps:
-            self.sweeps.append(known := f"{study}{next(numbers)}")
-        return known
-
-    def start_trial(self, parent: str | None, name: str, params: Any, tags: Any) -> Note:
-        run = Note(f"trial{next(numbers)}", name, tags)
-        self.trials[str(run.run_id)] = run
-        return run
-
-    def recorded(self, run_id: str) -> Recorded:
-        if run_id not in self.trials:
-            return super().recorded(run_id)
-        run = self.trials[run_id]
-        return Recorded(run.name, run.tags["tlsweep.config"], run.tags, run.metrics)
-
-    def where_to_look(self) -> str:
-        return "cat notes"
-
-
 def _record(name: str, value: Any) -> Breaks:
     return lambda record, patch: patch.setattr(record, name, value)
 

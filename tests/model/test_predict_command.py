@@ -20,7 +20,6 @@ from tlsweep.commands import predict as command
 from tlsweep.errors import Refusal, TlsweepError
 
 
-
 @pytest.fixture
 def predict(
     probe_folder: Made, capsys: pytest.CaptureFixture[str], tmp_path: Path
