@@ -40,7 +40,7 @@ def outside(tmp_path: Path, python: Warm) -> Outside:
 @pytest.fixture
 def beside(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same package in this process."""
-    monkeypatch.setattr(registry, "_others", ALL.__getitem__)
+    monkeypatch.setattr(registry, "others", ALL.__getitem__)
     monkeypatch.syspath_prepend(FOLDER)
 
 

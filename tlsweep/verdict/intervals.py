@@ -46,7 +46,7 @@ def accuracy_interval(hits: Hits, confidence: float = 0.95) -> Interval:
     """
     table = _table(hits)
     p = float(table.mean())
-    variance, freedom = _variance_of_mean(table)
+    variance, freedom = variance_of_mean(table)
     n_effective = float(table.shape[1])
     if variance > 0 and 0 < p < 1:
         n_effective = min(p * (1 - p) / variance, float(table.size))
@@ -68,7 +68,7 @@ def mean_interval(
     """
     table = _table(scores)
     mean = float(table.mean())
-    variance, freedom = _variance_of_mean(table)
+    variance, freedom = variance_of_mean(table)
     half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
     return Interval(mean, min(mean, max(low, mean - half)), max(mean, min(high, mean + half)))
 
@@ -102,7 +102,7 @@ def difference_interval(
         raise ValueError(f"{first.shape[1]} and {second.shape[1]} images cannot be paired")
     d = float(first.mean() - second.mean())
     if len(first) == len(second):
-        variance, freedom = _variance_of_mean(first - second)
+        variance, freedom = variance_of_mean(first - second)
     else:
         variance, freedom = _variance_of_unpaired(first, second)
     # two equal tables show no difference, not that there is none: half a hit is the least we see
@@ -118,7 +118,7 @@ def _table(hits: Hits) -> npt.NDArray[np.float64]:
     return table
 
 
-def _variance_of_mean(table: npt.NDArray[np.float64]) -> tuple[float, float]:
+def variance_of_mean(table: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Variance of the grand mean, and its degrees of freedom."""
     replicates, images = table.shape
     if images == 1:
