@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from short_sweep import Run
+from short_sweep import EndedWell, Run
 from warm import Warm
 
 
@@ -29,3 +29,17 @@ def environment(cache: Path) -> dict[str, str]:
 def tlsweep(python: Warm, environment: dict[str, str], tmp_path: Path) -> Run:
     """``python -m tlsweep`` with these arguments, in an empty folder."""
     return lambda *arguments: python(["-m", "tlsweep", *arguments], environment, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def ended_well(python: Warm, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> EndedWell:
+    """Runs a command into a folder of its own: that folder, and what it printed."""
+
+    def run(*arguments: str) -> tuple[Path, str]:
+        output = tmp_path_factory.mktemp("sweep")
+        env = {**os.environ, "TLSWEEP_CACHE": str(cache), "COLUMNS": "120"}
+        done = python(["-m", "tlsweep", *arguments, f"output_dir={output}"], env, output)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return output, done.stdout
+
+    return run
