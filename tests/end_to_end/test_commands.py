@@ -58,7 +58,7 @@ def test_one_plan_twice_with_one_seed_gives_identical_metrics(tlsweep: Run, tmp_
 
 
 def test_a_plan_trained_on_all_of_the_pool_is_told_to_have_no_score(tlsweep: Run) -> None:
-    done = tlsweep("plan.keep=block3", "target.fit_size=60", "fold=null")
+    done = tlsweep("plan.keep=block3", "target.fit_size=60", "fold=null", "record=none")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not known: fold=null holds nothing out" in done.stdout
 
@@ -156,9 +156,9 @@ def test_configs_of_the_users_own_run_in_a_grid(tlsweep: Run, tmp_path: Path) ->
 
 
 def test_another_plan_makes_another_grid(tlsweep: Run) -> None:
-    tables = []
+    tables, short = [], ("seed=1,2", "target.fit_size=60", "record=none")
     for plan in ("truncate", "random_features"):
-        done = tlsweep("-m", f"plan={plan}", "plan.keep=block3", "seed=1,2", "target.fit_size=60")
+        done = tlsweep("-m", f"plan={plan}", "plan.keep=block3", *short)
         assert done.returncode == 0, done.stdout + done.stderr
         tables.append(done.stdout)
     assert tables[0] != tables[1]
@@ -175,7 +175,7 @@ def test_a_grid_may_list_what_a_source_or_target_cannot_do_without(
             for i in range(10):
                 pixels = draw.integers(100 * label, 100 * label + 99, (12, 12), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{i}.png")
-    done = tlsweep("-m", "target=image_folder", "target.root=a,b", "train.epochs=1")
+    done = tlsweep("-m", "target=image_folder", "target.root=a,b", "record=none")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "target.root=b" in done.stdout
 
