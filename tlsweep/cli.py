@@ -11,7 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlsweep.errors import Fault, Refusal, TlsweepError, nearest, unknown_name
+from tlsweep.errors import (
+    Fault,
+    Refusal,
+    TlsweepError,
+    interrupts_heard,
+    nearest,
+    unknown_name,
+)
 from tlsweep.terms import VERSION
 
 if TYPE_CHECKING:
@@ -239,7 +246,8 @@ def _guarded(action: Callable[[], Any]) -> int:
     # else Hydra prints errors in its own way and exits with 1
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        action()
+        with interrupts_heard():
+            action()
     except KeyboardInterrupt:
         _complain(
             "stopped; the same command goes on from here, with all finished trials of a sweep;"

@@ -209,12 +209,13 @@ def _edges(
     if r.probe_penalty is None:
         for key, value in (("train.lr", r.lr), ("train.lr_ratio", r.lr_ratio)):
             ends = where.ends(key)
-            if ends is not None and _at_end(value, *ends):
+            if ends is not None and at_end(value, *ends):
                 found.append((key, value, ends))
     return found
 
 
-def _at_end(value: float, low: float, high: float) -> bool:
+def at_end(value: float, low: float, high: float) -> bool:
+    """Whether a value lies at an end of its range, beyond which a better one may lie."""
     if low > 0:  # rates are looked for by their logarithm
         value, low, high = math.log(value), math.log(low), math.log(high)
     near = NEAR_END * (high - low)
