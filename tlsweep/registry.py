@@ -27,8 +27,8 @@ KINDS: tuple[Kind, ...] = ("source", "target", "task", "schedule", "record")
 _OWN: Mapping[Kind, Mapping[str, str]] = {
     "source": {
         "glyphs": "tlsweep.source.glyphs",
-        "torchvision": "tlsweep.source.zoo",
         "timm": "tlsweep.source.timm_zoo",
+        "torchvision": "tlsweep.source.zoo",
         "held": "tlsweep.source.held",
     },
     "target": {

@@ -324,7 +324,7 @@ def test_an_unknown_variant_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(Refusal) as caught:
         read(config)
     assert caught.value.faults == (
-        Fault("source=glyph", "a source is one of: glyphs, torchvision, timm", "source=glyphs"),
+        Fault("source=glyph", "a source is one of: glyphs, timm, torchvision", "source=glyphs"),
     )
 
 

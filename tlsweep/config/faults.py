@@ -95,7 +95,7 @@ def of_another_variant(key: str, given: str) -> Fault | None:
         return None
     known = ", ".join(one for several in having for one in several)
     rule = f"{key} is a setting of {group}={known}"
-    return Fault(f"unknown key {key}", rule, f"{group}={having[0][0]} {given}")
+    return Fault(f"unknown key {key}", rule, f"{group}={having[-1][0]} {given}")
 
 
 def has_key(key: str) -> bool:
