@@ -203,7 +203,7 @@ def test_a_studys_name_stays_as_it_was_typed(name: str) -> None:
 
 def test_an_unknown_option_of_a_group_is_refused_with_the_nearest_one() -> None:
     assert faults("source=glyph") == (
-        Fault("source=glyph", "a source is one of: glyphs, torchvision", "source=glyphs"),
+        Fault("source=glyph", "a source is one of: glyphs, timm, torchvision", "source=glyphs"),
     )
 
 
