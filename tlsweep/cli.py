@@ -19,7 +19,7 @@ from tlsweep.errors import (
     nearest,
     unknown_name,
 )
-from tlsweep.terms import VERSION
+from tlsweep.terms import NAMED_CODE, VERSION
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -114,7 +114,15 @@ def main() -> None:
     raise SystemExit(_guarded(lambda: _command(arguments)))
 
 
+def _name_code(arguments: list[str]) -> None:
+    """Keep what code this command line names, for it and for the processes that it starts."""
+    given = [a.lstrip("+").partition("=") for a in arguments]
+    if names := [value.strip("'\"") for key, _, value in given if key == "source.build"]:
+        os.environ[NAMED_CODE] = ",".join(names)
+
+
 def _command(arguments: list[str]) -> None:
+    _name_code(arguments)
     name = arguments[0] if arguments else ""
     if name in SUB_COMMANDS:
         importlib.import_module(f"tlsweep.commands.{name}").run(arguments[1:], conf_folder())

@@ -27,6 +27,7 @@ KINDS: tuple[Kind, ...] = ("source", "target", "task", "schedule", "record")
 _OWN: Mapping[Kind, Mapping[str, str]] = {
     "source": {
         "glyphs": "tlsweep.source.glyphs",
+        "module": "tlsweep.source.module",
         "timm": "tlsweep.source.timm_zoo",
         "torchvision": "tlsweep.source.zoo",
         "held": "tlsweep.source.held",
