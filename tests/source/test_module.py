@@ -102,6 +102,7 @@ def test_a_sweep_its_model_and_its_runs_need_the_code_named_each_time(
     done = outside("-m", "source=module", *given, *common, "sweep.stages=[survey]")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "normalised with the mean and the deviation of ImageNet's" in done.stdout
+    assert f"  {NAMED_CODE}={BUILD} python -m tlsweep predict model=" in done.stdout
     model = tmp_path / "outputs" / "s" / "model"
     card = json.loads((model / "model.json").read_text())
     assert card["source"]["options"]["build"] == BUILD

@@ -45,7 +45,7 @@ class Settings(SourceSettings):
     interpolation: Interpolation
 
     @property
-    def label(self) -> str:
+    def title(self) -> str:
         """The source's name in file names and records: that of the function."""
         return self.build.rpartition(":")[2]
 
