@@ -46,6 +46,8 @@ tlsweep: how much of a pre-trained model should I keep for my task?
                                           their checksums, action=prune budget_gb=5 evicts the
                                           least recently used, action=clear every one;
                                           format=json for JSON
+  python -m tlsweep pretrain source=torchvision source.model=resnet18 target=mnist
+                                          a source of your own: trained from nothing on a target
   python -m tlsweep predict model=DIR image.jpg FOLDER
                                           what the model that a sweep wrote (OUTPUT_DIR/STUDY/model)
                                           says of images, as CSV; format=json, output=FILE
@@ -93,7 +95,7 @@ GROUPS = {
     "experiment": "whole questions",
 }
 # each is tlsweep/commands/NAME.py
-SUB_COMMANDS = ("help", "cuts", "cache", "predict", "export", "reproduce")
+SUB_COMMANDS = ("help", "cuts", "cache", "pretrain", "predict", "export", "reproduce")
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS, errno.EINVAL)
 NO_SPACE = "Finished trials are kept; free some space and give the same command again."
 

@@ -233,7 +233,8 @@ def _open(_key: str, hidden: _Hidden) -> Question:
     source, target = opening.source, opening.target
     faults: list[Refusal] = []
     # what is quick to check comes before what is long to make: a source may have to be trained
-    _try(faults, lambda: _check_source(source))
+    if not opening.untrained:
+        _try(faults, lambda: _check_source(source))
     images = _try(faults, lambda: _open_target(target, opening.task, progress))
     task = None if images is None else _try(faults, lambda: images.task.by(target.metric))
     partition = None if images is None else _try(faults, lambda: _partition(target, images))
@@ -245,7 +246,7 @@ def _open(_key: str, hidden: _Hidden) -> Question:
         _try(faults, lambda: read_plan(plan, found[0], found[2]))
     if images is None or task is None or partition is None or found is None or faults:
         raise together(*faults)
-    opened = _open_source(source, progress)
+    opened = _untrained(source) if opening.untrained else _open_source(source, progress)
     _refuse_other_kind(opened, images)
     whole = opening.model_copy(update={"joined": False})
     return Question(opened, *found, images, partition, task, whole)
@@ -368,3 +369,9 @@ def _open_source(settings: SourceSettings, progress: Progress | None) -> Source:
     from tlsweep.source import open_source
 
     return open_source(settings.name, **settings.model_dump(exclude={"name"}), progress=progress)
+
+
+def _untrained(settings: SourceSettings) -> Source:
+    from tlsweep.source import untrained
+
+    return untrained(settings.name, settings.title, **settings.model_dump(exclude={"name"}))
