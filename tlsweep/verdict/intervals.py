@@ -145,9 +145,7 @@ def _table(hits: Hits) -> npt.NDArray[np.float64]:
     return table
 
 
-def variance_of_mean(
-    table: npt.NDArray[np.float64], *, heavy: bool = False
-) -> tuple[float, float]:
+def variance_of_mean(table: npt.NDArray[np.float64], *, heavy: bool = False) -> tuple[float, float]:
     """Variance of the grand mean, and its degrees of freedom.
 
     heavy: whether a few examples may tell most of it.
