@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import suppress
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -514,6 +515,29 @@ def test_shares_of_images_are_kept_as_near_as_whole_groups_come() -> None:
     assert len(parts.pool) == 200
     assert [len(fold) for fold in parts.folds] == [40] * 5
     assert parts.said == ("200 images in place of 205: groups are kept whole",)
+
+
+@given(grouped(), seeds)
+@settings(max_examples=30)
+def test_a_larger_pool_of_groups_only_adds_to_a_smaller_one(
+    drawn: tuple[Labels, list[str], Labels], seed: int
+) -> None:
+    y, names, same_as = drawn
+    pools = [
+        partition(
+            y,
+            fit_size=size,
+            seed=seed,
+            groups=names,
+            same_as=same_as,
+            of_classes=False,
+            **FRACTIONS,
+        )
+        for size in range(len(y) // 4, len(y) // 2, 5)
+    ]
+    for one, larger in pairwise(pools):
+        assert set(one.pool) <= set(larger.pool)
+        assert np.array_equal(one.report, larger.report)
 
 
 def test_groups_that_share_images_are_one_through_one_another_too() -> None:
