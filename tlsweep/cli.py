@@ -64,6 +64,7 @@ Common overrides:
   source=torchvision source.model=resnet18 source.weights=DEFAULT
   source.checkpoint=FILE source.image_size=128
   target=image_folder target.root=DIR target.fit_size=200
+  target=manifest target.file=F.csv       a table of image files; target=arrays target.file=F.npz
   plan=finetune plan.keep=layer3          a cut point: name, index, fraction, all or none
   plan=surgical plan.tune=block2..block3  a region: blocks by name or number, all, or a list
   plan=adapters plan.rank=8               low-rank additions to frozen weights (LoRA)

@@ -155,7 +155,12 @@ class Question:
 
     def said(self) -> list[str]:
         """What a user should know of the data before anything trains, a sentence each."""
-        return [*self.source.said, *self.partition.said, *_two_labels(self.target)]
+        return [
+            *self.source.said,
+            *self.target.said,
+            *self.partition.said,
+            *_two_labels(self.target),
+        ]
 
 
 def open_question(
@@ -354,6 +359,7 @@ def _partition(t: TargetSettings, target: Target, seed: int | None = None) -> Pa
         folds=t.folds,
         given=target.given,
         same_as=target.same_as,
+        groups=target.groups,
         class_names=target.output_names,
         of_classes=target.task.kind == "classes",
     )
