@@ -65,6 +65,7 @@ def lines(checkpoint: Path, tmp_path: Path) -> tuple[str, ...]:
         "source.model=shufflenet_v2_x0_5",
         f"source.checkpoint={checkpoint}",
         "source.image_size=32",
+        "source.preset=IMAGENET1K_V1",
         "target.fit_size=60",
         "train.epochs=2",
         f"features.cache_dir={tmp_path}",

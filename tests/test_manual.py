@@ -151,6 +151,8 @@ def run_sub_command(name: str, arguments: list[str], tmp_path: Path) -> None:
         cache.run([*arguments, f"features.cache_dir={tmp_path}"], CONF)
     elif name == "help":
         help_command.run(arguments, CONF)
+    elif name == "pretrain":
+        refuse_unknown(parted(arguments), CONF)
     else:
         assert name in SUB_COMMANDS
         needed = {"predict": "model=", "export": "model=", "reproduce": "run="}[name]
