@@ -155,7 +155,8 @@ class Question:
 
     def said(self) -> list[str]:
         """What a user should know of the data before anything trains, a sentence each."""
-        return [*self.source.said, *self.partition.said, *_two_labels(self.target)]
+        cut = _cut_texts(self.target, self.source.spec)
+        return [*self.source.said, *self.partition.said, *cut, *_two_labels(self.target)]
 
 
 def open_question(
@@ -183,6 +184,15 @@ def check_train(train: TrainSettings, question: Question) -> None:
     if train.probe not in ("auto", *task.probes):
         rule = f"linear heads for {task.kind}: {', '.join(task.probes)}"
         raise Refusal(Fault(f"train.probe={train.probe}", rule, "train.probe=auto"))
+
+
+def _cut_texts(target: Target, spec: ImageSpec | TokenSpec) -> list[str]:
+    from tlsweep.target.texts import TextTarget
+
+    if not isinstance(target, TextTarget) or not isinstance(spec, TokenSpec):
+        return []
+    said = target.cut(spec)
+    return [] if said is None else [said]
 
 
 def _two_labels(target: Target) -> list[str]:

@@ -29,6 +29,7 @@ _OWN: Mapping[Kind, Mapping[str, str]] = {
         "glyphs": "tlsweep.source.glyphs",
         "torchvision": "tlsweep.source.zoo",
         "timm": "tlsweep.source.timm_zoo",
+        "transformers": "tlsweep.source.transformers_zoo",
         "held": "tlsweep.source.held",
     },
     "target": {
