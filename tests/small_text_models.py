@@ -1,4 +1,4 @@
-"""Small models of texts with weights that nobody trained, in folders as transformers writes them."""
+"""Small models of texts that nobody trained, in folders as transformers writes them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,22 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 LENGTH = 12
 LAYERS = 3
 
-_WIDTHS = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": LAYERS}
+# of weights so large that whatever a layer is told is seen in its numbers
+_LARGE = {"initializer_range": 0.5}
+_WIDTHS = {**_LARGE, "hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": LAYERS}
 _SIZES = {**_WIDTHS, "intermediate_size": 24, "max_position_embeddings": 32, "vocab_size": 16}
 _PAD = {"pad_token_id": 0}
 _ROTARY = {**_SIZES, **_PAD, "num_key_value_heads": 1, "bos_token_id": 2, "eos_token_id": 3}
 _DEBERTA = {**_SIZES, "relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
-_T5 = {"vocab_size": 16, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_heads": 2, "num_layers": LAYERS}
+_T5 = {
+    "vocab_size": 16,
+    "d_model": 16,
+    "d_kv": 8,
+    "d_ff": 24,
+    "num_heads": 2,
+    "num_layers": LAYERS,
+    "initializer_factor": 5.0,
+}
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "bert": _SIZES,
@@ -29,6 +39,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "camembert": {**_SIZES, "pad_token_id": 1},
     "distilbert": {
         "vocab_size": 16,
+        **_LARGE,
         "dim": 16,
         "n_heads": 2,
         "n_layers": LAYERS,
@@ -57,6 +68,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "gpt2": {
         "vocab_size": 16,
+        **_LARGE,
         "n_embd": 16,
         "n_head": 2,
         "n_layer": LAYERS,
@@ -80,7 +92,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 
 def tokenizer(cls: bool = True) -> Any:
-    """Words to tokens, between a class token and an end; cls: whether there are these, and [PAD]."""
+    """Words to tokens; cls: whether a class token, an end and a filling are among them."""
     vocabulary = {word: i for i, word in enumerate((*SPECIAL, *WORDS))}
     own = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     own.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -94,7 +106,7 @@ def tokenizer(cls: bool = True) -> Any:
 
 
 def write(folder: Path, family: str, seed: int = 0, kind: str = "AutoModel", **more: Any) -> Path:
-    """A folder with config, weights and tokenizer of a small model. kind: the class of the model."""
+    """A folder with config, weights and tokenizer of a small model. kind: the model's class."""
     config = transformers.AutoConfig.for_model(family, **{**CONFIGS[family], **more})
     with private_rng(seed):
         model = getattr(transformers, kind).from_config(config)

@@ -156,15 +156,29 @@ def deberta_stem(part: Any, ids_bt: Tensor, side: Side) -> Tensor:
 
 def deberta_layer(one: Any, z_btd: Tensor, side: Side, part: Any = None) -> Tensor:
     """Attention to what tokens are, and to how far they are apart, by a table of all layers."""
+    place_t = _places(z_btd)[0]
+    return _disentangled(one, z_btd, side, part, (place_t[:, None] - place_t)[None])
+
+
+def deberta_v2_layer(one: Any, z_btd: Tensor, side: Side, part: Any = None) -> Tensor:
+    """The same, with far distances in buckets, which the layer makes itself."""
+    return _disentangled(one, z_btd, side, part, None)
+
+
+def _disentangled(
+    one: Any, z_btd: Tensor, side: Side, part: Any, apart_1tt: Tensor | None
+) -> Tensor:
     mask_bt = side.get("mask")
     if mask_bt is None:
         mask_bt = torch.ones(z_btd.shape[:2], dtype=torch.bool, device=z_btd.device)
     seen_b1tt = mask_bt[:, None, None] & mask_bt[:, None, :, None]
     table = None
     if part is not None:
-        table, norm = part.encoder.rel_embeddings.weight, getattr(part.encoder, "LayerNorm", None)
+        rows, norm = part.encoder.rel_embeddings, getattr(part.encoder, "LayerNorm", None)
+        # looked up: what counts FLOPs does not take a parameter for what a module is given
+        table = rows(torch.arange(rows.num_embeddings, device=z_btd.device))
         table = table if norm is None else norm(table)
-    z: Tensor = one(z_btd, seen_b1tt, rel_embeddings=table)[0]
+    z: Tensor = one(z_btd, seen_b1tt, relative_pos=apart_1tt, rel_embeddings=table)[0]
     return z
 
 
@@ -305,9 +319,7 @@ FAMILIES: Mapping[str, Family] = {
     "roberta": replace(_BERT, model="RobertaModel"),
     "xlm-roberta": replace(_BERT, model="XLMRobertaModel"),
     "camembert": replace(_BERT, model="CamembertModel"),
-    "distilbert": replace(
-        _BERT, model="DistilBertModel", layers="transformer.layer", pooler=False
-    ),
+    "distilbert": replace(_BERT, model="DistilBertModel", layers="transformer.layer", pooler=False),
     "electra": replace(
         _BERT,
         model="ElectraModel",
@@ -323,7 +335,7 @@ FAMILIES: Mapping[str, Family] = {
         stem_uses=("embeddings", "encoder.embedding_hidden_mapping_in"),
     ),
     "deberta": _DEBERTA,
-    "deberta-v2": replace(_DEBERTA, model="DebertaV2Model"),
+    "deberta-v2": replace(_DEBERTA, model="DebertaV2Model", layer=deberta_v2_layer),
     "modernbert": Family(
         "ModernBertModel",
         "layers",

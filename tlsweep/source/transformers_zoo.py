@@ -6,7 +6,8 @@ import copy
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic import Field
 from tlsweep.errors import Fault, Refusal
 from tlsweep.section import NameOrFolder, SourceSettings, Whole
 from tlsweep.source.base import Progress, Source, private_rng
+from tlsweep.source.hub import quiet_hub
 from tlsweep.source.tokenizer import Tokenizer
 from tlsweep.terms import TokenSpec
 
@@ -43,6 +45,7 @@ _NO_ARCHITECTURE = (  # of a config: what changes no number of the model
     "label2id",
     "use_cache",
 )
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal, in some texts of errors
 _SHOWN = 3  # names in a sentence
 
 
@@ -153,35 +156,64 @@ class _Asked:
 def _asked(model: str, length: int | None) -> _Asked:
     """Config and tokenizer. Raises Refusal with every fault of them."""
     try:
-        from transformers import AutoConfig, AutoTokenizer
+        from transformers import AutoTokenizer
     except ImportError as error:
         rule = "models of texts need the package transformers"
         raise Refusal(Fault("source=transformers", rule, "pip install 'tlsweep[text]'")) from error
-    from tlsweep.source.text_families import FAMILIES, why_not
+    from tlsweep.source.text_families import FAMILIES
 
-    config: Any = _loaded(AutoConfig, model, "config.json")
-    value = f"source.model={model}"
-    if config.model_type not in FAMILIES:
-        rule = f"models that are cut: {', '.join(FAMILIES)}; this one is {config.model_type}"
-        raise Refusal(Fault(value, rule, "source.model=FOLDER of one of these"))
-    if why := why_not(config):
-        raise Refusal(Fault(f"{value} ({config.model_type})", why, "source.model=another"))
-    config.use_cache = False  # of generation, which is not done here
-    config._attn_implementation = "eager"  # runs on tensors without numbers, and counts its work
-    tokenizer: Any = _loaded(AutoTokenizer, model, "the tokenizer's files")
+    config = _config(model)
+    tokenizer: Any = _loaded(AutoTokenizer.from_pretrained, model, "tokenizer.json")
     most = _most(config, tokenizer)
     cut = length if length is not None else min(_LENGTH, most or _LENGTH)
-    faults = []
+    faults = _tokenizer_faults(model, tokenizer, config.vocab_size)
     if most is not None and cut > most:
         rule = f"this model takes texts of at most {most} tokens"
         faults.append(Fault(f"source.length={cut}", rule, f"source.length={min(_LENGTH, most)}"))
-    if not tokenizer.get_vocab() or len(tokenizer) > config.vocab_size:
-        rule = f"a tokenizer knows the model's {config.vocab_size} tokens or fewer, and some"
-        mend = "tokenizer.json and tokenizer_config.json of this model beside its config.json"
-        faults.append(Fault(f"{value} (a tokenizer of {len(tokenizer)} tokens)", rule, mend))
     if faults:
         raise Refusal(*faults)
     return _Asked(FAMILIES[config.model_type], config, Tokenizer(tokenizer, cut))
+
+
+def _config(model: str) -> Any:
+    """The config of a model that can be cut. Raises Refusal for another."""
+    from transformers import AutoConfig, PretrainedConfig
+
+    from tlsweep.source.text_families import FAMILIES, why_not
+
+    value, here = f"source.model={model}", Path(model)
+    if not here.is_dir() and (model[0] in "./~" or model.count("/") > 1):
+        raise Refusal(Fault(value, "there is a folder of this name", "source.model=FOLDER"))
+    if here.is_dir() and not (here / "config.json").is_file():
+        rule = "a folder of a model has a config.json"
+        raise Refusal(Fault(value, rule, "the folder that model.save_pretrained(FOLDER) wrote"))
+    # the family first: a config of another may need code or packages to be read at all
+    kind = _loaded(PretrainedConfig.get_config_dict, model, "config.json")[0].get("model_type")
+    if kind not in FAMILIES:
+        rule = f"models that are cut: {', '.join(FAMILIES)}"
+        raise Refusal(Fault(f"{value} ({kind})", rule, "source.model=FOLDER of one of these"))
+    config: Any = _loaded(AutoConfig.from_pretrained, model, "config.json")
+    if why := why_not(config):
+        raise Refusal(Fault(f"{value} ({kind})", why, "source.model=FOLDER of such a model"))
+    config.use_cache = False  # of generation, which is not done here
+    config._attn_implementation = "eager"  # runs on tensors without numbers, and counts its work
+    return config
+
+
+def _tokenizer_faults(model: str, tokenizer: Any, known: int) -> list[Fault]:
+    from transformers.utils.hub import cached_file
+
+    value, mend = f"source.model={model}", "the tokenizer's files of this model beside config.json"
+    # without any of them transformers makes a tokenizer that knows no word
+    folder = Path(cached_file(model, "config.json") or model).parent
+    files = list(type(tokenizer).vocab_files_names.values())
+    if files and not any((folder / file).is_file() for file in files):
+        rule = f"a tokenizer has its vocabulary in {' or '.join(files)}"
+        return [Fault(f"{value} (no tokenizer)", rule, mend)]
+    if len(tokenizer) > known:
+        rule = f"a tokenizer knows at most the {known} tokens of the model"
+        return [Fault(f"{value} (a tokenizer of {len(tokenizer)} tokens)", rule, mend)]
+    return []
 
 
 def _most(config: Any, tokenizer: Any) -> int | None:
@@ -195,21 +227,22 @@ def _most(config: Any, tokenizer: Any) -> int | None:
     return most
 
 
-def _loaded(kind: Any, model: str, what: str, **how: Any) -> Any:
-    """What ``kind.from_pretrained`` gives. Nothing of what lies there is run."""
+def _loaded(load: Callable[..., Any], model: str, what: str, **how: Any) -> Any:
+    """What ``load`` gives of a model. Nothing of what lies there is run."""
     try:
         with _quiet(), private_rng(0):
-            return kind.from_pretrained(model, trust_remote_code=False, **how)
+            return load(model, trust_remote_code=False, **how)
     except Exception as error:  # the hub's, the network's and the files' errors are of many kinds
-        lines = str(error).strip().splitlines()
+        lines = _COLOURS.sub("", str(error)).strip().splitlines()
         value = f"source.model={model} ({lines[0][:160] if lines else type(error).__name__})"
-        rule = f"it is a folder with {what}, or OWNER/NAME in the hub's cache or to be downloaded"
-        mend = (
-            f"{what} of this model in that folder"
-            if Path(model).is_dir()
-            else "download config.json, model.safetensors and the tokenizer's files from"
-            f" https://huggingface.co/{model} into a folder, and source.model=FOLDER"
-        )
+        rule = f"{what} is whole, and holds nothing but data"
+        mend = f"download {what} of this model again into that folder"
+        if not Path(model).is_dir():
+            rule = "a model is a folder, or OWNER/NAME in the hub's cache or to be downloaded"
+            mend = (
+                "download config.json, model.safetensors and the tokenizer's files from"
+                f" https://huggingface.co/{model} into a folder, and source.model=FOLDER"
+            )
         raise Refusal(Fault(value, rule, mend)) from error
 
 
@@ -228,7 +261,7 @@ def _read(model: str, asked: _Asked) -> tuple[dict[str, Tensor], tuple[str, ...]
         **asked.family.options,
     }
     kind = getattr(transformers, asked.family.model)
-    whole, info = _loaded(kind, model, "weights of the model", **how)
+    whole, info = _loaded(kind.from_pretrained, model, "the file of weights", **how)
     faults = _unfit(model, info)
     weights = dict(asked.family.trunk(whole).state_dict())
     broken = [name for name, value in weights.items() if not bool(value.isfinite().all())]
@@ -246,7 +279,9 @@ def _unfit(model: str, info: Mapping[str, Any]) -> list[Fault]:
     said = []
     if missing := sorted(info["missing_keys"]):
         said.append(f"{len(missing)} missing: {_some(missing)}")
-    if misshapen := [f"{n} {list(has)} for {list(wants)}" for n, has, wants in info["mismatched_keys"]]:
+    if misshapen := [
+        f"{n} {list(has)} for {list(wants)}" for n, has, wants in info["mismatched_keys"]
+    ]:
         said.append(f"{len(misshapen)} of another shape: {_some(misshapen)}")
     if not said:
         return []
@@ -273,18 +308,16 @@ def _digest(config: Any) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what transformers tells of its loading, and the hub of each retry."""
+    """Without what transformers and the hub tell of their loading."""
     from transformers.utils import logging as told
 
-    log, before, bars = logging.getLogger("huggingface_hub"), told.get_verbosity(), False
-    hub, bars = log.disabled, told.is_progress_bar_enabled()
-    log.disabled = True
+    before, bars = told.get_verbosity(), told.is_progress_bar_enabled()
     told.set_verbosity(logging.CRITICAL)
-    told.disable_progress_bar()
+    told.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        yield
+        with quiet_hub():
+            yield
     finally:
-        log.disabled = hub
         told.set_verbosity(before)
         if bars:
-            told.enable_progress_bar()
+            told.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -53,7 +53,7 @@ class TextTarget(Target):
         return f"text {index}: {text if len(text) <= SHOWN else text[: SHOWN - 3] + '...'}"
 
     def cut(self, spec: TokenSpec) -> str | None:
-        """A sentence on the texts that ``spec`` cuts; None where there are none, or nobody knows."""
+        """A sentence on the texts that ``spec`` cuts; None for none, or where nobody knows."""
         if spec.lengths is None:
             return None
         if spec not in self._cut:
