@@ -55,7 +55,7 @@ def test_every_group_of_conf_is_tested_here() -> None:
 def test_every_option_of_conf_passes_the_schema(group: str, option: str) -> None:
     extra = ["target.root=/photos"] if option == "image_folder" else []
     extra += [f"{group}.key=Net-0"] if option == "held" else []
-    extra += ["source.model=resnet18"] if option == "timm" else []
+    extra += ["source.model=resnet18"] if option in ("timm", "transformers") else []
     extra += ["plan.tune=block3"] if option == "surgical" else []
     extra += ["schedule.phases=[none,all]"] if option == "phases" else []
     found = settings(f"{group}={option}", *extra)
