@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from outside_package import ALL, FOLDER, Outside
+from warm import Warm
 
 from tlsweep import registry
 
@@ -22,16 +24,23 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 CONF = (Path(__file__).parents[1] / "conf").resolve()
 
 
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """``python ...`` in a new process, which has imported the libraries already."""
+    with closing(Warm(tmp_path_factory.mktemp("said"))) as warm:
+        yield warm
+
+
 @pytest.fixture
-def outside(tmp_path: Path) -> Outside:
+def outside(tmp_path: Path, python: Warm) -> Outside:
     """Tlsweep where another package brings a source and a target, and text ones too."""
-    return Outside(tmp_path)
+    return Outside(tmp_path, python)
 
 
 @pytest.fixture
 def beside(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same package in this process."""
-    monkeypatch.setattr(registry, "_others", ALL.__getitem__)
+    monkeypatch.setattr(registry, "others", ALL.__getitem__)
     monkeypatch.syspath_prepend(FOLDER)
 
 
@@ -49,13 +58,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def settings(checkpoint: Path, tmp_path: Path) -> Callable[..., Settings]:
-    """Settings of a question about that source and scikit-learn's digits, at 32 pixels."""
-    from hydra import compose, initialize_config_dir
-
-    from tlsweep.config.read import read
-
-    source = (
+def lines(checkpoint: Path, tmp_path: Path) -> tuple[str, ...]:
+    """Overrides that ask about that source and scikit-learn's digits, at 32 pixels."""
+    return (
         "source=torchvision",
         "source.model=shufflenet_v2_x0_5",
         f"source.checkpoint={checkpoint}",
@@ -66,9 +71,17 @@ def settings(checkpoint: Path, tmp_path: Path) -> Callable[..., Settings]:
         f"output_dir={tmp_path}",
     )
 
+
+@pytest.fixture
+def settings(lines: tuple[str, ...]) -> Callable[..., Settings]:
+    """Settings of that question, with further overrides."""
+    from hydra import compose, initialize_config_dir
+
+    from tlsweep.config.read import read
+
     def make(*overrides: str) -> Settings:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return read(compose("config", overrides=[*source, *overrides]))
+            return read(compose("config", overrides=[*lines, *overrides]))
 
     return make
 

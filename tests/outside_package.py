@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
+
+from warm import Warm
 
 FOLDER = Path(__file__).parent / "outside"
 ROOT = Path(__file__).parents[1]
@@ -33,8 +34,8 @@ ALL = {
 class Outside:
     """Runs tlsweep in ``folder``, where the package is installed. env: of its processes."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, site = folder, folder / "site"
+    def __init__(self, folder: Path, python: Warm) -> None:
+        self.python, self.folder, site = python, folder, folder / "site"
         shutil.copytree(FOLDER, site)
         about = site / "outside-1.0.dist-info"
         about.mkdir()
@@ -49,7 +50,4 @@ class Outside:
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """``python -m tlsweep`` with these arguments."""
-        command = [sys.executable, "-m", "tlsweep", *arguments]
-        return subprocess.run(
-            command, env=self.env, cwd=self.folder, capture_output=True, text=True, check=False
-        )
+        return self.python(["-m", "tlsweep", *arguments], self.env, self.folder)

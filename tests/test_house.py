@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "tlsweep"
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "tlsweep"
 LONGEST = 40  # lines of a function's body
 # these open, resolve or compose what a config describes; below them nobody reads it whole
 DOOR = ("api", "cli", "commands", "config")
@@ -63,6 +65,26 @@ def test_few_files_lie_outside_of_a_room() -> None:
     flat = {file.name for file in PACKAGE.glob("*.py")} - {"__init__.py"}
     assert {"cli.py", "question.py"} < flat
     assert len(flat) <= FLAT
+
+
+def private_names(code: str) -> list[str]:
+    """Private names of tlsweep that are imported, or that a text names as monkeypatch reads it."""
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom):
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.append(node.value)
+    return [name for name in found if re.match(r"tlsweep\.([a-z]\w*\.)*_[a-z]", name)]
+
+
+def test_no_test_reaches_for_a_private_name_of_ours() -> None:
+    """Attributes are ruff's to find (SLF001)."""
+    code = "from tlsweep.plan import _a, b; patch('tlsweep.cut.flow._c.d', 'tlsweep.cut.e')"
+    assert private_names(code) == ["tlsweep.plan._a", "tlsweep.cut.flow._c.d"]
+    reaching = {str(file): private_names(file.read_text()) for file in TESTS.rglob("*.py")}
+    reaching.pop(__file__)
+    assert {file: names for file, names in reaching.items() if names} == {}
 
 
 def contracts(checkout: Path) -> subprocess.CompletedProcess[str]:

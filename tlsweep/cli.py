@@ -11,8 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlsweep.errors import Fault, Refusal, TlsweepError, nearest, unknown_name
-from tlsweep.terms import VERSION
+from tlsweep.errors import (
+    Fault,
+    Refusal,
+    TlsweepError,
+    interrupts_heard,
+    nearest,
+    unknown_name,
+)
+from tlsweep.terms import NAMED_CODE, VERSION
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -107,7 +114,15 @@ def main() -> None:
     raise SystemExit(_guarded(lambda: _command(arguments)))
 
 
+def _name_code(arguments: list[str]) -> None:
+    """Keep what code this command line names, for it and for the processes that it starts."""
+    given = [a.lstrip("+").partition("=") for a in arguments]
+    if names := [value.strip("'\"") for key, _, value in given if key == "source.build"]:
+        os.environ[NAMED_CODE] = ",".join(names)
+
+
 def _command(arguments: list[str]) -> None:
+    _name_code(arguments)
     name = arguments[0] if arguments else ""
     if name in SUB_COMMANDS:
         importlib.import_module(f"tlsweep.commands.{name}").run(arguments[1:], conf_folder())
@@ -239,7 +254,8 @@ def _guarded(action: Callable[[], Any]) -> int:
     # else Hydra prints errors in its own way and exits with 1
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        action()
+        with interrupts_heard():
+            action()
     except KeyboardInterrupt:
         _complain(
             "stopped; the same command goes on from here, with all finished trials of a sweep;"

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 
 @dataclass(frozen=True)
@@ -69,3 +77,29 @@ def unknown_name(kind: str, where: str, name: str, known: Iterable[str]) -> Faul
 def together(*refusals: Refusal) -> Refusal:
     """One Refusal with the faults of several."""
     return Refusal(*(fault for refusal in refusals for fault in refusal.faults))
+
+
+@contextmanager
+def interrupts_heard() -> Iterator[None]:
+    """Within, a Ctrl-C that Python drops is sent again a moment later.
+
+    Python drops what is raised while an object is being taken apart, which libraries of databases
+    do often.
+    """
+    before = sys.unraisablehook
+
+    def hook(dropped: UnraisableHookArgs) -> None:
+        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+            before(dropped)
+            return
+        # from another thread: what is raised in here is dropped as well
+        main = threading.main_thread().ident
+        again = threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before

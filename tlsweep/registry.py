@@ -27,9 +27,10 @@ KINDS: tuple[Kind, ...] = ("source", "target", "task", "schedule", "record")
 _OWN: Mapping[Kind, Mapping[str, str]] = {
     "source": {
         "glyphs": "tlsweep.source.glyphs",
-        "torchvision": "tlsweep.source.zoo",
+        "module": "tlsweep.source.module",
         "timm": "tlsweep.source.timm_zoo",
         "transformers": "tlsweep.source.transformers_zoo",
+        "torchvision": "tlsweep.source.zoo",  # of those with a setting, the last is suggested
         "held": "tlsweep.source.held",
     },
     "target": {
@@ -57,18 +58,18 @@ INSIDE = ("held",)  # handed over from Python, not written by people
 
 
 @functools.cache
-def _others(kind: Kind) -> dict[str, str]:
+def others(kind: Kind) -> dict[str, str]:
     """Components of other packages: name to module."""
     return {entry.name: entry.module for entry in entry_points(group=f"tlsweep.{kind}")}
 
 
 def _modules(kind: Kind) -> dict[str, str]:
-    return {**_others(kind), **_OWN[kind]}  # a name of ours is ours
+    return {**others(kind), **_OWN[kind]}  # a name of ours is ours
 
 
 def names(kind: Kind) -> tuple[str, ...]:
     """The names that people may write, ours first."""
-    return tuple(name for name in {**_OWN[kind], **_others(kind)} if name not in INSIDE)
+    return tuple(name for name in {**_OWN[kind], **others(kind)} if name not in INSIDE)
 
 
 def component(kind: Kind, name: str) -> ModuleType:
@@ -115,7 +116,7 @@ def conf_folders() -> tuple[Path, ...]:
 
     The modules themselves are not run, at most the packages that they lie in.
     """
-    modules = dict.fromkeys(module for kind in KINDS for module in _others(kind).values())
+    modules = dict.fromkeys(module for kind in KINDS for module in others(kind).values())
     folders = []
     for module in modules:
         try:

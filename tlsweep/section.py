@@ -119,7 +119,7 @@ class SourceSettings(Section):
     name: str
 
     @property
-    def label(self) -> str:
+    def title(self) -> str:
         """The source's name in file names and records."""
         return self.name
 
@@ -136,7 +136,7 @@ class TargetSettings(Section):
     split_seed: Whole
 
     @property
-    def label(self) -> str:
+    def title(self) -> str:
         """The target's name in file names and records."""
         return self.name
 

@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 VERSION = "0.1.0"  # pyproject.toml has the same
 
+NAMED_CODE = "TLSWEEP_BUILD"
+"""The variable of the environment that holds what code a command line has named, by commas."""
+
 Resampling = Literal["pillow", "torch"]
 """Who resizes a target's images: they differ by a level or two of 255."""
 

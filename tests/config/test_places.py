@@ -72,7 +72,7 @@ def test_a_study_knows_its_question_by_the_paths_as_they_were_typed() -> None:
 def test_the_name_of_a_target_is_still_that_of_its_folder_as_typed() -> None:
     for typed, name in (("my pets/", "my_pets"), (".", "images"), ("/a/b", "b")):
         found = settings("target=image_folder", f"target.root='{typed}'")
-        assert found.target.label == name
+        assert found.target.title == name
 
 
 class Own(TargetSettings):

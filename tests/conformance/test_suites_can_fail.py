@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from notes_record import Note, Notes
+from pydantic import field_validator
 
 from tlsweep.conformance import (
     ComponentSuite,
     HeadSuite,
     RecordSuite,
+    ScheduleSuite,
     SourceSuite,
     TargetSuite,
     TaskSuite,
@@ -25,7 +28,8 @@ from tlsweep.conformance import (
 from tlsweep.cut import CutPoints
 from tlsweep.errors import Fault, Refusal
 from tlsweep.heads.head import Head
-from tlsweep.record import NoRecord, Recorded, TrialRun, none
+from tlsweep.record import Recorded, none
+from tlsweep.schedule.base import FreezeSchedule
 from tlsweep.source import Source
 from tlsweep.target.arrays import ArrayTarget
 from tlsweep.task import Classes
@@ -62,6 +66,16 @@ def refuse(**options: object) -> None:
 def _settings_with_more(module: Any, patch: pytest.MonkeyPatch) -> None:
     class Settings(module.Settings):  # type: ignore[misc, name-defined]
         height: int = 3
+
+    patch.setattr(module, "Settings", Settings)
+
+
+def _settings_that_grow(module: Any, patch: pytest.MonkeyPatch) -> None:
+    class Settings(module.Settings):  # type: ignore[misc, name-defined]
+        @field_validator("width")
+        @classmethod
+        def _wider(cls, width: int) -> int:
+            return width + 1
 
     patch.setattr(module, "Settings", Settings)
 
@@ -103,7 +117,7 @@ def _more(source: Source) -> torch.nn.Module:
 
 def _random(source: Source, seed: int) -> torch.nn.Module:
     random.random()
-    return source._build().eval()
+    return Source.fresh(source, next(numbers))
 
 
 def _alike_names(module: Any, patch: pytest.MonkeyPatch) -> None:
@@ -117,6 +131,7 @@ def _alike_names(module: Any, patch: pytest.MonkeyPatch) -> None:
 
 SOURCE: dict[str, Breaks] = {
     "test_its_yaml_names_it_and_every_setting_that_it_has_and_no_other": _settings_with_more,
+    "test_its_settings_are_read_as_they_were_recorded": _settings_that_grow,
     "test_its_functions_take_what_they_are_given": lambda module, patch: patch.setattr(
         module, "check", lambda: None
     ),
@@ -419,48 +434,6 @@ def test_a_broken_head_is_found(test: str, tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------- records
-class Note(TrialRun):
-    """A run in memory."""
-
-    def __init__(self, run_id: str, name: str, tags: Any) -> None:
-        self.run_id, self.name, self.tags = run_id, name, dict(tags)
-        self.metrics: dict[tuple[str, int], float] = {}
-
-    def log_epoch(self, epoch: int, metrics: Any) -> None:
-        self.metrics |= {(name, epoch): value for name, value in metrics.items()}
-
-    def end(self, status: Any, summary: Any, *, reason: str = "", tags: Any = None) -> None:
-        self.metrics |= {(name, 0): value for name, value in summary.items()}
-        self.tags |= tags or {}
-
-
-class Notes(NoRecord):
-    """A whole record, in memory."""
-
-    def __init__(self) -> None:
-        self.sweeps: list[str] = []
-        self.trials: dict[str, Note] = {}
-
-    def start_sweep(self, study: str, params: Any, known: str | None = None) -> str | None:
-        if known not in self.sweeps:
-            self.sweeps.append(known := f"{study}{next(numbers)}")
-        return known
-
-    def start_trial(self, parent: str | None, name: str, params: Any, tags: Any) -> Note:
-        run = Note(f"trial{next(numbers)}", name, tags)
-        self.trials[str(run.run_id)] = run
-        return run
-
-    def recorded(self, run_id: str) -> Recorded:
-        if run_id not in self.trials:
-            return super().recorded(run_id)
-        run = self.trials[run_id]
-        return Recorded(run.name, run.tags["tlsweep.config"], run.tags, run.metrics)
-
-    def where_to_look(self) -> str:
-        return "cat notes"
-
-
 def _record(name: str, value: Any) -> Breaks:
     return lambda record, patch: patch.setattr(record, name, value)
 
@@ -517,6 +490,81 @@ def test_a_broken_record_is_found(
     fails(Kept, test, tmp_path)
 
 
+# ---------------------------------------------------------------------- schedules
+class Loose(FreezeSchedule):
+    """One that does not look at its phases."""
+
+    def __post_init__(self) -> None: ...
+
+
+class Lossy(FreezeSchedule):
+    """One that another process gets without what ends its phases."""
+
+    def __reduce__(self) -> Any:
+        return FreezeSchedule, (self.thawed,)
+
+
+def _opens(change: Callable[..., FreezeSchedule]) -> Breaks:
+    """change: given what the whole schedule opens, and the plan."""
+
+    def breaks(module: Any, patch: pytest.MonkeyPatch) -> None:
+        own = module.open
+        patch.setattr(
+            module,
+            "open",
+            lambda settings, plan, cuts, empty: change(own(settings, plan, cuts, empty), plan),
+        )
+
+    return breaks
+
+
+def _thaws(schedule: FreezeSchedule, *phases: frozenset[int]) -> FreezeSchedule:
+    return Loose(phases, schedule.ending)
+
+
+SCHEDULE: dict[str, Breaks] = {
+    "test_the_last_phase_trains_all_that_the_plan_trains": _opens(
+        lambda found, plan: _thaws(found, *found.thawed[:1])
+    ),
+    "test_no_phase_trains_a_frozen_or_a_dropped_block": _opens(
+        lambda found, plan: _thaws(found, frozenset({*range(4)} - plan.trained), *found.thawed)
+    ),
+    "test_new_layers_are_trained_from_the_first_step_on": _opens(
+        lambda found, plan: _thaws(found, frozenset(), *found.thawed)
+    ),
+    "test_each_phase_thaws_more_and_freezes_nothing_again": _opens(
+        lambda found, plan: _thaws(found, plan.trained, *found.thawed)
+    ),
+    "test_no_phase_is_spent_on_blocks_with_nothing_to_train": lambda module, patch: patch.setattr(
+        module, "growing", lambda phases, ending, empty, own=module.growing: own(phases, ending, ())
+    ),
+    "test_a_phase_ends_as_the_settings_say_and_has_an_epoch_at_least": _opens(
+        lambda found, plan: replace(found, ending=replace(found.ending, epochs=0))
+    ),
+    "test_a_plan_has_the_same_schedule_each_time_it_is_asked_for": _opens(
+        lambda found, plan: replace(found, said=str(next(numbers)))
+    ),
+    "test_it_can_be_sent_to_another_process": _opens(
+        lambda found, plan: Lossy(found.thawed, replace(found.ending, epochs=7))
+    ),
+}
+
+
+@pytest.mark.usefixtures("beside")
+@pytest.mark.parametrize("test", SCHEDULE)
+def test_a_broken_schedule_is_found(
+    test: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import pairs_schedule
+
+    class Broken(ScheduleSuite):
+        name, options = "pairs", {"blocks": 1}
+
+    passes(Broken, test, tmp_path)
+    SCHEDULE[test](pairs_schedule, monkeypatch)
+    fails(Broken, test, tmp_path)
+
+
 # ---------------------------------------------------------------------- all of them
 def test_no_test_of_a_suite_is_left_out() -> None:
     of_all = all_tests_of(ComponentSuite)
@@ -526,3 +574,4 @@ def test_no_test_of_a_suite_is_left_out() -> None:
     assert all_tests_of(TaskSuite) - of_all == {*TASK}
     assert all_tests_of(HeadSuite) == {*HEAD}
     assert all_tests_of(RecordSuite) - of_all == {*RECORD}
+    assert all_tests_of(ScheduleSuite) - of_all == {*SCHEDULE}

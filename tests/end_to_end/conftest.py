@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from short_sweep import Run, Start
-
-WARM = Path(__file__).with_name("warm.py")
+from short_sweep import EndedWell, Run
+from warm import Warm
 
 
 @pytest.fixture(scope="session")
@@ -30,29 +25,21 @@ def environment(cache: Path) -> dict[str, str]:
     return {**kept, "TLSWEEP_CACHE": str(cache), "COLUMNS": "120"}
 
 
-@pytest.fixture(scope="session")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Runs one command in a new process, which has imported the libraries already (warm.py)."""
-    out, err = (tmp_path_factory.mktemp("said") / name for name in ("out", "err"))
-    with subprocess.Popen(
-        [sys.executable, str(WARM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-
-        def call(
-            arguments: Sequence[str], env: Mapping[str, str], cwd: Path
-        ) -> subprocess.CompletedProcess[str]:
-            wanted = {"arguments": arguments, "env": dict(env), "cwd": str(cwd)}
-            server.stdin.write(json.dumps({**wanted, "out": str(out), "err": str(err)}) + "\n")
-            server.stdin.flush()
-            code = int(server.stdout.readline())
-            return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
-
-        yield call
-
-
 @pytest.fixture
-def tlsweep(start: Start, environment: dict[str, str], tmp_path: Path) -> Run:
+def tlsweep(python: Warm, environment: dict[str, str], tmp_path: Path) -> Run:
     """``python -m tlsweep`` with these arguments, in an empty folder."""
-    return lambda *arguments: start(arguments, environment, tmp_path)
+    return lambda *arguments: python(["-m", "tlsweep", *arguments], environment, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def ended_well(python: Warm, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> EndedWell:
+    """Runs a command into a folder of its own: that folder, and what it printed."""
+
+    def run(*arguments: str) -> tuple[Path, str]:
+        output = tmp_path_factory.mktemp("sweep")
+        env = {**os.environ, "TLSWEEP_CACHE": str(cache), "COLUMNS": "120"}
+        done = python(["-m", "tlsweep", *arguments, f"output_dir={output}"], env, output)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return output, done.stdout
+
+    return run

@@ -47,8 +47,9 @@ def test_help_answers_in_under_a_second(environment: dict[str, str], tmp_path: P
 
 
 def test_one_plan_twice_with_one_seed_gives_identical_metrics(tlsweep: Run, tmp_path: Path) -> None:
+    phases = ("plan=finetune", "train.epochs=2", "schedule=two_phase", "schedule.epochs=1")
     for _ in range(2):
-        done = tlsweep("plan=finetune", "train.epochs=2", "schedule=two_phase", "schedule.epochs=1")
+        done = tlsweep(*phases, "target.fit_size=60")
         assert done.returncode == 0, done.stderr
         assert "held-out" in done.stdout
     first, second = histories(tmp_path / "outputs")
@@ -57,7 +58,7 @@ def test_one_plan_twice_with_one_seed_gives_identical_metrics(tlsweep: Run, tmp_
 
 
 def test_a_plan_trained_on_all_of_the_pool_is_told_to_have_no_score(tlsweep: Run) -> None:
-    done = tlsweep("plan.keep=block3", "target.fit_size=60", "fold=null")
+    done = tlsweep("plan.keep=block3", "target.fit_size=60", "fold=null", "record=none")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not known: fold=null holds nothing out" in done.stdout
 
@@ -103,7 +104,7 @@ def test_two_devices_survey_as_one_does(tlsweep: Run, tmp_path: Path) -> None:
 
 
 def test_lists_alone_train_exactly_their_grid(tlsweep: Run, tmp_path: Path) -> None:
-    grid = ("-m", "plan.keep=2,3", "train.pool=1,2", "seed=1,2", "train.epochs=1")
+    grid = ("-m", "plan.keep=2,3", "train.pool=1,2", "seed=1,2", "target.fit_size=40")
     done = tlsweep(*grid)
     assert done.returncode == 0, done.stdout + done.stderr
     client = MlflowClient(f"sqlite:///{tmp_path / 'outputs' / 'mlflow.db'}")
@@ -155,9 +156,9 @@ def test_configs_of_the_users_own_run_in_a_grid(tlsweep: Run, tmp_path: Path) ->
 
 
 def test_another_plan_makes_another_grid(tlsweep: Run) -> None:
-    tables = []
+    tables, short = [], ("seed=1,2", "target.fit_size=60", "record=none")
     for plan in ("truncate", "random_features"):
-        done = tlsweep("-m", f"plan={plan}", "plan.keep=block3", "seed=1,2", "train.epochs=1")
+        done = tlsweep("-m", f"plan={plan}", "plan.keep=block3", *short)
         assert done.returncode == 0, done.stdout + done.stderr
         tables.append(done.stdout)
     assert tables[0] != tables[1]
@@ -174,13 +175,13 @@ def test_a_grid_may_list_what_a_source_or_target_cannot_do_without(
             for i in range(10):
                 pixels = draw.integers(100 * label, 100 * label + 99, (12, 12), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{i}.png")
-    done = tlsweep("-m", "target=image_folder", "target.root=a,b", "train.epochs=1")
+    done = tlsweep("-m", "target=image_folder", "target.root=a,b", "record=none")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "target.root=b" in done.stdout
 
 
 def test_a_run_resumes_from_its_own_checkpoint_and_no_other(tlsweep: Run, tmp_path: Path) -> None:
-    common = ("plan=truncate_tuned", "plan.keep=block3", "train.epochs=2")
+    common = ("plan=truncate_tuned", "plan.keep=block3", "train.epochs=2", "target.fit_size=60")
     assert tlsweep(*common, "seed=0").returncode == 0
     refused = tlsweep(*common, "seed=1", "train.resume=true")
     assert refused.returncode == 2

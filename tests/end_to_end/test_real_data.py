@@ -53,7 +53,7 @@ class HandSigns(Dataset[Any]):
 
     unit = "digits"
 
-    def __init__(self, each: int = 40) -> None:
+    def __init__(self, each: int = 20) -> None:
         self.items: list[tuple[Any, float]] = []
         with zipfile.ZipFile(REAL / "sign_digits" / "sign_digits.zip") as archive:
             for digit in range(10):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from outside_package import ROOT, Outside
+from warm import Warm
 
 import tlsweep
 from tlsweep.config.settings import Settings
@@ -24,7 +23,7 @@ PLAIN = (*TEXT, "record=none")
 
 
 def test_a_frozen_encoder_is_surveyed_answered_and_taken_home(
-    outside: Outside, tmp_path: Path
+    outside: Outside, python: Warm, tmp_path: Path
 ) -> None:
     done = outside("-m", *PLAIN, "sweep.stages=[survey]")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -37,8 +36,9 @@ def test_a_frozen_encoder_is_surveyed_answered_and_taken_home(
     for told in (verdict["sentence"], done.stdout, page):
         assert re.search(r"\btexts\b", told)
         assert not re.search(r"\b(new|labelled) images\b", told)
-    asked = [sys.executable, study / "model" / "load.py", "good good good sun", "bad bad bad rain"]
-    said = subprocess.run(asked, env=outside.env, capture_output=True, text=True, check=True)
+    asked = [str(study / "model" / "load.py"), "good good good sun", "bad bad bad rain"]
+    said = python(asked, outside.env, tmp_path)
+    assert said.returncode == 0, said.stderr
     high, low = (float(line.split("\t")[-1]) for line in said.stdout.splitlines())
     assert high > 0 > low
     for command in (["predict", str(study)], ["export", "format=onnx"]):

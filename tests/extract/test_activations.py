@@ -117,7 +117,7 @@ def test_another_fold_takes_no_other_pass_over_the_images(
     train_plan(resolve(settings(*plan, "fold=0")), None)
     with monkeypatch.context() as patch:
         patch.setattr(
-            "tlsweep.extract.activations._pass", lambda *_, **__: pytest.fail("computed again")
+            "tlsweep.extract.activations.run_pass", lambda *_, **__: pytest.fail("computed again")
         )
         found = train_plan(resolve(settings(*plan, "fold=2")), None)
     computed = train_plan(resolve(settings(*plan, "fold=2", "features.budget_gb=0")), None)

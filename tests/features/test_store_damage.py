@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsweep.features import Store
-from tlsweep.features.entry import BLOCK, Damaged, _checksum, check_entry
+from tlsweep.features.entry import BLOCK, Damaged, check_entry, checksum_of
 
 LARGE = rows(5, BLOCK // 16 + 3)  # two blocks, the second one short
 
@@ -65,7 +65,7 @@ def _changed(**fields: Any) -> Callable[[Path], None]:
         meta = json.loads((folder / "meta.json").read_text())
         meta.update(fields)
         del meta["checksum"]
-        (folder / "meta.json").write_text(json.dumps({**meta, "checksum": _checksum(meta)}))
+        (folder / "meta.json").write_text(json.dumps({**meta, "checksum": checksum_of(meta)}))
 
     return change
 

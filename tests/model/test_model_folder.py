@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from folders import ABOUT, Made, Make, probe, trained
 from PIL import Image
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
+from warm import Warm
 
 import tlsweep
 from tlsweep.errors import Refusal
@@ -37,13 +36,17 @@ with torch.no_grad():
 
 @pytest.mark.parametrize("kind", ["tuned_folder", "probe_folder"])
 def test_a_fresh_process_gives_the_same_outputs_bit_for_bit(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path, environment: dict[str, str]
+    kind: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    environment: dict[str, str],
+    python: Warm,
 ) -> None:
     made: Made = request.getfixturevalue(kind)
     file = tmp_path / "x.pt"
     torch.save(made.x, file)
-    arguments = [sys.executable, "-c", FRESH, str(made.folder), str(file)]
-    subprocess.run(arguments, env=environment, cwd=tmp_path, check=True)
+    done = python(["-c", FRESH, str(made.folder), str(file)], environment, tmp_path)
+    assert done.returncode == 0, done.stderr
     assert torch.equal(torch.load(file), made.logits)
 
 
@@ -165,7 +168,13 @@ def test_the_card_says_what_a_person_needs_to_know(tuned_folder: Made) -> None:
 
 @pytest.mark.parametrize("target", ["image_folder", "digits"])
 def test_the_loading_snippet_answers_alike_without_tlsweep(
-    target: str, probe_folder: Made, asked: Make, images: Path, tmp_path: Path
+    target: str,
+    probe_folder: Made,
+    asked: Make,
+    images: Path,
+    tmp_path: Path,
+    environment: dict[str, str],
+    python: Warm,
 ) -> None:
     made = probe_folder
     if target == "digits":
@@ -173,8 +182,8 @@ def test_the_loading_snippet_answers_alike_without_tlsweep(
     files = sorted(images.rglob("*.jpg"))[::13]
     code = "import sys, runpy; sys.modules['tlsweep'] = None; sys.argv = sys.argv[1:];"
     code += "runpy.run_path(sys.argv[0])"
-    call = [sys.executable, "-c", code, str(made.folder / "load.py"), *map(str, files)]
-    done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, check=False)
+    snippet = ["-c", code, str(made.folder / "load.py"), *map(str, files)]
+    done = python(snippet, environment, tmp_path)
     assert done.returncode == 0, done.stderr
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     expected = tlsweep.load_model(made.folder).predict(files)

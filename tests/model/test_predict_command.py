@@ -7,19 +7,17 @@ import io
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from folders import Made, Make, probe
 from PIL import Image
+from warm import Warm
 
 import tlsweep
 from tlsweep.commands import predict as command
 from tlsweep.errors import Refusal, TlsweepError
-
-Call = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -151,15 +149,12 @@ def test_what_cannot_be_done_is_refused(
 
 
 def test_the_command_exits_with_0_1_and_2(
-    probe_folder: Made, images: Path, tmp_path: Path, environment: dict[str, str]
+    probe_folder: Made, images: Path, tmp_path: Path, environment: dict[str, str], python: Warm
 ) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"")
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "tlsweep", "predict", *arguments]
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
+        return python(["-m", "tlsweep", "predict", *arguments], environment, tmp_path)
 
     model, good = f"model={probe_folder.folder}", str(images / "red ant" / "00.jpg")
     some, none, refused = call(model, good, "bad.jpg"), call(model, "bad.jpg"), call("bad.jpg")

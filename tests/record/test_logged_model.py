@@ -46,7 +46,7 @@ def test_mlflow_loads_what_was_kept_and_it_answers_the_same(
         [ledger.experiment_id], filter_string=f"source_run_id = '{run}'"
     )
     assert kept.tags["my"] == "x"
-    monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", ledger.uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", ledger.uri)
     expected = torch.export.load(model.program).module()(torch.from_numpy(model.example))
     loaded = mlflow.pyfunc.load_model(f"models:/{kept.model_id}")
     assert np.array_equal(loaded.predict(model.example), expected.detach().numpy())

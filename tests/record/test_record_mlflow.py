@@ -182,7 +182,7 @@ def test_a_server_that_does_not_answer_is_refused_in_seconds(
 
 
 def test_a_server_that_dies_breaks_no_training_and_is_said_once(
-    server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+    server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, process = server
     record = open_mlflow(url, "tests", tmp_path)
@@ -193,6 +193,7 @@ def test_a_server_that_dies_breaks_no_training_and_is_said_once(
     assert record.client.get_run(run.run_id).data.params == {"lr": "0.1"}
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # each call would wait for seconds
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         run.sent = 0.0  # type: ignore[attr-defined] - as if the last sending was long ago

@@ -18,7 +18,7 @@ from tlsweep.config.read import read
 from tlsweep.facts import Facts
 from tlsweep.question import Question
 from tlsweep.report.answered import answered, thumbnail
-from tlsweep.stages.gather import _at_end
+from tlsweep.stages.gather import at_end
 from tlsweep.study.space import Space
 from tlsweep.trial import question_of, trial_name
 
@@ -68,10 +68,10 @@ def test_a_thumbnail_is_the_image_and_large_enough_to_be_seen(
 
 
 @pytest.mark.parametrize(
-    ("value", "at_end"), [(1e-5, True), (1.05e-5, True), (1e-3, False), (9.9e-3, True)]
+    ("value", "near"), [(1e-5, True), (1.05e-5, True), (1e-3, False), (9.9e-3, True)]
 )
-def test_a_rate_is_at_the_end_of_its_range_by_its_logarithm(value: float, at_end: bool) -> None:
-    assert _at_end(value, 1e-5, 1e-2) == at_end
+def test_a_rate_is_at_the_end_of_its_range_by_its_logarithm(value: float, near: bool) -> None:
+    assert at_end(value, 1e-5, 1e-2) == near
 
 
 def test_a_space_tells_the_ends_of_ranges_alone() -> None:

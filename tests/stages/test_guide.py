@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,7 @@ from tlsweep.stages.contenders import facts_of, frozen_facts, overrides_of
 from tlsweep.stages.guide import SURVEY_FILE, Surveyed
 from tlsweep.stages.session import Session
 from tlsweep.study import choice, space
-from tlsweep.study.ledger import Ledger
+from tlsweep.study.ledger import Ended, Job, Ledger
 from tlsweep.study.storage import default_url
 from tlsweep.survey.rows import Findings, Frozen, Row
 from tlsweep.task import Classes, Labels, outcome
@@ -194,8 +194,14 @@ def test_the_two_best_cut_points_are_tried_first_and_once(session: Session, ledg
     where = where_of(session, PLANS, "plan.keep=glob(*)", "train.lr=interval(0.001,0.01)")
     for _ in range(2):  # sessions
         found = guide.guide(session, ledger, findings_of(scores, names), where)
-    jobs = [ledger._ask(found).overrides for _ in range(2)]
-    assert [job[:2] for job in jobs] == [
+    jobs: list[Job] = []
+
+    def launch(asked: Sequence[Job]) -> list[Ended]:
+        jobs.extend(asked)
+        return [Ended(0.5) for _ in asked]
+
+    ledger.search(found, launch, n_trials=2 + len(ledger.counted()), n_jobs=1, max_failure_rate=0)
+    assert [job.overrides[:2] for job in jobs] == [
         ("plan=truncate_tuned", f"plan.keep={names[1]}"),
         ("plan=truncate_tuned", f"plan.keep={names[2]}"),
     ]
@@ -213,8 +219,8 @@ def test_cut_points_that_the_user_names_are_all_searched(session: Session, ledge
 # ------------------------------------------------------------------ kept for the next session
 def test_a_session_that_goes_on_finds_what_the_first_one_found(session: Session) -> None:
     first = surveyed_of(session.question)
-    guide._keep(session, "asked", first)
-    found = guide._kept(session, "asked")
+    guide.keep_survey(session, "asked", first)
+    found = guide.kept_survey(session, "asked")
     assert found is not None
     assert found.findings == first.findings
     assert set(found.outcomes) == set(first.outcomes)
@@ -231,7 +237,7 @@ def test_what_was_asked_otherwise_or_is_damaged_is_surveyed_anew(
 ) -> None:
     if damage != "nothing":
         asked = "asked otherwise" if damage == "asked" else "asked"
-        guide._keep(session, asked, surveyed_of(session.question))
+        guide.keep_survey(session, asked, surveyed_of(session.question))
     file = session.folder / SURVEY_FILE
     answered = outcomes_folder(study_folder(session.settings)) / "survey-source-002.npz"
     if damage == "json":
@@ -249,7 +255,7 @@ def test_what_was_asked_otherwise_or_is_damaged_is_surveyed_anew(
     if damage == "another task":
         own = outcome.read(answered, Classes(10))
         outcome.write(answered, own, Labels(10))
-    assert guide._kept(session, "asked") is None
+    assert guide.kept_survey(session, "asked") is None
 
 
 @pytest.mark.parametrize(
@@ -269,12 +275,12 @@ def test_a_survey_is_asked_anew_where_its_findings_would_differ(
     session: Session, settings: Make, change: str, same: bool
 ) -> None:
     other = Alone(settings(change), session.bench, session.folder)
-    assert (guide._asked(session) == guide._asked(cast(Session, other))) == same
+    assert (guide.asked_of(session) == guide.asked_of(cast(Session, other))) == same
 
 
 def test_others_may_read_the_files(session: Session) -> None:
     made = session.folder / "as made"
     made.touch()
-    guide._keep(session, "asked", surveyed_of(session.question))
+    guide.keep_survey(session, "asked", surveyed_of(session.question))
     for file in (SURVEY_FILE, "outcomes/survey-source-000.npz"):
         assert (session.folder / file).stat().st_mode == made.stat().st_mode

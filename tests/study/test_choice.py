@@ -38,8 +38,15 @@ def test_two_samplers_of_one_seed_draw_alike() -> None:
 
 
 def test_options_reach_optuna() -> None:
-    median = choice.pruner({"name": "median", "n_startup_trials": 7})
-    assert median._n_startup_trials == 7  # type: ignore[attr-defined]
+    median = choice.pruner({"name": "median", "n_startup_trials": 2, "n_warmup_steps": 0})
+    study = optuna.create_study(pruner=median, direction="maximize")
+    pruned = []
+    for score in (0.9, 0.8, 0.1):
+        trial = study.ask()
+        trial.report(score, 0)
+        pruned.append(trial.should_prune())
+        study.tell(trial, score)
+    assert pruned == [False, False, True]  # by default five trials come before one is pruned
 
 
 def test_an_unknown_sampler_is_refused_with_the_nearest() -> None:

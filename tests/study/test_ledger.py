@@ -302,7 +302,7 @@ def test_parameters_outlive_two_interruptions_at_the_worst_moments(
     open_ledger: Open, space: MakeSpace, jobs: Any
 ) -> None:
     where, ledger = space("x=interval(0,1)"), open_ledger()
-    lost = ledger._ask(where)
+    lost = ledger.ask(where)
     params = ledger.study.trials[lost.number].params
     ledger.reclaim()
     ledger.study.ask()  # the second attempt is killed before it has taken up its values
@@ -373,10 +373,9 @@ def test_a_trial_whose_process_is_dead_is_given_back_to_the_queue(
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     import json
 
-    job = ledger._ask(where)
-    ledger.study._storage.set_trial_user_attr(
-        ledger.study.trials[job.number]._trial_id, "worker", json.loads(out.stdout)
-    )
+    job = ledger.ask(where)
+    handle = TrialHandle(ledger.storage, ledger.name, job.number)
+    handle.note({"worker": json.loads(out.stdout)})
     (lost,) = open_ledger().reclaim()
     assert lost.number == job.number
     launch = jobs()
@@ -386,7 +385,7 @@ def test_a_trial_whose_process_is_dead_is_given_back_to_the_queue(
 
 def test_reclaiming_twice_queues_a_lost_trial_once(open_ledger: Open, space: MakeSpace) -> None:
     ledger = open_ledger()
-    ledger._ask(space("x=interval(0,1)"))
+    ledger.ask(space("x=interval(0,1)"))
     (trial,) = ledger.trials(TrialState.RUNNING)
     ledger.study.enqueue_trial(trial.params, user_attrs={"retry_of": 0})  # then killed
     assert len(ledger.reclaim()) == 1
@@ -398,7 +397,7 @@ def test_reclaim_waits_for_a_trial_whose_process_still_runs(
     open_ledger: Open, space: MakeSpace
 ) -> None:
     ledger = open_ledger()
-    job = ledger._ask(space("x=interval(0,1)"))
+    job = ledger.ask(space("x=interval(0,1)"))
     code = (
         "import sys, time; from tlsweep.study import handle;"
         "h = handle.TrialHandle(sys.argv[1], 's', 0);"

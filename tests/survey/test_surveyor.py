@@ -118,7 +118,7 @@ def test_the_penalty_of_a_fold_does_not_depend_on_what_its_own_labels_say_of_the
     asked = settings("sweep.survey.penalties=[0.001,0.1,10.0]")
     question = question_of(asked)
     inputs, chosen = resolve(asked).inputs, asked.sweep.survey
-    folds = surveyor._folds(inputs, chosen)
+    folds = surveyor.folds_of(inputs, chosen)
     draw = np.random.default_rng(0)
     y = question.target.labels[question.partition.held_out]
     logits = draw.normal(size=(len(penalties), len(y), 10)).astype(np.float32)
@@ -129,11 +129,11 @@ def test_the_penalty_of_a_fold_does_not_depend_on_what_its_own_labels_say_of_the
         target = copy.copy(question.target)
         target.labels = labels
         answered = [
-            surveyor._Answered(torch.from_numpy(part), None, 0)
+            surveyor.Answered(torch.from_numpy(part), None, 0)
             for part in np.split(logits, ends, axis=1)
         ]
         mine = replace(question, target=target)
-        _, _, outcome = surveyor._gathered(
+        _, _, outcome = surveyor.gathered(
             replace(inputs, question=mine), chosen, folds, "source", 3, answered
         )
         return [
@@ -266,7 +266,7 @@ def test_a_second_survey_passes_no_image_through_the_source(
 ) -> None:
     first, _ = found(settings())
     monkeypatch.setattr(
-        "tlsweep.extract.activations._pass", lambda *_, **__: pytest.fail("computed again")
+        "tlsweep.extract.activations.run_pass", lambda *_, **__: pytest.fail("computed again")
     )
     second, _ = found(settings())
     assert second.rows == first.rows
@@ -333,6 +333,6 @@ def test_views_are_passes_too_and_only_the_first_one_is_watched(
     monkeypatch.setattr(surveyor, "PATIENCE", 0.0)
     clock = iter([0.0, 6.0, 60.0])
     monkeypatch.setattr(surveyor.time, "monotonic", lambda: next(clock))
-    watched = surveyor._within_minutes(lambda *_: None, 0.2, 2, "images")
+    watched = surveyor.within_minutes(lambda *_: None, 0.2, 2, "images")
     watched(10, 10)  # 6 s, twice: just within
     watched(1, 10)  # of the second view

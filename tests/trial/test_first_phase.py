@@ -94,8 +94,8 @@ def test_only_the_views_that_are_trained_on_are_computed(
     asked = settings(*TWO_PHASES, "plan.freeze=3", "train.augment=views", "train.views=5")
     train_plan(resolve(asked), None)
     passed = []
-    whole = activations._pass
-    monkeypatch.setattr(activations, "_pass", lambda *a: (passed.append(a[1]), whole(*a)))
+    whole = activations.run_pass
+    monkeypatch.setattr(activations, "run_pass", lambda *a: (passed.append(a[1]), whole(*a)))
     other = settings(
         *TWO_PHASES, "plan.freeze=2", "train.augment=views", "train.views=5"
     )  # fmt: skip

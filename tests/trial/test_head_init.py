@@ -16,7 +16,7 @@ from tlsweep.plan import monotone
 from tlsweep.terms import Split
 from tlsweep.trial import Trained, resolve, train_plan
 from tlsweep.trial.probe import fit_probe, starts_at_probe
-from tlsweep.trial.train import _train_as_member
+from tlsweep.trial.train import train_as_member
 
 Make = Callable[..., Settings]
 FOLDED = 2e-3  # of a loss: a probe's features come from folded blocks, training's do not
@@ -71,7 +71,7 @@ def test_two_devices_start_where_one_does(settings: Make) -> None:
     plan = ("plan=truncate_tuned", "plan.keep=4", *STILL)
     several = ("train.devices=2", "train.strategy=ddp", "train.accelerator=cpu")
     alone = train_plan(resolve(settings(*plan)), None)
-    shared = run_in_group(2, _train_as_member, settings(*plan, *several), on_message=lambda m: None)
+    shared = run_in_group(2, train_as_member, settings(*plan, *several), on_message=lambda m: None)
     assert isinstance(shared, Trained)
     assert shared.history[0] == pytest.approx(alone.history[0], abs=FOLDED)
 
@@ -83,7 +83,7 @@ def test_a_probe_that_is_stored_takes_no_second_pass(
     asked = settings("plan=truncate_tuned", "plan.keep=4", *STILL)
     train_plan(resolve(asked), None)
     passes: list[object] = []
-    monkeypatch.setattr(activations, "_pass", lambda *a: passes.append(a))
+    monkeypatch.setattr(activations, "run_pass", lambda *a: passes.append(a))
     train_plan(resolve(asked), None)
     assert passes == []
 

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from tlsweep.verdict import Evidence, contrast
-from tlsweep.verdict.contrast import _half_width, _may_be
+from tlsweep.verdict.contrast import half_width, may_be
 from tlsweep.verdict.evidence import LUCK_OF_LABELS, SeedVariance
 from tlsweep.verdict.rule import drawn_in
 
@@ -131,19 +131,19 @@ def test_two_trainings_of_a_control_do_not_hide_a_difference_of_thirty_points(
 
 
 def test_a_variance_of_seeds_alone_gives_students_interval() -> None:
-    (one,) = _may_be([SeedVariance(0.0, 0.0, math.inf)])
+    (one,) = may_be([SeedVariance(0.0, 0.0, math.inf)])
     assert one == 0.0
     for freedom in (2.0, 8.0):
-        may_be_v = _may_be([SeedVariance(4e-4, 4e-4, freedom)])
-        half = _half_width(may_be_v, np.full_like(may_be_v, math.inf), 0.95)
+        may_be_v = may_be([SeedVariance(4e-4, 4e-4, freedom)])
+        half = half_width(may_be_v, np.full_like(may_be_v, math.inf), 0.95)
         assert half == pytest.approx(0.02 * stats.t.ppf(0.975, freedom), rel=0.06)
         # where examples are nine tenths of it, it is next to the normal one
-        mixed = _half_width(3.6e-3 + may_be_v, np.full_like(may_be_v, math.inf), 0.95)
+        mixed = half_width(3.6e-3 + may_be_v, np.full_like(may_be_v, math.inf), 0.95)
         assert 1.96 * math.sqrt(4e-3) < mixed < 1.5 * 1.96 * math.sqrt(4e-3)
-    assert np.isfinite(_may_be([SeedVariance(4e-4, 4e-4, 0.01)])).all()
+    assert np.isfinite(may_be([SeedVariance(4e-4, 4e-4, 0.01)])).all()
     same_v = np.full(32, 4e-4)  # no root of rounding errors is looked for
     for confidence in (0.8, 0.95, 0.99):
-        half = _half_width(same_v, np.full_like(same_v, 50.0), confidence)
+        half = half_width(same_v, np.full_like(same_v, 50.0), confidence)
         assert half == pytest.approx(0.02 * stats.t.ppf((1 + confidence) / 2, 50))
 
 

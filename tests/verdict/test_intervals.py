@@ -75,9 +75,9 @@ def test_the_variance_is_that_of_a_two_way_random_effects_layout(
     variance = _brute_force_variance(hits)
     if variance <= 0 or not 0 < hits.mean() < 1:
         return
-    from tlsweep.verdict.intervals import _variance_of_mean
+    from tlsweep.verdict.intervals import variance_of_mean
 
-    ours, _ = _variance_of_mean(hits.astype(float))
+    ours, _ = variance_of_mean(hits.astype(float))
     assert ours == pytest.approx(variance, rel=1e-9)
 
 

@@ -55,4 +55,4 @@ def _print(settings: Settings, form: str, level: str) -> None:
     if form == "json":
         print(json.dumps(found, indent=2))  # noqa: T201 - plain, for other programs
     else:
-        screen.console.print(cuts_table(f"{settings.source.label}: cut points", found))
+        screen.console.print(cuts_table(f"{settings.source.title}: cut points", found))

@@ -98,7 +98,7 @@ class Settings(Section):
     @property
     def study_name(self) -> str:
         """``study``, or SOURCE_to_TARGET where none was given."""
-        return self.study or f"{self.source.label}_to_{self.target.label}"
+        return self.study or f"{self.source.title}_to_{self.target.title}"
 
     def asked(self) -> dict[str, Any]:
         """All settings of a trial, as flat dotted keys, with paths as they were typed."""

@@ -16,6 +16,7 @@ an assertion that fails, write ``pytest.register_assert_rewrite("tlsweep.conform
 from tlsweep.conformance.component import ComponentSuite as ComponentSuite
 from tlsweep.conformance.head import HeadSuite as HeadSuite
 from tlsweep.conformance.record import RecordSuite as RecordSuite
+from tlsweep.conformance.schedule import ScheduleSuite as ScheduleSuite
 from tlsweep.conformance.source import SourceSuite as SourceSuite
 from tlsweep.conformance.target import TargetSuite as TargetSuite
 from tlsweep.conformance.task import TaskSuite as TaskSuite

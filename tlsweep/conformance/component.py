@@ -87,6 +87,10 @@ class ComponentSuite:
         settings = self.settings().model_dump()
         assert settings["name"] == self.name
 
+    def test_its_settings_are_read_as_they_were_recorded(self) -> None:
+        settings = self.settings()
+        assert self._section.model_validate(settings.model_dump(mode="json")) == settings
+
     def test_its_functions_take_what_they_are_given(self) -> None:
         settings = self.settings().model_dump(exclude={"name", *self.ours})
         module = registry.component(self.kind, self.name)

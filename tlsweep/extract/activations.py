@@ -116,8 +116,8 @@ class Activations:
 
         def compute(places: Sequence[int], write: Write) -> None:
             wanted = tuple(indices[place] for place in places)
-            asked = _Asked(split, wanted, variant, self.drawn(variant.view), pooling=True)
-            _pass(self, asked, _counted(write, said, len(_rows(self.question, split))))
+            asked = Asked(split, wanted, variant, self.drawn(variant.view), pooling=True)
+            run_pass(self, asked, _counted(write, said, len(_rows(self.question, split))))
 
         specs = [self.spec(split, index, variant, pooling=True) for index in indices]
         found = _through(self.store, specs, compute)
@@ -152,8 +152,8 @@ class Activations:
         """
 
         def compute(places: Sequence[int], write: Write) -> None:
-            asked = _Asked(split, (index,), variant, self.drawn(variant.view), pooling=False)
-            _pass(self, asked, write)
+            asked = Asked(split, (index,), variant, self.drawn(variant.view), pooling=False)
+            run_pass(self, asked, write)
 
         spec = self.spec(split, index, variant, pooling=False)
         found = _through(self.store, [spec], compute)
@@ -317,7 +317,7 @@ def _tell(specs: Sequence[Spec]) -> None:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     """What a pass is asked for: which images, and what of them. augmentation: of the view."""
 
     split: Split
@@ -340,7 +340,7 @@ def _counted(write: Write, said: Said, total: int) -> Write:
     return written
 
 
-def _pass(inputs: Activations, asked: _Asked, write: Write) -> None:
+def run_pass(inputs: Activations, asked: Asked, write: Write) -> None:
     """One pass over the images; with several devices, each of them takes every n-th batch."""
     from tlsweep.engine.group import in_group, run_in_group
 
@@ -369,7 +369,7 @@ def _pass(inputs: Activations, asked: _Asked, write: Write) -> None:
 
 
 def _pass_as_member(
-    opening: Opening, train: TrainSettings, asked: _Asked, tell: Callable[[Any], None]
+    opening: Opening, train: TrainSettings, asked: Asked, tell: Callable[[Any], None]
 ) -> None:
     from tlsweep.question import open_question
     from tlsweep.train.trainer import rank_of
@@ -384,7 +384,7 @@ def _pass_as_member(
 def _share_of_pass(
     question: Question,
     train: TrainSettings,
-    asked: _Asked,
+    asked: Asked,
     write: Callable[[int, list[Tensor]], None],
     rank: int = 0,
     world: int = 1,

@@ -96,7 +96,7 @@ class Meta:
             "block": BLOCK,
             "checksums": self.checksums,
         }
-        return json.dumps({**content, "checksum": _checksum(content)}, indent=1).encode()
+        return json.dumps({**content, "checksum": checksum_of(content)}, indent=1).encode()
 
 
 def read_meta(folder: Path) -> Meta:
@@ -112,7 +112,7 @@ def read_meta(folder: Path) -> Meta:
         raise
     try:
         content = json.loads(raw)
-        if content.pop("checksum") != _checksum(content):
+        if content.pop("checksum") != checksum_of(content):
             raise Damaged(f"{META} is not what was written")
         return _parse(content, folder.name)
     except Damaged:
@@ -143,7 +143,8 @@ def _parse(content: dict[str, Any], digest: str) -> Meta:
     return meta
 
 
-def _checksum(content: Mapping[str, Any]) -> int:
+def checksum_of(content: Mapping[str, Any]) -> int:
+    """The checksum of a record: of its other fields, in whatever order they are written."""
     return zlib.crc32(canonical(content).encode())
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import json
+from typing import TYPE_CHECKING
+
 from tlsweep.errors import Fault, Refusal
 from tlsweep.heads.head import Head, Pooling
 from tlsweep.model.card import SNIPPET, Card
 from tlsweep.terms import BlockState
 from tlsweep.train.network import PlanNetwork
+
+if TYPE_CHECKING:
+    from tlsweep.cut import CutPoints
 
 
 def build(card: Card) -> PlanNetwork:
@@ -14,15 +21,15 @@ def build(card: Card) -> PlanNetwork:
 
     Raises Refusal where this version finds other cut points in the architecture.
     """
-    from tlsweep.source import dissect, open_architecture
+    from tlsweep.source import open_architecture
     from tlsweep.train.network import blocks_of
 
     plan, source, part = card.plan.plan, card.source, card.head
-    kept, example = open_architecture(source.name, **source.options)
+    kept = open_architecture(source.name, **source.options)[0]
     # as when it was trained, a fresh block shares no tensor with a kept one
     again = BlockState.FRESH in plan.states
     fresh = open_architecture(source.name, **source.options)[0] if again else kept
-    cuts = dissect(source.name, kept, example)
+    cuts = _cuts_of(source.name, json.dumps(source.options))
     names = tuple(block.name for block in card.plan.blocks)
     if cuts.names[1:] != names:
         raise Refusal(_other_cuts(card))
@@ -36,6 +43,13 @@ def build(card: Card) -> PlanNetwork:
     network = PlanNetwork(blocks_of(plan, cuts, kept, fresh), head).eval()
     network.thaw(range(card.plan.frozen, plan.regrow))
     return network
+
+
+@functools.lru_cache(maxsize=4)  # the models of several seeds or plans are of one source
+def _cuts_of(name: str, options: str) -> CutPoints:
+    from tlsweep.source import dissect, open_architecture
+
+    return dissect(name, *open_architecture(name, **json.loads(options)))
 
 
 def _other_cuts(card: Card) -> Fault:

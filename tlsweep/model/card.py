@@ -59,7 +59,7 @@ class SourceCard(_Part):
     """
 
     name: str
-    options: dict[str, str | int | float | bool]
+    options: dict[str, str | int | float | bool | tuple[float, ...]]
     model: str
     trained_on: str
     fingerprint: str

@@ -25,7 +25,7 @@ class Settings(SourceSettings):
     key: str
 
     @property
-    def label(self) -> str:
+    def title(self) -> str:
         """The source's name in file names and records: the network's class."""
         return self.key.rsplit("-", 1)[0]
 

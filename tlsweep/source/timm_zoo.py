@@ -35,7 +35,7 @@ class Settings(SourceSettings):
     image_size: Annotated[Whole, Field(ge=8, le=4096)] | None
 
     @property
-    def label(self) -> str:
+    def title(self) -> str:
         """The source's name in file names and records: the model's."""
         return self.model.removeprefix(_HUB).rpartition("/")[2]
 

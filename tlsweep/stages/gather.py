@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tlsweep.report.answered import answered
@@ -24,7 +25,7 @@ from tlsweep.study.ledger import Ledger, Trial, reason_of_failure
 from tlsweep.study.space import Space
 from tlsweep.survey.rows import Findings
 from tlsweep.task.outcome import Logits
-from tlsweep.terms import BlockState, Split, Stage
+from tlsweep.terms import NAMED_CODE, BlockState, Split, Stage
 from tlsweep.trial import trial_name
 from tlsweep.verdict import PlanRow, Verdict
 
@@ -155,7 +156,14 @@ def _commands(s: Session, verdict: Verdict, ledgers: Ledgers, look: str) -> list
     if look and not look.startswith("http"):
         found.append(Command("See every training in MLflow", look))
     found.append(_more(s))
-    return found[:3]
+    return [replace(one, line=_named(s, one.line)) for one in found[:3]]
+
+
+def _named(s: Session, line: str) -> str:
+    """A command that names the user's own code, where it needs some and does not."""
+    build = getattr(s.settings.source, "build", None)
+    needs = build is not None and line.startswith("python -m tlsweep")
+    return f"{NAMED_CODE}={build} {line}" if needs and "source.build=" not in line else line
 
 
 def _taken(things: str, place: Sequence[str]) -> list[Command]:
@@ -209,12 +217,13 @@ def _edges(
     if r.probe_penalty is None:
         for key, value in (("train.lr", r.lr), ("train.lr_ratio", r.lr_ratio)):
             ends = where.ends(key)
-            if ends is not None and _at_end(value, *ends):
+            if ends is not None and at_end(value, *ends):
                 found.append((key, value, ends))
     return found
 
 
-def _at_end(value: float, low: float, high: float) -> bool:
+def at_end(value: float, low: float, high: float) -> bool:
+    """Whether a value lies at an end of its range, beyond which a better one may lie."""
     if low > 0:  # rates are looked for by their logarithm
         value, low, high = math.log(value), math.log(low), math.log(high)
     near = NEAR_END * (high - low)

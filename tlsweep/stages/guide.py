@@ -53,12 +53,12 @@ def run_survey(s: Session) -> Surveyed:
 
     Raises Refusal where ``sweep.minutes`` cannot hold its passes.
     """
-    asked = _asked(s)
-    surveyed = _kept(s, asked)
+    asked = asked_of(s)
+    surveyed = kept_survey(s, asked)
     if surveyed is None:
         chosen = s.settings.sweep
         surveyed = Surveyed(*survey(s.inputs, chosen.survey, chosen.minutes, s.shown.step))
-        _keep(s, asked, surveyed)
+        keep_survey(s, asked, surveyed)
     return surveyed
 
 
@@ -77,7 +77,7 @@ def enter_survey(s: Session, ledger: Ledger, surveyed: Surveyed) -> None:
             ledger.add_finished(item, *known)
 
 
-def _asked(s: Session) -> str:
+def asked_of(s: Session) -> str:
     """A digest of all that a survey's findings depend on: features, folds, heads."""
     survey, train = s.settings.sweep.survey, s.settings.train
     variants = [USUAL, *([Variant(weights=s.settings.seed)] if survey.random else [])]
@@ -93,7 +93,8 @@ def _outcome_file(s: Session, place: Place) -> Path:
     return outcomes_folder(s.folder) / f"survey-{weights}-{index:03d}.npz"
 
 
-def _keep(s: Session, asked: str, surveyed: Surveyed) -> None:
+def keep_survey(s: Session, asked: str, surveyed: Surveyed) -> None:
+    """Write it for the next session. asked: the digest of what it answers."""
     for place, answered in surveyed.outcomes.items():
         outcome.write(_outcome_file(s, place), answered, s.question.task)
     # last: with it all of them are there
@@ -101,7 +102,7 @@ def _keep(s: Session, asked: str, surveyed: Surveyed) -> None:
     write_whole(s.folder / SURVEY_FILE, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def _kept(s: Session, asked: str) -> Surveyed | None:
+def kept_survey(s: Session, asked: str) -> Surveyed | None:
     """What was found before; None where nothing was, or something else was asked."""
     try:
         content = json.loads((s.folder / SURVEY_FILE).read_text())

@@ -112,8 +112,8 @@ class Session:
         main, settings = ledgers[0], self.settings
         self.record = open_record(settings.record, Path(settings.output_dir))
         params: dict[str, str | int | float | bool] = {
-            "source": settings.source.label,
-            "target": settings.target.label,
+            "source": settings.source.title,
+            "target": settings.target.title,
             "stage": "sweep",
             "command": self.command,
             **settings_of(settings),

@@ -227,14 +227,14 @@ class Ledger:
             self._stop_if_failing(max_failure_rate, n_trials)
             if failed_count and (left := left - len(self._failed_now())) <= 0:
                 return
-            self._launch([self._ask(space) for _ in range(min(n_jobs, left))], launch)
+            self._launch([self.ask(space) for _ in range(min(n_jobs, left))], launch)
 
     def run_list(self, items: Sequence[Item], launch: Launch, *, n_jobs: int) -> None:
         """Run each item once, those that are counted already excepted."""
         self._enqueue(items)
         self._drop_waiting_but({item.key for item in items})
         while waiting := self.trials(TrialState.WAITING):
-            self._launch([self._ask(Space()) for _ in waiting[:n_jobs]], launch)
+            self._launch([self.ask(Space()) for _ in waiting[:n_jobs]], launch)
 
     def of(self, item: Item) -> FrozenTrial | None:
         """The item's finished trial; None where there is none."""
@@ -297,6 +297,20 @@ class Ledger:
                 self.study.enqueue_trial(dict(values))
         return len(self.trials(*COUNTED, TrialState.WAITING))
 
+    def ask(self, space: Space) -> Job:
+        """The next trial as a job: one that waits for its turn, else one that the sampler draws."""
+        trial = self.study.ask()
+        if self.worker:
+            trial.set_user_attr("worker", dict(self.worker))
+        if "key" in trial.user_attrs:  # an item of a list: run as it is written
+            given = parameters(trial.user_attrs["overrides"], self.typed)
+            suggest(trial, {name: self.typed[name] for name in given})
+            return Job(trial.number, tuple(trial.user_attrs["overrides"]), named=True)
+        # for a trial that is run again these are the values that it had
+        overrides = space.overrides(suggest(trial, space.searched))
+        trial.set_user_attr("overrides", overrides)
+        return Job(trial.number, tuple(overrides))
+
     # ------------------------------------------------------------------ within
     def _enqueue(self, items: Sequence[Item]) -> None:
         # one that failed is run again, once a session: the user may have mended what made it fail.
@@ -315,19 +329,6 @@ class Ledger:
                 self._attribute(trial, "reason", "no longer wanted")
                 self._attribute(trial, "cut_short", True)
                 self.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-
-    def _ask(self, space: Space) -> Job:
-        trial = self.study.ask()
-        if self.worker:
-            trial.set_user_attr("worker", dict(self.worker))
-        if "key" in trial.user_attrs:  # an item of a list: run as it is written
-            given = parameters(trial.user_attrs["overrides"], self.typed)
-            suggest(trial, {name: self.typed[name] for name in given})
-            return Job(trial.number, tuple(trial.user_attrs["overrides"]), named=True)
-        # for a trial that is run again these are the values that it had
-        overrides = space.overrides(suggest(trial, space.searched))
-        trial.set_user_attr("overrides", overrides)
-        return Job(trial.number, tuple(overrides))
 
     def _launch(self, jobs: Sequence[Job], launch: Launch) -> None:
         try:

@@ -44,7 +44,7 @@ Outcomes = dict[Place, Outcome]
 
 
 @dataclass(frozen=True)
-class _Fold:
+class Fold:
     """One fold's data. fit, held_out: places in the pool; subsets of the fit rows, first all.
 
     sizes: of the subsets in images; seeds: their draws.
@@ -59,7 +59,7 @@ class _Fold:
 
 
 @dataclass(frozen=True)
-class _Answered:
+class Answered:
     """What the heads of one cut point answer of one fold, in the order of penalties, then subsets.
 
     logits_hnk: of the held-out examples; left_out: each head's share of right ones when an example
@@ -85,7 +85,7 @@ def survey(
 
     began, question = time.monotonic(), inputs.question
     indices = range(len(question.cuts))
-    folds = _folds(inputs, chosen)
+    folds = folds_of(inputs, chosen)
     rows: list[Row] = []
     frozen: list[Frozen] = []
     outcomes: Outcomes = {}
@@ -98,7 +98,7 @@ def survey(
         told = _passing(say, weights)
         if variant == USUAL and inputs.train.devices == 1:  # members of a group cannot end others
             count = len(passes) * len(views_needed(inputs.train))
-            told = _within_minutes(told, minutes, count, question.task.things)
+            told = within_minutes(told, minutes, count, question.task.things)
         z, views, y = _features(inputs, indices, variant, told)
         known = _known_of_source(inputs, z) if variant == USUAL else None
         with workers() as pool:
@@ -106,7 +106,7 @@ def survey(
             heads = _started(pool, inputs, chosen, folds, y, z, views)
             for index in indices:
                 answered = [job.result()[place] for job, place in heads[index]]
-                mine, point, outcome = _gathered(inputs, chosen, folds, weights, index, answered)
+                mine, point, outcome = gathered(inputs, chosen, folds, weights, index, answered)
                 rows += mine
                 frozen.append(point)
                 outcomes[weights, index] = outcome
@@ -121,7 +121,7 @@ def _passing(say: Say, weights: str) -> Callable[[int, int], None]:
     return lambda done, total: say(done, total, f"survey: one pass, {weights} weights")
 
 
-def _within_minutes(
+def within_minutes(
     told: Callable[[int, int], None], minutes: float | None, passes: int, things: str
 ) -> Callable[[int, int], None]:
     """``told``, which raises Refusal where so many passes like the first one exceed the minutes."""
@@ -165,7 +165,8 @@ def _features(
     return z, views, inputs.labels(Split.POOL)
 
 
-def _folds(inputs: Activations, chosen: SurveySettings) -> list[_Fold]:
+def folds_of(inputs: Activations, chosen: SurveySettings) -> list[Fold]:
+    """The folds of the pool, each with the subsets of its fit rows that heads are fitted to."""
     import torch
 
     from tlsweep.target.partition import subset
@@ -189,18 +190,18 @@ def _folds(inputs: Activations, chosen: SurveySettings) -> list[_Fold]:
         subsets_sn = torch.stack(subsets).repeat(1, len(views_of(inputs.train)))
         held_out = torch.from_numpy(parts.places(Split.SELECT, number))
         places = torch.from_numpy(fit)
-        found.append(_Fold(number, places, held_out, subsets_sn, tuple(sizes), tuple(seeds)))
+        found.append(Fold(number, places, held_out, subsets_sn, tuple(sizes), tuple(seeds)))
     return found
 
 
-Job = Future[list[_Answered]]
+Job = Future[list[Answered]]
 
 
 def _started(
     pool: Executor,
     inputs: Activations,
     chosen: SurveySettings,
-    folds: Sequence[_Fold],
+    folds: Sequence[Fold],
     y: Tensor,
     z: Sequence[Tensor],
     views: Sequence[Sequence[Tensor]],
@@ -240,10 +241,10 @@ def _twins(z: Sequence[Tensor]) -> dict[int, int]:
 def _heads(
     inputs: Activations,
     penalties: Sequence[float],
-    fold: _Fold,
+    fold: Fold,
     features: Sequence[tuple[Tensor, Sequence[Tensor]]],
     y: Tensor,
-) -> list[_Answered]:
+) -> list[Answered]:
     """What heads answer of a fold, for each of some cut points; all is fitted inside the fold.
 
     features: of each, what is pooled of the pool, and of every view of it that is trained on.
@@ -265,7 +266,7 @@ def _heads(
     # other views of the image that is left out would stay in
     alone = len(views_of(train)) == 1
     return [
-        _Answered(
+        Answered(
             heads.logits(z_held_out),
             heads.left_out.tolist() if heads.left_out is not None and alone else None,
             int((~heads.converged).sum()),
@@ -274,13 +275,13 @@ def _heads(
     ]
 
 
-def _gathered(
+def gathered(
     inputs: Activations,
     chosen: SurveySettings,
-    folds: Sequence[_Fold],
+    folds: Sequence[Fold],
     weights: str,
     index: int,
-    answered: Sequence[_Answered],
+    answered: Sequence[Answered],
 ) -> tuple[list[Row], Frozen, Outcome]:
     """The rows of a cut point, its penalty, and what it answers out of fold."""
     question, penalties, subsets = inputs.question, chosen.penalties, len(folds[0].sizes)
@@ -316,9 +317,9 @@ def _gathered(
 def _rows(
     point: Frozen,
     penalties: Sequence[float],
-    folds: Sequence[_Fold],
+    folds: Sequence[Fold],
     means_h: tuple[Any, Any],
-    answered: Sequence[_Answered],
+    answered: Sequence[Answered],
 ) -> list[Row]:
     """A row for every penalty and subset of a cut point. means_h: scores and losses of heads."""
     subsets, seeds = folds[0].sizes, folds[0].seeds
@@ -354,9 +355,7 @@ def _outcome(
     return Outcome(dict(enumerate(np.split(answered, np.cumsum(sizes)[:-1]))))
 
 
-def _left_out(
-    answered: Sequence[_Answered], head: int, sizes: np.ndarray[Any, Any]
-) -> float | None:
+def _left_out(answered: Sequence[Answered], head: int, sizes: np.ndarray[Any, Any]) -> float | None:
     known = [a.left_out[head] for a in answered if a.left_out is not None]
     return float(np.average(known, weights=sizes)) if len(known) == len(answered) else None
 

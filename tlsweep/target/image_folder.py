@@ -42,7 +42,7 @@ class Settings(TargetSettings):
     ram_gb: Annotated[Number, Field(gt=0)]
 
     @property
-    def label(self) -> str:
+    def title(self) -> str:
         """The folder's own name."""
         last = self.root.rstrip("/").rsplit("/", 1)[-1]
         letters = (c if c.isalnum() or c in "._-" else "_" for c in last)

@@ -16,6 +16,7 @@ import torch
 from pytorch_lightning.strategies import DDPStrategy
 
 from tlsweep.engine.group import in_group
+from tlsweep.errors import interrupts_heard
 from tlsweep.train.loading import device_of
 from tlsweep.train.settings import TrainSettings
 
@@ -53,9 +54,7 @@ def trainer(
     train: TrainSettings, devices: int | list[int], strategy: Any, **options: Any
 ) -> pl.Trainer:
     """A Trainer for ``devices`` of the accelerator and at the precision of ``train``."""
-    callbacks = [*options.pop("callbacks", ()), _Heard()]
     return pl.Trainer(
-        callbacks=callbacks,
         accelerator=train.accelerator,
         devices=devices,
         strategy=strategy,
@@ -81,50 +80,6 @@ def wrap_again(trainer: pl.Trainer) -> None:
         strategy.configure_ddp()
 
 
-_interrupts: list[int] = []  # that were heard since the last Trainer began
-
-
-class _Heard(pl.Callback):
-    """Ends at the next batch what an interrupt was to end.
-
-    Python drops a KeyboardInterrupt that is raised while an object is being taken apart.
-    """
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        _raise_heard()
-
-    def on_predict_batch_start(self, *_: Any, **__: Any) -> None:
-        _raise_heard()
-
-
-def _raise_heard() -> None:
-    if _interrupts:
-        raise KeyboardInterrupt
-
-
-def _hear(number: int, frame: object) -> None:
-    _interrupts.append(number)
-    raise KeyboardInterrupt
-
-
-@contextmanager
-def _hearing() -> Iterator[None]:
-    """Within, Ctrl-C is noted as well as raised, where it raises KeyboardInterrupt outside."""
-    _interrupts.clear()
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT)
-    if not main or before is not signal.default_int_handler:
-        yield
-        return
-    signal.signal(signal.SIGINT, _hear)
-    try:
-        yield
-    finally:
-        # Lightning ignores further ones once it has caught one
-        signal.signal(signal.SIGINT, before)
-        _interrupts.clear()
-
-
 @contextmanager
 def tamed() -> Iterator[None]:
     """Within, Lightning does not warn of what is meant, and Ctrl-C raises KeyboardInterrupt.
@@ -135,12 +90,15 @@ def tamed() -> Iterator[None]:
     guard: Any = torch.utils.deterministic
     guarded, guard.fill_uninitialized_memory = guard.fill_uninitialized_memory, False
     try:
-        with _hearing(), warnings.catch_warnings():
+        with interrupts_heard(), warnings.catch_warnings():
             for message in _EXPECTED:
                 warnings.filterwarnings("ignore", message=message)
             yield
     except SystemExit as stop:
-        raise KeyboardInterrupt from stop  # Lightning turns Ctrl-C into SystemExit(1)
+        # Lightning turns Ctrl-C into SystemExit(1), and ignores further ones from then on
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from stop
     finally:
         guard.fill_uninitialized_memory = guarded
 

@@ -101,8 +101,8 @@ def params_of(settings: Settings, facts: Facts) -> dict[str, str | int | float |
                "frozen_layers": facts.frozen_layers}  # fmt: skip
     return {
         **({} if facts.probe_penalty is None else {"probe_penalty": facts.probe_penalty}),
-        "source": settings.source.label,
-        "target": settings.target.label,
+        "source": settings.source.title,
+        "target": settings.target.title,
         "plan": facts.name,
         "keep": facts.keep_name,
         "keep_index": plan.keep,

@@ -108,12 +108,14 @@ def train(settings: Settings, trial: Resolved, on_epoch: OnEpoch) -> Trained:
     def hear(message: tuple[int, dict[str, float], int]) -> None:
         on_epoch(*message)
 
-    trained = run_in_group(trial.train.devices, _train_as_member, settings, on_message=hear)
+    trained = run_in_group(trial.train.devices, train_as_member, settings, on_message=hear)
     assert isinstance(trained, Trained)
     return trained
 
 
-def _train_as_member(settings: Settings, tell: Callable[[Any], None]) -> Trained:
+def train_as_member(settings: Settings, tell: Callable[[Any], None]) -> Trained:
+    """Train a plan as one of a group of processes. tell: what the group's starter hears."""
+
     def on_epoch(epoch: int, metrics: dict[str, float], least: int) -> bool:
         tell((epoch, metrics, least))
         return False

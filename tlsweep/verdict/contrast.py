@@ -164,16 +164,16 @@ def _combined(name: str, parts: list[_Part], of_labels: float, confidence: float
         )
         for of_one in zip(*(part.of_seeds for part in parts), strict=True)
     ]
-    may_be_v = sum(of_examples) + of_labels + _may_be(of_seeds)
+    may_be_v = sum(of_examples) + of_labels + may_be(of_seeds)
     freedom_v = np.maximum(1.0, may_be_v**2 / uncertain)
-    half = _half_width(may_be_v, freedom_v, confidence)
+    half = half_width(may_be_v, freedom_v, confidence)
     error = math.sqrt(variance + of_labels)
     detectable = half + quantile(POWER, math.inf) * error
     low, high = difference - half, difference + half
     return Contrast(name, difference, low, high, detectable, outcome_of(low, high, detectable))
 
 
-def _may_be(of_seeds: Sequence[SeedVariance]) -> Table:
+def may_be(of_seeds: Sequence[SeedVariance]) -> Table:
     """What seeds may give of a variance, from few replicates: values that are equally likely.
 
     A variance that was seen with so many degrees of freedom is a scaled inverse chi-square; what
@@ -191,7 +191,7 @@ def _may_be(of_seeds: Sequence[SeedVariance]) -> Table:
     return found_v
 
 
-def _half_width(variance_v: Table, freedom_v: Table, confidence: float) -> float:
+def half_width(variance_v: Table, freedom_v: Table, confidence: float) -> float:
     """Half of the interval of an error whose variance may be any of these.
 
     Where seeds are all of it that is Student's interval; where they are little of it, a variance

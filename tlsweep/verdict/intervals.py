@@ -48,7 +48,7 @@ def accuracy_interval(hits: Hits, confidence: float = 0.95) -> Interval:
     Raises ValueError if the table is empty.
     """
     table = _table(hits)
-    variance, freedom = _variance_of_mean(table)
+    variance, freedom = variance_of_mean(table)
     quantile = float(stats.t.ppf((1 + confidence) / 2, freedom))
     return _wilson(float(table.mean()), variance, table.shape[1], quantile, most=table.size)
 
@@ -66,7 +66,7 @@ def mean_interval(
     """
     table = _table(scores)
     mean, images = float(table.mean()), table.shape[1]
-    variance, freedom = _variance_of_mean(table, heavy=True)
+    variance, freedom = variance_of_mean(table, heavy=True)
     quantile = float(stats.t.ppf((1 + confidence) / 2, freedom))
     if math.isfinite(low) and math.isfinite(high):
         width, share = high - low, min(1.0, max(0.0, (mean - low) / (high - low)))
@@ -129,7 +129,7 @@ def difference_interval(
         raise ValueError(f"{first.shape[1]} and {second.shape[1]} images cannot be paired")
     d = float(first.mean() - second.mean())
     if len(first) == len(second):
-        variance, freedom = _variance_of_mean(first - second)
+        variance, freedom = variance_of_mean(first - second)
     else:
         variance, freedom = _variance_of_unpaired(first, second)
     # two equal tables show no difference, not that there is none: half a hit is the least we see
@@ -145,9 +145,7 @@ def _table(hits: Hits) -> npt.NDArray[np.float64]:
     return table
 
 
-def _variance_of_mean(
-    table: npt.NDArray[np.float64], *, heavy: bool = False
-) -> tuple[float, float]:
+def variance_of_mean(table: npt.NDArray[np.float64], *, heavy: bool = False) -> tuple[float, float]:
     """Variance of the grand mean, and its degrees of freedom.
 
     heavy: whether a few examples may tell most of it.

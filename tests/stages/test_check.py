@@ -1,0 +1,240 @@
+"""What a sweep refuses before anything trains: each with its value, its rule and its mend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from tlsweep.config.read import read
+from tlsweep.config.settings import Settings
+from tlsweep.errors import Fault, Refusal
+from tlsweep.jobs import grammar
+from tlsweep.jobs.bench import Bench
+from tlsweep.question import Question
+from tlsweep.stages import check
+from tlsweep.study.space import Space
+from tlsweep.trial import question_of
+
+Lines = tuple[str, ...]
+
+
+@contextmanager
+def refused(*faults: Fault) -> Iterator[None]:
+    """Within: these faults are told, in this order, and no other."""
+    with pytest.raises(Refusal) as caught:
+        yield
+    assert caught.value.faults == faults
+
+
+# ---------------------------------------------------------------------- devices
+TWO = ("train.devices=2", "train.strategy=ddp")
+
+
+@pytest.mark.parametrize(
+    ("more", "is_grid"), [((), False), ((), True), (("sweep.stages=[survey]",), True)]
+)
+def test_several_devices_a_trial_are_refused_where_trials_train(
+    settings: Callable[..., Settings], more: Lines, is_grid: bool
+) -> None:
+    asked = settings(*TWO, *more)
+    with refused(Fault(
+        "train.devices=2 train.strategy=ddp with -m",
+        "in a sweep each trial trains on one device",
+        "leave both out of the sweep, train one plan without -m, or let the devices share the"
+        " survey first: sweep.stages=[survey]",
+    )):  # fmt: skip
+        check.refuse_ddp(asked, is_grid)
+
+
+def test_several_devices_may_share_a_survey_and_one_device_may_do_all(
+    settings: Callable[..., Settings],
+) -> None:
+    check.refuse_ddp(settings(*TWO, "sweep.stages=[survey]"), is_grid=False)
+    check.refuse_ddp(settings(), is_grid=False)
+    check.refuse_ddp(settings(), is_grid=True)
+
+
+# ---------------------------------------------------------------------- what a sweep sets itself
+ALONE = "without -m it trains one plan"
+
+
+@pytest.mark.parametrize(
+    ("key", "instead"),
+    [
+        ("fold", "target.folds and target.split_seed say how the pool is cut"),
+        ("train_on", "sweep.final=all trains the model to take home on all labels"),
+        ("keep_weights", ALONE),
+        ("stage", ALONE),
+        ("trial", ALONE),
+    ],
+)
+def test_what_a_sweep_sets_in_its_trials_is_refused(key: str, instead: str) -> None:
+    with refused(
+        Fault(
+            f"{key} with -m",
+            "a whole sweep sets it in each of its trials",
+            f"leave {key} out; {instead}",
+        )
+    ):
+        check.refuse_its_own(["train.lr", key, "seed"])
+
+
+def test_all_that_a_sweep_sets_itself_is_told_at_once_and_nothing_else() -> None:
+    with pytest.raises(Refusal) as caught:
+        check.refuse_its_own(["stage", "train.lr", "fold"])
+    assert [f.value for f in caught.value.faults] == ["stage with -m", "fold with -m"]
+    check.refuse_its_own(["train.lr", "seed", "plan", "target.folds", "study"])
+
+
+# ---------------------------------------------------------------------- beside a grid
+WHOLE = (
+    "sweep.n_trials=3", "sweep.minutes=5", "sweep.sampler={name: random}", "+sweep.params={a: b}",
+    "sweep.fixed=[]", "sweep.stages=[survey]", "sweep.survey.seeds=2", "sweep.explore=0.5",
+    "sweep.confirm.top=1", "~sweep.final",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("line", WHOLE)
+def test_a_setting_of_a_whole_sweep_is_refused_beside_a_grid(line: str) -> None:
+    with refused(
+        Fault(
+            f"{line} beside lists",
+            "lists without sweep=... are a grid: exactly these trials, and no search",
+            f"sweep=tpe {line}, which searches the lists, or leave it out",
+        )
+    ):
+        check.refuse_without_effect(["seed=1", line])
+
+
+def test_all_settings_without_effect_are_told_at_once() -> None:
+    with pytest.raises(Refusal) as caught:
+        check.refuse_without_effect(WHOLE)
+    assert [f.value for f in caught.value.faults] == [f"{line} beside lists" for line in WHOLE]
+
+
+def test_what_a_grid_has_a_use_for_stands_beside_it() -> None:
+    check.refuse_without_effect(
+        ["sweep.n_jobs=2", "sweep.storage=sqlite:///a.db", "sweep.resume=false", "train.lr=1"]
+    )
+
+
+# ---------------------------------------------------------------------- keys
+def parsed(*lines: str) -> list[grammar.Override]:
+    return grammar.parse(lines, OverridesParser.create())
+
+
+def test_a_key_with_a_list_is_given_once() -> None:
+    lists = parsed("seed=1,2", "plan=scratch", "train.lr=1", "plan=truncate,finetune", "seed=3")
+    rule = "a key with a list is given once"
+    with refused(
+        Fault("plan=scratch plan=truncate,finetune", rule, "plan=truncate,finetune"),
+        Fault("seed=1,2 seed=3", rule, "seed=3"),
+    ):
+        check.refuse_twice(lists)
+
+
+def test_a_key_without_a_list_may_be_given_again_and_one_with_a_list_alone() -> None:
+    check.refuse_twice(parsed("seed=1", "seed=2", "plan=truncate,finetune", "plan.keep=1,2"))
+
+
+@pytest.mark.parametrize("key", ["seed", "source", "source.model", "target.fit_size", "record"])
+def test_what_makes_another_question_is_refused_in_a_search_space(key: str) -> None:
+    with refused(
+        Fault(
+            f"{key} in a search space",
+            "a study has one source, one target and one seed; it searches plan, train and schedule",
+            f"a grid compares them: leave sweep=... out, and keep {key}=A,B",
+        )
+    ):
+        check.check_keys(["plan.keep", key, "train.lr"])
+
+
+def test_plan_train_and_schedule_are_searched() -> None:
+    check.check_keys(["plan", "plan.keep", "train.lr", "schedule", "schedule.epochs"])
+
+
+# ---------------------------------------------------------------------- every job of it
+@pytest.fixture
+def of(bench: Callable[..., Bench], lines: Lines) -> Callable[..., tuple[Bench, Question]]:
+    """The bench and the question of a sweep with these overrides."""
+
+    def make(*overrides: str) -> tuple[Bench, Question]:
+        made = bench(*lines, *overrides)
+        return made, question_of(read(made.compose(lines)))
+
+    return make
+
+
+Of = Callable[..., tuple[Bench, Question]]
+
+
+def no_cut(index: int) -> Fault:
+    rule = "the index of a cut point lies between 0 (none) and 20 (all)"
+    return Fault(f"plan.keep={index}", rule, "plan.keep=20")
+
+
+NO_FOLD = Fault(
+    "fold=7", "the pool has 5 folds, counted from 0", "fold=4 or less, or target.folds=8"
+)
+NO_EPOCH = Fault(
+    "schedule=two_phase schedule.epochs=3 train.epochs=2",
+    "a phase ends before training does",
+    "train.epochs=4 or more, or schedule.epochs=1 or less",
+)
+PHASES = ("plan=finetune", "schedule=two_phase")
+
+
+def test_every_job_of_a_grid_is_tried_and_each_fault_is_told_once(of: Of, lines: Lines) -> None:
+    jobs = [("plan.keep=99",), ("plan.keep=3",), ("fold=7",), PHASES, ("plan.keep=99", "seed=1")]
+    with refused(no_cut(99), NO_FOLD, NO_EPOCH):
+        check.check_combinations(of()[0], lines, jobs)
+
+
+def test_a_grid_that_can_run_is_not_refused(of: Of, lines: Lines) -> None:
+    jobs = [("plan.keep=0",), ("plan.keep=20", "fold=4"), (*PHASES, "schedule.epochs=1")]
+    check.check_combinations(of()[0], lines, jobs)
+
+
+def test_no_more_faults_are_told_than_a_screen_holds(of: Of, lines: Lines) -> None:
+    with refused(*(no_cut(90 + i) for i in range(check.MOST))):
+        check.check_combinations(of()[0], lines, [(f"plan.keep={90 + i}",) for i in range(9)])
+
+
+def space_of(*texts: str) -> Space:
+    return grammar.build(parsed(*texts), lambda key: ["input"])
+
+
+def test_every_value_of_a_space_is_tried_and_every_fixed_trial(of: Of, lines: Lines) -> None:
+    space = space_of("plan.keep=choice(3,99)", "train.lr=interval(0.001,0.01)")
+    fixed: list[Sequence[str]] = [("plan=scratch",), ("plan.keep=98",), PHASES]
+    with refused(no_cut(99), no_cut(98), NO_EPOCH):
+        check.check_space(*of(), lines, space, fixed)
+
+
+def test_a_space_that_can_be_searched_is_not_refused(of: Of, lines: Lines) -> None:
+    space = space_of("plan.keep=choice(3,5)", "train.lr=interval(0.001,0.01)")
+    check.check_space(*of(), lines, space, [("plan=scratch",), ("plan=finetune",)])
+
+
+def test_a_fixed_trial_with_a_plan_of_its_own_takes_none_of_the_command_line(
+    of: Of, lines: Lines
+) -> None:
+    plain = (*lines, "plan=last_layers", "plan.freeze=3")
+    check.check_space(*of(), plain, space_of("train.lr=choice(0.1,0.01)"), [("plan=truncate",)])
+
+
+@pytest.mark.parametrize("searched", ["schedule.epochs=choice(1,3)", "train.epochs=choice(2,8)"])
+def test_where_epochs_are_searched_a_trial_tells_how_far_its_schedule_came(
+    of: Of, lines: Lines, searched: str
+) -> None:
+    check.check_space(*of(), (*lines, *PHASES), space_of(searched), [])
+
+
+def test_a_schedule_that_no_value_of_the_space_changes_is_refused_once(
+    of: Of, lines: Lines
+) -> None:
+    with refused(NO_EPOCH):
+        check.check_space(*of(), (*lines, *PHASES), space_of("train.lr=choice(0.1,0.01)"), [])

@@ -1,0 +1,355 @@
+"""What the stages of a sweep share: its studies, its parent run, its lock, its way to run jobs."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.hydra_config import HydraConfig
+from notes_record import Notes
+from rich.console import Console
+
+from tlsweep import screen
+from tlsweep.config.read import read
+from tlsweep.config.settings import Settings
+from tlsweep.errors import Fault, Refusal
+from tlsweep.jobs.bench import Bench
+from tlsweep.record import none
+from tlsweep.stages.session import Session, locked
+from tlsweep.study import choice
+from tlsweep.study.ledger import Ended, Job
+from tlsweep.terms import Stage
+from tlsweep.trial import question_of
+
+MakeSession = Callable[..., Session]
+
+
+@pytest.fixture
+def session(bench: Callable[..., Bench], lines: tuple[str, ...]) -> MakeSession:
+    """Makes the session of a sweep with these overrides. job: what runs in place of training."""
+    choice.silence_experimental()
+
+    def make(*overrides: str, job: Callable[[Any], Any] = lambda config: 0.5) -> Session:
+        arguments = (*lines, "study=s", "record=none", *overrides)
+        made = bench(*arguments, job=job)
+        asked = read(made.compose(arguments))
+        found = Session(
+            made, asked, question_of(asked), arguments, screen.Screen(), time.monotonic(), arguments
+        )
+        found.folder.mkdir(parents=True, exist_ok=True)
+        return found
+
+    return make
+
+
+@pytest.fixture
+def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
+    """A record in memory, which every session of the test opens."""
+    kept = Notes()
+    monkeypatch.setattr(none, "open", lambda settings, output_dir: kept)
+    return kept
+
+
+# ---------------------------------------------------------------------- studies
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        ("target.fit_size=50", "target.fit_size=50; study s has 60"),
+        ("train.weight_decay=0.5", "train.weight_decay=0.5; study s has auto"),
+        ("seed=3", "seed=3; study s has 0"),
+    ],
+)
+def test_a_study_of_other_facts_is_refused(session: MakeSession, change: str, value: str) -> None:
+    first = session()
+    first.ledger("s", first.facts())
+    other = session(change)
+    with pytest.raises(Refusal) as caught:
+        other.ledger("s", other.facts())
+    (fault,) = caught.value.faults
+    assert fault.value == value
+    assert fault.rule == (
+        "a study answers one question: one search space, one source, one target, one training"
+    )
+    assert fault.mend == "study=s_2 to ask another one, or leave that change out"
+
+
+@pytest.mark.parametrize("part", ["source", "target"])
+def test_other_weights_or_images_under_the_same_settings_are_refused(
+    session: MakeSession, part: str
+) -> None:
+    first = session()
+    first.ledger("s", first.facts())
+    changed = {**first.facts(), f"{part}.fingerprint": "other"}
+    with pytest.raises(Refusal) as caught:
+        session().ledger("s", changed)
+    (fault,) = caught.value.faults
+    own = getattr(first.question, part).fingerprint
+    assert fault.value == f"{part}.fingerprint=other; study s has {own}"
+
+
+def test_how_and_where_a_study_runs_may_change(session: MakeSession) -> None:
+    first = session()
+    first.ledger("s", first.facts())
+    again = session("sweep.n_jobs=2", "train.num_workers=1", "sweep.n_trials=7", "sweep.minutes=9")
+    kept = again.ledger("s", again.facts()).recall("facts")
+    assert kept == json.loads(json.dumps(first.facts()))
+
+
+def test_a_study_that_is_taken_up_draws_other_numbers_than_it_began_with(
+    session: MakeSession,
+) -> None:
+    asked = ("sweep.sampler={name: random}",)
+    first = session(*asked).ledger("s", {})
+    drawn = [first.study.ask().suggest_float("x", 0, 1) for _ in range(3)]
+    again = session(*asked).ledger("s", {})
+    assert not {again.study.ask().suggest_float("x", 0, 1) for _ in range(3)} & {*drawn}
+    anew = session(*asked).ledger("other", {})
+    assert [anew.study.ask().suggest_float("x", 0, 1) for _ in range(3)] == drawn
+
+
+def test_an_unknown_sampler_or_pruner_is_refused_before_there_is_a_study(
+    session: MakeSession,
+) -> None:
+    for change, mend in (
+        ("sweep.sampler={name: tpee}", "sweep.sampler.name=tpe"),
+        ("sweep.pruner={name: medium}", "sweep.pruner.name=median"),
+    ):
+        s = session(change)
+        with pytest.raises(Refusal) as caught:
+            s.ledger("s", {})
+        assert caught.value.faults[0].mend.startswith(mend)
+        assert not (Path(s.settings.output_dir) / "optuna.db").exists()
+
+
+# ---------------------------------------------------------------------- the parent run
+def test_the_parent_run_holds_the_question_and_its_command_and_is_kept_by_the_next_session(
+    session: MakeSession, notes: Notes
+) -> None:
+    s = session("sweep.params={train.lr: 'interval(0.001,0.01)'}")
+    with s.recorded(s.ledger("s", {})):
+        (run_id,) = notes.sweeps
+        assert s.parent_run == run_id
+    told = notes.sweeps[run_id]
+    assert told["source"] == s.settings.source.label
+    assert (told["target"], told["stage"]) == ("digits", "sweep")
+    assert told["target.fit_size"] == "60"
+    assert told["sweep.params.train.lr"] == "interval(0.001,0.01)"
+    assert told["command"] == shlex.join(["python", "-m", "tlsweep", "-m", *s.arguments])
+    written = (s.folder / "config.yaml").read_text()
+    assert written.splitlines()[0] == f"# {told['command']}"
+    assert "fit_size: 60" in written
+    again = session()
+    with again.recorded(again.ledger("s", {})):
+        assert again.parent_run == run_id
+    assert [*notes.sweeps] == [run_id]
+
+
+@pytest.mark.parametrize(
+    ("raised", "status"),
+    [
+        (KeyboardInterrupt(), "killed"),
+        (RuntimeError("no memory"), "failed"),
+        (Refusal(Fault("a", "b", "c")), "failed"),
+        (SystemExit(3), "failed"),
+    ],
+)
+def test_the_parent_run_is_closed_as_what_the_sweep_ended_as(
+    session: MakeSession, notes: Notes, raised: BaseException, status: str
+) -> None:
+    s = session()
+    ledger = s.ledger("s", {})
+    with pytest.raises(type(raised)), s.recorded(ledger):
+        raise raised
+    assert notes.ended == [(s.parent_run, status)]
+
+
+def test_a_sweep_that_runs_to_its_end_closes_its_run_itself(
+    session: MakeSession, notes: Notes
+) -> None:
+    s = session()
+    with s.recorded(s.ledger("s", {})):
+        s.record.end_sweep(s.parent_run, "finished", {})
+    assert notes.ended == [(s.parent_run, "finished")]
+
+
+def test_a_lost_trial_is_given_back_and_its_run_closed_as_lost(
+    session: MakeSession, notes: Notes
+) -> None:
+    """In every study of the sweep; one that was lost before it had a run is given back too."""
+    dead = session()
+    for name, run_id in (("s", "run 1"), ("s.first", "run 2"), ("s.first", None)):
+        trial = dead.ledger(name, {}).study.ask()
+        if run_id:
+            trial.set_user_attr("run_id", run_id)
+    s = session()
+    ledgers = [s.ledger(name, {}) for name in ("s", "s.first")]
+    with s.recorded(*ledgers):
+        assert notes.lost == ["run 1", "run 2"]
+        states = [[t.state.name for t in ledger.trials()] for ledger in ledgers]
+        assert states == [["FAIL", "WAITING"], ["FAIL", "FAIL", "WAITING", "WAITING"]]
+    for trials in (ledger.trials() for ledger in ledgers):
+        lost, again = trials[: len(trials) // 2], trials[len(trials) // 2 :]
+        assert {t.user_attrs["reason"] for t in lost} == {"its process ended before it did"}
+        assert [t.user_attrs["retry_of"] for t in again] == [t.number for t in lost]
+
+
+def test_nothing_is_lost_where_every_trial_ended(session: MakeSession, notes: Notes) -> None:
+    first = session()
+    ledger = first.ledger("s", {})
+    ledger.study.tell(ledger.study.ask(), 0.5)
+    s = session()
+    with s.recorded(taken_up := s.ledger("s", {})):
+        assert notes.lost == []
+        assert [t.state.name for t in taken_up.trials()] == ["COMPLETE"]
+
+
+# ---------------------------------------------------------------------- one at a time
+def test_a_second_sweep_of_a_study_is_refused_while_one_runs(
+    settings: Callable[..., Settings],
+) -> None:
+    asked = settings("study=s")
+    with locked(asked):
+        with pytest.raises(Refusal) as caught, locked(asked):
+            pytest.fail("two sweeps run")
+        with locked(settings("study=other")):  # another question has its own lock
+            pass
+    (fault,) = caught.value.faults
+    assert fault.value == f"study=s in {asked.output_dir}"
+    assert fault.rule == "one sweep of a study runs at a time, and one is running"
+    assert fault.mend == "wait for it, or ask another question: study=NAME"
+    with locked(asked):  # the first one has ended
+        pass
+
+
+def test_a_folder_that_cannot_be_written_is_refused(
+    settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    asked = settings(f"output_dir={tmp_path / 'file'}")
+    with pytest.raises(Refusal) as caught, locked(asked):
+        pytest.fail("a sweep runs")
+    (fault,) = caught.value.faults
+    assert fault.value == f"output_dir={tmp_path / 'file'}: Not a directory"
+    assert fault.mend == "output_dir=DIR with a folder that you may write to"
+
+
+# ---------------------------------------------------------------------- jobs
+class Seen:
+    """A job that notes what it was given. overrides: as Hydra was handed them."""
+
+    def __init__(self) -> None:
+        self.configs: list[Settings] = []
+        self.overrides: list[list[str]] = []
+
+    def __call__(self, config: Any) -> float:
+        self.overrides.append(list(HydraConfig.get().overrides.task))
+        self.configs.append(read(config))
+        if config.seed == 13:
+            raise RuntimeError("unlucky")
+        return 0.25 + config.seed
+
+
+def launched(s: Session, stage: Stage, *jobs: Job, **options: Any) -> Sequence[Ended]:
+    return s.launch(s.ledger("s.x", {}), stage, **options)(jobs)
+
+
+@pytest.fixture
+def odd_folder(tmp_path: Path) -> Path:
+    """A place that a shell, a URL and Hydra's grammar would each read in another way."""
+    folder = tmp_path / "it's, {50%25} of a [folder] = x"
+    folder.mkdir()
+    return folder
+
+
+def test_a_job_is_given_its_overrides_and_which_trial_of_which_study_it_is(
+    session: MakeSession, odd_folder: Path
+) -> None:
+    seen = Seen()
+    quoted = str(odd_folder).replace("'", "\\'")
+    s = session(f"output_dir='{quoted}'", job=seen)
+    s.parent_run = "run, 'of' the sweep"
+    ends = launched(s, Stage.SEARCH, Job(3, ("plan=finetune", "seed=1")), Job(4, ("seed=2",)))
+    assert [end.value for end in ends] == [1.25, 2.25]
+    for config, number in zip(seen.configs, (3, 4), strict=True):
+        assert config.trial is not None
+        assert config.trial.model_dump() == {
+            "study": "s.x", "storage": s.storage, "number": number,
+            "parent_run": "run, 'of' the sweep", "room": None,
+        }  # fmt: skip
+        assert (config.stage, config.study_name) == (Stage.SEARCH, "s")
+        assert config.output_dir == str(odd_folder)
+    assert (odd_folder / "optuna.db").is_file()
+    assert [config.plan.name for config in seen.configs] == ["finetune", "truncate"]
+    own = seen.overrides[0][len(s.plain) :]
+    assert seen.overrides[0][: len(s.plain)] == list(s.plain)
+    assert own[:2] == ["plan=finetune", "seed=1"]
+    assert own[3:] == ["stage=search", "study=s"]
+    assert own[2].startswith("trial={study:")
+
+
+def test_a_job_without_a_parent_run_is_told_of_none(session: MakeSession) -> None:
+    seen = Seen()
+    launched(session(job=seen), Stage.GRID, Job(0, ()))
+    (identity,) = (one.trial for one in seen.configs)
+    assert identity is not None
+    assert identity.parent_run is None
+
+
+@pytest.mark.parametrize(("seconds", "room"), [(12.34, 12.3), (-5.0, 0.0), (float("inf"), None)])
+def test_a_job_is_told_how_long_its_training_may_take(
+    session: MakeSession, seconds: float, room: float | None
+) -> None:
+    seen = Seen()
+    launched(session(job=seen), Stage.FIRST, Job(0, ()), room=lambda: seconds)
+    (identity,) = (one.trial for one in seen.configs)
+    assert identity is not None
+    assert identity.room == room
+
+
+def test_a_job_that_is_wanted_by_name_takes_no_plan_of_the_command_line_but_in_a_grid(
+    session: MakeSession,
+) -> None:
+    seen = Seen()
+    s = session("plan=last_layers", "plan.freeze=3", "train.lr=0.5", job=seen)
+    job = Job(0, ("plan=finetune",), named=True)
+    launched(s, Stage.CONFIRM, job)
+    assert "plan.freeze=3" not in seen.overrides[0]
+    assert (seen.configs[0].plan.name, seen.configs[0].train.lr) == ("finetune", 0.5)
+    launched(s, Stage.CONFIRM, replace(job, named=False, overrides=("train.lr=0.1",)))
+    assert (seen.configs[1].plan.name, seen.configs[1].train.lr) == ("last_layers", 0.1)
+    launched(s, Stage.GRID, replace(job, overrides=("plan=surgical", "plan.tune=stage3")))
+    assert "plan.freeze=3" in seen.overrides[2]
+
+
+def test_a_job_that_raises_ends_with_its_error_and_the_others_with_their_values(
+    session: MakeSession,
+) -> None:
+    ends = launched(session(job=Seen()), Stage.SEARCH, Job(0, ("seed=13",)), Job(1, ("seed=4",)))
+    assert str(ends[0].error) == "unlucky"
+    assert (ends[1].value, ends[1].error) == (4.25, None)
+
+
+# ---------------------------------------------------------------------- on the screen
+def test_a_stage_says_which_trial_failed_and_why(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = Console(width=200, record=True, highlight=False, markup=False)
+    monkeypatch.setattr(screen, "console", console)
+    s = session()
+    ledger = s.ledger("s", {})
+    after = s.follow("search ", 2, lambda: len(ledger.counted()))
+    good, bad = ledger.study.ask(), ledger.study.ask()
+    bad.set_user_attr("overrides", ["plan=scratch", "train.lr=9"])
+    bad.set_user_attr("reason", "training diverged")
+    ledger.study.tell(good, 0.5)
+    ledger.study.tell(bad, state=type(ledger.trials()[0].state).FAIL)
+    for trial in ledger.trials():
+        after(trial)
+    said = console.export_text().splitlines()
+    assert said == ["trial 1 plan=scratch train.lr=9 failed: training diverged"]
