@@ -57,7 +57,7 @@ class Settings(SourceSettings):
     length: Annotated[Whole, Field(ge=8, le=8192)] | None
 
     @property
-    def label(self) -> str:
+    def title(self) -> str:
         """The source's name in file names and records: the model's."""
         return _label(self.model)
 
