@@ -49,7 +49,7 @@ def cuts(bert: nn.Module) -> CutPoints:
 
 def found(model: nn.Module, **more: Any) -> CutPoints:
     usual: dict[str, Any] = {"layers": "encoder.layer", "stem_uses": ["embeddings"], "stem": stem}
-    return layered(model, IDS, layer=layer, **{**usual, **more})
+    return layered(model, IDS, **{"layer": layer, **usual, **more})
 
 
 def test_each_layer_ends_in_a_cut_point_of_its_name(cuts: CutPoints) -> None:

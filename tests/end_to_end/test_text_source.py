@@ -63,7 +63,7 @@ def test_a_folder_of_transformers_is_surveyed_answered_and_taken_home(
     asked = ["source=transformers", "source.model=small", "source.length=10", "target=mood"]
     few = ["target.fit_size=80", "sweep.survey.random=false", "record=none"]
     monkeypatch.setattr("sys.argv", ["tlsweep", "-m", *asked, *few, "sweep.stages=[survey]"])
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit, match=r"^0$"):
         cli.main()
     told = capsys.readouterr().out
     assert re.search(r"\d+ of \d+ texts are longer than 10 tokens: cut", told)
