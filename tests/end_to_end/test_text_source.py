@@ -162,3 +162,16 @@ def test_what_does_not_fit_texts_is_refused(
 ) -> None:
     with pytest.raises(Refusal, match=words):
         resolve(asked(*lines))
+
+
+@pytest.mark.parametrize("plan", ["plan.freeze=2", "plan.freeze=0"])
+@pytest.mark.parametrize("family", ["t5", "albert", "gpt2"])
+def test_layers_that_share_tensors_train_the_same_from_stored_activations_and_anew(
+    family: str, plan: str, asked: Make, tmp_path: Path
+) -> None:
+    folder = write(tmp_path / "small", family)
+    source = ("source=transformers", f"source.model={folder}", "source.length=10")
+    lines = (*source, "plan=last_layers", plan, "train.epochs=2", "train.settle=false")
+    stored = train_plan(resolve(asked(*lines)), None)
+    anew = train_plan(resolve(asked(*lines, "features.budget_gb=0")), None)
+    assert np.array_equal(stored.logits[Split.SELECT], anew.logits[Split.SELECT])
