@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -22,6 +23,8 @@ from tlsweep.source import Source, dissect, input_spec, open_architecture, open_
 from tlsweep.source.hub import quiet_hub
 from tlsweep.source.text_families import FAMILIES
 from tlsweep.source.tokenizer import digest
+from tlsweep.target.texts import TextTarget
+from tlsweep.terms import TokenSpec
 
 IDS = torch.randint(4, 11, (4, LENGTH), generator=torch.Generator().manual_seed(0))
 MASK = torch.arange(LENGTH) < torch.tensor([[12], [7], [3], [1]])
@@ -159,6 +162,14 @@ def test_texts_are_cut_to_128_tokens_or_to_what_the_model_takes(make: Make) -> N
     assert opened(make(max_position_embeddings=512), None).spec.length == 128
     assert opened(make("roberta", max_position_embeddings=34), None).spec.length == 32
     assert opened(make("t5"), None).spec.length == 128
+
+
+def test_texts_that_are_cut_are_counted(make: Make) -> None:
+    spec = opened(make(), 8).spec
+    assert isinstance(spec, TokenSpec)
+    texts = ["sun", "good " * 6, "good " * 7]  # a class token and an end come to them
+    told = {n: TextTarget("t", ("a", "b"), texts[:n], np.arange(n) % 2).cut(spec) for n in (2, 3)}
+    assert told == {2: None, 3: "1 of 3 texts is longer than 8 tokens: cut"}
 
 
 # ---------------------------------------------------------------------- weights

@@ -182,7 +182,7 @@ def _config(model: str) -> Any:
     from tlsweep.source.text_families import FAMILIES, why_not
 
     value, here = f"source.model={model}", Path(model)
-    if not here.is_dir() and (model[0] in "./~" or model.count("/") > 1):
+    if not here.is_dir() and (model.startswith((".", "/", "~")) or model.count("/") > 1):
         raise Refusal(Fault(value, "there is a folder of this name", "source.model=FOLDER"))
     if here.is_dir() and not (here / "config.json").is_file():
         rule = "a folder of a model has a config.json"
