@@ -46,6 +46,8 @@ tlsweep: how much of a pre-trained model should I keep for my task?
                                           their checksums, action=prune budget_gb=5 evicts the
                                           least recently used, action=clear every one;
                                           format=json for JSON
+  python -m tlsweep pretrain source=torchvision source.model=resnet18 target=mnist
+                                          a source of your own: trained from nothing on a target
   python -m tlsweep predict model=DIR image.jpg FOLDER
                                           what the model that a sweep wrote (OUTPUT_DIR/STUDY/model)
                                           says of images, as CSV; format=json, output=FILE
@@ -62,6 +64,7 @@ Common overrides:
   source=torchvision source.model=resnet18 source.weights=DEFAULT
   source.checkpoint=FILE source.image_size=128
   target=image_folder target.root=DIR target.fit_size=200
+  target=manifest target.file=F.csv       a table of image files; target=arrays target.file=F.npz
   plan=finetune plan.keep=layer3          a cut point: name, index, fraction, all or none
   plan=surgical plan.tune=block2..block3  a region: blocks by name or number, all, or a list
   plan=adapters plan.rank=8               low-rank additions to frozen weights (LoRA)
@@ -93,7 +96,7 @@ GROUPS = {
     "experiment": "whole questions",
 }
 # each is tlsweep/commands/NAME.py
-SUB_COMMANDS = ("help", "cuts", "cache", "predict", "export", "reproduce")
+SUB_COMMANDS = ("help", "cuts", "cache", "pretrain", "predict", "export", "reproduce")
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS, errno.EINVAL)
 NO_SPACE = "Finished trials are kept; free some space and give the same command again."
 

@@ -155,8 +155,13 @@ class Question:
 
     def said(self) -> list[str]:
         """What a user should know of the data before anything trains, a sentence each."""
-        cut = _cut_texts(self.target, self.source.spec)
-        return [*self.source.said, *self.partition.said, *cut, *_two_labels(self.target)]
+        return [
+            *self.source.said,
+            *self.target.said,
+            *self.partition.said,
+            *_cut_texts(self.target, self.source.spec),
+            *_two_labels(self.target),
+        ]
 
 
 def open_question(
@@ -243,7 +248,8 @@ def _open(_key: str, hidden: _Hidden) -> Question:
     source, target = opening.source, opening.target
     faults: list[Refusal] = []
     # what is quick to check comes before what is long to make: a source may have to be trained
-    _try(faults, lambda: _check_source(source))
+    if not opening.untrained:
+        _try(faults, lambda: _check_source(source))
     images = _try(faults, lambda: _open_target(target, opening.task, progress))
     task = None if images is None else _try(faults, lambda: images.task.by(target.metric))
     partition = None if images is None else _try(faults, lambda: _partition(target, images))
@@ -255,7 +261,7 @@ def _open(_key: str, hidden: _Hidden) -> Question:
         _try(faults, lambda: read_plan(plan, found[0], found[2]))
     if images is None or task is None or partition is None or found is None or faults:
         raise together(*faults)
-    opened = _open_source(source, progress)
+    opened = _untrained(source) if opening.untrained else _open_source(source, progress)
     _refuse_other_kind(opened, images)
     whole = opening.model_copy(update={"joined": False})
     return Question(opened, *found, images, partition, task, whole)
@@ -363,6 +369,7 @@ def _partition(t: TargetSettings, target: Target, seed: int | None = None) -> Pa
         folds=t.folds,
         given=target.given,
         same_as=target.same_as,
+        groups=target.groups,
         class_names=target.output_names,
         of_classes=target.task.kind == "classes",
     )
@@ -378,3 +385,9 @@ def _open_source(settings: SourceSettings, progress: Progress | None) -> Source:
     from tlsweep.source import open_source
 
     return open_source(settings.name, **settings.model_dump(exclude={"name"}), progress=progress)
+
+
+def _untrained(settings: SourceSettings) -> Source:
+    from tlsweep.source import untrained
+
+    return untrained(settings.name, settings.title, **settings.model_dump(exclude={"name"}))

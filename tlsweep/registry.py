@@ -40,6 +40,8 @@ _OWN: Mapping[Kind, Mapping[str, str]] = {
         "cifar10": "tlsweep.target.downloaded",
         "cifar100": "tlsweep.target.downloaded",
         "image_folder": "tlsweep.target.image_folder",
+        "manifest": "tlsweep.target.manifest",
+        "arrays": "tlsweep.target.npz",
         "glyph_angle": "tlsweep.target.glyphs",
         "glyph_attributes": "tlsweep.target.glyphs",
         "held": "tlsweep.target.held",

@@ -47,6 +47,35 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class TestManifest(TargetSuite):
+    """Two labels an image, and groups of two images."""
+
+    name = "manifest"
+
+    @pytest.fixture(autouse=True)
+    def _table(self, images: Path) -> None:
+        files = sorted(images.rglob("*.png"))
+        cells = [(file, ("a|b", "a", "b")[i % 3], i // 2) for i, file in enumerate(files)]
+        lines = [f"{file.relative_to(images)},{labels},g{group}\n" for file, labels, group in cells]
+        (images / "table.csv").write_text("path,label,group\n" + "".join(lines))
+        self.options = {"file": str(images / "table.csv"), "kind": "labels"}
+
+
+class TestArrays(TargetSuite):
+    """Floats in parts, two numbers an image."""
+
+    name = "arrays"
+
+    @pytest.fixture(autouse=True)
+    def _file(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        draw = np.random.default_rng(0)
+        parts = {f"x_{part}": draw.random((9, 12, 10, 3)) for part in ("train", "test")}
+        numbers = {f"y_{part}": draw.random((9, 2)) for part in ("train", "test")}
+        file = tmp_path_factory.mktemp("arrays") / "a.npz"
+        np.savez(file, **parts, **numbers)
+        self.options = {"file": str(file)}
+
+
 class Pairs(Dataset[Any]):
     """Grey images with two numbers each."""
 

@@ -136,7 +136,7 @@ def test_the_parent_run_holds_the_question_and_its_command_and_is_kept_by_the_ne
         (run_id,) = notes.sweeps
         assert s.parent_run == run_id
     told = notes.sweeps[run_id]
-    assert told["source"] == s.settings.source.label
+    assert told["source"] == s.settings.source.title
     assert (told["target"], told["stage"]) == ("digits", "sweep")
     assert told["target.fit_size"] == "60"
     assert told["sweep.params.train.lr"] == "interval(0.001,0.01)"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -436,6 +438,142 @@ def test_too_few_images_of_no_class_are_refused_with_their_number() -> None:
         partition(np.zeros(2), fit_size=None, seed=0, of_classes=False, **FRACTIONS)
     few = partition(np.zeros(4), fit_size=None, seed=0, of_classes=False, **FRACTIONS)
     assert few.said == ("3 folds in place of 5: there are 3 images",)
+
+
+# ------------------------------------------------------------------ groups
+@st.composite
+def grouped(draw: st.DrawFn) -> tuple[Labels, list[str], Labels]:
+    """Labels, the group of each image (of very different sizes), and some equal images.
+
+    Half of the time all images of a group are of one class.
+    """
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    sizes = draw(st.lists(st.integers(1, 25), min_size=16, max_size=40))
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    n, classes = len(group), draw(st.integers(2, 4))
+    y = group % classes if draw(st.booleans()) else rng.integers(0, classes, n)
+    same_as = np.arange(n)
+    for one, other in np.sort(rng.integers(0, n, (draw(st.integers(0, 3)), 2))).tolist():
+        same_as[other] = same_as[one]
+    return y.astype(np.int64), [f"p{g}" for g in group.tolist()], same_as
+
+
+def whole(parts: Partition, names: list[str]) -> bool:
+    """No group is in two of: what is held out by one fold, what never is, the report split."""
+    never = np.setdiff1d(parts.pool, parts.held_out)
+    of_part = [{names[i] for i in ids} for ids in (*parts.folds, never, parts.report)]
+    return sum(map(len, of_part)) == len(set().union(*of_part))
+
+
+@given(grouped(), fractions, fractions, seeds, fold_counts, st.booleans(), st.floats(0.3, 1))
+@settings(max_examples=120)
+def test_no_group_is_parted_whatever_the_sizes(
+    drawn: tuple[Labels, list[str], Labels],
+    select: float,
+    report: float,
+    seed: int,
+    folds: int,
+    of_classes: bool,
+    share: float,
+) -> None:
+    y, names, same_as = drawn
+    parts = None
+    with suppress(Refusal):  # too few groups of a class
+        parts = partition(
+            y, fit_size=int(share * 0.5 * len(y)), select_fraction=select, report_fraction=report,
+            seed=seed, folds=folds, same_as=same_as, groups=names, of_classes=of_classes,
+        )  # fmt: skip
+    assume(parts is not None)  # and Hypothesis tells where that is seldom so
+    assert parts is not None
+    assert is_sound(parts, len(y))
+    assert whole(parts, names)
+    used = {names[i] for i in np.concatenate([parts.pool, parts.report])}
+    assert len(parts.pool) + len(parts.report) == sum(name in used for name in names)
+    assert not np.isin(same_as[parts.pool], same_as[parts.report]).any()
+    if of_classes:
+        for k in range(len(parts.folds)):
+            assert set(y[parts.rows(Split.SELECT, k)]) <= set(y[parts.rows(Split.FIT, k)])
+        assert set(y[parts.report]) <= set(y[parts.pool])
+
+
+@given(seeds, fractions, fold_counts, st.integers(20, 100))
+@settings(max_examples=30)
+def test_groups_of_one_image_each_change_nothing(
+    seed: int, share: float, folds: int, fit_size: int
+) -> None:
+    chosen = {"fit_size": fit_size, "select_fraction": share, "report_fraction": share}
+    alone = [str(i) for i in range(len(Y))]
+    parts = partition(Y, seed=seed, folds=folds, **chosen)
+    assert equal(parts, partition(Y, seed=seed, folds=folds, groups=alone, **chosen))
+
+
+def test_shares_of_images_are_kept_as_near_as_whole_groups_come() -> None:
+    y = np.arange(400) % 2
+    names = [f"patient {i // 2 % 40}" for i in range(400)]  # 40 patients of both classes, 10 each
+    parts = partition(y, fit_size=205, seed=0, groups=names, folds=5, **FRACTIONS)
+    assert len(parts.report) == 80
+    assert len(parts.pool) == 200
+    assert [len(fold) for fold in parts.folds] == [40] * 5
+    assert parts.said == ("200 images in place of 205: groups are kept whole",)
+
+
+@given(grouped(), seeds)
+@settings(max_examples=30)
+def test_a_larger_pool_of_groups_only_adds_to_a_smaller_one(
+    drawn: tuple[Labels, list[str], Labels], seed: int
+) -> None:
+    y, names, same_as = drawn
+    pools = [
+        partition(
+            y,
+            fit_size=size,
+            seed=seed,
+            groups=names,
+            same_as=same_as,
+            of_classes=False,
+            **FRACTIONS,
+        )
+        for size in range(len(y) // 4, len(y) // 2, 5)
+    ]
+    for one, larger in pairwise(pools):
+        assert set(one.pool) <= set(larger.pool)
+        assert np.array_equal(one.report, larger.report)
+
+
+def test_groups_that_share_images_are_one_through_one_another_too() -> None:
+    names = [f"g{i // 4}" for i in range(120)]
+    same_as = np.arange(120)
+    same_as[[7, 8, 12]] = [3, 4, 9]  # g0 and g1, g1 and g2, g2 and g3
+    for seed in range(8):
+        y = np.arange(120) // 4 % 2
+        parts = partition(y, fit_size=None, seed=seed, groups=names, same_as=same_as, **FRACTIONS)
+        for ids in (parts.report, *parts.folds):
+            assert len(set(range(16)) & set(ids.tolist())) in (0, 16)
+
+
+def test_a_given_split_that_parts_a_group_is_refused_with_its_name() -> None:
+    names = [f"p{i // 3}" for i in range(len(Y))]
+    report = np.arange(238, 300)  # p79 is 237, 238 and 239
+    ((value, rule, mend),) = refused(Y, given={Split.REPORT: report}, groups=names)
+    assert value == "group p79 in more than one given split (fit, report)"
+    assert "together" in rule
+    assert "move all images of a group to one split" in mend
+
+
+def test_folds_may_cut_train_and_val_together_through_a_group_of_both() -> None:
+    names = [f"p{i // 3}" for i in range(len(Y))]
+    given = {Split.FIT: np.arange(200), Split.SELECT: np.arange(200, 240), Split.REPORT: TEST}
+    assert refused(Y, given=given, groups=names)[0][0].startswith("group p66 in")
+    parts = partition(Y, fit_size=None, seed=0, given=given, groups=names, folds=4, **FRACTIONS)
+    assert whole(parts, names)
+
+
+def test_a_class_in_too_few_groups_is_refused_by_its_name() -> None:
+    y = np.array([0] * 60 + [1] * 20)
+    names = [f"p{i // 5}" for i in range(60)] + ["one", "two"] * 10
+    ((value, rule, _),) = refused(y, groups=names, class_names=["ant", "bee"])
+    assert value == "too few groups (the least is 2) of class bee"
+    assert "3 different groups or more" in rule
 
 
 def test_partitioning_loads_no_torch() -> None:

@@ -60,12 +60,16 @@ StudyName = Annotated[
 
 
 class Opening(Section):
-    """What a question is opened from: source, target, task, and whether all labels may train."""
+    """What a question is opened from: source, target, task, and whether all labels may train.
+
+    untrained: whether the source has no weights yet.
+    """
 
     source: SerializeAsAny[SourceSettings]
     target: SerializeAsAny[TargetSettings]
     task: SerializeAsAny[TaskSettings]
     joined: bool = False
+    untrained: bool = False
 
 
 class Settings(Section):

@@ -112,6 +112,16 @@ class TargetSuite(ComponentSuite):
         assert (first <= np.arange(len(first))).all()
         assert np.array_equal(first[first], first)
 
+    def test_every_example_has_a_group_where_there_are_groups(self) -> None:
+        groups = self.target.groups
+        assert groups is None or len(groups) == len(self.target.labels)
+        assert groups is None or all(groups)
+
+    def test_what_it_took_for_granted_is_said_in_sentences(self) -> None:
+        said = self.target.said
+        assert isinstance(said, tuple)
+        assert all(isinstance(sentence, str) and sentence.strip() for sentence in said)
+
     # ------------------------------------------------------------------ examples
     def test_examples_are_as_a_source_wants_to_see_them(self) -> None:
         import torch

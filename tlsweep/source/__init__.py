@@ -11,6 +11,7 @@ from tlsweep.source.registry import (
     open_architecture,
     open_source,
 )
+from tlsweep.source.untrained import untrained
 
 __all__ = [
     "Progress",
@@ -20,4 +21,5 @@ __all__ = [
     "input_spec",
     "open_architecture",
     "open_source",
+    "untrained",
 ]

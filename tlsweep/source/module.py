@@ -35,7 +35,7 @@ class Settings(SourceSettings):
 
     name: Literal["module"]
     build: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
-    checkpoint: Place
+    checkpoint: Place | None
     part: str | None
     image_size: Annotated[Whole, Field(ge=8, le=4096)]
     channels: Literal[1, 3]
@@ -71,8 +71,8 @@ class ModuleSource(Source):
 def check(
     *,
     build: str,
-    checkpoint: str | Path,
     image_size: int,
+    checkpoint: str | Path | None = None,
     part: str | None = None,
     channels: int = 3,
     mean: tuple[float, ...] | None = None,
@@ -83,11 +83,15 @@ def check(
 ) -> None:
     """Raise one Refusal with every fault of these options; builds nothing, reads no weights."""
     faults: list[Fault] = []
-    for find in (lambda: _function(build), lambda: check_file(checkpoint)):
-        try:
-            find()
-        except Refusal as refusal:
-            faults += refusal.faults
+    if checkpoint is None:
+        rule = "a source needs weights"
+        mend = "source.checkpoint=FILE, or python -m tlsweep pretrain, which trains some"
+        faults.append(Fault(f"source.build={build} without weights", rule, mend))
+    try:
+        _function(build)
+        _ = checkpoint is None or check_file(checkpoint)
+    except Refusal as refusal:
+        faults += refusal.faults
     for key, values in (("mean", mean), ("std", std)):
         if values is not None and len(values) != channels:
             rule = f"{key} has a number for each of {channels} channels"
@@ -103,8 +107,8 @@ def check(
 def open(  # noqa: A001  (always called with its module)
     *,
     build: str,
-    checkpoint: str | Path,
     image_size: int,
+    checkpoint: str | Path | None = None,
     part: str | None = None,
     channels: int = 3,
     mean: tuple[float, ...] | None = None,
@@ -125,6 +129,7 @@ def open(  # noqa: A001  (always called with its module)
         build=build, checkpoint=checkpoint, image_size=image_size, channels=channels,
         mean=mean, std=std, resize=resize,
     )  # fmt: skip
+    assert checkpoint is not None  # or it is refused
     with private_rng(0):
         expected = _built(build).state_dict()
     found = find_weights(checkpoint, expected, (), part)
@@ -132,9 +137,9 @@ def open(  # noqa: A001  (always called with its module)
     said = list(found.said(checkpoint))
     if mean is None or std is None:
         said.append("images are normalised with the mean and the deviation of ImageNet's")
-    spec = _spec(channels, image_size, mean, std, resize, interpolation)
+    image = _spec(channels, image_size, mean, std, resize, interpolation)
     trained_on = f"checkpoint {Path(checkpoint).name}"
-    return ModuleSource(build, spec, trained_on, weights, tuple(said))
+    return ModuleSource(build, image, trained_on, weights, tuple(said))
 
 
 def architecture(
@@ -156,6 +161,22 @@ def architecture(
     import torch
 
     return _built(build), torch.zeros(2, channels, image_size, image_size)
+
+
+def spec(
+    *,
+    build: str,
+    image_size: int,
+    channels: int = 3,
+    checkpoint: str | Path | None = None,
+    part: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    resize: int | None = None,
+    interpolation: Interpolation = "bilinear",
+) -> ImageSpec:
+    """The preprocessing that the network's images are given."""
+    return _spec(channels, image_size, mean, std, resize, interpolation)
 
 
 def dissect(model: nn.Module, example: Tensor, level: Level = "block") -> CutPoints:

@@ -181,6 +181,17 @@ def spec_of(model: str, image_size: int | None = None) -> ImageSpec:
     )
 
 
+def spec(
+    *,
+    model: str,
+    checkpoint: str | Path | None = None,
+    part: str | None = None,
+    image_size: int | None = None,
+) -> ImageSpec:
+    """The preprocessing that a model's images are given."""
+    return spec_of(model, image_size)
+
+
 # ---------------------------------------------------------------------- what timm knows
 def _refuse_unknown(model: str) -> None:
     try:

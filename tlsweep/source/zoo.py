@@ -211,6 +211,19 @@ def spec_of(model: str, weights: str | None = None, image_size: int | None = Non
     )
 
 
+def spec(
+    *,
+    model: str,
+    weights: str | None = None,
+    checkpoint: str | Path | None = None,
+    part: str | None = None,
+    preset: str | None = None,
+    image_size: int | None = None,
+) -> ImageSpec:
+    """The preprocessing that a model's images are given."""
+    return spec_of(model, preset or weights, image_size)
+
+
 def _model_names() -> list[str]:
     import torchvision
 

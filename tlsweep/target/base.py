@@ -34,12 +34,15 @@ class Target(ABC):
     labels: what is true of each example, as the task has it (classes int64 [n], labels bool [n, m],
     numbers float64 [n, m]); given: indices of the splits that the data came with (train as FIT, val
     as SELECT, test as REPORT), often none; fingerprint: hex digest of all examples and labels;
-    contents: a digest of each example, so that equal ones are known, None where no two are. Not
-    shared between threads.
+    contents: a digest of each example, so that equal ones are known, None where no two are; said:
+    what was taken for granted of the data, a sentence each; groups: the name of each example's
+    group, of which splits part none, None where each stands for itself. Not shared between threads.
     """
 
     reads: ClassVar[type[InputSpec]]
     things: ClassVar[str]
+    said: tuple[str, ...] = ()
+    groups: Sequence[str] | None = None
 
     def __init__(
         self,

@@ -5,33 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from tlsweep.errors import Fault, Refusal, nearest
 from tlsweep.section import Number, Place, TargetSettings
 from tlsweep.target.base import Progress
-from tlsweep.target.decode import SUFFIXES, read_image, verify
-from tlsweep.target.images import ImageTarget
+from tlsweep.target.decode import SUFFIXES
+from tlsweep.target.files import SHOWN, FileTarget, digests, some, title_of
 from tlsweep.target.limits import ram_faults
-from tlsweep.terms import ImageSpec, Split
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from tlsweep.terms import Split
 
 _PART_NAMES = {"train": Split.FIT, "val": Split.SELECT, "test": Split.REPORT}
-_SHOWN = 5  # files named in a refusal
-_POOL_FROM = 16  # images; fewer are decoded without starting threads
-
-In = TypeVar("In")
-Out = TypeVar("Out")
 
 
 class Settings(TargetSettings):
@@ -44,9 +34,7 @@ class Settings(TargetSettings):
     @property
     def title(self) -> str:
         """The folder's own name."""
-        last = self.root.rstrip("/").rsplit("/", 1)[-1]
-        letters = (c if c.isalnum() or c in "._-" else "_" for c in last)
-        return "".join(letters).strip("._-") or "images"
+        return title_of(self.root)
 
 
 @dataclass(frozen=True)
@@ -64,38 +52,6 @@ class Listing:
         return tuple(sorted(set(self.classes)))
 
 
-class FolderTarget(ImageTarget):
-    """Images in files, decoded when they are asked for."""
-
-    def __init__(
-        self, listing: Listing, fingerprint: str, ram_gb: float, contents: Sequence[str]
-    ) -> None:
-        label_of = {name: label for label, name in enumerate(listing.class_names)}
-        labels = np.array([label_of[name] for name in listing.classes], dtype=np.int64)
-        given = {
-            split: np.flatnonzero([part == split for part in listing.parts])
-            for split in Split
-            if split in listing.parts
-        }
-        self._files, self._root = listing.files, listing.root
-        names = listing.class_names
-        super().__init__(listing.root.name, names, labels, fingerprint, given, ram_gb, contents)
-
-    def called(self, index: int) -> str:
-        """The file, as seen from the root."""
-        return self._files[index].relative_to(self._root).as_posix()
-
-    def pixels(self, indices: NDArray[np.int64], image: ImageSpec) -> Tensor:
-        """Decode files and bring them to ``image``: uint8 [k, C, size, size]."""
-        import torch
-
-        out = np.empty((len(indices), image.channels, image.size, image.size), dtype=np.uint8)
-        files = [self._files[index] for index in indices]
-        for row, decoded in enumerate(_map(lambda file: _read(file, image), files)):
-            out[row] = decoded
-        return torch.from_numpy(out)
-
-
 def check(*, root: str | Path, ram_gb: float = 4.0, progress: Progress | None = None) -> None:
     """Raise Refusal with every fault that shows without decoding an image."""
     faults = ram_faults(ram_gb)
@@ -109,7 +65,7 @@ def check(*, root: str | Path, ram_gb: float = 4.0, progress: Progress | None = 
 
 def open(  # noqa: A001  (always called as image_folder.open)
     *, root: str | Path, ram_gb: float = 4.0, progress: Progress | None = None
-) -> FolderTarget:
+) -> FileTarget:
     """Open root/train/CLASS/*.jpg with optional root/val and root/test, or root/CLASS/*.jpg.
 
     Every image is read and decoded once, so that a damaged one is named now and not hours later.
@@ -118,13 +74,20 @@ def open(  # noqa: A001  (always called as image_folder.open)
     if faults := ram_faults(ram_gb):
         raise Refusal(*faults)
     listing = list_images(root)
-    digests, reasons = _inspect(listing, progress)
-    if reasons:
-        raise Refusal(_damaged(listing, reasons))
+    files = [(file.relative_to(listing.root).as_posix(), file) for file in listing.files]
+    contents = digests(files, f"target.root={listing.root}", progress)
     digest = hashlib.sha256()
-    for file, content in zip(listing.files, digests, strict=True):
-        digest.update(f"{file.relative_to(listing.root).as_posix()} {content}\n".encode())
-    return FolderTarget(listing, digest.hexdigest()[:16], ram_gb, digests)
+    for (called, _), content in zip(files, contents, strict=True):
+        digest.update(f"{called} {content}\n".encode())
+    names, parts = listing.class_names, listing.parts
+    labels = np.searchsorted(names, listing.classes).astype(np.int64)
+    given = {
+        split: np.flatnonzero([part == split for part in parts])
+        for split in Split
+        if split in parts
+    }
+    fingerprint = digest.hexdigest()[:16]
+    return FileTarget(listing.root.name, names, labels, fingerprint, files, contents, given, ram_gb)
 
 
 def list_images(root: str | Path) -> Listing:
@@ -203,7 +166,7 @@ def _empty_classes(root: Path, top: Path, trained: set[str]) -> list[Fault]:
         return []
     return [
         Fault(
-            f"target.root={root}, no images in {_some(empty)}",
+            f"target.root={root}, no images in {some(empty)}",
             f"every class folder holds images ({' '.join(SUFFIXES)})",
             "add images, or delete the folder",
         )
@@ -215,7 +178,7 @@ def _too_few_classes(root: Path, trained: set[str]) -> list[Fault]:
         return []
     return [
         Fault(
-            f"target.root={root}, {len(trained)} class(es) to train: {_some(sorted(trained))}",
+            f"target.root={root}, {len(trained)} class(es) to train: {some(sorted(trained))}",
             "a classification target has 2 classes or more: one sub-folder each",
             f"a layout such as {root / 'CLASS' / 'IMAGE.jpg'}",
         )
@@ -230,7 +193,7 @@ def _strange_classes(
         return []
     return [
         Fault(
-            f"target.root={root}, classes that train lacks ({_some(sorted(strange))})",
+            f"target.root={root}, classes that train lacks ({some(sorted(strange))})",
             "every class of val (select) and test (report) has images in train",
             "add training images of them, correct the folder names, or delete the folders",
         )
@@ -240,7 +203,7 @@ def _strange_classes(
 def _no_folder(root: Path) -> Fault:
     beside = _sub_folders(root.parent) if root.parent.is_dir() else []
     guess = nearest(root.name, (folder.name for folder in beside), alike=0.75)
-    known = ", ".join(folder.name for folder in beside[:_SHOWN])
+    known = ", ".join(folder.name for folder in beside[:SHOWN])
     rule = "the root is an existing folder" + (f"; beside it: {known}" if known else "")
     mend = f"target.root={root.parent / guess}" if guess else "target.root=FOLDER"
     return Fault(f"target.root={root}", rule, mend)
@@ -248,74 +211,9 @@ def _no_folder(root: Path) -> Fault:
 
 def _no_images(root: Path, tops: list[tuple[Path, Split | None]]) -> Fault:
     looked = [str(folder.relative_to(root)) for top, _ in tops for folder in _sub_folders(top)]
-    where = f"looked in {_some(looked)}" if looked else "there are no sub-folders to look in"
+    where = f"looked in {some(looked)}" if looked else "there are no sub-folders to look in"
     return Fault(
         f"target.root={root} without images ({where})",
         f"images lie in one sub-folder a class and end in {' '.join(SUFFIXES)}",
         f"a layout such as {root / 'CLASS' / 'IMAGE.jpg'}",
     )
-
-
-def _damaged(listing: Listing, reasons: dict[Path, str]) -> Fault:
-    shown = [
-        f"{file.relative_to(listing.root)} ({reason})"
-        for file, reason in list(reasons.items())[:_SHOWN]
-    ]
-    more = f", and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
-    return Fault(
-        f"target.root={listing.root}, {len(reasons)} of {len(listing.files)} images: "
-        f"{', '.join(shown)}{more}",
-        "every image can be decoded",
-        "delete these files, or save them again",
-    )
-
-
-def _inspect(listing: Listing, progress: Progress | None) -> tuple[list[str], dict[Path, str]]:
-    """The digest of every file's content, and why those that cannot be decoded cannot be."""
-    digests: list[str] = []
-    reasons: dict[Path, str] = {}
-    for file, (digest, reason) in zip(
-        listing.files, _map(_inspect_file, listing.files), strict=True
-    ):
-        digests.append(digest)
-        if reason is not None:
-            reasons[file] = reason
-        if progress is not None:
-            progress(len(digests), len(listing.files), "checking images")
-    return digests, reasons
-
-
-def _inspect_file(file: Path) -> tuple[str, str | None]:
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        return "", error.strerror or type(error).__name__
-    return hashlib.sha256(content).hexdigest(), verify(content)
-
-
-def _read(file: Path, image: ImageSpec) -> NDArray[np.uint8]:
-    try:
-        return read_image(file, image)
-    except Exception as error:  # see decode.verify; here the file changed after it was checked
-        raise Refusal(
-            Fault(
-                f"{file} ({type(error).__name__}: {error})",
-                "images stay as they were when the target was opened",
-                "put the file back, or start again without it",
-            )
-        ) from error
-
-
-def _map(function: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
-    """Results in order; in threads where there are many (Pillow decodes outside the GIL)."""
-    items = list(items)
-    if len(items) < _POOL_FROM:
-        yield from map(function, items)
-        return
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        yield from pool.map(function, items)
-
-
-def _some(names: list[str]) -> str:
-    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -7,6 +7,7 @@ the pool is the fit split and fold k the select split. The report split lies out
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -74,6 +75,7 @@ def partition(
     folds: Folds = "auto",
     given: Mapping[Split, ArrayLike] | None = None,
     same_as: ArrayLike | None = None,
+    groups: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
     of_classes: bool = True,
 ) -> Partition:
@@ -84,7 +86,8 @@ def partition(
     share of the images that is quoted, where the data has not set some apart; folds: how many,
     ``auto`` for 5 below 2,000 images of the pool and one holdout above; given: splits that come
     with the data, as indices; same_as: for each image the first one with the same content, itself
-    where there is none; class_names: for messages; of_classes: whether the strata are classes, each
+    where there is none; groups: name of the group of each image, of which none is ever parted (a
+    patient's images); class_names: for messages; of_classes: whether the strata are classes, each
     of which is to be learned; else small ones are put together.
 
     What the data gives is kept: its test part (REPORT) is quoted, its val part (SELECT) is the one
@@ -92,48 +95,141 @@ def partition(
     from the train part alone. Data with train and val only was published to be quoted on val:
     there val is the report split.
 
-    Images with the same content lie in one fold, and never in the pool and the report split both.
+    Images with the same content lie in one fold, and never in the pool and the report split both;
+    so do images of one group. Where there are groups, shares of images are as near as whole groups
+    come to them.
 
     Stratified: the share of each class in a split is within one image of proportional, save where
     that would leave a class without an image. Growing fit_size only adds images to the pool; the
     report split depends on labels, contents, fraction, seed and ``given`` alone.
 
     Raises Refusal with the faults found: fractions out of range, one class only, classes with too
-    few images, classes that only a given report or select split has; and, once these hold, a
-    fit_size that is not available or smaller than the number of classes.
+    few images, classes that only a given report or select split has; groups that the given splits
+    part; and, once these hold, a fit_size that is not available or smaller than the number of
+    classes.
     """
     y = np.asarray(labels, dtype=np.int64)
     first = np.arange(len(y)) if same_as is None else np.asarray(same_as, dtype=np.int64)
     names = class_names or [str(i) for i in range(int(y.max(initial=-1)) + 1)]
-    parts, said = _without_twins(_parts(given or {}, len(y), folds), first)
+    parts = _parts(given or {}, len(y), folds)
+    if groups is not None:
+        _refuse_parted(parts, groups)
+    parts, said = _without_twins(parts, first)
     carve, val, drawn_from = Split.REPORT not in parts, parts.get(Split.SELECT), parts[Split.FIT]
-    # twins follow the first of them, so only that one is drawn
-    alone = drawn_from[_first_of(first[drawn_from])]
+    units = _units(y, first, groups, drawn_from)
     least = 1 if val is not None else 2
     faults = _fraction_faults(select_fraction, report_fraction, carve)
     faults += (
-        _class_faults(y, alone, parts, least + carve, names)
+        _class_faults(y, units, parts, least + carve, names)
         if of_classes
-        else _size_faults(len(alone), least + carve)
+        else _size_faults(units, least + carve)
     )
     if faults:
         raise Refusal(*faults)
-    y = y if of_classes else _merged(y, alone)
-    order = np.random.default_rng([seed, 0]).permutation(alone)
-    queues = _by_class(order, y[order])
-    report, queues = _carve(queues, report_fraction if carve else 0.0, carve, leave=least)
-    queues = _drawn(queues, fit_size, seed, least, of_classes)
-    classes = [_named([y[queue[0]]], names) if of_classes else "" for queue in queues]
-    cut, more = _folds(queues, folds, select_fraction, val, classes)
-    with_twins = _followers(first, drawn_from)
-    pool = with_twins(np.concatenate(queues))
-    return Partition(
+    by_class = of_classes and units.pure
+    strata = units.strata if by_class else _merged(units.strata, units.alone)
+    order = np.random.default_rng([seed, 0]).permutation(units.alone)
+    queues = _by_class(order, strata[order])
+    report, queues = _carve(queues, units, report_fraction if carve else 0.0, carve, leave=least)
+    queues = _drawn(queues, units, fit_size, seed, least, by_class)
+    classes = [_named([strata[queue[0]]], names) if by_class else "" for queue in queues]
+    cut, more = _folds(queues, units, folds, select_fraction, val, classes)
+    whole = _followers(units.tie, drawn_from)
+    pool = whole(np.concatenate(queues))
+    found = Partition(
         pool=np.sort(pool if val is None else np.concatenate([pool, val])),
-        folds=tuple(np.sort(with_twins(fold) if val is None else fold) for fold in cut),
-        report=np.sort(with_twins(report) if carve else parts[Split.REPORT]),
+        folds=tuple(np.sort(whole(fold) if val is None else fold) for fold in cut),
+        report=np.sort(whole(report) if carve else parts[Split.REPORT]),
         seed=seed,
-        said=(*said, *more),
+        said=(*said, *_near(units, queues, fit_size), *more),
     )
+    if of_classes and not units.pure:
+        _refuse_unlearned(y, found, names)
+    return found
+
+
+@dataclass(frozen=True)
+class _Units:
+    """What is drawn as one: images with the same content, and whole groups where there are any.
+
+    alone: the first image of each, which stands for it and which the others follow; tie: for each
+    image the one that stands for it, int [n]; size: different images of the unit that an image
+    stands for, int [n]; strata: the rarest class of that unit, int [n]; has: a class an entry, once
+    for each unit that has it; pure: no unit has two classes; things: what units are called.
+    """
+
+    alone: Indices
+    tie: Indices
+    size: Indices
+    strata: Indices
+    has: Indices
+    pure: bool
+    things: str
+
+
+def _units(y: Indices, first: Indices, groups: Sequence[str] | None, drawn_from: Indices) -> _Units:
+    if groups is None:
+        alone = drawn_from[_first_of(first[drawn_from])]
+        return _Units(alone, first, np.ones(len(y), np.int64), y, y[alone], True, "images")
+    tie = _tied(first, np.unique(np.asarray(groups), return_inverse=True)[1], drawn_from)
+    different = drawn_from[_first_of(first[drawn_from])]
+    has = np.unique(np.stack([tie[drawn_from], y[drawn_from]], 1), axis=0)
+    rarity = np.bincount(has[:, 1], minlength=1)[has[:, 1]]
+    rarest_first = has[np.lexsort((has[:, 1], rarity, has[:, 0]))]
+    alone, places = np.unique(rarest_first[:, 0], return_index=True)
+    strata = y.copy()
+    strata[alone] = rarest_first[places, 1]
+    size = np.bincount(tie[different], minlength=len(y))
+    return _Units(alone, tie, size, strata, has[:, 1], len(has) == len(alone), "groups")
+
+
+def _tied(first: Indices, group: Indices, within: Indices) -> Indices:
+    """For each image the first of those it is tied to, by content or by group: int64 [n].
+
+    Ties go through: two groups that have an image in common are one. Outside of ``within`` an image
+    is its own.
+    """
+    tie = np.arange(len(first), dtype=np.int64)
+    while True:
+        before = tie.copy()
+        for same in (first[within], group[within]):
+            lowest = np.full(int(same.max(initial=-1)) + 1, len(first), dtype=np.int64)
+            np.minimum.at(lowest, same, tie[within])
+            tie[within] = lowest[same]
+        if np.array_equal(tie, before):
+            return tie
+
+
+def _refuse_parted(parts: Mapping[Split, Indices], groups: Sequence[str]) -> None:
+    """Raise Refusal where the given parts have a group in two of them."""
+    names = np.asarray(groups)
+    found = Counter(str(name) for ids in parts.values() for name in np.unique(names[ids]))
+    parted = sorted(name for name, times in found.items() if times > 1)
+    if parted:
+        raise Refusal(
+            Fault(
+                f"group {_some(parted)} in more than one given split ({', '.join(sorted(parts))})",
+                "images of one group are alike: they train, choose or are quoted together",
+                "move all images of a group to one split, or leave out the groups or the splits",
+            )
+        )
+
+
+def _refuse_unlearned(y: Indices, parts: Partition, names: Sequence[str]) -> None:
+    """Raise Refusal where a class is scored that the images that train do not have."""
+    scored = [(parts.pool, parts.report)]
+    scored += [(parts.rows(Split.FIT, k), fold) for k, fold in enumerate(parts.folds)]
+    strange = np.unique(np.concatenate([np.setdiff1d(y[to], y[fit]) for fit, to in scored]))
+    if len(strange):
+        raise Refusal(
+            Fault(
+                f"class {_named(strange, names)} is in too few groups: where they are scored, none"
+                " is left to train",
+                "groups are kept whole, and every class that is scored is trained",
+                "fewer parts (target.folds=2), another draw (target.split_seed=1), or leave the"
+                " class out",
+            )
+        )
 
 
 def _parts(given: Mapping[Split, ArrayLike], n: int, folds: Folds) -> dict[Split, Indices]:
@@ -181,10 +277,15 @@ def _without_twins(
 
 
 def _drawn(
-    queues: list[Indices], fit_size: int | None, seed: int, least: int, of_classes: bool
+    queues: list[Indices],
+    units: _Units,
+    fit_size: int | None,
+    seed: int,
+    least: int,
+    of_classes: bool,
 ) -> list[Indices]:
-    """The fronts of the queues, ``fit_size`` images in all."""
-    counts = np.array([len(queue) for queue in queues])
+    """The fronts of the queues, ``fit_size`` images in all, or as near as whole units come."""
+    counts = np.array([units.size[queue].sum() for queue in queues])
     available = int(counts.sum())
     if fit_size is None or fit_size == available:
         return queues
@@ -201,11 +302,29 @@ def _drawn(
             )
         )
     take = nested_shares(counts, fit_size, np.random.default_rng([seed, 1]), least)
-    return [queue[:k] for queue, k in zip(queues, take, strict=True)]
+    return [
+        queue[: _units_in(queue, units, k, least, len(queue))]
+        for queue, k in zip(queues, take, strict=True)
+    ]
+
+
+def _near(units: _Units, queues: list[Indices], fit_size: int | None) -> list[str]:
+    images = sum(int(units.size[queue].sum()) for queue in queues)
+    if fit_size in (None, images):
+        return []
+    return [f"{images} images in place of {fit_size}: groups are kept whole"]
+
+
+def _units_in(queue: Indices, units: _Units, images: int, least: int, most: int) -> int:
+    """How many units from the front of a queue come nearest to so many images."""
+    reached = np.cumsum(units.size[queue])
+    nearest = int(np.abs(reached - images).argmin()) + 1
+    return min(max(nearest, least), most)
 
 
 def _folds(
     queues: list[Indices],
+    units: _Units,
     folds: Folds,
     select_fraction: float,
     val: Indices | None,
@@ -215,21 +334,37 @@ def _folds(
     if val is not None:
         return [val], []
     counts = np.array([len(queue) for queue in queues])
-    pool = np.concatenate(queues)
     wanted = folds
     if wanted == "auto":
-        wanted = AUTO_FOLDS if len(pool) < HOLDOUT_FROM else 1
+        images = sum(int(units.size[queue].sum()) for queue in queues)
+        wanted = AUTO_FOLDS if images < HOLDOUT_FROM else 1
     assert isinstance(wanted, int)
     if wanted == 1:
-        return [_carve(queues, select_fraction, True, leave=1)[0]], []
+        return [_carve(queues, units, select_fraction, True, leave=1)[0]], []
     least, said = int(counts.min()), []
     if least < wanted:
         smallest = classes[int(np.argmin(counts))]
         who = f"class {smallest} has" if smallest else "there are"
-        said.append(f"{least} folds in place of {wanted}: {who} {least} images")
+        said.append(f"{least} folds in place of {wanted}: {who} {least} {units.things}")
         wanted = least
-    # dealt out like cards, class after class: folds and classes in them differ by one image at most
-    return [pool[k::wanted] for k in range(wanted)], said
+    return _dealt(queues, units, wanted), said
+
+
+def _dealt(queues: list[Indices], units: _Units, folds: int) -> list[Indices]:
+    """What each fold holds: units dealt out like cards, class after class, to who has the least.
+
+    Of units of one image, folds and the classes in them differ by one image at most.
+    """
+    hands: list[list[int]] = [[] for _ in range(folds)]
+    images = [0] * folds
+    for queue in queues:
+        of_class = [0] * folds
+        for unit, size in zip(queue.tolist(), units.size[queue].tolist(), strict=True):
+            k = min(range(folds), key=list(zip(of_class, images, strict=True)).__getitem__)
+            hands[k].append(unit)
+            of_class[k] += 1
+            images[k] += size
+    return [np.array(hand, dtype=np.int64) for hand in hands]
 
 
 def _resolve(given: Mapping[Split, ArrayLike], n: int) -> dict[Split, Indices]:
@@ -269,17 +404,17 @@ def _fraction_faults(select: float, report: float, carve_report: bool) -> list[F
 
 def _class_faults(
     y: Indices,
-    pool: Indices,
+    units: _Units,
     parts: Mapping[Split, Indices],
     needed: int,
     names: Sequence[str],
 ) -> list[Fault]:
-    classes, counts = np.unique(y[pool], return_counts=True)
+    classes, counts = np.unique(units.has, return_counts=True)
     faults = []
     if len(classes) < 2:
         faults.append(
             Fault(
-                f"{len(classes)} class(es) among {len(pool)} images to fit",
+                f"{len(classes)} class(es) among {len(units.alone)} {units.things} to fit",
                 "a classification target has at least 2 classes",
                 "add images of another class",
             )
@@ -289,9 +424,9 @@ def _class_faults(
         smallest = int(counts.min())
         faults.append(
             Fault(
-                f"too few images (the least is {smallest}) of class {_named(few, names)}",
-                f"every class has {needed} different images or more: to train, to choose and to"
-                " report",
+                f"too few {units.things} (the least is {smallest}) of class {_named(few, names)}",
+                f"every class has {needed} different {units.things} or more: to train, to choose"
+                " and to report",
                 "add images of these classes, or take the classes out",
             )
         )
@@ -322,15 +457,19 @@ def _merged(y: Indices, alone: Indices) -> Indices:
     return np.where(np.isin(y, rare), into, y)
 
 
-def _size_faults(images: int, needed: int) -> list[Fault]:
-    if images >= needed:
+def _size_faults(units: _Units, needed: int) -> list[Fault]:
+    if len(units.alone) >= needed:
         return []
-    rule = f"{needed} different images or more: to train, to choose and to report"
-    return [Fault(f"{images} images to fit", rule, "add images")]
+    things = units.things
+    rule = f"{needed} different {things} or more: to train, to choose and to report"
+    return [Fault(f"{len(units.alone)} {things} to fit", rule, f"add {things}")]
 
 
 def _named(labels: Iterable[int], known: Sequence[str]) -> str:
-    names = [str(known[label]) if label < len(known) else str(label) for label in labels]
+    return _some([str(known[label]) if label < len(known) else str(label) for label in labels])
+
+
+def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
 
@@ -343,14 +482,18 @@ def _by_class(order: Indices, labels: Indices) -> list[Indices]:
 
 
 def _carve(
-    queues: list[Indices], fraction: float, wanted: bool, leave: int
+    queues: list[Indices], units: _Units, fraction: float, wanted: bool, leave: int
 ) -> tuple[Indices, list[Indices]]:
-    """Take ``fraction`` of the images from the fronts of the queues, leaving ``leave`` in each."""
+    """Take ``fraction`` of the images from the fronts of the queues, leaving ``leave`` units."""
     if not wanted:
         return np.empty(0, np.int64), queues
-    counts = np.array([len(queue) for queue in queues])
+    counts = np.array([units.size[queue].sum() for queue in queues])
     size = max(round(fraction * int(counts.sum())), len(queues))
-    take = apportion(counts, size, most=counts - leave)
+    shares = apportion(counts, size, most=counts - leave)
+    take = [
+        _units_in(queue, units, k, 1, len(queue) - leave)
+        for queue, k in zip(queues, shares, strict=True)
+    ]
     taken = np.concatenate([queue[:k] for queue, k in zip(queues, take, strict=True)])
     return taken, [queue[k:] for queue, k in zip(queues, take, strict=True)]
 
@@ -380,10 +523,9 @@ def subset(labels: ArrayLike, size: int, seed: int) -> Indices:
     """
     y = np.asarray(labels, dtype=np.int64)
     order = np.random.default_rng([seed, 2]).permutation(len(y))
-    drawn: Indices = np.sort(
-        np.concatenate(_drawn(_by_class(order, y[order]), size, seed, 1, of_classes=True))
-    )
-    return drawn
+    queues, everything = _by_class(order, y[order]), np.arange(len(y), dtype=np.int64)
+    units = _units(y, everything, None, everything)
+    return np.sort(np.concatenate(_drawn(queues, units, size, seed, 1, of_classes=True)))
 
 
 def nested_shares(counts: Indices, size: int, rng: np.random.Generator, least: int = 1) -> Indices:

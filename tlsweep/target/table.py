@@ -1,0 +1,100 @@
+"""Tables as people have them: CSV, TSV, JSON lines and Parquet, read as columns of text."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tlsweep.errors import Fault, Refusal
+from tlsweep.target.files import some
+
+Columns = dict[str, list[str]]
+
+
+def read_table(file: Path) -> Columns:
+    """The columns of a table, by their names, in its order; what is not there is an empty cell.
+
+    Raises Refusal for a table that cannot be read, without rows, or with rows of other lengths.
+    """
+    try:
+        columns = READERS[file.suffix.lower()](file)
+    except (ValueError, csv.Error, OSError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise _refused(file, what, "a table in UTF-8, whole", "save it again") from error
+    if not columns or not any(columns.values()):
+        raise _refused(file, "no rows", "a header, and a row an image", "add rows")
+    return columns
+
+
+def _refused(file: Path, value: str, rule: str, mend: str) -> Refusal:
+    return Refusal(Fault(f"target.file={file}: {value}", rule, mend))
+
+
+def _csv(file: Path) -> Columns:
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        first = lines.readline()
+        lines.seek(0)
+        # spreadsheets of many countries part cells by semicolons
+        comma = ";" if ";" in first and "," not in first else ","
+        return _parted(file, csv.reader(lines, delimiter=comma, strict=True))
+
+
+def _tsv(file: Path) -> Columns:
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        return _parted(file, csv.reader(lines, delimiter="\t", strict=True))
+
+
+def _parted(file: Path, reader: Iterator[list[str]]) -> Columns:
+    names = [name.strip() for name in next(reader, [])]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise _refused(file, f"column {some(twice)} twice", "names differ", "rename one of them")
+    rows = [row for row in reader if row]
+    wrong = [str(i + 1) for i, row in enumerate(rows) if len(row) != len(names)]
+    if wrong:
+        rule = f"a row has {len(names)} cells, as many as the header"
+        raise _refused(file, f"row {some(wrong)} has another number of cells", rule,
+                       "put cells with separators into double quotes")  # fmt: skip
+    return {name: [row[i] for row in rows] for i, name in enumerate(names)}
+
+
+def _json_lines(file: Path) -> Columns:
+    items = []
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if line.strip():
+            item = json.loads(line)
+            if not isinstance(item, dict):
+                rule = 'a line is a JSON object: {"path": "a.jpg", "label": "cat"}'
+                raise _refused(file, f"line {number} is no object", rule, "correct that line")
+            items.append(item)
+    return _of_items(items)
+
+
+def _parquet(file: Path) -> Columns:
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        rule = "Parquet is read by pyarrow"
+        raise _refused(file, "no pyarrow here", rule, "pip install pyarrow, or a .csv") from error
+    return _of_items(parquet.read_table(file).to_pylist())
+
+
+def _of_items(items: Sequence[Mapping[str, Any]]) -> Columns:
+    names = dict.fromkeys(name for item in items for name in item)
+    return {name: [_text(item.get(name)) for item in items] for name in names}
+
+
+def _text(value: Any) -> str:
+    if value is None or value != value:  # not a number: how tables of programs say that it lacks
+        return ""
+    if isinstance(value, bool):
+        return str(int(value))
+    return json.dumps(value) if isinstance(value, list | dict) else str(value)
+
+
+READERS: Mapping[str, Callable[[Path], Columns]] = {
+    ".csv": _csv, ".tsv": _tsv, ".jsonl": _json_lines, ".parquet": _parquet,
+}  # fmt: skip
