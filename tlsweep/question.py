@@ -159,6 +159,7 @@ class Question:
             *self.source.said,
             *self.target.said,
             *self.partition.said,
+            *_cut_texts(self.target, self.source.spec),
             *_two_labels(self.target),
         ]
 
@@ -188,6 +189,15 @@ def check_train(train: TrainSettings, question: Question) -> None:
     if train.probe not in ("auto", *task.probes):
         rule = f"linear heads for {task.kind}: {', '.join(task.probes)}"
         raise Refusal(Fault(f"train.probe={train.probe}", rule, "train.probe=auto"))
+
+
+def _cut_texts(target: Target, spec: ImageSpec | TokenSpec) -> list[str]:
+    from tlsweep.target.texts import TextTarget
+
+    if not isinstance(target, TextTarget) or not isinstance(spec, TokenSpec):
+        return []
+    said = target.cut(spec)
+    return [] if said is None else [said]
 
 
 def _two_labels(target: Target) -> list[str]:

@@ -29,7 +29,8 @@ _OWN: Mapping[Kind, Mapping[str, str]] = {
         "glyphs": "tlsweep.source.glyphs",
         "module": "tlsweep.source.module",
         "timm": "tlsweep.source.timm_zoo",
-        "torchvision": "tlsweep.source.zoo",
+        "transformers": "tlsweep.source.transformers_zoo",
+        "torchvision": "tlsweep.source.zoo",  # of those with a setting, the last is suggested
         "held": "tlsweep.source.held",
     },
     "target": {

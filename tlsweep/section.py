@@ -56,6 +56,11 @@ def _absolute_url(value: str, info: ValidationInfo) -> str:
     return absolute_url(value, _seen_from(info))
 
 
+def _absolute_folder(value: str, info: ValidationInfo) -> str:
+    path = absolute(value, _seen_from(info))
+    return _absolute(value, info) if Path(path).is_dir() else value
+
+
 def _written(value: str, info: SerializationInfo) -> str:
     if isinstance(value, _Typed) and (info.context or {}).get(AS_TYPED):
         return value.typed
@@ -88,6 +93,10 @@ Place = Annotated[
     str, BeforeValidator(_place), AfterValidator(_absolute), PlainSerializer(_written)
 ]
 """A file or a folder: absolute in every Section, wherever the command was typed."""
+NameOrFolder = Annotated[
+    str, BeforeValidator(_place), AfterValidator(_absolute_folder), PlainSerializer(_written)
+]
+"""A folder where there is one, absolute as a Place is; else a name, which stays as it is."""
 Address = Annotated[str, BeforeValidator(_place), AfterValidator(_absolute_url)]
 """A database, a server or a folder, as a URL or a path: absolute where it is in a file."""
 

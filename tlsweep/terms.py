@@ -78,13 +78,17 @@ class TokenSpec:
     """What a source of text wants to see: the tokens that every target's texts are brought to.
 
     tokenizer: what names it and its vocabulary, as a fingerprint does; vocabulary: how many tokens
-    it knows; length: tokens that a text is cut, or filled up, to; encode: the tokenizer itself.
+    it knows; length: tokens that a text is cut, or filled up, to; encode: the tokenizer itself;
+    lengths: how many tokens each text has before it is cut, None where that is not known.
     """
 
     tokenizer: str
     vocabulary: int
     length: int
     encode: Encode = field(repr=False, compare=False)
+    lengths: Callable[[Sequence[str]], Sequence[int]] | None = field(
+        default=None, repr=False, compare=False
+    )
 
 
 InputSpec = ImageSpec | TokenSpec

@@ -56,7 +56,7 @@ def test_every_option_of_conf_passes_the_schema(group: str, option: str) -> None
     extra = ["target.root=/photos"] if option == "image_folder" else []
     extra += [f"{group}.file=a.csv"] if option in ("manifest", "arrays") else []
     extra += [f"{group}.key=Net-0"] if option == "held" else []
-    extra += ["source.model=resnet18"] if option == "timm" else []
+    extra += ["source.model=resnet18"] if option in ("timm", "transformers") else []
     mine = ["source.build=a:b", "source.checkpoint=a.pt", "source.image_size=32"]
     extra += mine if option == "module" else []
     extra += ["plan.tune=block3"] if option == "surgical" else []
@@ -328,7 +328,9 @@ def test_an_unknown_variant_is_refused_with_the_nearest_name() -> None:
         read(config)
     assert caught.value.faults == (
         Fault(
-            "source=glyph", "a source is one of: glyphs, module, timm, torchvision", "source=glyphs"
+            "source=glyph",
+            "a source is one of: glyphs, module, timm, transformers, torchvision",
+            "source=glyphs",
         ),
     )
 

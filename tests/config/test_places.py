@@ -69,6 +69,15 @@ def test_a_study_knows_its_question_by_the_paths_as_they_were_typed() -> None:
     assert not [v for v in here.question().values() if str(TYPED) in str(v)]
 
 
+def test_a_name_stays_a_name_unless_there_is_a_folder_of_it(tmp_path: Path) -> None:
+    (tmp_path / "small").mkdir()
+    for typed, meant in (("small", f"{tmp_path}/small"), ("owner/name", "owner/name")):
+        given = ("source=transformers", f"source.model={typed}")
+        found = settings(*given, typed_in=tmp_path)
+        assert found.source.model_dump()["model"] == meant
+        assert found.question()["source.model"] == typed
+
+
 def test_the_name_of_a_target_is_still_that_of_its_folder_as_typed() -> None:
     for typed, name in (("my pets/", "my_pets"), (".", "images"), ("/a/b", "b")):
         found = settings("target=image_folder", f"target.root='{typed}'")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from small_text_models import LENGTH, write
 
 from tlsweep.conformance import SourceSuite
 from tlsweep.glyphs.images import IMAGE
@@ -58,6 +59,74 @@ class TestTimm(SourceSuite):
                     torch.save(timm.create_model(model, num_classes=3).state_dict(), file)
             made.append({"model": model, "checkpoint": str(file), "image_size": 32})
         self.options, self.other = made
+
+
+class _Transformers(SourceSuite):
+    """A family of transformers. family: its name."""
+
+    name = "transformers"
+    family: str
+
+    @pytest.fixture(autouse=True)
+    def _folders(self, folder: Path) -> None:
+        made = []
+        for seed in range(2):
+            if not (place := folder / f"{self.family}{seed}").exists():
+                write(place, self.family, seed)
+            made.append({"model": str(place), "length": LENGTH})
+        self.options, self.other = made
+
+
+class TestBert(_Transformers):
+    family = "bert"
+
+
+class TestRoberta(_Transformers):
+    family = "roberta"
+
+
+class TestDistilBert(_Transformers):
+    family = "distilbert"
+
+
+class TestElectra(_Transformers):
+    family = "electra"
+
+
+class TestAlbert(_Transformers):
+    family = "albert"
+
+
+class TestDeberta(_Transformers):
+    family = "deberta"
+
+
+class TestDebertaV2(_Transformers):
+    family = "deberta-v2"
+
+
+class TestModernBert(_Transformers):
+    family = "modernbert"
+
+
+class TestGPT2(_Transformers):
+    family = "gpt2"
+
+
+class TestLlama(_Transformers):
+    family = "llama"
+
+
+class TestMistral(_Transformers):
+    family = "mistral"
+
+
+class TestQwen2(_Transformers):
+    family = "qwen2"
+
+
+class TestT5(_Transformers):
+    family = "t5"
 
 
 class TestHeld(SourceSuite):

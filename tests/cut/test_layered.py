@@ -49,7 +49,7 @@ def cuts(bert: nn.Module) -> CutPoints:
 
 def found(model: nn.Module, **more: Any) -> CutPoints:
     usual: dict[str, Any] = {"layers": "encoder.layer", "stem_uses": ["embeddings"], "stem": stem}
-    return layered(model, IDS, layer=layer, **{**usual, **more})
+    return layered(model, IDS, **{"layer": layer, **usual, **more})
 
 
 def test_each_layer_ends_in_a_cut_point_of_its_name(cuts: CutPoints) -> None:
@@ -112,6 +112,32 @@ def test_the_end_belongs_to_the_last_layer(bert: nn.Module, cuts: CutPoints) -> 
         plain = section(bert, cuts, 0, cut)(IDS)
         times = 2 if cut == cuts.n_blocks else 1
         assert torch.equal(section(bert, with_end, 0, cut)(IDS), times * plain), cut
+
+
+@torch.no_grad()
+def test_what_all_layers_use_is_in_every_part_above_the_stem(bert: nn.Module) -> None:
+    def shifted(one: Any, z_btd: Tensor, side: Any, part: Any) -> Tensor:
+        return layer(one, z_btd, side) + part.embeddings.LayerNorm.bias + 1
+
+    cuts, shared = found(bert, layer=shifted, layer_uses=["embeddings.LayerNorm"]), "LayerNorm.bias"
+    whole = section(bert, cuts, 0, None)(IDS)
+    for cut in range(1, len(cuts) - 1):
+        above = section(bert, cuts, cut, None)
+        assert torch.equal(above(section(bert, cuts, 0, cut)(IDS)), whole), cut
+        held = dict(above.named_parameters())[f"embeddings.{shared}"]
+        assert held is dict(bert.named_parameters())[f"embeddings.{shared}"]
+    assert prefix_costs(bert, cuts, IDS)[-1].parameters == sum(p.numel() for p in bert.parameters())
+
+
+@torch.no_grad()
+def test_a_layer_that_is_run_through_again_ends_in_a_cut_point_each_time(bert: nn.Module) -> None:
+    cuts = found(bert, runs=5)
+    names = [name.removeprefix("encoder.layer.") for name in cuts.names[2:]]
+    assert names == ["0.times_1", "0.times_2", "1.times_3", "1.times_4", "2"]
+    z = section(bert, cuts, 0, 1)(IDS)
+    for block in (0, 0, 1):
+        z = layer(bert.get_submodule(f"encoder.layer.{block}"), z, {})
+    assert torch.equal(section(bert, cuts, 0, 4)(IDS), z)
 
 
 def test_cut_points_and_parts_can_be_pickled(bert: nn.Module, cuts: CutPoints) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from outside_package import ROOT, Outside
+from small_text_models import write
 from warm import Warm
 
 import tlsweep
+from tlsweep import cli
 from tlsweep.config.settings import Settings
 from tlsweep.errors import Refusal
 from tlsweep.terms import Split, Stage
@@ -47,6 +49,36 @@ def test_a_frozen_encoder_is_surveyed_answered_and_taken_home(
         assert "takes texts" in refused.stderr
     with pytest.raises(Refusal, match="source=text_encoder"):
         tlsweep.load_model(study / "model")  # that package is not there
+
+
+def test_a_folder_of_transformers_is_surveyed_answered_and_taken_home(
+    beside: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TLSWEEP_CACHE", str(tmp_path / "cache"))
+    model = write(tmp_path / "small", "bert", initializer_range=0.02)
+    asked = ["source=transformers", "source.model=small", "source.length=10", "target=mood"]
+    few = ["target.fit_size=80", "sweep.survey.random=false", "record=none"]
+    monkeypatch.setattr("sys.argv", ["tlsweep", "-m", *asked, *few, "sweep.stages=[survey]"])
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main()
+    told = capsys.readouterr().out
+    assert re.search(r"\d+ of \d+ texts are longer than 10 tokens: cut", told)
+    study = tmp_path / "outputs" / "small_to_mood"
+    verdict = json.loads((study / "verdict.json").read_text())
+    assert len(verdict["curve"]) == 5  # of tokens, of embeddings, of three layers
+    assert verdict["score"] < verdict["majority"]  # an error: less than that of the mean
+    taken = tlsweep.load_model(study / "model")
+    high, low = taken.predict(["good good good sun", "bad bad bad rain"]).flatten().tolist()
+    assert high > 0 > low
+    rules = json.loads((model / "tokenizer.json").read_text())
+    rules["model"]["vocab"] |= {"good": 5, "bad": 4}
+    (model / "tokenizer.json").write_text(json.dumps(rules))
+    with pytest.raises(Refusal, match="the tokens that it was trained on"):
+        tlsweep.load_model(study / "model").predict(["good"])
 
 
 @pytest.mark.slow
@@ -130,3 +162,16 @@ def test_what_does_not_fit_texts_is_refused(
 ) -> None:
     with pytest.raises(Refusal, match=words):
         resolve(asked(*lines))
+
+
+@pytest.mark.parametrize("plan", ["plan.freeze=2", "plan.freeze=0"])
+@pytest.mark.parametrize("family", ["t5", "albert", "gpt2"])
+def test_layers_that_share_tensors_train_the_same_from_stored_activations_and_anew(
+    family: str, plan: str, asked: Make, tmp_path: Path
+) -> None:
+    folder = write(tmp_path / "small", family)
+    source = ("source=transformers", f"source.model={folder}", "source.length=10")
+    lines = (*source, "plan=last_layers", plan, "train.epochs=2", "train.settle=false")
+    stored = train_plan(resolve(asked(*lines)), None)
+    anew = train_plan(resolve(asked(*lines, "features.budget_gb=0")), None)
+    assert np.array_equal(stored.logits[Split.SELECT], anew.logits[Split.SELECT])

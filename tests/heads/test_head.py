@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tlsweep.heads.head import Pooling, pool
+from tlsweep.heads.head import LAST, Pooling, pool
 
 Z_BTC = torch.rand(3, 7, 5, generator=torch.Generator().manual_seed(0))
 
@@ -65,3 +65,12 @@ def test_tokens_as_they_are_read_are_counted_by_kind() -> None:
     bag = pool(tokens, Pooling(1, 2, bag=4), {"mask": mask})
     assert bag.tolist() == [[0.25, 0.5, 0.25, 0], [0, 0, 0, 1]]  # 7 falls in with 3
     assert pool(tokens, Pooling(1, 2, bag=4))[1].tolist() == [0.5, 0, 0, 0.5]
+
+
+@pytest.mark.parametrize("channel_dim", [1, 2])
+def test_the_last_token_is_the_last_that_is_there(channel_dim: int) -> None:
+    rule, z = Pooling(channel_dim, 2, LAST), torch.where(MASK[..., None], Z_BTC, torch.nan)
+    pooled = pool(z.movedim(2, channel_dim), rule, {"mask": MASK})
+    wanted = torch.stack([Z_BTC[0, 6], Z_BTC[1, 2], torch.zeros(5)])  # none is there in the third
+    assert torch.equal(pooled, wanted)
+    assert torch.equal(pool(Z_BTC.movedim(2, channel_dim), rule), Z_BTC[:, 6])

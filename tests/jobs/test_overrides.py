@@ -204,7 +204,9 @@ def test_a_studys_name_stays_as_it_was_typed(name: str) -> None:
 def test_an_unknown_option_of_a_group_is_refused_with_the_nearest_one() -> None:
     assert faults("source=glyph") == (
         Fault(
-            "source=glyph", "a source is one of: glyphs, module, timm, torchvision", "source=glyphs"
+            "source=glyph",
+            "a source is one of: glyphs, module, timm, torchvision, transformers",
+            "source=glyphs",
         ),
     )
 
@@ -234,7 +236,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_one() -> None:
 def test_a_key_of_an_option_that_was_not_chosen_is_unknown() -> None:
     (fault,) = faults("source.model=resnet18")
     assert fault.value == "unknown key source.model"
-    assert fault.rule == "source.model is a setting of source=timm, torchvision"
+    assert fault.rule == "source.model is a setting of source=timm, transformers, torchvision"
     assert fault.mend == "source=torchvision source.model=resnet18"
     check("source=torchvision", "source.model=resnet18")
 

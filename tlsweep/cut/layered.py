@@ -24,6 +24,8 @@ from tlsweep.errors import Fault, Refusal
 Side = Mapping[str, Tensor]
 Run = Callable[[nn.Module, Tensor, Side], Tensor]
 """A module, what it is given, and what rides along, to what it makes: tensors [batch, ...]."""
+Layer = Callable[..., Tensor]
+"""A ``Run`` of one layer. Where layers use more than themselves, that is its fourth argument."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,16 +33,22 @@ class Layered(Anatomy):
     """A stem, and a list of layers after it.
 
     The stem and the end are given a module with what ``stem_uses`` and ``end_uses`` name, under the
-    model's own names; a layer is given itself. layers: the path of the list; n: its length.
+    model's own names; a layer is given itself, and what ``layer_uses`` names in the same way.
+    paths: of the layers in their order, one several times where the model uses it again.
     """
 
-    layers: str
-    n: int
+    paths: tuple[str, ...]
     stem: Run
-    layer: Run
+    layer: Layer
     stem_uses: tuple[str, ...]
     end: Run | None = None
     end_uses: tuple[str, ...] = ()
+    layer_uses: tuple[str, ...] = ()
+
+    @property
+    def n(self) -> int:
+        """How many layers are run through."""
+        return len(self.paths)
 
     @property
     def input(self) -> str:
@@ -58,11 +66,17 @@ class Layered(Anatomy):
     def uses(self, block: int) -> tuple[str, ...]:
         """Paths of the modules that a block uses; the stem is block 0."""
         own = self.stem_uses if block == 0 else (self.path(block),)
+        own = (*own, *(self.layer_uses if block else ()))
         return (*own, *(self.end_uses if block == self.n else ()))
 
     def path(self, block: int) -> str:
         """Path of the layer that is block 1, 2, ..."""
-        return f"{self.layers}.{block - 1}"
+        return self.paths[block - 1]
+
+    def name(self, block: int) -> str:
+        """What its cut point is called: its path, and which time it is where it is used again."""
+        path = self.path(block)
+        return path if self.paths.count(path) == 1 else f"{path}.times_{block}"
 
     def costs(
         self, model: nn.Module, values: Sequence[str], example: Tensor
@@ -106,7 +120,8 @@ class LayeredPart(nn.Module):
             if block == 0:
                 z = cut.stem(self, z, side)
             else:
-                z = cut.layer(self.get_submodule(cut.path(block)), z, side)
+                more = (self,) if cut.layer_uses else ()
+                z = cut.layer(self.get_submodule(cut.path(block)), z, side, *more)
             if block == cut.n and cut.end is not None:
                 z = cut.end(self, z, side)
         return z
@@ -118,10 +133,12 @@ def layered(
     *,
     layers: str,
     stem: Run,
-    layer: Run,
+    layer: Layer,
     stem_uses: Sequence[str],
     end: Run | None = None,
     end_uses: Sequence[str] = (),
+    layer_uses: Sequence[str] = (),
+    runs: int | None = None,
     tokens: tuple[int, ...] | None = None,
 ) -> CutPoints:
     """Cut points after the stem and after each layer of ``model``.
@@ -129,8 +146,11 @@ def layered(
     example: one batch of input; layers: the path of a ``ModuleList``; stem: what the model does
     before its first layer; layer: what it does with one of them; end: what it does with the last
     one's output (a last norm), which belongs to that layer's block; stem_uses, end_uses: paths of
-    the modules that these use; tokens: which of the tokens the model itself pools (a class token
-    is ``(0,)``), None for all. The functions are those of a module, so that cut points can be
+    the modules that these use; layer_uses: of those that each layer uses besides itself (a table
+    of positions), which are its fourth argument then; runs: how many layers the model runs through,
+    where it uses each of the list several times in a row; tokens: which of the tokens the model
+    itself pools (a class token is ``(0,)``, the last token that is there ``(-1,)``), None for all.
+    The functions are those of a module, so that cut points can be
     pickled. Channels come last. Leaves ``model`` as it was.
 
     Raises Refusal where the model has no such list, or does not take the example.
@@ -143,10 +163,13 @@ def layered(
             layer=lambda one, z_btd, side: one(z_btd, side["mask"][:, None, None].log()),
         )
     """
-    n = _length(model, layers)
-    anatomy = Layered(layers, n, stem, layer, tuple(stem_uses), end, tuple(end_uses))
+    length = _length(model, layers)
+    n = length if runs is None else runs
+    paths = tuple(f"{layers}.{int(i / (n / length))}" for i in range(n))  # as ALBERT rounds
+    uses = tuple(end_uses), tuple(layer_uses)
+    anatomy = Layered(paths, stem, layer, tuple(stem_uses), end, *uses)
     shapes = _shapes(model, anatomy, example)
-    names = [stem_uses[0], *(anatomy.path(block) for block in range(1, n + 1))]
+    names = [stem_uses[0], *(anatomy.name(block) for block in range(1, n + 1))]
     points = [CutPoint(0, "input", ("none",), shapes[0], 1, None, "0", anatomy)]
     for index, (name, shape) in enumerate(zip(names, shapes[1:], strict=True), start=1):
         aliases = ("all",) if index == n + 1 else ()

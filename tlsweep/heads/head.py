@@ -13,6 +13,7 @@ from torch.nn import functional
 from tlsweep.registry import component
 
 INPUT_GRID = 16  # raw pixels are averaged to at most this many rows and columns
+LAST = (-1,)  # of the tokens that are there, the last one
 BAG = 4096  # tokens are counted in at most this many kinds
 
 
@@ -24,8 +25,9 @@ class Pooling:
     """How the activations of a cut point are made one vector an example.
 
     channel_dim: their dimension of channels, batch counted; grid: rows and columns, at most, that
-    maps are averaged to; tokens: which of the tokens are averaged, None for all; bag: of tokens as
-    they are read, how many kinds they are counted in, None for activations.
+    maps are averaged to; tokens: which of the tokens are averaged, None for all, ``LAST`` for the
+    last one that is there; bag: of tokens as they are read, how many kinds they are counted in,
+    None for activations.
     """
 
     channel_dim: int
@@ -49,6 +51,8 @@ def pool(z: Tensor, rule: Pooling, side: Mapping[str, Tensor] = NOTHING) -> Tens
     if z.ndim == 4:
         rows, columns = min(rule.grid, z.shape[2]), min(rule.grid, z.shape[3])
         return functional.adaptive_avg_pool2d(z, (rows, columns)).flatten(1)
+    if rule.tokens == LAST:
+        return _last(z, side.get("mask"))
     if rule.tokens is not None:
         return _taken(z, rule.tokens).mean(2)
     if "mask" in side:
@@ -62,6 +66,16 @@ def _mean_of(z_bct: Tensor, mask_bt: Tensor) -> Tensor:
     # what is left out may be anything, NaN too, and NaN times 0 is NaN
     total = z_bct.masked_fill(~mask_bt[:, None], 0).sum(2)
     return total / mask_b1t.sum(2).clamp_min(1)
+
+
+def _last(z_bct: Tensor, mask_bt: Tensor | None) -> Tensor:
+    """The last token that is there; of none, zeros."""
+    if mask_bt is None:
+        return z_bct[:, :, -1]
+    places_t = torch.arange(1, mask_bt.shape[1] + 1, device=mask_bt.device)
+    last_b = (mask_bt * places_t).amax(1)
+    z_bc = z_bct[torch.arange(len(z_bct), device=z_bct.device), :, (last_b - 1).clamp_min(0)]
+    return z_bc.masked_fill(last_b[:, None] == 0, 0)
 
 
 def _bag(z_bt: Tensor, kinds: int, mask_bt: Tensor | None) -> Tensor:

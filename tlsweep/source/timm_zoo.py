@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from tlsweep.errors import Fault, Refusal, nearest
 from tlsweep.section import Place, SourceSettings, Whole
 from tlsweep.source.base import Progress, Source, private_rng
 from tlsweep.source.checkpoint import check_file
+from tlsweep.source.hub import quiet_hub
 from tlsweep.source.trunk import find_weights, fit_weights
 from tlsweep.terms import ImageSpec, Interpolation
 
@@ -265,10 +265,8 @@ def _published(model: str, options: Mapping[str, Any], progress: Progress | None
 
     if progress is not None:
         progress(0, 1, f"weights of {model}")
-    log = logging.getLogger("huggingface_hub")  # it tells of each retry
-    before, log.disabled = log.disabled, True
     try:
-        with private_rng(0):
+        with private_rng(0), quiet_hub():
             built: nn.Module = timm.create_model(model, pretrained=True, **options)
     except Exception as error:  # the hub's and the network's errors are of many kinds
         hub = _config(model).get("hf_hub_id") or _config(model).get("url") or model
@@ -280,8 +278,6 @@ def _published(model: str, options: Mapping[str, Any], progress: Progress | None
                 "download model.safetensors from there, and source.checkpoint=FILE",
             )
         ) from error
-    finally:
-        log.disabled = before
     if progress is not None:
         progress(1, 1, f"weights of {model}")
     return built

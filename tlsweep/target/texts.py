@@ -45,11 +45,23 @@ class TextTarget(Target):
         super().__init__(name, output_names, labels, digest.hexdigest()[:16], given, contents, task)
         self.texts = tuple(texts)
         self._tokens: dict[TokenSpec, tuple[Tensor, Tensor]] = {}
+        self._cut: dict[TokenSpec, int] = {}
 
     def called(self, index: int) -> str:
         """The text's number and how it begins."""
         text = " ".join(self.texts[index].split())
         return f"text {index}: {text if len(text) <= SHOWN else text[: SHOWN - 3] + '...'}"
+
+    def cut(self, spec: TokenSpec) -> str | None:
+        """A sentence on the texts that ``spec`` cuts; None for none, or where nobody knows."""
+        if spec.lengths is None:
+            return None
+        if spec not in self._cut:
+            self._cut[spec] = sum(length > spec.length for length in spec.lengths(self.texts))
+        if not (n := self._cut[spec]):
+            return None
+        are = "is" if n == 1 else "are"
+        return f"{n} of {len(self.texts)} texts {are} longer than {spec.length} tokens: cut"
 
     def dataset(
         self, indices: ArrayLike, spec: TokenSpec, augmentation: Augmentation | None = None

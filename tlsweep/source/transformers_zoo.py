@@ -1,0 +1,323 @@
+"""The source "transformers": models of texts, from a folder or the hub, with their tokenizer."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from tlsweep.errors import Fault, Refusal
+from tlsweep.section import NameOrFolder, SourceSettings, Whole
+from tlsweep.source.base import Progress, Source, private_rng
+from tlsweep.source.hub import quiet_hub
+from tlsweep.source.tokenizer import Tokenizer
+from tlsweep.terms import TokenSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from tlsweep.cut import CutPoints
+    from tlsweep.source.text_families import Family
+
+_LENGTH = 128  # tokens that a text is cut to where nothing is said
+_WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+_NO_ARCHITECTURE = (  # of a config: what changes no number of the model
+    "_name_or_path",
+    "architectures",
+    "dtype",
+    "torch_dtype",
+    "transformers_version",
+    "id2label",
+    "label2id",
+    "use_cache",
+)
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal, in some texts of errors
+_SHOWN = 3  # names in a sentence
+
+
+class Settings(SourceSettings):
+    """conf/source/transformers.yaml."""
+
+    name: Literal["transformers"]
+    model: NameOrFolder
+    length: Annotated[Whole, Field(ge=8, le=8192)] | None
+
+    @property
+    def title(self) -> str:
+        """The source's name in file names and records: the model's."""
+        return _label(self.model)
+
+
+class TransformersSource(Source):
+    """One model of texts, without a head. config: of transformers."""
+
+    def __init__(
+        self,
+        model: str,
+        spec: TokenSpec,
+        config: Any,
+        weights: Mapping[str, Tensor],
+        said: tuple[str, ...],
+    ) -> None:
+        self.said = said
+        self._config = config
+        where = f"weights in the folder {_label(model)}" if Path(model).is_dir() else model
+        super().__init__(_label(model), spec, where, f"transformers {_digest(config)}", weights)
+
+    def _build(self) -> nn.Module:
+        return build(self._config)
+
+
+def build(config: Any) -> nn.Module:
+    """The model of a config of transformers with random weights from the global generator."""
+    from tlsweep.source.text_families import FAMILIES
+
+    with _quiet():
+        return FAMILIES[config.model_type].build(copy.deepcopy(config))
+
+
+def check(*, model: str, length: int | None = None, progress: Progress | None = None) -> None:
+    """Raise one Refusal with every fault of these options; reads no weights.
+
+    Of a model on the hub, config and tokenizer are downloaded where they are not in its cache.
+    """
+    _asked(model, length)
+    if Path(model).is_dir() and not any((Path(model) / name).is_file() for name in _WEIGHTS):
+        rule = f"a folder of a model holds its weights: {' or '.join(_WEIGHTS)}"
+        mend = "download them into it, or model.save_pretrained(FOLDER)"
+        raise Refusal(Fault(f"source.model={model}", rule, mend))
+
+
+def open(  # noqa: A001  (always called with its module)
+    *, model: str, length: int | None = None, progress: Progress | None = None
+) -> TransformersSource:
+    """A model of texts with its weights and its tokenizer.
+
+    model: a folder as ``save_pretrained`` writes it (of any class: a head is left out), or
+    ``OWNER/NAME`` on the hub; length: tokens that a text is cut, or filled up, to, default 128, or
+    less where the model takes less. Raises Refusal for every fault of these, for a download that is
+    not possible, and for weights that do not fit.
+    """
+    check(model=model, length=length)
+    asked = _asked(model, length)
+    if progress is not None:
+        progress(0, 1, f"weights of {_label(model)}")
+    weights, said = _read(model, asked)
+    if progress is not None:
+        progress(1, 1, f"weights of {_label(model)}")
+    return TransformersSource(model, asked.tokenizer.spec(), asked.config, weights, said)
+
+
+def architecture(*, model: str, length: int | None = None) -> tuple[nn.Module, Tensor]:
+    """The model with random weights, and zeros [2, length] to feed it.
+
+    Raises Refusal for an unknown model or a length that it does not take.
+    """
+    import torch
+
+    asked = _asked(model, length)
+    return build(asked.config), torch.zeros(2, asked.tokenizer.length, dtype=torch.int64)
+
+
+def spec(*, model: str, length: int | None = None) -> TokenSpec:
+    """Its tokenizer, and the length that texts are brought to."""
+    return _asked(model, length).tokenizer.spec()
+
+
+def dissect(model: nn.Module, example: Tensor) -> CutPoints:
+    """Cut points after the embeddings and after each layer."""
+    from tlsweep.source.text_families import dissect
+
+    return dissect(model, example)
+
+
+# ---------------------------------------------------------------------- what lies there
+@dataclass(frozen=True)
+class _Asked:
+    family: Family
+    config: Any
+    tokenizer: Tokenizer
+
+
+def _asked(model: str, length: int | None) -> _Asked:
+    """Config and tokenizer. Raises Refusal with every fault of them."""
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        rule = "models of texts need the package transformers"
+        raise Refusal(Fault("source=transformers", rule, "pip install 'tlsweep[text]'")) from error
+    from tlsweep.source.text_families import FAMILIES
+
+    config = _config(model)
+    tokenizer: Any = _loaded(AutoTokenizer.from_pretrained, model, "tokenizer.json")
+    most = _most(config, tokenizer)
+    cut = length if length is not None else min(_LENGTH, most or _LENGTH)
+    faults = _tokenizer_faults(model, tokenizer, config.vocab_size)
+    if most is not None and cut > most:
+        rule = f"this model takes texts of at most {most} tokens"
+        faults.append(Fault(f"source.length={cut}", rule, f"source.length={min(_LENGTH, most)}"))
+    if faults:
+        raise Refusal(*faults)
+    return _Asked(FAMILIES[config.model_type], config, Tokenizer(tokenizer, cut))
+
+
+def _config(model: str) -> Any:
+    """The config of a model that can be cut. Raises Refusal for another."""
+    from transformers import AutoConfig, PretrainedConfig
+
+    from tlsweep.source.text_families import FAMILIES, why_not
+
+    value, here = f"source.model={model}", Path(model)
+    if not here.is_dir() and (model.startswith((".", "/", "~")) or model.count("/") > 1):
+        raise Refusal(Fault(value, "there is a folder of this name", "source.model=FOLDER"))
+    if here.is_dir() and not (here / "config.json").is_file():
+        rule = "a folder of a model has a config.json"
+        raise Refusal(Fault(value, rule, "the folder that model.save_pretrained(FOLDER) wrote"))
+    # the family first: a config of another may need code or packages to be read at all
+    kind = _loaded(PretrainedConfig.get_config_dict, model, "config.json")[0].get("model_type")
+    if kind not in FAMILIES:
+        rule = f"models that are cut: {', '.join(FAMILIES)}"
+        raise Refusal(Fault(f"{value} ({kind})", rule, "source.model=FOLDER of one of these"))
+    config: Any = _loaded(AutoConfig.from_pretrained, model, "config.json")
+    if why := why_not(config):
+        raise Refusal(Fault(f"{value} ({kind})", why, "source.model=FOLDER of such a model"))
+    config.use_cache = False  # of generation, which is not done here
+    config._attn_implementation = "eager"  # runs on tensors without numbers, and counts its work
+    return config
+
+
+def _tokenizer_faults(model: str, tokenizer: Any, known: int) -> list[Fault]:
+    from transformers.utils.hub import cached_file
+
+    value, mend = f"source.model={model}", "the tokenizer's files of this model beside config.json"
+    # without any of them transformers makes a tokenizer that knows no word
+    folder = Path(cached_file(model, "config.json") or model).parent
+    files = list(type(tokenizer).vocab_files_names.values())
+    if files and not any((folder / file).is_file() for file in files):
+        rule = f"a tokenizer has its vocabulary in {' or '.join(files)}"
+        return [Fault(f"{value} (no tokenizer)", rule, mend)]
+    if len(tokenizer) > known:
+        rule = f"a tokenizer knows at most the {known} tokens of the model"
+        return [Fault(f"{value} (a tokenizer of {len(tokenizer)} tokens)", rule, mend)]
+    return []
+
+
+def _most(config: Any, tokenizer: Any) -> int | None:
+    """How many tokens the model takes; None where nothing is said."""
+    most: int | None = getattr(config, "max_position_embeddings", None)
+    if most is None:
+        said = int(tokenizer.model_max_length)
+        return said if said < 1_000_000 else None  # transformers writes 1e30 for no limit
+    if config.model_type in ("roberta", "xlm-roberta", "camembert"):
+        most -= config.pad_token_id + 1  # their places are counted from there
+    return most
+
+
+def _loaded(load: Callable[..., Any], model: str, what: str, **how: Any) -> Any:
+    """What ``load`` gives of a model. Nothing of what lies there is run."""
+    try:
+        with _quiet(), private_rng(0):
+            return load(model, trust_remote_code=False, **how)
+    except Exception as error:  # the hub's, the network's and the files' errors are of many kinds
+        lines = _COLOURS.sub("", str(error)).strip().splitlines()
+        value = f"source.model={model} ({lines[0][:160] if lines else type(error).__name__})"
+        rule = f"{what} is whole, and holds nothing but data"
+        mend = f"download {what} of this model again into that folder"
+        if not Path(model).is_dir():
+            rule = "a model is a folder, or OWNER/NAME in the hub's cache or to be downloaded"
+            mend = (
+                "download config.json, model.safetensors and the tokenizer's files from"
+                f" https://huggingface.co/{model} into a folder, and source.model=FOLDER"
+            )
+        raise Refusal(Fault(value, rule, mend)) from error
+
+
+# ---------------------------------------------------------------------- its weights
+def _read(model: str, asked: _Asked) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The weights of the trunk, and what was left out. Raises Refusal for what is missing."""
+    import torch
+    import transformers
+
+    how = {
+        "config": copy.deepcopy(asked.config),
+        "dtype": torch.float32,
+        "attn_implementation": "eager",
+        "output_loading_info": True,
+        "ignore_mismatched_sizes": True,
+        **asked.family.options,
+    }
+    kind = getattr(transformers, asked.family.model)
+    whole, info = _loaded(kind.from_pretrained, model, "the file of weights", **how)
+    faults = _unfit(model, info)
+    weights = dict(asked.family.trunk(whole).state_dict())
+    broken = [name for name, value in weights.items() if not bool(value.isfinite().all())]
+    if broken:
+        rule = f"weights are finite numbers; NaN or infinite here: {_some(broken)}"
+        faults.append(Fault(f"source.model={model}", rule, "weights from before it diverged"))
+    if faults:
+        raise Refusal(*faults)
+    left_out = sorted(info["unexpected_keys"])
+    said = f"{len(left_out)} tensors of {_label(model)} are left out: {_some(left_out)}"
+    return weights, (said,) if left_out else ()
+
+
+def _unfit(model: str, info: Mapping[str, Any]) -> list[Fault]:
+    said = []
+    if missing := sorted(info["missing_keys"]):
+        said.append(f"{len(missing)} missing: {_some(missing)}")
+    if misshapen := [
+        f"{n} {list(has)} for {list(wants)}" for n, has, wants in info["mismatched_keys"]
+    ]:
+        said.append(f"{len(misshapen)} of another shape: {_some(misshapen)}")
+    if not said:
+        return []
+    rule = f"the file has every weight of the model, in its shape; {'; '.join(said)}"
+    mend = "the config.json and the weights of one and the same model"
+    return [Fault(f"source.model={model}", rule, mend)]
+
+
+def _some(names: list[str]) -> str:
+    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _label(model: str) -> str:
+    return Path(model).name
+
+
+def _digest(config: Any) -> str:
+    """The architecture: what of a config changes a number of the model."""
+    told = {k: v for k, v in config.to_dict().items() if k not in _NO_ARCHITECTURE}
+    text = json.dumps(told, sort_keys=True, default=str)
+    return f"{config.model_type} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what transformers and the hub tell of their loading."""
+    from transformers.utils import logging as told
+
+    before, bars = told.get_verbosity(), told.is_progress_bar_enabled()
+    told.set_verbosity(logging.CRITICAL)
+    told.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        with quiet_hub():
+            yield
+    finally:
+        told.set_verbosity(before)
+        if bars:
+            told.enable_progress_bar()  # type: ignore[no-untyped-call]
