@@ -87,7 +87,7 @@ CASES: list[tuple[str, Callable[[Path], None], tuple[str, ...], tuple[str, ...]]
         "another architecture",
         other_architecture,
         (*RESNET, "source.checkpoint=weights.pt"),
-        ("weights.pt", "missing"),
+        ("weights.pt", "none of its 120 names"),
     ),
     ("no checkpoint", nothing, (*RESNET, "source.checkpoint=no.pt"), ("no.pt",)),
     ("unwritable output", output_is_a_file, ("output_dir=out",), ("output_dir=",)),
