@@ -324,3 +324,81 @@ def test_real_photographs_open_as_they_were_published(tmp_path: Path) -> None:
     assert x_nchw.shape == (100, 3, 64, 64)
     assert abs(float(x_nchw.mean())) < 0.5
     assert set(labels.tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    "names", [("Train", "Val", "Test"), ("training", "valid", "testing"), ("TRAIN", "dev", "test")]
+)
+def test_parts_have_their_usual_names_in_any_case(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name, n in zip(names, (4, 2, 3), strict=True):
+        fill(tmp_path / name, n=n)
+    target = open_target("image_folder", root=tmp_path)
+    sizes = [len(target.given[split]) for split in (Split.FIT, Split.SELECT, Split.REPORT)]
+    assert sizes == [8, 4, 6]
+    assert target.said == ()
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("train", "bus", "test"):
+        write(tmp_path / name / "0.png")
+    target = open_target("image_folder", root=tmp_path)
+    assert target.output_names == ("bus", "test", "train")
+    assert target.given == {}
+
+
+def test_two_folders_of_one_part_are_refused(tmp_path: Path) -> None:
+    fill(tmp_path / "train")
+    fill(tmp_path / "val")
+    fill(tmp_path / "validation")
+    ((value, rule, _),) = refused(tmp_path)
+    assert value.endswith("with val and validation")
+    assert rule == "each of train, val and test is one folder"
+
+
+def test_parts_by_other_names_are_refused_with_what_they_hold(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        fill(tmp_path / name, "ab")
+    ((value, _, mend),) = refused(tmp_path)
+    assert value.endswith("where first, second hold the same folders (a, b)")
+    assert mend == f"rename them: {tmp_path / 'train'}, {tmp_path / 'test'}"
+
+
+def test_one_folder_too_many_is_mended_by_its_name(tmp_path: Path) -> None:
+    fill(tmp_path / "hymenoptera_data" / "train")
+    ((value, _, mend),) = refused(tmp_path)
+    assert value.endswith("1 class(es) to train: hymenoptera_data")
+    assert mend == f"target.root={tmp_path / 'hymenoptera_data'}"
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    fill(root / "train", "abc")
+    fill(root / "val", "ab")
+    for name in ("0.png", "1.png"):
+        write(root / "test" / name)
+    write(root / "extra" / "x" / "0.png")
+    write(root / "train" / "0.png")
+    write(root / "train" / "a" / "__MACOSX" / "0.png")
+    write(root / "train" / "b" / "inner" / ".ipynb_checkpoints" / "0.png")
+    (root / "train" / "a" / "notes.txt").write_text("")
+    target = open_target("image_folder", root=root)
+    assert len(target.labels) == 12 + 8
+    assert target.said == (
+        "photos: left out are 1 .txt files, 2 folders of tools",
+        "extra: left out with its 1 image, no train, val or test",
+        "test: left out with its 2 images, without class folders",
+        "train: left out are 1 image without a class folder",
+        "val has no image of c",
+    )
+
+
+def test_a_link_that_leads_back_is_followed_by_nobody(tmp_path: Path) -> None:
+    root = fill(tmp_path / "photos")
+    (root / "a" / "up").symlink_to(root, target_is_directory=True)
+    (root / "b" / "other").symlink_to(root / "a", target_is_directory=True)
+    (tmp_path / "elsewhere").mkdir()
+    write(tmp_path / "elsewhere" / "far.png", (1, 2, 3))
+    (root / "b" / "far").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    target = open_target("image_folder", root=root)
+    assert target.labels.tolist() == [0] * 4 + [1] * 5
+    assert target.said == ("photos: left out are 2 links to folders that are there already",)

@@ -15,13 +15,12 @@ from pydantic import Field
 
 from tlsweep.errors import Fault, Refusal, nearest
 from tlsweep.section import Number, Place, TargetSettings
+from tlsweep.target.answers import PARTS
 from tlsweep.target.base import Progress
 from tlsweep.target.decode import SUFFIXES
 from tlsweep.target.files import SHOWN, FileTarget, digests, some, title_of
 from tlsweep.target.limits import ram_faults
 from tlsweep.terms import Split
-
-_PART_NAMES = {"train": Split.FIT, "val": Split.SELECT, "test": Split.REPORT}
 
 
 class Settings(TargetSettings):
@@ -39,12 +38,16 @@ class Settings(TargetSettings):
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies below a root: files, the class of each, and the part it is in (None: no parts)."""
+    """What lies below a root: files, the class of each, and the part it is in (None: no parts).
+
+    said: what was left out, a sentence each.
+    """
 
     root: Path
     files: tuple[Path, ...]
     classes: tuple[str, ...]
     parts: tuple[Split | None, ...]
+    said: tuple[str, ...] = ()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -68,6 +71,8 @@ def open(  # noqa: A001  (always called as image_folder.open)
 ) -> FileTarget:
     """Open root/train/CLASS/*.jpg with optional root/val and root/test, or root/CLASS/*.jpg.
 
+    A part may have another usual name, in any case: Training, valid, dev, testing.
+
     Every image is read and decoded once, so that a damaged one is named now and not hours later.
     Raises Refusal with all faults of the folder, or with the images that cannot be decoded.
     """
@@ -87,38 +92,90 @@ def open(  # noqa: A001  (always called as image_folder.open)
         if split in parts
     }
     fingerprint = digest.hexdigest()[:16]
-    return FileTarget(listing.root.name, names, labels, fingerprint, files, contents, given, ram_gb)
+    name = listing.root.name
+    target = FileTarget(name, names, labels, fingerprint, files, contents, given, ram_gb)
+    target.said = listing.said
+    return target
 
 
 def list_images(root: str | Path) -> Listing:
     """Find the images below ``root``, in an order that every machine agrees on.
 
     Raises Refusal with every fault: no such folder, no images, one class only, classes without
-    images, classes of val or test that train lacks.
+    images, classes of val or test that train lacks, parts that are not told by their names.
     """
     root = Path(root)
     if not root.is_dir():
         raise Refusal(_no_folder(root))
     tops = _part_folders(root)
+    folders = [(folder, split) for top, split in tops for folder in _sub_folders(top)]
+    seen = {
+        os.path.realpath(one) for one in (root, *(t for t, _ in tops), *(f for f, _ in folders))
+    }
+    left_out: Counter[str] = Counter()
     found = [
         (file, folder.name, split)
-        for top, split in tops
-        for folder in _sub_folders(top)
-        for file in images_below(folder)
+        for folder, split in folders
+        for file in images_below(folder, seen, left_out)
     ]
     faults = _layout_faults(root, tops, found)
     if faults:
         raise Refusal(*faults)
     files, classes, parts = zip(*found, strict=True)
-    return Listing(root, files, classes, parts)
+    return Listing(root, files, classes, parts, tuple(_said(root, tops, found, left_out)))
+
+
+def _said(
+    root: Path,
+    tops: list[tuple[Path, Split | None]],
+    found: list[tuple[Path, str, Split | None]],
+    left_out: Counter[str],
+) -> list[str]:
+    """What was left out below a root, and what a part that is scored lacks."""
+    said = []
+    if left_out:
+        each = ", ".join(f"{count} {what}" for what, count in sorted(left_out.items()))
+        said.append(f"{root.name}: left out are {each}")
+    used = {top for top, _ in tops}
+    for top in _sub_folders(root) if used != {root} else []:
+        if top in used and (loose := sum(map(_is_image, top.iterdir()))):
+            said.append(f"{top.name}: left out are {_images(loose)} without a class folder")
+        elif top not in used:
+            count = sum(1 for _ in images_below(top))
+            why = "without class folders" if top.name.lower() in PARTS else "no train, val or test"
+            said.append(f"{top.name}: left out with its {_images(count)}, {why}")
+    classes = sorted({name for _, name, _ in found})
+    for top, split in tops[1:]:
+        there = {name for _, name, part in found if part == split}
+        if there and (lacks := [name for name in classes if name not in there]):
+            said.append(f"{top.name} has no image of {some(lacks)}")
+    return said
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'s' if count != 1 else ''}"
 
 
 def _part_folders(root: Path) -> list[tuple[Path, Split | None]]:
-    present = [
-        (root / name, split) for name, split in _PART_NAMES.items() if (root / name).is_dir()
-    ]
-    if present and not (root / "train").is_dir():
-        names = ", ".join(top.name for top, _ in present)
+    """The folders of the parts, train first; the root itself where there are none.
+
+    A part is told by its name, and by the class folders in it: ``train`` may be a class, of images.
+    """
+    inside = _sub_folders(root)
+    found: dict[Split, list[Path]] = {}
+    for folder in inside:
+        split = PARTS.get(folder.name.lower())
+        if split is not None and _sub_folders(folder):
+            found.setdefault(split, []).append(folder)
+    if twice := [folders for folders in found.values() if len(folders) > 1]:
+        names = " and ".join(folder.name for folder in twice[0])
+        rule = "each of train, val and test is one folder"
+        raise Refusal(Fault(f"target.root={root} with {names}", rule, "put them together"))
+    if not found:
+        _refuse_unnamed_parts(root, inside)
+        return [(root, None)]
+    if Split.FIT not in found:
+        names = ", ".join(folder.name for folders in found.values() for folder in folders)
         raise Refusal(
             Fault(
                 f"target.root={root} with {names} but no train",
@@ -126,22 +183,59 @@ def _part_folders(root: Path) -> list[tuple[Path, Split | None]]:
                 f"rename the folder of the training images to {root / 'train'}",
             )
         )
-    return [*present] or [(root, None)]
+    order = (Split.FIT, Split.SELECT, Split.REPORT)
+    return [(found[split][0], split) for split in order if split in found]
+
+
+def _refuse_unnamed_parts(root: Path, inside: list[Path]) -> None:
+    """Raise Refusal where the folders look like parts: each has the same folders in it."""
+    names = [{one.name for one in _sub_folders(folder)} for folder in inside]
+    if len(names) > 1 and len(names[0]) > 1 and all(one == names[0] for one in names):
+        value = (
+            f"target.root={root}, where {some([folder.name for folder in inside])} hold the same"
+        )
+        value += f" folders ({some(sorted(names[0]))})"
+        rule = "class folders lie below the root, or below train, val and test"
+        raise Refusal(Fault(value, rule, f"rename them: {root / 'train'}, {root / 'test'}"))
 
 
 def _sub_folders(folder: Path) -> list[Path]:
-    # Hidden and dunder folders are left by tools (.ipynb_checkpoints, __MACOSX), never classes.
     inside = (entry for entry in folder.iterdir() if entry.is_dir())
-    return sorted(entry for entry in inside if not entry.name.startswith((".", "__")))
+    return sorted(entry for entry in inside if not _is_of_a_tool(entry.name))
 
 
-def images_below(folder: Path) -> Iterator[Path]:
-    """Image files in a folder and in those inside it, in an order that every machine agrees on."""
+def _is_of_a_tool(name: str) -> bool:
+    # left by tools (.ipynb_checkpoints, __MACOSX, @eaDir), never classes
+    return name.startswith((".", "__", "@"))
+
+
+def _is_image(file: Path) -> bool:
+    return file.name.lower().endswith(SUFFIXES) and not file.name.startswith(".")
+
+
+def images_below(
+    folder: Path, seen: set[str] | None = None, left_out: Counter[str] | None = None
+) -> Iterator[Path]:
+    """Image files in a folder and in those inside it, in an order that every machine agrees on.
+
+    Folders of tools are left out at any level, and each real folder is visited once: a link may
+    lead back. seen: real paths that are not visited again; left_out: what else was there, counted.
+    """
+    seen, left_out = set() if seen is None else seen, Counter() if left_out is None else left_out
     for here, folders, files in os.walk(folder, followlinks=True):
-        folders.sort()
+        inside = sorted(name for name in folders if not _is_of_a_tool(name))
+        left_out["folders of tools"] += len(folders) - len(inside)
+        real = {name: os.path.realpath(Path(here, name)) for name in inside}
+        folders[:] = [name for name in inside if real[name] not in seen]
+        left_out["links to folders that are there already"] += len(inside) - len(folders)
+        seen.update(real[name] for name in folders)
         for name in sorted(files):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+            if _is_image(Path(name)):
                 yield Path(here) / name
+            elif not name.startswith("."):
+                left_out[f"{Path(name).suffix.lower() or 'other'} files"] += 1
+    for what in [what for what, count in left_out.items() if not count]:
+        del left_out[what]
 
 
 def _layout_faults(
@@ -176,11 +270,14 @@ def _empty_classes(root: Path, top: Path, trained: set[str]) -> list[Fault]:
 def _too_few_classes(root: Path, trained: set[str]) -> list[Fault]:
     if len(trained) >= 2:
         return []
+    inside = _sub_folders(root)
+    deeper = len(inside) == 1 and bool(_sub_folders(inside[0]))  # one folder too many
+    layout = f"a layout such as {root / 'CLASS' / 'IMAGE.jpg'}"
     return [
         Fault(
             f"target.root={root}, {len(trained)} class(es) to train: {some(sorted(trained))}",
             "a classification target has 2 classes or more: one sub-folder each",
-            f"a layout such as {root / 'CLASS' / 'IMAGE.jpg'}",
+            f"target.root={inside[0]}" if deeper else layout,
         )
     ]
 
