@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -254,10 +255,10 @@ def conf_folder() -> Path:
 def _guarded(action: Callable[[], Any]) -> int:
     """Run ``action``; print what the user can mend without a traceback. Returns the exit code."""
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    # else Hydra prints errors in its own way and exits with 1
-    os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        with interrupts_heard():
+        with interrupts_heard(), _own_environment():
+            # else Hydra prints errors in its own way and exits with 1
+            os.environ["HYDRA_FULL_ERROR"] = "1"
             action()
     except KeyboardInterrupt:
         _complain(
@@ -277,6 +278,20 @@ def _guarded(action: Callable[[], Any]) -> int:
             raise
         return _refuse(refusal)
     return 0
+
+
+@contextlib.contextmanager
+def _own_environment() -> Iterator[None]:
+    """Within, variables may be set for this command and the processes that it starts."""
+    kept = {name: os.environ.get(name) for name in ("HYDRA_FULL_ERROR", NAMED_CODE)}
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _refuse(refusal: Refusal) -> int:
