@@ -24,8 +24,6 @@ from tlsweep.terms import NAMED_CODE, ImageSpec, Interpolation
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from tlsweep.cut import CutPoints, Level
-
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 Channel = Annotated[Number, Field(gt=0)]
 
@@ -87,11 +85,9 @@ def check(
         rule = "a source needs weights"
         mend = "source.checkpoint=FILE, or python -m tlsweep pretrain, which trains some"
         faults.append(Fault(f"source.build={build} without weights", rule, mend))
-    try:
-        _function(build)
-        _ = checkpoint is None or check_file(checkpoint)
-    except Refusal as refusal:
-        faults += refusal.faults
+    else:
+        faults += _faults(lambda: check_file(checkpoint))
+    faults += _faults(lambda: _function(build))
     for key, values in (("mean", mean), ("std", std)):
         if values is not None and len(values) != channels:
             rule = f"{key} has a number for each of {channels} channels"
@@ -179,13 +175,6 @@ def spec(
     return _spec(channels, image_size, mean, std, resize, interpolation)
 
 
-def dissect(model: nn.Module, example: Tensor, level: Level = "block") -> CutPoints:
-    """The cut points of the network; whether it has a classifier is found out."""
-    from tlsweep.cut import cut_points
-
-    return cut_points(model, example, level=level)
-
-
 def _spec(
     channels: int,
     size: int,
@@ -203,6 +192,14 @@ def _spec(
         resize=resize or size,
         interpolation=interpolation,
     )
+
+
+def _faults(look: Callable[[], object]) -> list[Fault]:
+    try:
+        look()
+    except Refusal as refusal:
+        return list(refusal.faults)
+    return []
 
 
 # ---------------------------------------------------------------------- the user's code

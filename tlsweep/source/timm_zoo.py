@@ -14,7 +14,7 @@ from tlsweep.section import Place, SourceSettings, Whole
 from tlsweep.source.base import Progress, Source, private_rng
 from tlsweep.source.checkpoint import check_file
 from tlsweep.source.hub import quiet_hub
-from tlsweep.source.trunk import find_weights, fit_weights
+from tlsweep.source.trunk import read_trunk
 from tlsweep.terms import ImageSpec, Interpolation
 
 if TYPE_CHECKING:
@@ -289,13 +289,13 @@ def _read(
     """The number of classes of a file (0 without a classifier), its weights, what was left out."""
     import torch
 
-    with private_rng(0), torch.device("meta"):
-        many, few = (build(model, n, options).state_dict() for n in (1000, 7))
-    head = {name for name, value in many.items() if value.shape != few[name].shape}
-    found = find_weights(path, many, head, part)
-    sizes = [len(w) for n in many if n in head and (w := found.weights.get(n)) is not None]
-    n_classes = sizes[0] if sizes else 0
-    with private_rng(0):
-        expected = build(model, n_classes, options).state_dict()
-    fitted = fit_weights(found.weights, expected, path, f"timm's {model}", head)
-    return n_classes, fitted, found.said(path)
+    def shell(n: int) -> dict[str, Tensor]:
+        with private_rng(0), torch.device("meta"):
+            return build(model, n, options).state_dict()
+
+    def built(n: int) -> dict[str, Tensor]:
+        with private_rng(0):
+            return build(model, n, options).state_dict()
+
+    n_classes, weights, found = read_trunk(path, f"timm's {model}", shell, built, part=part)
+    return n_classes, weights, found.said(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,8 @@ from tlsweep.source.checkpoint import read_file, refusal, tensors_of
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+StateOf = Callable[[int], "Mapping[str, Tensor]"]
 
 # torchvision's DenseNets once had dots in module names, and their published files still do.
 _OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..+)$")
@@ -34,6 +36,29 @@ class Found:
             return ()
         what = f"{len(self.left_out)} tensors of {Path(path).name} are left out"
         return (f"{what}: {_some(list(self.left_out))}",)
+
+
+def read_trunk(
+    path: str | Path,
+    model: str,
+    shell: StateOf,
+    built: StateOf,
+    *,
+    part: str | None = None,
+    without: int = 0,
+) -> tuple[int, dict[str, Tensor], Found]:
+    """The number of classes of a file, its weights in a network of so many, and what was found.
+
+    shell, built: the state dict of the network with that many classes, without numbers and with;
+    model: what messages call it; without: of how many classes where the file has no classifier.
+    Raises Refusal as ``find_weights`` and ``fit_weights`` do.
+    """
+    many, few = shell(1000), shell(7)
+    head = {name for name, value in many.items() if value.shape != few[name].shape}
+    found = find_weights(path, many, head, part)
+    sizes = [len(w) for n in many if n in head and (w := found.weights.get(n)) is not None]
+    n_classes = sizes[0] if sizes else without
+    return n_classes, fit_weights(found.weights, built(n_classes), path, model, head), found
 
 
 @dataclass(frozen=True)

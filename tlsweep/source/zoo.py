@@ -15,7 +15,7 @@ from tlsweep.errors import Fault, Refusal, unknown_name
 from tlsweep.section import Place, SourceSettings, Whole
 from tlsweep.source.base import Progress, Source, private_rng
 from tlsweep.source.checkpoint import check_file
-from tlsweep.source.trunk import Found, find_weights, fit_weights
+from tlsweep.source.trunk import Found, read_trunk
 from tlsweep.terms import ImageSpec
 
 if TYPE_CHECKING:
@@ -342,14 +342,16 @@ def _read_and_fit(
     model: str, path: Path, grid: int, part: str | None
 ) -> tuple[int, dict[str, Tensor], tuple[str, ...]]:
     """The number of classes of a file, its weights, and what was left out of it."""
-    many, few = (_shell(model, n, grid).state_dict() for n in (1000, 7))
-    head = {name for name, value in many.items() if value.shape != few[name].shape}
-    found = find_weights(path, many, head, part)
-    sizes = [len(w) for n in many if n in head and (w := found.weights.get(n)) is not None]
-    n_classes = sizes[0] if sizes else 1000
-    with private_rng(0):
-        expected = build(model, n_classes, grid).state_dict()
-    fitted = fit_weights(found.weights, expected, path, f"torchvision's {model}", head)
+
+    def shell(n: int) -> dict[str, Tensor]:
+        return _shell(model, n, grid).state_dict()
+
+    def built(n: int) -> dict[str, Tensor]:
+        with private_rng(0):
+            return build(model, n, grid).state_dict()
+
+    called = f"torchvision's {model}"
+    n_classes, fitted, found = read_trunk(path, called, shell, built, part=part, without=1000)
     if model in _BUILD_OPTIONS:  # their auxiliary heads are expected to be left out
         found = Found(found.weights, tuple(n for n in found.left_out if not _AUXILIARY.match(n)))
     return n_classes, fitted, found.said(path)
