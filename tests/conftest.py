@@ -110,7 +110,7 @@ def facts() -> Callable[..., Facts]:
         if shape:
             plan = TransferPlan(tuple(letters[letter] for letter in shape), random, rank)
         made = Facts(
-            name, plan, names, kept_parameters=0 if random else 1000 * plan.keep,
+            name, plan, names, "net", kept_parameters=0 if random else 1000 * plan.keep,
             trained_parameters=1000 * len(plan.trained) + 100, flops=10_000 * plan.regrow,
             lr=3e-3, lr_ratio=0.1, head="linear", probe_penalty=None if plan.trained else 0.1,
             augmentation="none", seed=0, fold=0,

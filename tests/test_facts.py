@@ -15,7 +15,8 @@ from tlsweep.terms import BlockState
 
 ONE = Facts(
     "surgical", TransferPlan((BlockState.FROZEN, BlockState.TUNED, BlockState.FROZEN)),
-    ("input", "stem", "body", "top"), 900, 310, 5_000, 3e-3, 0.1, "linear", None, "none", 3, 2,
+    ("input", "stem", "body", "top"), "net", 900, 310, 5_000,
+    3e-3, 0.1, "linear", None, "none", 3, 2,
 )  # fmt: skip
 
 
@@ -27,7 +28,8 @@ def found(draw: st.DrawFn) -> Facts:
     )
     penalty = None if plan.trained else draw(st.none() | st.floats(1e-6, 1e6))
     return Facts(
-        draw(st.text(max_size=9)), plan, tuple(f"c{i}" for i in range(len(states) + 1)), 1, 2, 3,
+        draw(st.text(max_size=9)), plan, tuple(f"c{i}" for i in range(len(states) + 1)),
+        draw(st.text(max_size=9)), 1, 2, 3,
         draw(st.floats(1e-9, 9.0)), 1.0, "mlp", penalty, "none", 0,
         draw(st.none() | st.integers(0, 9)), draw(st.integers(0, 99)), draw(st.integers(0, 99)),
         draw(st.sets(st.integers(0, 7)).map(sorted).map(tuple)),

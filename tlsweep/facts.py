@@ -11,7 +11,7 @@ from tlsweep.plan import TransferPlan, region, runs_of, spelled
 from tlsweep.terms import BlockState
 
 NEVER_THAWED = "never thawed"  # a state, in words, of blocks whose phase never came
-LAYOUT = 2  # of the JSON form: raise it when one of before can no longer be read
+LAYOUT = 3  # of the JSON form: raise it when one of before can no longer be read
 
 
 @dataclass(frozen=True)
@@ -19,17 +19,18 @@ class Facts:
     """A plan in the cut points of its source, with its settings and its cost.
 
     name: of the kind of plan (``truncate``); cuts: names of the source's cut points, from the input
-    up; kept_parameters: that start from what the source has learned; flops: of a forward pass, an
-    image, without the head; probe_penalty: of a linear head at its optimum, None where something is
-    trained by epochs; augmentation: in words; fold: what was held out, None for nothing;
-    adapted_layers, frozen_layers: of adapted blocks, those that have additions, and those that have
-    none; not_thawed: the blocks that the schedule would have thawed, had training not ended before:
-    they are frozen in ``plan``, which is what was trained.
+    up; source: what it is called; kept_parameters: that start from what the source has learned;
+    flops: of a forward pass, an image, without the head; probe_penalty: of a linear head at its
+    optimum, None where something is trained by epochs; augmentation: in words; fold: what was held
+    out, None for nothing; adapted_layers, frozen_layers: of adapted blocks, those that have
+    additions, and those that have none; not_thawed: the blocks that the schedule would have thawed,
+    had training not ended before: they are frozen in ``plan``, which is what was trained.
     """
 
     name: str
     plan: TransferPlan
     cuts: tuple[str, ...]
+    source: str
     kept_parameters: int
     trained_parameters: int
     flops: int

@@ -19,7 +19,7 @@ from tlsweep.config.sections import PlanSettings
 from tlsweep.config.settings import Opening
 from tlsweep.errors import Fault, Refusal, together
 from tlsweep.plan import TransferPlan
-from tlsweep.section import SourceSettings, TargetSettings, TaskSettings
+from tlsweep.section import SourceSettings, TargetSettings
 from tlsweep.terms import BlockState, ImageSpec, Split, TokenSpec
 from tlsweep.train.settings import TrainSettings
 
@@ -250,7 +250,7 @@ def _open(_key: str, hidden: _Hidden) -> Question:
     # what is quick to check comes before what is long to make: a source may have to be trained
     if not opening.untrained:
         _try(faults, lambda: _check_source(source))
-    images = _try(faults, lambda: _open_target(target, opening.task, progress))
+    images = _try(faults, lambda: _target(opening, progress))
     task = None if images is None else _try(faults, lambda: images.task.by(target.metric))
     partition = None if images is None else _try(faults, lambda: _partition(target, images))
     if images is not None and task is not None and partition is not None:
@@ -261,7 +261,7 @@ def _open(_key: str, hidden: _Hidden) -> Question:
         _try(faults, lambda: read_plan(plan, found[0], found[2]))
     if images is None or task is None or partition is None or found is None or faults:
         raise together(*faults)
-    opened = _untrained(source) if opening.untrained else _open_source(source, progress)
+    opened = _untrained(source) if opening.untrained else _source(opening, progress)
     _refuse_other_kind(opened, images)
     whole = opening.model_copy(update={"joined": False})
     return Question(opened, *found, images, partition, task, whole)
@@ -324,11 +324,20 @@ def _try(faults: list[Refusal], action: Callable[[], T]) -> T | None:
         return None
 
 
-def _open_target(settings: TargetSettings, task: TaskSettings, progress: Progress | None) -> Target:
+def _target(opening: Opening, progress: Progress | None) -> Target:
+    """The target; the same one where several sources are asked about it."""
+    text = opening.model_dump_json(include={"target", "task"})
+    return _open_target(text, _Hidden((opening, None, progress)))
+
+
+@functools.lru_cache(maxsize=2)
+def _open_target(_key: str, hidden: _Hidden) -> Target:
     from tlsweep.target import asked, open_target
 
+    opening, _, progress = hidden.value
+    settings = opening.target
     opened = open_target(settings.name, **target_options(settings), progress=progress)
-    return asked(opened, task)
+    return asked(opened, opening.task)
 
 
 def target_options(settings: TargetSettings) -> dict[str, Any]:
@@ -381,9 +390,18 @@ def _check_source(settings: SourceSettings) -> None:
     check_source(settings.name, **settings.model_dump(exclude={"name"}))
 
 
-def _open_source(settings: SourceSettings, progress: Progress | None) -> Source:
+def _source(opening: Opening, progress: Progress | None) -> Source:
+    """The source; the same one where a study asks about several in turn."""
+    text = opening.model_dump_json(include={"source"})
+    return _open_source(text, _Hidden((opening, None, progress)))
+
+
+@functools.lru_cache(maxsize=4)
+def _open_source(_key: str, hidden: _Hidden) -> Source:
     from tlsweep.source import open_source
 
+    opening, _, progress = hidden.value
+    settings = opening.source
     return open_source(settings.name, **settings.model_dump(exclude={"name"}), progress=progress)
 
 

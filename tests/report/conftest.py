@@ -50,7 +50,7 @@ class _Tries:
     ) -> Tried:  # fmt: skip
         n, one = len(self.names) - 1, freeze == keep == regrow and not trained
         facts = Facts(
-            kind, monotone(freeze, keep, regrow, n, random), tuple(self.names),
+            kind, monotone(freeze, keep, regrow, n, random), tuple(self.names), "net",
             kept_parameters=1200 * keep * keep, trained_parameters=650 + 1200 * (regrow - freeze),
             flops=2_000_000 * regrow, lr=3e-3, lr_ratio=0.3, head="linear",
             probe_penalty=0.01 if one else None, augmentation="none", seed=0, fold=None,
@@ -191,11 +191,8 @@ def make_material(settings: Settings) -> Callable[..., Material]:
                   0.95, False, 3.2, "finished", "a1b2c3d4e5f6", "")  # fmt: skip
         return Material(
             verdict=verdict,
-            source="glyphs",
-            trained_on="printed capital letters",
-            target="digits",
+            asks="how much of glyphs (printed capital letters) to keep for digits",
             class_names=tuple(row.name for row in rows),
-            cuts=tuple(names),
             blocks=tuple(Block(*b) for b in zip(names[1:], plan.states, strict=True)),
             transfer=tuple(transfer),
             answered=Answered(12, worst, confusion_kk=confusion, classes=rows),

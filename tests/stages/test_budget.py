@@ -153,7 +153,7 @@ def among(*plans: Contender) -> Callable[[Collection[str]], list[Contender]]:
         first: dict[Identity, Contender] = {}
         for c in plans:
             if c.key not in without:
-                first.setdefault(identity(c.facts), c)
+                first.setdefault(identity(c.facts, c.overrides), c)
         return list(first.values())
 
     return choose
@@ -216,18 +216,18 @@ def test_another_training_is_expected_to_take_what_its_plan_took() -> None:
             ("last_layers", 5.0, 5), ("truncate_tuned", 6.0, 0),
         ]
     ]  # fmt: skip
-    assert expected(trials, "plan=finetune") == 30.0
-    assert expected(trials, "plan=scratch") == expected(trials) == 6.0
+    assert expected(trials, ["plan=finetune"]) == 30.0
+    assert expected(trials, ["plan=scratch"]) == expected(trials) == 6.0
     # all of 30 epochs, at the slowest pace of its own plan, else of all
-    assert expected(trials, "plan=last_layers", 30) == 30.0
-    assert expected(trials, "plan=scratch", 30) == 90.0
+    assert expected(trials, ["plan=last_layers"], 30) == 30.0
+    assert expected(trials, ["plan=scratch"], 30) == 90.0
     assert expected([]) is None
-    assert expected(trials[-1:], "plan=scratch", 30) is None
+    assert expected(trials[-1:], ["plan=scratch"], 30) is None
 
 
 def test_a_training_that_was_given_up_tells_what_it_would_have_taken() -> None:
     attributes = {"overrides": ["plan=finetune"], "seconds": 20.0, "epochs": 2, "takes": 90.0}
     state = optuna.trial.TrialState.PRUNED
     trial = optuna.trial.create_trial(state=state, user_attrs=attributes)
-    assert expected([trial], "plan=finetune") == 90.0
-    assert expected([trial], "plan=finetune", 5) == 50.0
+    assert expected([trial], ["plan=finetune"]) == 90.0
+    assert expected([trial], ["plan=finetune"], 5) == 50.0

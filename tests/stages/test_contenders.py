@@ -21,6 +21,7 @@ from tlsweep.stages.contenders import (
     overrides_of,
     trained,
 )
+from tlsweep.stages.sources import only
 from tlsweep.survey.rows import Frozen
 from tlsweep.task.outcome import Outcome
 from tlsweep.trial import question_of
@@ -121,7 +122,7 @@ def test_a_plan_that_never_thawed_is_compared_as_what_it_was(facts: MakeFacts) -
     """Not as the control finetune, and as one plan with one that was to be that."""
     late = replace(facts("finetune", keep=8, freeze=5), not_thawed=(0, 1, 2, 3, 4))
     same = facts("last_layers", keep=8, freeze=5)
-    assert identity(late) == identity(same)
+    assert identity(late, ()) == identity(same, ())
     (found,) = trained([trial(late, 0.9), trial(same, 0.8)], chosen(), 100)
     assert found.controls == ()
     assert found.label == "finetune up to block8, never thawed block1..block5"
@@ -148,7 +149,7 @@ def test_of_a_plan_the_setting_that_scored_best_is_taken_and_of_equals_the_lower
 def test_a_plan_is_known_by_its_blocks_and_not_by_its_name(facts: MakeFacts) -> None:
     by_name = facts("finetune", keep=8, freeze=0)
     same = facts("truncate_tuned", keep=8, freeze=0)
-    assert identity(by_name) == identity(same)
+    assert identity(by_name, ()) == identity(same, ())
     (found,) = trained([trial(same, 0.9), trial(by_name, 0.8)], chosen(), 100)
     assert found.controls == ("finetune",)
     others = [
@@ -157,7 +158,7 @@ def test_a_plan_is_known_by_its_blocks_and_not_by_its_name(facts: MakeFacts) -> 
         facts(keep=8, random=True), facts("surgical", shape="TTTFFFFF"),
         facts("adapters", shape="AAAAAAAA"), facts("finetune", shape="TTDTTTTT"),
     ]  # fmt: skip
-    assert len({identity(f) for f in [by_name, *others]}) == 1 + len(others)
+    assert len({identity(f, ()) for f in [by_name, *others]}) == 1 + len(others)
 
 
 def test_a_plan_of_regions_is_no_control_though_it_keeps_all_and_begins_to_train_at_the_input(
@@ -214,7 +215,7 @@ def surveyed(settings: Make) -> list[Contender]:
         for i, name in enumerate(question.cuts.names)
     }
     outcomes = {place: Outcome({0: np.full((12, 10), place[1])}) for place in points}
-    return frozen(question, asked, points, outcomes, random_cut=2)
+    return frozen(only(asked, question), points, outcomes, random_cut=2)
 
 
 def test_every_cut_point_is_a_contender_and_those_that_keep_something_may_win(
@@ -255,7 +256,8 @@ def test_without_random_weights_there_is_no_such_control(settings: Make) -> None
     asked = settings()
     question = question_of(asked)
     point = Frozen(question.cuts.names[1], 1, "source", "logistic", 0.1, 0.5, 1.0, False)
-    (found,) = frozen(question, asked, {("source", 1): point}, {("source", 1): Outcome()}, None)
+    here = {("source", 1): point}, {("source", 1): Outcome()}
+    (found,) = frozen(only(asked, question), *here, None)
     assert found.overrides == overrides_of(point)
 
 

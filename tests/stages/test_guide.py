@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,8 +20,9 @@ from tlsweep.question import Question
 from tlsweep.record import NoRecord, Record
 from tlsweep.stages import guide
 from tlsweep.stages.contenders import facts_of, frozen_facts, overrides_of
-from tlsweep.stages.guide import SURVEY_FILE, Surveyed
+from tlsweep.stages.guide import Surveyed
 from tlsweep.stages.session import Session
+from tlsweep.stages.sources import StudySource, only
 from tlsweep.study import choice, space
 from tlsweep.study.ledger import Ended, Job, Ledger
 from tlsweep.study.storage import default_url
@@ -68,9 +70,14 @@ class Alone:
     def question(self) -> Question:
         return question_of(self.settings)
 
-    @property
-    def inputs(self) -> Activations:
-        return resolve(self.settings).inputs
+    several = False
+
+    @cached_property
+    def sources(self) -> tuple[StudySource, ...]:
+        return (only(self.settings, self.question),)
+
+    def inputs(self, source: StudySource) -> Activations:
+        return resolve(source.settings).inputs
 
 
 @pytest.fixture
@@ -93,7 +100,8 @@ def ledger(session: Session, tmp_path: Path) -> Ledger:
     ).open(resume=True)
 
 
-def surveyed_of(question: Question) -> Surveyed:
+def surveyed_of(session: Session) -> Surveyed:
+    question = session.question
     draw, names = np.random.default_rng(0), question.cuts.names
     scores = [0.2, *np.linspace(0.4, 0.8, len(names) - 1)]
     findings = findings_of(scores, names)
@@ -106,7 +114,7 @@ def surveyed_of(question: Question) -> Surveyed:
         )
         for point in findings.frozen
     }
-    return Surveyed(findings, outcomes)
+    return Surveyed(session.sources[0], findings, outcomes)
 
 
 # ------------------------------------------------------------------ ranking
@@ -128,7 +136,7 @@ def test_findings_are_read_from_json_as_they_were_written() -> None:
 def test_each_cut_point_becomes_a_finished_trial_once_and_random_weights_one(
     session: Session, ledger: Ledger
 ) -> None:
-    surveyed = surveyed_of(session.question)
+    surveyed = surveyed_of(session)
     for _ in range(2):
         guide.enter_survey(session, ledger, surveyed)
     trials = ledger.completed()
@@ -153,19 +161,26 @@ def test_a_frozen_plans_facts_are_those_that_its_trial_notes(
     session: Session, ledger: Ledger
 ) -> None:
     """Else the verdict would not know two records of one plan for the same."""
-    surveyed = surveyed_of(session.question)
+    surveyed = surveyed_of(session)
     guide.enter_survey(session, ledger, surveyed)
     noted = {tuple(t.user_attrs["overrides"]): facts_of(t) for t in ledger.completed()}
     for (weights, index), point in surveyed.points.items():
         if weights == "random" and index != surveyed.random_cut:
             continue
-        assert frozen_facts(session.question, session.settings, point) == noted[overrides_of(point)]
+        assert frozen_facts(session.sources[0], point) == noted[overrides_of(point)]
 
 
 # ------------------------------------------------------------------ the search
 def where_of(session: Session, *texts: str) -> space.Space:
     overrides = grammar.parse(list(texts), OverridesParser.create())
     return grammar.build(overrides, session.question.named)
+
+
+def guided(session: Session, ledger: Ledger, findings: Findings, where: space.Space) -> space.Space:
+    """Where the one source of a session is searched."""
+    (source,) = session.sources
+    found = guide.guide(session, ledger, [Surveyed(source, findings, {})], {source.called: where})
+    return found[source.called]
 
 
 PLANS = "plan=choice(truncate_tuned,transfer_tuned)"
@@ -178,13 +193,13 @@ def test_the_best_half_of_the_cut_points_and_the_last_stay_open(
     scores = [0.2, 0.9, 0.8, 0.7, *([0.3] * (len(names) - 4))]
     findings = findings_of(scores, names)
     most = -(-len(names) // 2)
-    found = guide.guide(session, ledger, findings, where_of(session, PLANS, "plan.keep=glob(*)"))
+    found = guided(session, ledger, findings, where_of(session, PLANS, "plan.keep=glob(*)"))
     kept = found.listed("plan.keep")
     assert set(kept) == {names[i] for i in findings.ranking()[:most]} | {names[-1]}
     assert list(kept) == [name for name in names if name in kept]
     # a later session, whose survey might rank otherwise, goes on with the same ones
     other = findings_of(scores[::-1], names)
-    again = guide.guide(session, ledger, other, where_of(session, PLANS, "plan.keep=glob(*)"))
+    again = guided(session, ledger, other, where_of(session, PLANS, "plan.keep=glob(*)"))
     assert again.listed("plan.keep") == kept
 
 
@@ -193,7 +208,7 @@ def test_the_two_best_cut_points_are_tried_first_and_once(session: Session, ledg
     scores = [0.99, 0.9, 0.8, *([0.3] * (len(names) - 3))]  # the raw input keeps nothing
     where = where_of(session, PLANS, "plan.keep=glob(*)", "train.lr=interval(0.001,0.01)")
     for _ in range(2):  # sessions
-        found = guide.guide(session, ledger, findings_of(scores, names), where)
+        found = guided(session, ledger, findings_of(scores, names), where)
     jobs: list[Job] = []
 
     def launch(asked: Sequence[Job]) -> list[Ended]:
@@ -212,15 +227,15 @@ def test_the_two_best_cut_points_are_tried_first_and_once(session: Session, ledg
 def test_cut_points_that_the_user_names_are_all_searched(session: Session, ledger: Ledger) -> None:
     names = session.question.cuts.names
     where = where_of(session, PLANS, f"plan.keep=choice({names[1]},{names[2]})")
-    found = guide.guide(session, ledger, findings_of([0.1] * len(names), names), where)
+    found = guided(session, ledger, findings_of([0.1] * len(names), names), where)
     assert list(found.listed("plan.keep")) == [names[1], names[2]]
 
 
 # ------------------------------------------------------------------ kept for the next session
 def test_a_session_that_goes_on_finds_what_the_first_one_found(session: Session) -> None:
-    first = surveyed_of(session.question)
+    first = surveyed_of(session)
     guide.keep_survey(session, "asked", first)
-    found = guide.kept_survey(session, "asked")
+    found = guide.kept_survey(session, session.sources[0], "asked")
     assert found is not None
     assert found.findings == first.findings
     assert set(found.outcomes) == set(first.outcomes)
@@ -237,8 +252,8 @@ def test_what_was_asked_otherwise_or_is_damaged_is_surveyed_anew(
 ) -> None:
     if damage != "nothing":
         asked = "asked otherwise" if damage == "asked" else "asked"
-        guide.keep_survey(session, asked, surveyed_of(session.question))
-    file = session.folder / SURVEY_FILE
+        guide.keep_survey(session, asked, surveyed_of(session))
+    file = session.folder / "survey.json"
     answered = outcomes_folder(study_folder(session.settings)) / "survey-source-002.npz"
     if damage == "json":
         file.write_text(file.read_text()[:100])
@@ -255,7 +270,7 @@ def test_what_was_asked_otherwise_or_is_damaged_is_surveyed_anew(
     if damage == "another task":
         own = outcome.read(answered, Classes(10))
         outcome.write(answered, own, Labels(10))
-    assert guide.kept_survey(session, "asked") is None
+    assert guide.kept_survey(session, session.sources[0], "asked") is None
 
 
 @pytest.mark.parametrize(
@@ -275,12 +290,13 @@ def test_a_survey_is_asked_anew_where_its_findings_would_differ(
     session: Session, settings: Make, change: str, same: bool
 ) -> None:
     other = Alone(settings(change), session.bench, session.folder)
-    assert (guide.asked_of(session) == guide.asked_of(cast(Session, other))) == same
+    asked = [guide.asked_of(one, one.sources[0]) for one in (session, cast(Session, other))]
+    assert (asked[0] == asked[1]) == same
 
 
 def test_others_may_read_the_files(session: Session) -> None:
     made = session.folder / "as made"
     made.touch()
-    guide.keep_survey(session, "asked", surveyed_of(session.question))
-    for file in (SURVEY_FILE, "outcomes/survey-source-000.npz"):
+    guide.keep_survey(session, "asked", surveyed_of(session))
+    for file in ("survey.json", "outcomes/survey-source-000.npz"):
         assert (session.folder / file).stat().st_mode == made.stat().st_mode

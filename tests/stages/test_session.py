@@ -22,6 +22,7 @@ from tlsweep.errors import Fault, Refusal
 from tlsweep.jobs.bench import Bench
 from tlsweep.record import none
 from tlsweep.stages.session import Session, locked
+from tlsweep.stages.sources import only
 from tlsweep.study import choice
 from tlsweep.study.ledger import Ended, Job
 from tlsweep.terms import Stage
@@ -39,9 +40,8 @@ def session(bench: Callable[..., Bench], lines: tuple[str, ...]) -> MakeSession:
         arguments = (*lines, "study=s", "record=none", *overrides)
         made = bench(*arguments, job=job)
         asked = read(made.compose(arguments))
-        found = Session(
-            made, asked, question_of(asked), arguments, screen.Screen(), time.monotonic(), arguments
-        )
+        sources, began = (only(asked, question_of(asked)),), time.monotonic()
+        found = Session(made, asked, sources, arguments, screen.Screen(), began, arguments)
         found.folder.mkdir(parents=True, exist_ok=True)
         return found
 

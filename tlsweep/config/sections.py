@@ -97,6 +97,8 @@ class SweepSettings(Section):
     resume: bool
     sampler: dict[str, Any]
     pruner: dict[str, Any]
+    sources: tuple[str | dict[str, Any], ...]
+    trained_sources: Positive
     params: dict[str, str | None]
     fixed: tuple[dict[str, Any], ...]
     stages: Annotated[tuple[SweepStage, ...], Field(min_length=1)]

@@ -58,32 +58,54 @@ LINE_CONTROLS = ("scratch", "finetune")  # the others are points: they stand at 
 
 # ---------------------------------------------------------------------- pictures
 def curve(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure:
-    """Report score against the cut point, with controls, and the recommended plan ringed."""
-    figure, axes = _empty(size)
-    measure, unit = verdict.measure, verdict.measure.unit
-    frozen = [p for p in verdict.curve if p.state == "frozen" and p.index > 0]
+    """Report score against the cut point, with controls, and the recommended plan ringed.
+
+    Of several sources one panel each, below one another.
+    """
+    sources = [name for name in verdict.sources if any(p.source == name for p in verdict.curve)]
+    n, measure = len(sources), verdict.measure
+    figure = _figure((size[0], size[1] if n == 1 else round(0.75 * n * size[1])))
+    scores = [x for p in verdict.curve for x in p.interval] + list(verdict.interval)
+    scores += [x for c in verdict.controls.values() for x in c["interval"]]
+    for place, source in enumerate(sources, start=1):
+        axes = figure.add_subplot(n, 1, place)
+        _dress(axes, size)
+        _curve_of(axes, verdict, source, size)
+        _heights(axes, scores, measure)
+        lines = {
+            name: control
+            for name, control in verdict.controls.items()
+            if control["source"] == source and name.partition(" of ")[0] in LINE_CONTROLS
+        }
+        _lines(axes, lines, measure, size)
+        _score_axis(axes, measure, f"{verdict.report_images} new {measure.things}")
+        if n > 1:
+            axes.set_title(source, loc="left", color=LIGHT.ink, fontsize=_letters(size))
+    _legend(figure, figure.axes, size)
+    return figure
+
+
+def _curve_of(axes: Any, verdict: Verdict, source: str, size: tuple[int, int]) -> None:
+    """The points of one source at its cut points."""
+    measure, unit, r = verdict.measure, verdict.measure.unit, verdict.recommended
+    own = [p for p in verdict.curve if p.source == source]
+    frozen = [p for p in own if p.state == "frozen" and p.index > 0]
     axes.plot(
         [p.index for p in frozen], _shown(frozen, unit), color=LIGHT.frozen, lw=1.4, alpha=0.8
     )
     _points(axes, frozen, unit, "frozen", WORDS["frozen"])
-    tuned = [p for p in verdict.curve if p.state == "tuned"]
+    tuned = [p for p in own if p.state == "tuned"]
     _points(axes, tuned, unit, "tuned", WORDS["tuned"])
-    pixels = [p for p in verdict.curve if p.index == 0]
+    pixels = [p for p in own if p.index == 0]
     _points(axes, pixels, unit, "frozen", raw(measure.things), hollow=True)
-    if random := _random_point(verdict):
+    if random := _random_point(verdict, source):
         _points(axes, [random], unit, "random", WORDS["random"], shift=0.15)
-    _ring(axes, verdict, verdict.recommended.keep)
-    names = {p.index: p.cut for p in verdict.curve}
-    names[verdict.recommended.keep] = verdict.recommended.keep_name
-    _cut_axis(axes, names, verdict.recommended.n_blocks, size)
-    lines = {n: c for n, c in verdict.controls.items() if n in LINE_CONTROLS}
-    scores = [x for p in verdict.curve for x in p.interval] + list(verdict.interval)
-    scores += [x for c in verdict.controls.values() for x in c["interval"]]
-    _heights(axes, scores, measure)
-    _lines(axes, lines, measure, size)
-    _score_axis(axes, measure, f"{verdict.report_images} new {measure.things}")
-    _legend(figure, axes, size)
-    return figure
+    names = {p.index: p.cut for p in own}
+    last = max(names)
+    if source == r.source:
+        _ring(axes, verdict, r.keep)
+        names[r.keep], last = r.keep_name, r.n_blocks
+    _cut_axis(axes, names, last, size)
 
 
 def survey(
@@ -100,7 +122,7 @@ def survey(
     figure, axes = _empty(size)
     unit = measure.unit
     shown = [
-        CurvePoint(p.cut, p.index, p.weights, own.score, own.as_list(), 1)
+        CurvePoint("", p.cut, p.index, p.weights, own.score, own.as_list(), 1)
         for p, own in zip(points, scores, strict=True)
     ]
     own = [p for p in shown if p.state == "source"]
@@ -115,7 +137,7 @@ def survey(
     _cut_axis(axes, {p.index: p.cut for p in own}, max(p.index for p in own), size)
     _heights(axes, [x for p in shown for x in p.interval], measure)
     _score_axis(axes, measure, f"{images} {measure.things}, each held out")
-    _legend(figure, axes, size)
+    _legend(figure, [axes], size)
     return figure
 
 
@@ -135,7 +157,7 @@ def cost(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure:
     of_one = f"computation of one {verdict.measure.thing}, million operations (FLOPs)"
     axes.set_xlabel(of_one, color=LIGHT.ink)
     _score_axis(axes, verdict.measure, f"new {verdict.measure.things}")
-    _legend(figure, axes, size)
+    _legend(figure, [axes], size)
     return figure
 
 
@@ -164,7 +186,7 @@ def learning(
         axes.set_xlabel("epoch", color=LIGHT.ink)
         axes.set_ylabel(words, color=LIGHT.ink)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(figure, figure.axes[0], size)
+    _legend(figure, figure.axes[:1], size)
     return figure
 
 
@@ -301,13 +323,16 @@ def _ring(axes: Any, verdict: Verdict, x: float) -> None:
               color=LIGHT.chosen, zorder=4, label="recommended", linestyle="none")  # fmt: skip
 
 
-def _random_point(verdict: Verdict) -> CurvePoint | None:
-    control = verdict.controls.get("random_features")
-    rows = [row for row in verdict.plans if "random_features" in row.controls]
+def _random_point(verdict: Verdict, source: str) -> CurvePoint | None:
+    rows = [
+        row for row in verdict.plans if row.source == source and "random_features" in row.controls
+    ]
+    own = source == verdict.recommended.source
+    control = verdict.controls.get("random_features" if own else f"random_features of {source}")
     if control is None or not rows:
         return None
-    row = rows[0]
-    return CurvePoint(row.cut, row.index, "random", control["score"], control["interval"], 1)
+    cut, index = rows[0].cut, rows[0].index
+    return CurvePoint(source, cut, index, "random", control["score"], control["interval"], 1)
 
 
 def _heights(axes: Any, scores: Sequence[float], measure: Measure) -> None:
@@ -347,13 +372,15 @@ def _lines(
 
 def words_of(control: str, things: str) -> str:
     """A control's name in plain words. things: what the examples are called."""
-    return {
+    name, of, source = control.partition(" of ")
+    words = {
         "scratch": "from scratch",
         "finetune": "train all blocks",
         "feature_extractor": "all blocks frozen",
         "raw_pixels": raw(things),
         "random_features": "random weights",
-    }.get(control, control.replace("_", " "))
+    }.get(name, name.replace("_", " "))
+    return f"{words}{of}{source}"
 
 
 def _cut_axis(axes: Any, names: Mapping[int, str], last: int, size: tuple[int, int]) -> None:
@@ -370,8 +397,11 @@ def _cut_axis(axes: Any, names: Mapping[int, str], last: int, size: tuple[int, i
     axes.set_xlabel("cut point: the blocks up to it are kept", color=LIGHT.ink)
 
 
-def _legend(figure: Figure, axes: Any, size: tuple[int, int]) -> None:
-    handles, labels = axes.get_legend_handles_labels()
+def _legend(figure: Figure, panels: Sequence[Any], size: tuple[int, int]) -> None:
+    handles, labels = (
+        [one for axes in panels for one in axes.get_legend_handles_labels()[kind]]
+        for kind in (0, 1)
+    )
     first = dict(reversed(list(zip(labels, handles, strict=True))))  # one a label
     order = list(dict.fromkeys(labels))
     figure.legend(

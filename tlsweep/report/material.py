@@ -147,19 +147,16 @@ class Command:
 class Material:
     """What a page is made of.
 
-    source, trained_on, target: in words; cuts: names of all cut points, the input first; blocks: of
-    the recommended plan; transfer: transferability scores of each cut point (none without a
-    survey); train_this: trains just the recommended plan; commands: what to do next; notes: what a
-    user should know before believing the answer, a sentence each; look: the command or address that
-    shows the record, "" without one; config: the whole config as YAML.
+    asks: the question in words; blocks: of the recommended plan; transfer: transferability scores
+    of each cut point of its source (none without a survey); train_this: trains just the recommended
+    plan; commands: what to do next; notes: what a user should know before believing the answer, a
+    sentence each; look: the command or address that shows the record, "" without one; config: the
+    whole config as YAML.
     """
 
     verdict: Verdict
-    source: str
-    trained_on: str
-    target: str
+    asks: str
     class_names: tuple[str, ...]
-    cuts: tuple[str, ...]
     blocks: tuple[Block, ...]
     transfer: tuple[Mapping[str, Any], ...]
     answered: Answered

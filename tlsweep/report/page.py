@@ -44,6 +44,7 @@ def page(material: Material) -> str:
         m=material,
         verdict=verdict,
         recommended=verdict.recommended,
+        several=len(verdict.sources) > 1,
         plans=sorted(verdict.plans, key=lambda row: -verdict.measure.score(row.out_of_fold)),
         pictures=pictures,
         picture=lambda name: Markup(pictures[name]),

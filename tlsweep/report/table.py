@@ -46,6 +46,7 @@ def verdict_box(material: Material) -> RenderableType:
     rows = Table(box=None, show_header=False, pad_edge=False)
     rows.add_column(justify="left")
     rows.add_column(justify="left")
+    several = len(verdict.sources) > 1
     rows.add_row("recommended", " ".join(r.overrides))
     rows.add_row("", with_interval(verdict.score, verdict.interval, unit) + seeds_words(verdict))
     rows.add_row(
@@ -59,7 +60,8 @@ def verdict_box(material: Material) -> RenderableType:
     best = verdict.best
     if best.overrides != r.overrides and best.report is not None:
         score = with_interval(best.report.score, best.report.interval, unit)
-        rows.add_row("best", f"{score}  {plan_words(best.overrides)}")
+        whose = f"{best.source} " if several else ""
+        rows.add_row("best", f"{score}  {whose}{plan_words(best.overrides)}")
     for name, control in verdict.controls.items():
         score = with_interval(control["score"], control["interval"], unit)
         cut = f"  up to {control['keep_name']}" if control["random_weights"] else ""

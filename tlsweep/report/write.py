@@ -39,13 +39,16 @@ def write_survey(
     scores: Sequence[Interval],
     measure: Measure,
     images: int,
+    source: str = "",
 ) -> Path:
     """survey.svg in ``folder``: every cut point, frozen, with intervals. Returns the file.
 
-    scores: of the points, in the metric's unit; images: that were each held out once.
+    scores: of the points, in the metric's unit; images: that were each held out once; source: in
+    the file's name, where there are several.
     """
     drawn = figure.survey(points, scores, measure, images)
-    return _written(folder, {"survey.svg": figure.svg_file(drawn, "survey")})[0]
+    name = f"survey-{source}.svg" if source else "survey.svg"
+    return _written(folder, {name: figure.svg_file(drawn, "survey")})[0]
 
 
 def _written(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:

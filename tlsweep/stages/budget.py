@@ -135,11 +135,11 @@ class Budget:
             known = {"minutes": self.minutes, "of": keys, "settings": out, "needed": needed}
             self.main.remember("settings_left_out", known)
         kept = list(choose(known["settings"]))
-        instead = {identity(c.facts): c for c in kept}
+        instead = {identity(c.facts, c.overrides): c for c in kept}
         said = [
             f"{c.called}: a training takes {c.seconds:.0f} s, and sweep.minutes={self.minutes:g}"
             f" has no room for those that it needs; sweep.minutes={known['needed']} may have"
-            + _stands_in(instead.get(identity(c.facts)), c)
+            + _stands_in(instead.get(identity(c.facts, c.overrides)), c)
             for c in wanted
             if c.key in known["settings"]
         ]
@@ -190,21 +190,26 @@ def _stands_in(instead: Contender | None, left_out: Contender) -> str:
 
 
 def expected(
-    trials: Sequence[Trial], plan: str | None = None, epochs: int | None = None
+    trials: Sequence[Trial], family: Collection[str] | None = None, epochs: int | None = None
 ) -> float | None:
     """Seconds that another training takes; None where nothing tells.
 
-    trials: finished ones, and some that were given up; plan: an override, ``plan=finetune``, of
-    which the longest so far counts, else what most trials took; epochs: of a training that takes
-    them all, at the slowest pace.
+    trials: finished ones, and some that were given up; family: overrides, such as
+    ``plan=finetune``, of whose trials the longest so far counts, else what most trials took;
+    epochs: of a training that takes them all, at the slowest pace.
     """
-    own = [t for t in trials if plan in t.user_attrs["overrides"]]
+    own = [] if family is None else [t for t in trials if is_of(t, family)]
     if epochs is not None:
         paces = [seconds_of(t) / n for t in own or trials if (n := t.user_attrs.get("epochs"))]
         return epochs * max(paces) if paces else None
     if own:
         return max(map(_takes, own))
     return statistics.median(map(_takes, trials)) if trials else None
+
+
+def is_of(trial: Trial, family: Collection[str]) -> bool:
+    """Whether a trial has all of these overrides."""
+    return set(family) <= set(trial.user_attrs["overrides"])
 
 
 def _takes(trial: Trial) -> float:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tlsweep.config.sections import ConfirmSettings
-from tlsweep.config.settings import Settings
 from tlsweep.facts import Facts
-from tlsweep.question import Question
+from tlsweep.stages.sources import StudySource
 from tlsweep.study.ledger import Trial, seconds_of
 from tlsweep.survey.rows import Frozen
 from tlsweep.task.outcome import Outcome
@@ -18,7 +17,7 @@ from tlsweep.terms import BlockState
 from tlsweep.trial import describe, resolve
 from tlsweep.verdict import SEED_SPREAD
 
-Identity = tuple[tuple[BlockState, ...], bool, str]
+Identity = tuple[tuple[str, ...], tuple[BlockState, ...], bool, str]
 FAR = 3.0  # standard errors: so far behind, a control cannot win
 MOST_VARIANCE = 0.25  # of examples' scores, where it was not noted: half of them right
 TRAINED_CONTROLS = ("scratch", "finetune")
@@ -56,36 +55,48 @@ class Contender:
     @property
     def called(self) -> str:
         """What a reader knows it by: the controls that it answers to, else its plan."""
-        return " and ".join(self.controls).replace("_", " ") or self.label
+        own = " and ".join(self.controls).replace("_", " ") or self.label
+        return f"{own} of {self.facts.source}" if chosen_source(self.overrides) else own
 
 
-def identity(facts: Facts) -> Identity:
-    """What makes two plans the same plan, whatever they are called."""
-    return facts.plan.states, facts.plan.random_weights, facts.head
+def identity(facts: Facts, overrides: Sequence[str]) -> Identity:
+    """What makes two plans the same plan, whatever they are called.
+
+    overrides: of the trial; among them those that choose its source, in a study of several.
+    """
+    plan = facts.plan
+    return chosen_source(overrides), plan.states, plan.random_weights, facts.head
+
+
+def chosen_source(overrides: Sequence[str]) -> tuple[str, ...]:
+    """Those of a trial's overrides that choose its source: none in a study of one."""
+    return tuple(o for o in overrides if o.startswith(("source=", "source.")))
 
 
 def frozen(
-    question: Question,
-    settings: Settings,
+    source: StudySource,
     points: Mapping[tuple[str, int], Frozen],
     outcomes: Mapping[tuple[str, int], Outcome],
     random_cut: int | None,
+    *,
+    without_input: bool = False,
 ) -> list[Contender]:
     """Every cut point with the source's weights, and random weights at one: as the survey found.
 
-    points, outcomes: by (weights, index); random_cut: where random weights did best, None without.
+    points, outcomes: by (weights, index); random_cut: where random weights did best, None without;
+    without_input: whether the raw input, of which nothing is a source's, is left to another one.
     """
-    last = question.cuts.n_blocks
+    last = source.question.cuts.n_blocks
     found = []
     for (weights, index), point in points.items():
         random = weights == "random"
-        if random and index != random_cut:
+        if (random and index != random_cut) or (without_input and index == 0):
             continue
         names = {0: ("raw_pixels",), last: ("feature_extractor",)}.get(index, ())
         found.append(
             Contender(
-                facts=frozen_facts(question, settings, point),
-                overrides=overrides_of(point),
+                facts=frozen_facts(source, point),
+                overrides=(*source.overrides, *overrides_of(point)),
                 controls=("random_features",) if random else names,
                 candidate=not random and index > 0,
                 outcome=outcomes[weights, index],
@@ -101,8 +112,9 @@ def overrides_of(point: Frozen) -> tuple[str, ...]:
     return f"plan={plan}", f"plan.keep={point.cut}", "train.head=linear", penalty
 
 
-def frozen_facts(question: Question, settings: Settings, point: Frozen) -> Facts:
-    """What a trial of a frozen cut point would note."""
+def frozen_facts(source: StudySource, point: Frozen) -> Facts:
+    """What a trial of a frozen cut point would note, and what the study calls its source."""
+    settings = source.settings
     weights: Any = point.weights
     name = "random_features" if weights == "random" else "truncate"
     cut = point.cut
@@ -112,7 +124,7 @@ def frozen_facts(question: Question, settings: Settings, point: Frozen) -> Facts
     head = {"head": "linear", "probe_penalty": point.regularisation}
     train = settings.train.model_copy(update=head)
     own = settings.model_copy(update={"plan": plan, "train": train})
-    return describe(resolve(own, question))
+    return replace(describe(resolve(own, source.question)), source=source.called)
 
 
 def trained(
@@ -120,25 +132,33 @@ def trained(
     chosen: ConfirmSettings,
     images: int,
     without: Collection[str] = (),
+    called: Callable[[Sequence[str]], str] | None = None,
 ) -> list[Contender]:
     """The ``top`` best plans that the search trained, and the controls among them.
 
     A plan's best setting is the one that scored best on the fold that the search held out, of
     ``images``, but for those ``without``, by key. One image is no evidence: of settings that differ
-    by no more, one that takes less than half of the time stands for the plan.
+    by no more, one that takes less than half of the time stands for the plan. called: what a study
+    of several sources calls that of a trial, by its overrides.
     """
     may = [t for t in trials if " ".join(t.user_attrs["overrides"]) not in without]
     settings: dict[Identity, list[Trial]] = {}
     for trial in sorted(may, key=_merit):
-        settings.setdefault(identity(facts_of(trial)), []).append(trial)
+        settings.setdefault(_identity(trial), []).append(trial)
     chosen_of = {i: _worth_its_time(some, images) for i, some in settings.items()}
     best = dict(sorted(chosen_of.items(), key=lambda item: _merit(item[1])))
     controls = {i: names for i, t in best.items() if (names := _controls(t, chosen.controls))}
     others = [i for i in best if i not in controls][: chosen.top]
     return [
-        replace(_contender(best[i]), controls=controls.get(i, ()), candidate=may_win(best[i]))
+        replace(
+            _contender(best[i], called), controls=controls.get(i, ()), candidate=may_win(best[i])
+        )
         for i in [*others, *controls]
     ]
+
+
+def _identity(trial: Trial) -> Identity:
+    return identity(facts_of(trial), trial.user_attrs["overrides"])
 
 
 @dataclass(frozen=True)
@@ -184,9 +204,11 @@ def facts_of(trial: Trial) -> Facts:
     return Facts.from_json(trial.user_attrs["facts"])
 
 
-def _contender(trial: Trial) -> Contender:
-    overrides = tuple(trial.user_attrs["overrides"])
-    return Contender(facts_of(trial), overrides, seconds=seconds_of(trial))
+def _contender(trial: Trial, called: Callable[[Sequence[str]], str] | None) -> Contender:
+    overrides, facts = tuple(trial.user_attrs["overrides"]), facts_of(trial)
+    if called is not None:
+        facts = replace(facts, source=called(overrides))
+    return Contender(facts, overrides, seconds=seconds_of(trial))
 
 
 def may_win(trial: Trial) -> bool:
@@ -211,5 +233,5 @@ def _controls(trial: Trial, wanted: Sequence[str]) -> tuple[str, ...]:
 
 def merged(first: Sequence[Contender], more: Sequence[Contender]) -> list[Contender]:
     """Contenders of both lists, one a plan; what ``first`` knows of a plan counts."""
-    known = {identity(c.facts): c for c in more} | {identity(c.facts): c for c in first}
+    known = {identity(c.facts, c.overrides): c for c in (*more, *first)}
     return list(known.values())

@@ -12,13 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsweep.config.settings import Settings
-from tlsweep.extract.activations import Activations
 from tlsweep.question import Question, split_seeds
 from tlsweep.stages.confirm import item_of, late, replicates
 from tlsweep.stages.contenders import Contender
 from tlsweep.study.ledger import Item, Ledger, reason_of_failure
-from tlsweep.survey.rows import Findings
-from tlsweep.survey.surveyor import refit
 from tlsweep.task.outcome import Logits, read
 from tlsweep.trial import outcomes_folder, study_folder
 
@@ -172,13 +169,6 @@ def failures(
 def refitted(contender: Contender) -> bool:
     """Whether a head that is fitted anew says all: a frozen plan with the source's weights."""
     return contender.outcome is not None and contender.facts.is_deterministic
-
-
-def frozen_reports(findings: Findings, question: Question, settings: Settings) -> dict[int, Logits]:
-    """What the frozen plan of every cut point, fitted to the whole pool, answers of the report."""
-    curve = findings.curve()
-    inputs = Activations(question, settings.train, settings.features, settings.seed)
-    return refit(inputs, {i: point.regularisation for i, point in curve.items()})
 
 
 def report_logits(

@@ -21,11 +21,13 @@ def grids(
     return found
 
 
-def inherited(plain: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    """What a trial wanted by name takes of the command line: all, but for the plan if it has one.
+def inherited(plain: Sequence[str], overrides: Sequence[str], *, plan: bool = True) -> list[str]:
+    """What a trial takes of the command line: all, but for a group that it chooses itself.
 
-    ``plan=scratch`` beside the command line's ``plan.keep=layer3`` would not be scratch.
+    ``plan=scratch`` beside the command line's ``plan.keep=layer3`` would not be scratch, nor
+    would ``source=glyphs`` know what ``source.model`` is. plan: whether that holds for the plan.
     """
-    if not any(override.startswith("plan=") for override in overrides):
-        return list(plain)
-    return [o for o in plain if not o.lstrip("+").startswith(("plan=", "plan."))]
+    groups = ("plan", "source") if plan else ("source",)
+    chosen = [group for group in groups if any(o.startswith(f"{group}=") for o in overrides)]
+    out = tuple(start for group in chosen for start in (f"{group}=", f"{group}."))
+    return [o for o in plain if not o.lstrip("+").startswith(out)]

@@ -20,6 +20,7 @@ from tlsweep.report.material import (
 from tlsweep.report.notes import notes
 from tlsweep.stages.contenders import facts_of
 from tlsweep.stages.first_trials import inherited
+from tlsweep.stages.guide import Surveyed
 from tlsweep.stages.session import Session
 from tlsweep.study.ledger import Ledger, Trial, reason_of_failure
 from tlsweep.study.space import Space
@@ -38,29 +39,30 @@ def gather(
     s: Session,
     verdict: Verdict,
     taken_home: Logits,
-    findings: Findings | None,
+    surveys: Sequence[Surveyed],
     ledgers: Ledgers,
-    where: Space,
+    where: Mapping[str, Space],
 ) -> Material:
     """What a page is made of.
 
     taken_home: what the recommended model answers of the report split, float32 [images, classes];
-    findings: the survey's, None without one; ledgers: every study, by stage; where: what was
-    searched.
+    surveys: of each source, none without the stage; ledgers: every study, by stage; where: what was
+    searched, of each source that was.
     """
-    question, r = s.question, verdict.recommended
+    r = verdict.recommended
+    source = s.source_of(r.overrides)
+    question = source.question
     target, pool = question.target, question.partition.pool
+    findings = next((one.findings for one in surveys if one.source is source), None)
+    edges = _edges(verdict, findings, where.get(source.called, Space()))
     counts = s.question.task.counts(target.labels[pool])
     labelled = {} if counts is None else dict(zip(target.output_names, counts, strict=True))
     names = question.cuts.names
     look = s.record.where_to_look()
     return Material(
         verdict=verdict,
-        source=question.source.name,
-        trained_on=question.source.trained_on,
-        target=target.name,
+        asks=s.asks.removesuffix("?"),
         class_names=target.output_names,
-        cuts=tuple(names),
         blocks=tuple(
             Block(name, BlockState(state)) for name, state in zip(names[1:], r.states, strict=True)
         ),
@@ -70,7 +72,7 @@ def gather(
         runs=tuple(_runs(s, ledgers)),
         train_this=Command("Train just this plan, without a sweep", _line(_this_plan(s, verdict))),
         commands=tuple(_commands(s, verdict, ledgers, look)),
-        notes=tuple(notes(verdict, question.said(), labelled, _edges(verdict, findings, where))),
+        notes=tuple(notes(verdict, s.said(), labelled, edges)),
         look=look,
         config=s.config,
     )
@@ -232,7 +234,7 @@ def at_end(value: float, low: float, high: float) -> bool:
 
 # ---------------------------------------------------------------------- what the record is told
 def tell_record(
-    s: Session, material: Material, findings: Findings | None, files: Sequence[Path]
+    s: Session, material: Material, surveys: Sequence[Surveyed], files: Sequence[Path]
 ) -> None:
     """Close the sweep's own run with its answer: the same sentence, scores, curve and files."""
     verdict, r = material.verdict, material.verdict.recommended
@@ -245,12 +247,14 @@ def tell_record(
         "recommended.overrides": " ".join(r.overrides),
         "recommended.train": material.train_this.line,
     }
-    frozen = {p.index: p.score for p in verdict.curve if p.state == "frozen"}
-    curves = {"frozen_curve_report": frozen}
-    if findings is not None:
-        value = verdict.measure.value
-        out_of_fold = {i: value(point.score) for i, point in sorted(findings.curve().items())}
-        curves["frozen_curve_out_of_fold"] = out_of_fold
+    curves: dict[str, dict[int, float]] = {}
+    for p in verdict.curve:
+        if p.state == "frozen":
+            curves.setdefault(_curve(s, "report", p.source), {})[p.index] = p.score
+    value = verdict.measure.value
+    for one in surveys:
+        out_of_fold = {i: value(point.score) for i, point in sorted(one.findings.curve().items())}
+        curves[_curve(s, "out_of_fold", one.source.called)] = out_of_fold
     careful = "".join(f"\n- {text}" for text in material.notes)
     words = f"{verdict.sentence}\n{careful}" if careful else verdict.sentence
     s.record.tell_verdict(s.parent_run, words, tags, curves)
@@ -263,3 +267,9 @@ def tell_record(
         **{f"report_{one.name}": one.value for one in verdict.beside},
     }
     s.record.end_sweep(s.parent_run, "finished", scores)
+
+
+def _curve(s: Session, where: str, source: str) -> str:
+    """The name of a curve in the record: with the source's in a study of several."""
+    file_name = next((one.file_name for one in s.sources if one.called == source), "")
+    return f"frozen_curve_{where}{f'.{file_name}' if file_name else ''}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from tlsweep.jobs.line import quoted
 from tlsweep.question import Question
 from tlsweep.record import Record, open_record
 from tlsweep.stages import first_trials
+from tlsweep.stages.sources import StudySource, recorded
 from tlsweep.study import choice, space
 from tlsweep.study.ledger import Ended, Job, Ledger, Trial, reason_of_failure
 from tlsweep.study.storage import default_url
@@ -34,14 +36,14 @@ from tlsweep.trial import settings_of, study_folder, unwritable
 class Session:
     """All that the stages of one sweep share.
 
-    plain: overrides of the command line that hold in every job; arguments: all of it; began:
-    seconds on the monotonic clock; record, parent_run: where runs are recorded, from ``recorded``
-    on.
+    settings: of the first source, and of the sweep; plain: overrides of the command line that hold
+    in every job; arguments: all of it; began: seconds on the monotonic clock; record, parent_run:
+    where runs are recorded, from ``recorded`` on.
     """
 
     bench: Bench
     settings: Settings
-    question: Question
+    sources: tuple[StudySource, ...]
     plain: tuple[str, ...]
     shown: screen.Screen
     began: float
@@ -71,10 +73,44 @@ class Session:
         return self.settings.sweep.storage or default_url(Path(self.settings.output_dir))
 
     @property
-    def inputs(self) -> Activations:
-        """What the source's blocks make of the images."""
+    def question(self) -> Question:
+        """The question of the first source: target, task and partition are those of all."""
+        return self.sources[0].question
+
+    @property
+    def several(self) -> bool:
+        """Whether the study compares sources."""
+        return len(self.sources) > 1
+
+    @property
+    def asks(self) -> str:
+        """The question in words."""
+        which = [f"{one.called} ({one.question.source.trained_on})" for one in self.sources]
+        target = self.question.target.name
+        if not self.several:
+            return f"how much of {which[0]} to keep for {target}?"
+        return f"which of {_or(which)} to take for {target}, and how much of it to keep?"
+
+    def said(self) -> list[str]:
+        """What a user should know of the data before anything trains, a sentence each."""
+        if not self.several:
+            return self.question.said()
+        told = [(one.called, text) for one in self.sources for text in one.question.said()]
+        count = Counter(text for _, text in told)
+        each = len(self.sources)
+        return list(
+            dict.fromkeys(text if count[text] == each else f"{name}: {text}" for name, text in told)
+        )
+
+    def source_of(self, overrides: Sequence[str]) -> StudySource:
+        """The source of a trial, by its overrides."""
+        fits = [one for one in self.sources if set(one.overrides) <= set(overrides)]
+        return max(fits, key=lambda one: len(one.overrides))
+
+    def inputs(self, source: StudySource) -> Activations:
+        """What a source's blocks make of the images."""
         s = self.settings
-        return Activations(self.question, s.train, s.features, s.seed)
+        return Activations(source.question, s.train, s.features, s.seed)
 
     def facts(self) -> dict[str, Any]:
         """What must stay the same for trials to be comparable: settings, weights and images."""
@@ -83,6 +119,7 @@ class Session:
             "layout": LAYOUT,
             "source.fingerprint": self.question.source.fingerprint,
             "target.fingerprint": self.question.target.fingerprint,
+            **recorded(self.sources),
         }
 
     def ledger(self, name: str, facts: dict[str, Any]) -> Ledger:
@@ -94,13 +131,16 @@ class Session:
             name=name,
             sampler=choice.sampler(options.sampler, options.seed),
             pruner=options.pruner,
-            typed=space.typed(self.question.cuts.names, self.bench.options_of("plan")),
+            typed=space.typed(self._cut_names(), self.bench.options_of("plan")),
             facts=facts,
             minutes=self.settings.sweep.minutes or math.inf,
         ).open(resume=options.resume)
         # a taken-up study goes on with other random numbers than those it began with
         ledger.reseed(choice.sampler(options.sampler, options.seed + 1_000 * len(ledger.trials())))
         return ledger
+
+    def _cut_names(self) -> list[str]:
+        return list(dict.fromkeys(n for one in self.sources for n in one.question.cuts.names))
 
     @contextmanager
     def recorded(self, *ledgers: Ledger) -> Iterator[None]:
@@ -112,11 +152,11 @@ class Session:
         main, settings = ledgers[0], self.settings
         self.record = open_record(settings.record, Path(settings.output_dir))
         params: dict[str, str | int | float | bool] = {
-            "source": settings.source.title,
+            "source": " or ".join(one.called for one in self.sources),
             "target": settings.target.title,
             "stage": "sweep",
             "command": self.command,
-            **settings_of(settings),
+            **self._settings(),
             **{f"sweep.params.{key}": str(value) for key, value in settings.sweep.params.items()},
         }
         self.parent_run = self.record.start_sweep(main.name, params, main.recall("parent_run"))
@@ -134,6 +174,15 @@ class Session:
         except BaseException:
             self.record.end_sweep(self.parent_run, "failed", {})
             raise
+
+    def _settings(self) -> dict[str, str]:
+        """Every setting that the sweep's trials have in common."""
+        found = settings_of(self.settings)
+        if not self.several:
+            return found
+        chosen = ", ".join(" ".join(one.overrides) for one in self.sources)
+        own = {k: v for k, v in found.items() if not k.startswith("source.")}
+        return {**own, "sweep.sources": chosen}
 
     def launch(
         self, ledger: Ledger, stage: Stage, room: Callable[[], float] = lambda: math.inf
@@ -155,7 +204,9 @@ class Session:
             if (seconds := room()) < math.inf:
                 identity += f",room:{max(0.0, seconds):.1f}"
             named = job.named and stage != Stage.GRID  # a grid is run as it is written
-            plain = first_trials.inherited(self.plain, job.overrides) if named else self.plain
+            plain: Sequence[str] = self.plain
+            if stage != Stage.GRID:
+                plain = first_trials.inherited(self.plain, job.overrides, plan=named)
             # the sweep's study, also where a grid over targets would give each job its own name
             mine = [
                 "trial={" + identity + "}",
@@ -177,6 +228,10 @@ class Session:
                 self.shown.say(f"trial {trial.number} {what} failed: {reason}")
 
         return after
+
+
+def _or(names: Sequence[str]) -> str:
+    return " or ".join((", ".join(names[:-1]), names[-1]))
 
 
 @contextmanager

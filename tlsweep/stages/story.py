@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,11 @@ from tlsweep.config.settings import Settings
 from tlsweep.errors import TlsweepError
 from tlsweep.jobs import grammar
 from tlsweep.jobs.bench import Bench
+from tlsweep.jobs.sources import chosen_by
 from tlsweep.question import Question, refuse_draws
 from tlsweep.report import table, write_report, write_survey
 from tlsweep.stages import final, first_trials
-from tlsweep.stages.budget import CLOSING, FOLDS, SLOWER, Budget, expected
+from tlsweep.stages.budget import CLOSING, FOLDS, SLOWER, Budget, expected, is_of
 from tlsweep.stages.check import (
     check_combinations,
     check_keys,
@@ -37,16 +38,34 @@ from tlsweep.stages.check import (
     refuse_without_effect,
 )
 from tlsweep.stages.confirm import item_of, race, replicates, shortfalls, tried
-from tlsweep.stages.contenders import Contender, facts_of, frozen, lag_of, may_win, merged, trained
+from tlsweep.stages.contenders import (
+    Contender,
+    chosen_source,
+    facts_of,
+    frozen,
+    lag_of,
+    may_win,
+    merged,
+    trained,
+)
 from tlsweep.stages.gather import gather, tell_record
-from tlsweep.stages.guide import Surveyed, enter_survey, guide, run_survey
+from tlsweep.stages.guide import (
+    Surveyed,
+    enter_survey,
+    guide,
+    run_survey,
+    spaces_of,
+    trained_sources,
+)
 from tlsweep.stages.session import Session, locked
+from tlsweep.stages.sources import open_sources, settings_of_each
 from tlsweep.stages.take_home import keep_in_record, network_of
 from tlsweep.stages.thaws import never_thawed, otherwise
 from tlsweep.study import choice, space
 from tlsweep.study.ledger import Item, Ledger, Trial, reason_of_failure, seconds_of
-from tlsweep.study.space import Space
+from tlsweep.study.space import Space, Spaces
 from tlsweep.survey.rows import Place
+from tlsweep.survey.surveyor import refit
 from tlsweep.task import Measure
 from tlsweep.task.outcome import Logits
 from tlsweep.terms import Stage
@@ -68,8 +87,11 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
     plain = tuple(o.input_line or "" for o in overrides if not o.is_sweep_override())
     is_grid = bool(listed) and not any(o.key_or_group == "sweep" for o in overrides)
     # a grid may list sources, or what a target cannot do without: the first ones are opened
-    base = grammar.first_values(listed) if is_grid else []
-    settings = read(bench.compose([*plain, *base]))
+    chosen = [tuple(grammar.first_values(listed))] if is_grid else chosen_by(bench, plain)
+    if len(chosen) == 1 and not is_grid:  # a study of one source, however it was chosen
+        plain, chosen = (*first_trials.inherited(plain, chosen[0]), *chosen[0]), [()]
+    each = settings_of_each(bench, plain, chosen)
+    settings = each[0]
     refuse_ddp(settings, is_grid)
     if is_grid:
         refuse_without_effect(plain)
@@ -79,8 +101,8 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
         check_keys([o.key_or_group for o in listed] or ranges)
         settings = _with_space(settings, bench, listed)
     with screen.shown() as shown, locked(settings):
-        question = question_of(settings, shown.step)
-        s = Session(bench, settings, question, plain, shown, began, tuple(arguments))
+        sources = open_sources(each, chosen, shown.step)
+        s = Session(bench, settings, sources, plain, shown, began, tuple(arguments))
         shown.clear()
         shown.say(_opening(s))
         return _run_grid(s, listed) if is_grid else _answer(s, listed)
@@ -147,60 +169,83 @@ def _answer(s: Session, listed: Sequence[grammar.Override]) -> Verdict:
     with s.recorded(*studies.all):
         more = chosen.confirm.splits + (chosen.final == "all")
         budget = Budget(chosen.minutes, studies.search, studies.seconds(), more, s.began)
-        surveyed, known = None, list[Contender]()  # known without training
+        surveys, known = list[Surveyed](), list[Contender]()  # known without training
         # lists on the command line are the whole search space: nothing is tried beside them
         if "survey" in stages and not (listed and "search" in stages):
-            surveyed, known = _surveyed(s, studies, budget)
+            surveys, known = _surveyed(s, studies, budget)
         said: list[str] = []
         begun = bool(studies.searched())  # in an earlier session: what it trained counts
         if "search" in stages and not begun and not budget.allows("training", 0.0, 0.0):
             said = ["training: sweep.minutes had passed after the survey"]
         elif "search" in stages:
-            if surveyed is not None:
-                where = guide(s, studies.search, surveyed.findings, where)
-            said = _first(s, studies, first, budget)
-            _search(s, studies, where, budget)
+            if surveys:
+                where, more_said = _guided(s, studies, surveys, where)
+                said += more_said
+            said += _first(s, studies, [i for name in where for i in first[name]], budget)
+            _search(s, studies, spaces_of(s, where), budget)
         choose = partial(_compared, s, studies, known)
         contenders, short = budget.affordable(choose, partial(_missing, s, studies))
         said += [*short, *_confirm(s, studies, contenders, budget)]
         left_out = [c for c in choose(()) if c not in contenders]
-        concluded = _conclude(s, studies, contenders, left_out, surveyed, said, budget)
-        return _told(s, studies, concluded, surveyed, where)
+        concluded = _conclude(s, studies, contenders, left_out, surveys, said, budget)
+        return _told(s, studies, concluded, surveys, where)
 
 
-def _studies(s: Session, where: Space) -> _Studies:
-    """The studies of a sweep, made or taken up. where: what is searched."""
+def _studies(s: Session, where: Mapping[str, Space]) -> _Studies:
+    """The studies of a sweep, made or taken up. where: what is searched, of each source."""
     name = s.settings.study_name
-    search = s.ledger(name, {"space": where.fingerprint(), **s.facts()})
+    search = s.ledger(name, {"space": spaces_of(s, where).fingerprint(), **s.facts()})
     others = ("survey", "first", "confirm", "final")
     return _Studies(search, *(s.ledger(f"{name}.{kind}", s.facts()) for kind in others))
 
 
-def _surveyed(s: Session, studies: _Studies, budget: Budget) -> tuple[Surveyed, list[Contender]]:
-    """The survey, entered into its study and told of, and the plans that it answers."""
-    surveyed = run_survey(s)
-    enter_survey(s, studies.survey, surveyed)
-    points, outcomes = surveyed.points, surveyed.outcomes
-    known = frozen(s.question, s.settings, points, outcomes, surveyed.random_cut)
-    _early_answer(s, surveyed, budget)
-    return surveyed, known
+def _surveyed(
+    s: Session, studies: _Studies, budget: Budget
+) -> tuple[list[Surveyed], list[Contender]]:
+    """A survey of each source, entered into its study and told of, and the plans it answers."""
+    surveys, known = list[Surveyed](), list[Contender]()
+    for source in s.sources:
+        one = run_survey(s, source)
+        enter_survey(s, studies.survey, one)
+        known += frozen(
+            source, one.points, one.outcomes, one.random_cut, without_input=bool(surveys)
+        )
+        surveys.append(one)
+        _early_answer(s, one, budget)
+    return surveys, known
+
+
+def _guided(
+    s: Session, studies: _Studies, surveys: Sequence[Surveyed], where: Mapping[str, Space]
+) -> tuple[dict[str, Space], list[str]]:
+    """What is searched of the sources that did best frozen, and what to say of the others."""
+    names = trained_sources(studies.search, surveys, s.settings.sweep.trained_sources)
+    trained = {name: where[name] for name in names}
+    others = [one.called for one in s.sources if one.called not in trained]
+    said = [
+        f"no plan of {name} was trained: it was not among the {len(names)} sources that did best"
+        f" frozen (sweep.trained_sources={s.settings.sweep.trained_sources})"
+        for name in others
+    ]
+    return guide(
+        s, studies.search, [o for o in surveys if o.source.called in trained], trained
+    ), said
 
 
 def _told(
     s: Session,
     studies: _Studies,
     concluded: tuple[Verdict, Contender, Logits],
-    surveyed: Surveyed | None,
-    where: Space,
+    surveys: Sequence[Surveyed],
+    where: Mapping[str, Space],
 ) -> Verdict:
     """Write the model, the page and the record, and show the verdict."""
     verdict, chosen, answers = concluded
     model = _take_home(s, studies, chosen, verdict)
-    findings = None if surveyed is None else surveyed.findings
-    material = gather(s, verdict, answers, findings, vars(studies), where)
+    material = gather(s, verdict, answers, surveys, vars(studies), where)
     files = write_report(s.folder, material)
-    tell_record(s, material, findings, files)
-    keep_in_record(s, model)
+    tell_record(s, material, surveys, files)
+    keep_in_record(s, model, chosen)
     s.shown.clear()
     screen.console.print(table.verdict_box(material))
     screen.console.print(table.where_next(material, files), soft_wrap=True)
@@ -227,27 +272,35 @@ def _read_before(studies: _Studies) -> list[str]:
     )
 
 
-def _what_to_try(s: Session, listed: Sequence[grammar.Override]) -> tuple[Space, list[Item]]:
-    """The search space, and the trials that come first. Raises Refusal with all their faults.
+def _what_to_try(
+    s: Session, listed: Sequence[grammar.Override]
+) -> tuple[dict[str, Space], dict[str, list[Item]]]:
+    """Of each source the search space, and the trials that come first.
 
-    Lists on the command line are the space, whole; a single value there holds a key fixed.
+    Lists on the command line are the space, whole; a single value there holds a key fixed. Raises
+    Refusal with the faults of all.
     """
     options = s.bench.options
     swept = grammar.not_given(grammar.parse(options.searches, s.bench.parser()), s.plain)
     if s.settings.plan.regions:  # they are of blocks that another cut point would not keep
         swept = [o for o in swept if o.key_or_group not in space.CUT_KEYS]
-    where = grammar.build(listed or swept, s.question.named)
     # a plan of the command line is each trial's own: it is what a reader knows the trial by
     mine = [o for o in s.plain if o.lstrip("+").startswith(("plan=", "plan."))]
-    where = replace(where, fixed=(*mine, *where.fixed))
-    wanted = [] if listed else first_trials.grids(s.settings.sweep.fixed, s.bench, s.question)
-    first = [Item.of(o) for grid in wanted for o in grid]
-    check_space(s.bench, s.question, s.plain, where, [item.overrides for item in first])
+    where: dict[str, Space] = {}
+    first: dict[str, list[Item]] = {}
+    for one in s.sources:
+        found = grammar.build(listed or swept, one.question.named)
+        found = replace(found, fixed=(*mine, *found.fixed))
+        wanted = [] if listed else first_trials.grids(s.settings.sweep.fixed, s.bench, one.question)
+        items = [Item.of((*one.overrides, *o)) for grid in wanted for o in grid]
+        plain = [*first_trials.inherited(s.plain, one.overrides, plan=False), *one.overrides]
+        check_space(s.bench, one.question, plain, found, [item.overrides for item in items])
+        where[one.called], first[one.called] = found, items
     return where, first
 
 
 def _early_answer(s: Session, surveyed: Surveyed, budget: Budget) -> None:
-    """The survey's answer, as soon as it is there: out of fold, since nothing is quoted yet."""
+    """A survey's answer, as soon as it is there: out of fold, since nothing is quoted yet."""
     findings, measure = surveyed.findings, s.question.task.measure
     best = findings.curve()[findings.ranking()[0]]
     n = len(s.question.partition.held_out)
@@ -255,9 +308,12 @@ def _early_answer(s: Session, surveyed: Surveyed, budget: Budget) -> None:
     own, number = scores[best.weights, best.index], measure.unit.number
     left = max(0, budget.left) / 60
     rest = "" if budget.minutes is None else f"; the rest takes {left:.0f} min at most"
-    write_survey(s.folder, findings.frozen, list(scores.values()), measure, n)
+    name = surveyed.source.file_name
+    write_survey(s.folder, findings.frozen, list(scores.values()), measure, n, name)
+    whose = f"{surveyed.source.called} " if s.several else ""
     s.shown.say(
-        f"  in {budget.spent:.0f} s: frozen up to {best.cut}, {_of_images(own.score, measure, n)}"
+        f"  in {budget.spent:.0f} s: {whose}frozen up to {best.cut},"
+        f" {_of_images(own.score, measure, n)}"
         f" out of fold ({number(own.low)} to {number(own.high)}){rest}"
     )
 
@@ -289,9 +345,9 @@ def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget)
     ledger.on_trial = s.follow("first  ", len(first), lambda: len(ledger.counted()))
     run = s.launch(ledger, Stage.FIRST, lambda: budget.room)
     left_out, said = 0, []
-    one_each: dict[str, Item] = {}
+    one_each: dict[tuple[str, ...], Item] = {}
     for item in first:
-        one_each.setdefault(_plan_of(item.overrides), item)
+        one_each.setdefault(_family(item.overrides), item)
     others = [item for item in first if item not in one_each.values()]
     for item in filter(ledger.would_run, [*one_each.values(), *others]):
         if why := _far_behind(s, studies, item):
@@ -302,23 +358,23 @@ def _first(s: Session, studies: _Studies, first: Sequence[Item], budget: Budget)
             continue
         left_out += 1
         if item not in others:
-            said.append(f"{_named(item)}: {budget.without_room()}")
+            said.append(f"{_named(s, item)}: {budget.without_room()}")
     if left_out:
         s.shown.say(f"  sweep.minutes has no room for {left_out} plans of sweep.fixed")
-    return said + _given_up(studies, one_each.values(), budget)
+    return said + _given_up(s, studies, one_each.values(), budget)
 
 
-def _given_up(studies: _Studies, items: Collection[Item], budget: Budget) -> list[str]:
+def _given_up(s: Session, studies: _Studies, items: Collection[Item], budget: Budget) -> list[str]:
     """What to say of plans of which each training that was begun took too long."""
-    trained = {_plan_of(t.user_attrs["overrides"]) for t in studies.first.completed()}
-    takes: dict[str, float] = {}
+    trained = {_family(t.user_attrs["overrides"]) for t in studies.first.completed()}
+    takes: dict[tuple[str, ...], float] = {}
     for trial in studies.first.given_up():
-        plan = _plan_of(trial.user_attrs["overrides"])
-        takes[plan] = min(trial.user_attrs["takes"], takes.get(plan, math.inf))
+        family = _family(trial.user_attrs["overrides"])
+        takes[family] = min(trial.user_attrs["takes"], takes.get(family, math.inf))
     return [
-        f"{_named(item)}: {budget.without_room(takes[plan])}"
+        f"{_named(s, item)}: {budget.without_room(takes[family])}"
         for item in items
-        if (plan := _plan_of(item.overrides)) in takes and plan not in trained
+        if (family := _family(item.overrides)) in takes and family not in trained
     ]
 
 
@@ -328,8 +384,8 @@ def _far_behind(s: Session, studies: _Studies, item: Item) -> str | None:
     Its best score is more than three standard errors below the best one on the first fold. Without
     a limit of minutes all are tried.
     """
-    plan = _plan_of(item.overrides)
-    own = [t for t in studies.first.completed() if plan in t.user_attrs["overrides"]]
+    family = _family(item.overrides)
+    own = [t for t in studies.first.completed() if is_of(t, family)]
     if s.settings.sweep.minutes is None or not own or any(map(may_win, own)):
         return None
     lag = lag_of(own, studies.searched(), len(s.question.partition.folds[0]))
@@ -341,7 +397,7 @@ def _far_behind(s: Session, studies: _Studies, item: Item) -> str | None:
         return measure.unit.written(measure.value(score))
 
     return (
-        f"{plan.removeprefix('plan=')}: {len(own)} of its settings tried, with"
+        f"{_named(s, item)}: {len(own)} of its settings tried, with"
         f" {told(lag.own)} on the first fold where another plan has {told(lag.best)}; the others"
         " would not make it close"
     )
@@ -357,12 +413,13 @@ def _time_for(s: Session, studies: _Studies, item: Item, budget: Budget) -> bool
     """
     plain = first_trials.inherited(s.plain, item.overrides)
     settings = read(s.bench.compose([*plain, *item.overrides]))
-    early = ends_early(s.question.plan(settings.plan), settings.train)
-    done, plan = studies.timed(), _plan_of(item.overrides)
-    at_most, seconds = expected(done, plan, settings.train.epochs), expected(done, plan)
+    question = s.source_of(item.overrides).question
+    early = ends_early(question.plan(settings.plan), settings.train)
+    done, family = studies.timed(), _family(item.overrides)
+    at_most, seconds = expected(done, family, settings.train.epochs), expected(done, family)
     if not early or (at_most is not None and seconds is not None and at_most < seconds):
         seconds = at_most
-    own = [t for t in done if plan in t.user_attrs["overrides"]]
+    own = [t for t in done if is_of(t, family)]
     if not any(t.value is not None for t in own):
         if early and not own:
             return True
@@ -372,15 +429,19 @@ def _time_for(s: Session, studies: _Studies, item: Item, budget: Budget) -> bool
     return budget.allows(item.key, seconds or 0.0, CLOSING + needed)
 
 
-def _plan_of(overrides: Sequence[str]) -> str:
-    return next((o for o in overrides if o.startswith("plan=")), "")
+def _family(overrides: Sequence[str]) -> tuple[str, ...]:
+    """The overrides that a trial shares with those of the same source and kind of plan."""
+    plan = next((o for o in overrides if o.startswith("plan=")), "plan=")
+    return (*chosen_source(overrides), *([] if plan == "plan=" else [plan]))
 
 
-def _named(item: Item) -> str:
-    return _plan_of(item.overrides).removeprefix("plan=")
+def _named(s: Session, item: Item) -> str:
+    """What a reader knows a trial by that sweep.fixed names."""
+    plan = next((o for o in item.overrides if o.startswith("plan=")), "").removeprefix("plan=")
+    return f"{plan} of {s.source_of(item.overrides).called}" if s.several else plan
 
 
-def _search(s: Session, studies: _Studies, where: Space, budget: Budget) -> None:
+def _search(s: Session, studies: _Studies, where: Space | Spaces, budget: Budget) -> None:
     """Plans that the sampler asks for, one seed each, scored on the first fold."""
     options, ledger = s.bench.options, studies.search
     if (there := len(ledger.counted())) > options.n_trials:
@@ -436,7 +497,9 @@ def _compared(
     if "search" not in s.settings.sweep.stages:
         return list(known)
     images = len(s.question.partition.folds[0])
-    return merged(known, trained(studies.searched(), s.settings.sweep.confirm, images, without))
+    called = (lambda overrides: s.source_of(overrides).called) if s.several else None
+    chosen = s.settings.sweep.confirm
+    return merged(known, trained(studies.searched(), chosen, images, without, called))
 
 
 def _missing(s: Session, studies: _Studies, contender: Contender) -> float:
@@ -494,7 +557,7 @@ def _conclude(
     studies: _Studies,
     contenders: Sequence[Contender],
     left_out: Sequence[Contender],
-    surveyed: Surveyed | None,
+    surveys: Sequence[Surveyed],
     said: Sequence[str],
     budget: Budget,
 ) -> tuple[Verdict, Contender, Logits]:
@@ -511,7 +574,7 @@ def _conclude(
         said.append(_train_on_all(s, studies, known[place][0]))
     draws, without = _other_draws(s, studies, known[place][0], budget)
     said += [*without, *otherwise(wanted, studies.confirm, studies.final)]
-    logits = _report_logits(s, studies, [c for c, _ in known], quoted, surveyed)
+    logits = _report_logits(s, studies, [c for c, _ in known], quoted, surveys)
     y, score = question.target.labels[question.partition.report], question.task.example_scores
     scored = [
         t if z is None else replace(t, report_rn=np.stack([score(one, y) for one in z]))
@@ -542,17 +605,23 @@ def _report_logits(
     studies: _Studies,
     known: Sequence[Contender],
     quoted: Sequence[Contender],
-    surveyed: Surveyed | None,
+    surveys: Sequence[Surveyed],
 ) -> list[NDArray[np.float32] | None]:
     """What each plan's final trainings answer of the report split; None for what is not quoted."""
     common = studies.confirm, studies.final, s.question, s.settings
-    refits: dict[int, Logits] = {}
-    if surveyed is not None:
-        refits = final.frozen_reports(surveyed.findings, s.question, s.settings)
-    return [
-        final.report_logits(c, refits, *common) if final.refitted(c) or c in quoted else None
-        for c in known
-    ]
+    refits = {one.source.called: _frozen_reports(s, one) for one in surveys}
+
+    def logits(c: Contender) -> NDArray[np.float32] | None:
+        own = refits.get(s.source_of(c.overrides).called, {})
+        return final.report_logits(c, own, *common)
+
+    return [logits(c) if final.refitted(c) or c in quoted else None for c in known]
+
+
+def _frozen_reports(s: Session, surveyed: Surveyed) -> dict[int, Logits]:
+    """What the frozen plan of every cut point, fitted to the whole pool, answers of the report."""
+    penalties = {i: point.regularisation for i, point in surveyed.findings.curve().items()}
+    return refit(s.inputs(surveyed.source), penalties)
 
 
 def _choose(
@@ -702,15 +771,17 @@ def _run_grid(s: Session, listed: Sequence[grammar.Override]) -> list[Trial]:
 
 
 def _opening(s: Session) -> str:
-    p, source, target = s.question.partition, s.question.source, s.question.target
-    things = s.question.task.things
+    p, things = s.question.partition, s.question.task.things
     folds = f"{len(p.folds)} folds" if len(p.folds) > 1 else f"{len(p.folds[0])} held out"
+    blocks = ", ".join(
+        f"{one.question.cuts.n_blocks} blocks{f' of {one.called}' if s.several else ''}"
+        for one in s.sources
+    )
     lines = [
-        f"{s.settings.study_name}: how much of {source.name} ({source.trained_on}) to"
-        f" keep for {target.name}?",
-        f"  {s.question.cuts.n_blocks} blocks; {s.question.task.told};"
+        f"{s.settings.study_name}: {s.asks}",
+        f"  {blocks}; {s.question.task.told};"
         f" {len(p.pool)} labelled {things} choose and train ({folds}), {len(p.report)} report",
-        *(f"  {said}" for said in s.question.said()),
+        *(f"  {said}" for said in s.said()),
     ]
     if (minutes := s.settings.sweep.minutes) is not None:
         lines.append(f"  at most about {minutes:g} minutes (sweep.minutes)")

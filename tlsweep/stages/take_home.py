@@ -49,14 +49,15 @@ def network_of(
     return network.eval(), trial
 
 
-def keep_in_record(s: Session, folder: Path) -> None:
-    """Keep a model folder with the sweep's run, where its exported program is there."""
+def keep_in_record(s: Session, folder: Path, chosen: Contender) -> None:
+    """Keep the folder of a plan's model with the sweep's run, where its program is there."""
     from tlsweep.model import PROGRAM, WEIGHTS, read_card
 
     card = read_card(folder)
     if not (folder / PROGRAM).exists():
         return  # its card says why
-    example = s.question.examples(Split.POOL).batch([0]).z.numpy()
+    question = s.source_of(chosen.overrides).question
+    example = question.examples(Split.POOL).batch([0]).z.numpy()
     torch_version = card.versions["torch"].partition("+")[0]  # of a build that pip knows
     s.record.keep_model(
         s.parent_run,

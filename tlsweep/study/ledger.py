@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tlsweep.errors import Fault, Refusal, TlsweepError
 from tlsweep.study.handle import lives
-from tlsweep.study.space import Space, parameters, suggest
+from tlsweep.study.space import Space, Spaces, parameters, suggest
 from tlsweep.study.storage import open_storage
 
 Trial = FrozenTrial  # what the rooms above may know of Optuna: a trial's number, value, attributes
@@ -209,7 +209,7 @@ class Ledger:
 
     def search(
         self,
-        space: Space,
+        space: Space | Spaces,
         launch: Launch,
         *,
         n_trials: int,
@@ -297,7 +297,7 @@ class Ledger:
                 self.study.enqueue_trial(dict(values))
         return len(self.trials(*COUNTED, TrialState.WAITING))
 
-    def ask(self, space: Space) -> Job:
+    def ask(self, space: Space | Spaces) -> Job:
         """The next trial as a job: one that waits for its turn, else one that the sampler draws."""
         trial = self.study.ask()
         if self.worker:
@@ -307,7 +307,7 @@ class Ledger:
             suggest(trial, {name: self.typed[name] for name in given})
             return Job(trial.number, tuple(trial.user_attrs["overrides"]), named=True)
         # for a trial that is run again these are the values that it had
-        overrides = space.overrides(suggest(trial, space.searched))
+        overrides = space.draw(trial)
         trial.set_user_attr("overrides", overrides)
         return Job(trial.number, tuple(overrides))
 

@@ -92,6 +92,50 @@ class Space:
         """The Hydra overrides of one point of the space."""
         return [*self.fixed, *(f"{key}={_text(value)}" for key, value in params.items())]
 
+    def draw(self, trial: Any) -> list[str]:
+        """The overrides of a point that the sampler draws. trial: an Optuna trial under way."""
+        return self.overrides(suggest(trial, self.searched))
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """A space for each of several sources: a trial draws a source, then a point of its space.
+
+    What blocks are called differs from source to source: each has its own parameters for that.
+    spaces: by what the source is called; chosen: the overrides that choose it, alike.
+    """
+
+    spaces: Mapping[str, Space]
+    chosen: Mapping[str, Sequence[str]]
+
+    def fingerprint(self) -> dict[str, str]:
+        """The spaces as text that two sessions can compare."""
+        return {
+            f"{key} of {name}": text
+            for name, space in self.spaces.items()
+            for key, text in space.fingerprint().items()
+        }
+
+    def draw(self, trial: Any) -> list[str]:
+        """The overrides of a source and a point that the sampler draws."""
+        source = trial.suggest_categorical(SOURCE, list(self.spaces))
+        space = self.spaces[source]
+        names = {_of_source(key, source): key for key in space.searched}
+        params = suggest(trial, {name: space.searched[key] for name, key in names.items()})
+        point = space.overrides({names[name]: value for name, value in params.items()})
+        return [*self.chosen[source], *point]
+
+    def parameters(self, source: str, point: Mapping[str, Any]) -> dict[str, Any]:
+        """What a point of a source's space is to the sampler."""
+        return {SOURCE: source, **{_of_source(key, source): v for key, v in point.items()}}
+
+
+SOURCE = "source"  # the parameter that a trial of several sources draws first
+
+
+def _of_source(key: str, source: str) -> str:
+    return f"{key} of {source}" if key in (*CUT_KEYS, *REGION_KEYS) else key
+
 
 def _text(value: Any) -> str:
     if value is None:

@@ -32,6 +32,7 @@ def describe(trial: Resolved, not_thawed: Collection[int] = ()) -> Facts:
         name=trial.name,
         plan=plan,
         cuts=question.cuts.names,
+        source=question.source.name,
         kept_parameters=question.kept_parameters(plan),
         trained_parameters=question.trained_parameters(plan, train, trial.seed),
         flops=question.flops(plan),

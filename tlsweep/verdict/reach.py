@@ -31,8 +31,9 @@ WITHOUT_SOURCE = ("scratch", "random_features", "raw_pixels")  # controls that k
 
 @dataclass(frozen=True)
 class Recommended:
-    """The plan to use."""
+    """The plan to use, and what the source is called that it is of."""
 
+    source: str
     plan: str
     freeze: int
     keep: int
@@ -59,6 +60,7 @@ class Recommended:
         """The plan of the table's row."""
         f, plan = tried.facts, tried.facts.plan
         return cls(
+            source=f.source,
             plan=f.name,
             freeze=plan.freeze,
             keep=plan.keep,
@@ -103,7 +105,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class PlanRow:
-    """A plan as the table of a verdict shows it.
+    """A plan as the table of a verdict shows it. source: what that is called.
 
     out_of_fold, replicates: score on held-out examples of the pool, over so many folds or seeds;
     less_than_best, interval: how much worse than the best on the folds that both have; p_best: the
@@ -112,6 +114,7 @@ class PlanRow:
     report: None where it was not trained on the whole pool; regions: what a cut point does not say.
     """
 
+    source: str
     plan: str
     cut: str
     index: int
@@ -135,6 +138,7 @@ class PlanRow:
 class CurvePoint:
     """Score at one cut point on the report split; replicates: trainings on the whole pool."""
 
+    source: str
     cut: str
     index: int
     state: str
@@ -185,6 +189,11 @@ class Verdict:
     folds: int
     shortfalls: list[str]  # what was to be measured and was not, and why
 
+    @property
+    def sources(self) -> list[str]:
+        """What the sources are called that were compared, as they were asked for."""
+        return list(dict.fromkeys(row.source for row in self.plans))
+
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         measure, unit = self.measure, self.measure.unit
@@ -209,7 +218,8 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the sentence, and the plans as a table."""
-        shown = ["plan", "cut", "state", "out_of_fold", "p_best", "report", "recommended"]
+        of = ["source"] if len(self.sources) > 1 else []
+        shown = [*of, "plan", "cut", "state", "out_of_fold", "p_best", "report", "recommended"]
         table = self.to_dataframe()[shown].to_html(float_format="{:.3f}".format, na_rep="")
         return f"<p><strong>{html.escape(self.sentence)}</strong></p>{table}"
 
@@ -257,6 +267,7 @@ def reach(
         measure=measure, recommended=chosen.facts, scored=scored,
         best=None if same else best_row, contrasts=found, majority=blind, margin=points,
         more_images=more, confidence=confidence,
+        sources=len({t.facts.source for t in tried}),
     )  # fmt: skip
     return Verdict(
         study=study, metric=measure.name, measure=measure, recommended=Recommended.of(chosen),
@@ -291,11 +302,16 @@ def _more_images(recommendation: Recommendation, chosen: Tried, pool_images: int
 
 
 def _contrasts(best: Tried, tried: Sequence[Tried], told: Told) -> list[Contrast]:
-    """The best plan against each control that keeps nothing of the source."""
+    """The best plan against each control that keeps nothing of the source.
+
+    Among several sources that of its own, where there is one: another network is not that control.
+    """
     plans = [t.evidence for t in tried]
     found = []
     for name in WITHOUT_SOURCE:
-        for control in (t for t in tried if name in t.controls):
+        named = [t for t in tried if name in t.controls]
+        own = [t for t in named if t.facts.source == best.facts.source]
+        for control in own or named:
             report = None
             if best.report_rn is not None and control.report_rn is not None:
                 report = best.report_rn, control.report_rn
@@ -326,6 +342,7 @@ def _row(t: Tried, recommendation: Recommendation, told: Told) -> PlanRow:
         scale, ends = told.measure.scale, comparison.between(told.confidence)
         less, interval = scale * comparison.difference, [scale * end for end in ends]
     return PlanRow(
+        source=f.source,
         plan=f.name,
         cut=f.keep_name,
         index=f.plan.keep,
@@ -354,7 +371,7 @@ def _state(facts: Facts) -> str:
 
 
 def _controls(recommended: Tried, tried: Sequence[Tried], told: Told) -> dict[str, dict[str, Any]]:
-    """Each control by its name, the best first."""
+    """Each control by its name, the best first; of another source with that source's name."""
     assert recommended.report_rn is not None
     found: dict[str, dict[str, Any]] = {}
     for control in tried:
@@ -362,8 +379,10 @@ def _controls(recommended: Tried, tried: Sequence[Tried], told: Told) -> dict[st
             continue
         own = told.score(control.report_rn)
         less = told.difference(recommended.report_rn, control.report_rn)
+        mine = control.facts.source == recommended.facts.source or "raw_pixels" in control.controls
         for name in control.controls:
-            found[name] = {
+            found[name if mine else f"{name} of {control.facts.source}"] = {
+                "source": control.facts.source,
                 "score": own.score,
                 "interval": own.as_list(),
                 "recommended_minus_this": less.score,
@@ -377,11 +396,12 @@ def _controls(recommended: Tried, tried: Sequence[Tried], told: Told) -> dict[st
 
 def _curve(tried: Sequence[Tried], told: Told) -> list[CurvePoint]:
     """Every frozen cut point, and trained plans where they were scored on the report split too."""
-    best: dict[tuple[str, int], Tried] = {}
+    best: dict[tuple[int, str, int], Tried] = {}
+    sources = list(dict.fromkeys(t.facts.source for t in tried))
     for t in tried:
         if t.report_rn is None or not _on_curve(t.facts):
             continue
-        place = (t.facts.state, t.facts.plan.keep)
+        place = (sources.index(t.facts.source), t.facts.state, t.facts.plan.keep)
         # where several plans keep the same blocks, what held-out examples say counts
         if place not in best or _score(t) > _score(best[place]):
             best[place] = t
@@ -406,6 +426,7 @@ def _point(t: Tried, told: Told) -> CurvePoint:
     own = told.score(t.report_rn)
     f = t.facts
     return CurvePoint(
+        source=f.source,
         cut=f.keep_name,
         index=f.plan.keep,
         state=f.state,

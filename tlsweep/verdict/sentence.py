@@ -39,21 +39,23 @@ def sentence(
     margin: float,
     more_images: int | None,
     confidence: float,
+    sources: int = 1,
 ) -> str:
     """What to do, how well that does, whether a better plan costs more, whether transfer helped.
 
     measure: of the metric; scores are in its unit; recommended: facts of the plan; scored: on the
     report split; best: the row of the best plan where it is another one, else None; majority: score
     of always giving the same answer; more_images: labelled images that would show a cheaper plan to
-    be as good, None if unknown.
+    be as good, None if unknown; sources: how many were compared.
     """
     unit = measure.unit
+    which = "" if sources == 1 else f"Of {sources} sources, take {recommended.source}. "
     between = f"{unit.written(scored.low)} to {unit.written(scored.high)}"
     said = [
         _no_better_than_blind(scored, majority, measure),
-        f"{what_to_keep(recommended)}: {_scored(scored.score, measure)}"
+        f"{which}{what_to_keep(recommended)}: {_scored(scored.score, measure)}"
         f" ({100 * confidence:g} % interval {between}).",
-        _against_best(recommended, best, unit.rounded(margin)),
+        _against_best(recommended, best, unit.rounded(margin), sources),
         _more(more_images, measure),
         _transfer(contrasts, measure),
     ]
@@ -112,13 +114,15 @@ def _and(blocks: str) -> str:
     return " and ".join(blocks.replace("..", " to ").rsplit(", ", 1))
 
 
-def _against_best(recommended: Facts, best: Any, margin: str) -> str:
+def _against_best(recommended: Facts, best: Any, margin: str, sources: int) -> str:
     if best is None:
         return ""
     share = recommended.flops / max(1, best.flops)
     work = f"{share:.0%} of the computation".replace("%", " %") if share < 1 else "less training"
+    named = [o for o in best.overrides if not o.startswith(("source=", "source."))][:2]
+    whose = "" if sources == 1 else f", of {best.source}"
     return (
-        f"The best plan ({' '.join(best.overrides[:2])}) is at most {margin} better;"
+        f"The best plan ({' '.join(named)}{whose}) is at most {margin} better;"
         f" this one takes {work}."
     )
 
