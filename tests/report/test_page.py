@@ -92,7 +92,7 @@ def test_a_users_text_is_never_taken_for_html(material: Material) -> None:
         material.verdict,
         study="<b>bold</b>",
         curve=[replace(p, cut=raw) for p in material.verdict.curve],
-        plans=[replace(p, cut=raw, overrides=[raw]) for p in material.verdict.plans],
+        plans=[replace(p, cut=raw, overrides=[raw], source=raw) for p in material.verdict.plans],
     )
     answered = replace(
         material.answered,
@@ -104,8 +104,7 @@ def test_a_users_text_is_never_taken_for_html(material: Material) -> None:
             material,
             verdict=verdict,
             answered=answered,
-            source=raw,
-            target=raw,
+            asks=raw,
             notes=(raw,),
             look="mlflow ui '<x>'",
             config="study: <i>",

@@ -175,6 +175,7 @@ def test_controls_stand_beside_the_recommended_plan_on_the_same_images(
     assert report is not None
     assert scratch is not None
     assert found.controls["scratch"] == {
+        "source": "net",
         "score": pytest.approx(0.72),
         "interval": accuracy_interval(scratch).as_list(),
         "recommended_minus_this": pytest.approx(0.22),

@@ -609,19 +609,16 @@ def _report_logits(
 ) -> list[NDArray[np.float32] | None]:
     """What each plan's final trainings answer of the report split; None for what is not quoted."""
     common = studies.confirm, studies.final, s.question, s.settings
-    refits = {one.source.called: _frozen_reports(s, one) for one in surveys}
+    # frozen plans of every cut point, fitted to the whole pool
+    refits = {
+        one.source.called: refit(s.inputs(one.source), one.findings.penalties()) for one in surveys
+    }
 
     def logits(c: Contender) -> NDArray[np.float32] | None:
         own = refits.get(s.source_of(c.overrides).called, {})
         return final.report_logits(c, own, *common)
 
     return [logits(c) if final.refitted(c) or c in quoted else None for c in known]
-
-
-def _frozen_reports(s: Session, surveyed: Surveyed) -> dict[int, Logits]:
-    """What the frozen plan of every cut point, fitted to the whole pool, answers of the report."""
-    penalties = {i: point.regularisation for i, point in surveyed.findings.curve().items()}
-    return refit(s.inputs(surveyed.source), penalties)
 
 
 def _choose(

@@ -84,6 +84,10 @@ class Findings:
         """Every cut point with these weights, by its index."""
         return {point.index: point for point in self.frozen if point.weights == weights}
 
+    def penalties(self) -> dict[int, float]:
+        """What suits each cut point with the source's weights, for a head on the whole pool."""
+        return {index: point.regularisation for index, point in self.curve().items()}
+
     def ranking(self, weights: str = "source") -> list[int]:
         """Indices of the cut points, best out of fold first; of equals the lower loss."""
         curve = self.curve(weights)
