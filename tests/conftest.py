@@ -47,13 +47,22 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a small convolutional network; nobody trained them."""
+    return _weights(tmp_path_factory.mktemp("weights") / "shufflenet.pt", "shufflenet_v2_x0_5")
+
+
+@pytest.fixture(scope="session")
+def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of another small network, alike."""
+    return _weights(tmp_path_factory.mktemp("weights") / "squeezenet.pt", "squeezenet1_1")
+
+
+def _weights(file: Path, model: str) -> Path:
     import torch
     import torchvision
 
-    file = tmp_path_factory.mktemp("weights") / "shufflenet.pt"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        torch.save(torchvision.models.shufflenet_v2_x0_5(weights=None).state_dict(), file)
+        torch.save(torchvision.models.get_model(model, weights=None).state_dict(), file)
     return file
 
 

@@ -142,11 +142,12 @@ def test_a_key_without_a_list_may_be_given_again_and_one_with_a_list_alone() -> 
 
 @pytest.mark.parametrize("key", ["seed", "source", "source.model", "target.fit_size", "record"])
 def test_what_makes_another_question_is_refused_in_a_search_space(key: str) -> None:
+    grid = f"a grid compares them: leave sweep=... out, and keep {key}=A,B"
     with refused(
         Fault(
             f"{key} in a search space",
-            "a study has one source, one target and one seed; it searches plan, train and schedule",
-            f"a grid compares them: leave sweep=... out, and keep {key}=A,B",
+            "a study has one target and one seed; it searches plan, train and schedule",
+            "sweep.sources=[A,B] compares sources" if key.startswith("source") else grid,
         )
     ):
         check.check_keys(["plan.keep", key, "train.lr"])

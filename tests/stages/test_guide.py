@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -229,6 +229,46 @@ def test_cut_points_that_the_user_names_are_all_searched(session: Session, ledge
     where = where_of(session, PLANS, f"plan.keep=choice({names[1]},{names[2]})")
     found = guided(session, ledger, findings_of([0.1] * len(names), names), where)
     assert list(found.listed("plan.keep")) == [names[1], names[2]]
+
+
+def two_of(session: Session) -> list[StudySource]:
+    """One source under two names, as two sources of a study."""
+    (one,) = session.sources
+    return [
+        replace(one, called=name, overrides=(f"source.model={name}",)) for name in ("one", "two")
+    ]
+
+
+def test_plans_are_trained_of_the_sources_whose_best_cut_point_is_best_and_of_those_alone(
+    session: Session, ledger: Ledger
+) -> None:
+    names, sources = session.question.cuts.names, two_of(session)
+    rest = [0.3] * (len(names) - 1)
+    low, high = (findings_of([score, *rest], names) for score in (0.5, 0.9))
+    surveys = [Surveyed(one, f, {}) for one, f in zip(sources, (low, high), strict=True)]
+    assert guide.trained_sources(ledger, surveys, 1) == ["two"]
+    # a later session, whose survey might rank otherwise, goes on with the same one
+    assert guide.trained_sources(ledger, surveys[::-1], 2) == ["two"]
+
+
+def test_of_two_sources_the_cut_points_that_are_best_of_all_stay_open_and_are_tried_first(
+    session: Session, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources, names = two_of(session), session.question.cuts.names
+    monkeypatch.setattr(session, "sources", tuple(sources))
+    monkeypatch.setattr(session, "several", True)
+    n = len(names)
+    first = findings_of([0.2, 0.6, *([0.1] * (n - 2))], names)
+    second = findings_of([0.2, *np.linspace(0.9, 0.7, n - 1)], names)
+    surveys = [Surveyed(one, f, {}) for one, f in zip(sources, (first, second), strict=True)]
+    where = {one.called: where_of(session, PLANS, "plan.keep=glob(*)") for one in sources}
+    found = guide.guide(session, ledger, surveys, where)
+    assert list(found["one"].listed("plan.keep")) == [names[1], names[-1]]
+    assert list(found["two"].listed("plan.keep")) == list(names[1:])
+    hinted = [t.system_attrs["fixed_params"] for t in ledger.trials()]
+    assert hinted == [
+        {"source": "two", "plan.keep of two": name, "plan": "truncate_tuned"} for name in names[1:3]
+    ]
 
 
 # ------------------------------------------------------------------ kept for the next session

@@ -19,7 +19,15 @@ from optuna.distributions import (
 
 from tlsweep.errors import Refusal
 from tlsweep.jobs.grammar import first_values, grid, parse
-from tlsweep.study.space import Space, parameters, suggest, typed
+from tlsweep.study.space import (
+    Space,
+    Spaces,
+    between,
+    listed,
+    parameters,
+    suggest,
+    typed,
+)
 
 Parsed = Callable[..., list[Override]]
 MakeSpace = Callable[..., Space]
@@ -255,3 +263,28 @@ def test_a_glob_over_another_key_ranges_over_the_options_of_its_group() -> None:
         found = grid(parse(["schedule=glob(*)"], parser), lambda rest, key: NAMES)
     names = ("constant", "gradual", "phases", "two_phase")
     assert found == [[f"schedule={name}"] for name in names]
+
+
+# ------------------------------------------------------------------ several sources
+def test_of_several_sources_a_trial_draws_one_and_then_a_point_of_its_own_space() -> None:
+    rate = between(0.1, 0.2, log=False)
+    spaces = Spaces(
+        {
+            "a": Space({"plan.keep": listed(["a1", "a2"]), "train.lr": rate}),
+            "b": Space({"plan.keep": listed(["b1"]), "train.lr": rate}),
+        },
+        {"a": ("source.model=a",), "b": ("source.model=b", "source.preset=x")},
+    )
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial(spaces.parameters("b", {"plan.keep": "b1"}))
+    drawn = [spaces.draw(study.ask()) for _ in range(30)]
+    assert drawn[0][:3] == ["source.model=b", "source.preset=x", "plan.keep=b1"]
+    for overrides in drawn:
+        own = overrides[0].removeprefix("source.model=")
+        keep = next(o for o in overrides if o.startswith("plan.keep="))
+        assert keep.removeprefix("plan.keep=").startswith(own)
+    assert {o[0] for o in drawn} == {"source.model=a", "source.model=b"}
+    assert {*study.trials[0].params} == {"source", "plan.keep of b", "train.lr"}
+    assert set(spaces.fingerprint()) == {
+        "plan.keep of a", "train.lr of a", "plan.keep of b", "train.lr of b",
+    }  # fmt: skip

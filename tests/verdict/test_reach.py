@@ -320,3 +320,61 @@ def test_errors_are_told_in_their_unit_and_the_lower_one_is_better(plans: list[T
     assert told["measure"] == {
         "words": "mean absolute error", "unit": "mm", "times": 1.0, "higher_is_better": False,
     }  # fmt: skip
+
+
+# ------------------------------------------------------------------ several sources
+def of(source: str, t: Tried) -> Tried:
+    own = (f"source.model={source}", *t.overrides)
+    return replace(t, facts=replace(t.facts, source=source), overrides=own)
+
+
+@pytest.fixture
+def two(plan: Make) -> list[Tried]:
+    """The second of two sources has the best plan; the first one's scratch is better."""
+    scratch = {"name": "scratch", "keep": 0, "regrow": 8, "controls": ("scratch",)}
+    every = {"keep": 8, "controls": ("feature_extractor",)}
+    return [
+        of("one", plan(0.90, 0.90, keep=4)),
+        of("one", plan(0.80, 0.80, candidate=False, **scratch)),
+        of("one", plan(0.85, [0.86], **every)),
+        of("one", plan(0.40, [0.42], keep=0, controls=("raw_pixels",), candidate=False)),
+        of("two", plan(0.95, 0.94, keep=4)),
+        of("two", plan(0.70, 0.72, candidate=False, **scratch)),
+    ]
+
+
+def test_of_several_sources_the_sentence_says_which_and_transfer_is_told_by_its_own_controls(
+    two: list[Tried],
+) -> None:
+    found = verdict(two, best=4)
+    assert found.recommended.source == found.best.source == "two"
+    assert found.sentence.startswith("Of 2 sources, take two. Keep 4 of 8 blocks (up to block4)")
+    scratch, raw = found.contrasts
+    assert scratch.control == "scratch"
+    assert scratch.difference > 0.2  # the other one's is 0.14 behind
+    assert raw.control == "raw_pixels"  # which is no source's
+
+
+def test_a_control_of_another_source_is_told_with_that_sources_name(two: list[Tried]) -> None:
+    controls = verdict(two, best=4).controls
+    assert list(controls) == [
+        "feature_extractor of one", "scratch of one", "scratch", "raw_pixels",
+    ]  # fmt: skip
+    assert controls["scratch"]["source"] == "two"
+    assert controls["scratch of one"]["recommended_minus_this"] == pytest.approx(0.14)
+
+
+def test_each_source_has_its_best_plan_and_the_chance_that_the_best_of_all_is_its_own(
+    two: list[Tried],
+) -> None:
+    found = verdict(two, best=4)
+    assert found.sources == ["two", "one"]
+    (best, _), (other, chance) = found.best_of_each()
+    assert (best.cut, best.out_of_fold) == ("block4", pytest.approx(0.95))
+    assert (other.cut, other.out_of_fold) == ("block4", pytest.approx(0.90))
+    assert chance == pytest.approx(sum(row.p_best for row in found.plans if row.source == "one"))
+
+
+def test_each_source_has_a_curve_of_its_own(two: list[Tried]) -> None:
+    found = [(p.source, p.index) for p in verdict(two, best=4).curve]
+    assert found == [("one", 0), ("one", 4), ("one", 8), ("two", 4)]

@@ -51,6 +51,17 @@ def test_where_the_best_plan_is_recommended_and_transfer_helped(said: Said) -> N
     )
 
 
+def test_of_several_sources_the_best_plan_is_told_with_its_own(said: Said) -> None:
+    best = SimpleNamespace(
+        source="vgg11",
+        overrides=["source.model=vgg11", "plan=finetune", "plan.keep=all", "train.lr=0.1"],
+        flops=80_000,
+    )
+    text = said(best=best, sources=3)
+    assert text.startswith("Of 3 sources, take net. Keep 4 of 8 blocks (up to block4), frozen: ")
+    assert "The best plan (plan=finetune plan.keep=all, of vgg11) is at most 2 points" in text
+
+
 def test_where_a_cheaper_plan_is_recommended_it_names_the_best_one_and_the_price(
     said: Said,
 ) -> None:

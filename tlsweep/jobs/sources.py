@@ -9,10 +9,10 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from tlsweep.errors import Fault, Refusal, nearest
+from tlsweep.errors import Fault, Refusal, nearest, unknown_name
 from tlsweep.jobs.bench import Bench
 from tlsweep.jobs.line import quoted
-from tlsweep.registry import INSIDE
+from tlsweep.registry import INSIDE, section
 
 Overrides = tuple[str, ...]
 
@@ -37,12 +37,17 @@ def chosen_by(bench: Bench, plain: Sequence[str]) -> list[Overrides]:
 
 
 def _of_entry(bench: Bench, config: DictConfig, entry: Any, faults: list[Fault]) -> Overrides:
+    options = [option for option in bench.options_of("source") if option not in INSIDE]
     if isinstance(entry, DictConfig):
         given = {str(key): value for key, value in entry.items()}
         name = given.pop("name", None)
+        if name is not None and name not in options:
+            faults.append(unknown_name("source", "sweep.sources: name", str(name), options))
+            return ()
+        known = section("source", name or config.source.name).model_fields
+        faults += [_unknown(key, list(known)) for key in given if key not in known]
         group = () if name is None else (f"source={name}",)
         return (*group, *(f"source.{key}={_text(value)}" for key, value in given.items()))
-    options = [option for option in bench.options_of("source") if option not in INSIDE]
     if entry in options:
         return (f"source={entry}",)
     if "model" in config.source:
@@ -58,3 +63,9 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value if re.fullmatch(r"[\w.-]+", value) else quoted(value)
     return "null" if value is None else str(value).lower() if value in (True, False) else str(value)
+
+
+def _unknown(key: str, known: Sequence[str]) -> Fault:
+    near = nearest(key, known)
+    rule = f"an entry with settings has some of: {', '.join(known)}"
+    return Fault(f"sweep.sources: {key}", rule, f"{near}: VALUE" if near else "leave it out")

@@ -73,9 +73,9 @@ def curve(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure:
         _curve_of(axes, verdict, source, size)
         _heights(axes, scores, measure)
         lines = {
-            name: control
+            kind: control
             for name, control in verdict.controls.items()
-            if control["source"] == source and name.partition(" of ")[0] in LINE_CONTROLS
+            if (kind := name.partition(" of ")[0]) in LINE_CONTROLS and control["source"] == source
         }
         _lines(axes, lines, measure, size)
         _score_axis(axes, measure, f"{verdict.report_images} new {measure.things}")

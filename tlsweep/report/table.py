@@ -46,7 +46,8 @@ def verdict_box(material: Material) -> RenderableType:
     rows = Table(box=None, show_header=False, pad_edge=False)
     rows.add_column(justify="left")
     rows.add_column(justify="left")
-    several = len(verdict.sources) > 1
+    each = verdict.best_of_each()
+    several = len(each) > 1
     rows.add_row("recommended", " ".join(r.overrides))
     rows.add_row("", with_interval(verdict.score, verdict.interval, unit) + seeds_words(verdict))
     rows.add_row(
@@ -62,6 +63,9 @@ def verdict_box(material: Material) -> RenderableType:
         score = with_interval(best.report.score, best.report.interval, unit)
         whose = f"{best.source} " if several else ""
         rows.add_row("best", f"{score}  {whose}{plan_words(best.overrides)}")
+    for row, chance in each if several else ():
+        held_out = f"{unit.written(row.out_of_fold)} held out, {plan_words(row.overrides)}"
+        rows.add_row(row.source, f"{held_out}; {chance:.0%} to hold the best plan")
     for name, control in verdict.controls.items():
         score = with_interval(control["score"], control["interval"], unit)
         cut = f"  up to {control['keep_name']}" if control["random_weights"] else ""

@@ -59,7 +59,7 @@ def refuse_its_own(keys: Iterable[str]) -> None:
 # of a whole sweep: a list of trials has no use for them
 _OF_A_SWEEP = (
     "n_trials", "minutes", "sampler", "params", "fixed", "stages", "survey", "explore", "confirm",
-    "final",
+    "final", "sources", "trained_sources",
 )  # fmt: skip
 
 
@@ -96,8 +96,10 @@ def check_keys(keys: Iterable[str]) -> None:
     faults = [
         Fault(
             f"{key} in a search space",
-            "a study has one source, one target and one seed; it searches plan, train and schedule",
-            f"a grid compares them: leave sweep=... out, and keep {key}=A,B",
+            "a study has one target and one seed; it searches plan, train and schedule",
+            "sweep.sources=[A,B] compares sources"
+            if key.split(".")[0] == "source"
+            else f"a grid compares them: leave sweep=... out, and keep {key}=A,B",
         )
         for key in keys
         if not key.startswith(allowed)

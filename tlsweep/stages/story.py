@@ -756,6 +756,8 @@ def _run_grid(s: Session, listed: Sequence[grammar.Override]) -> list[Trial]:
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     ledger = s.ledger(f"{s.settings.study_name}.grid-{digest}", s.facts())
     with s.recorded(ledger):
+        if any(o.key_or_group.split(".")[0] == "source" for o in listed):
+            s.shown.say("  lists are a grid, a table of trials; sweep.sources=[A,B] has a verdict")
         ledger.on_trial = s.follow("grid   ", len(items), lambda: len(ledger.counted()))
         ledger.run_list(items, s.launch(ledger, Stage.GRID), n_jobs=s.bench.options.n_jobs)
         if not ledger.counted():

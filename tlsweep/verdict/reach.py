@@ -191,8 +191,24 @@ class Verdict:
 
     @property
     def sources(self) -> list[str]:
-        """What the sources are called that were compared, as they were asked for."""
-        return list(dict.fromkeys(row.source for row in self.plans))
+        """What the sources are called that were compared: that of the best plan first."""
+        return [row.source for row, _ in self.best_of_each()]
+
+    def best_of_each(self) -> list[tuple[PlanRow, float]]:
+        """Of each source its best plan out of fold, and the chance that the best plan is its own.
+
+        The source of the best plan comes first, then the others by their best plans' scores.
+        """
+        rows: dict[str, list[PlanRow]] = {}
+        for row in self.plans:
+            rows.setdefault(row.source, []).append(row)
+
+        def merit(row: PlanRow) -> tuple[bool, bool, float]:
+            own = row.overrides == self.best.overrides
+            return own, row.candidate, self.measure.score(row.out_of_fold)
+
+        found = [(max(own, key=merit), sum(row.p_best for row in own)) for own in rows.values()]
+        return sorted(found, key=lambda one: merit(one[0]), reverse=True)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
