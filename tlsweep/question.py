@@ -326,8 +326,8 @@ def _try(faults: list[Refusal], action: Callable[[], T]) -> T | None:
 
 def _target(opening: Opening, progress: Progress | None) -> Target:
     """The target; the same one where several sources are asked about it."""
-    text = opening.model_dump_json(include={"target", "task"})
-    return _open_target(text, _Hidden((opening, None, progress)))
+    asked = [opening.target.model_dump_json(exclude=_PARTED), opening.task.model_dump_json()]
+    return _open_target("\n".join(asked), _Hidden((opening, None, progress)))
 
 
 @functools.lru_cache(maxsize=2)
@@ -340,10 +340,13 @@ def _open_target(_key: str, hidden: _Hidden) -> Target:
     return asked(opened, opening.task)
 
 
+# how a target's examples are parted, and what its answers are scored by
+_PARTED = {"metric", "fit_size", "folds", "select_fraction", "report_fraction", "split_seed"}
+
+
 def target_options(settings: TargetSettings) -> dict[str, Any]:
     """What a target itself is told: not how it is cut, nor what its answers are scored by."""
-    ours = ("metric", "fit_size", "folds", "select_fraction", "report_fraction", "split_seed")
-    return settings.model_dump(exclude={"name", *ours})
+    return settings.model_dump(exclude={"name", *_PARTED})
 
 
 def split_seeds(settings: TargetSettings, draws: int) -> range:

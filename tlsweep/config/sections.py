@@ -99,6 +99,7 @@ class SweepSettings(Section):
     pruner: dict[str, Any]
     sources: tuple[str | dict[str, Any], ...]
     trained_sources: Positive
+    pool_sizes: tuple[Positive | Literal["all"], ...]
     params: dict[str, str | None]
     fixed: tuple[dict[str, Any], ...]
     stages: Annotated[tuple[SweepStage, ...], Field(min_length=1)]

@@ -15,7 +15,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from tlsweep.report.material import Training
 from tlsweep.survey.rows import Frozen
@@ -159,6 +159,61 @@ def cost(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure:
     _score_axis(axes, verdict.measure, f"new {verdict.measure.things}")
     _legend(figure, [axes], size)
     return figure
+
+
+def sizes(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure | None:
+    """Report score of the recommended plan and the controls against the number of labels.
+
+    None where only one pool was asked for.
+    """
+    if not verdict.smaller:
+        return None
+    figure, axes = _empty((size[0], min(size[1], 400)))
+    pools, measure = [*verdict.smaller, verdict], verdict.measure
+    own = [CurvePoint("", "", v.pool_images, "", v.mean_score, v.interval, 1) for v in pools]
+    series = {"recommended": ("chosen", "o", own)}
+    for name, colour, marker in (
+        ("feature_extractor", "frozen", "o"),
+        ("finetune", "tuned", "s"),
+        ("scratch", "fresh", "D"),
+        ("raw_pixels", "faint", "X"),
+    ):
+        found = [(v.pool_images, v.controls[name]) for v in pools if name in v.controls]
+        points = [CurvePoint("", "", n, "", c["score"], c["interval"], 1) for n, c in found]
+        if points:
+            series[words_of(name, measure.things)] = (colour, marker, points)
+    for place, (words, (colour, marker, points)) in enumerate(series.items()):
+        x = [p.index * (1 + 0.012 * place) for p in points]  # bars beside one another
+        _series(axes, x, points, measure.unit, getattr(LIGHT, colour), marker, words)
+    axes.set_xscale("log")
+    axes.set_xticks([v.pool_images for v in pools], [f"{v.pool_images:,}" for v in pools])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel(f"labelled {measure.things} that choose and train", color=LIGHT.ink)
+    _heights(
+        axes, [x for _, _, points in series.values() for p in points for x in p.interval], measure
+    )
+    _score_axis(axes, measure, f"{verdict.report_images} new {measure.things}")
+    _legend(figure, [axes], size)
+    return figure
+
+
+def _series(
+    axes: Any,
+    x: Sequence[float],
+    points: Sequence[CurvePoint],
+    unit: Unit,
+    colour: str,
+    marker: str,
+    words: str,
+) -> None:
+    """Points with their intervals, joined by a line."""
+    y = _shown(points, unit)
+    below = [max(0.0, unit.times * (p.score - p.interval[0])) for p in points]
+    above = [max(0.0, unit.times * (p.interval[1] - p.score)) for p in points]
+    axes.errorbar(
+        x, y, yerr=[below, above], color=colour, marker=marker, markersize=7, linewidth=1.4,
+        elinewidth=1.1, capsize=2.5, label=words,
+    )  # fmt: skip
 
 
 def learning(

@@ -162,6 +162,10 @@ def _pictures(material: Material) -> dict[str, str]:
                 figure.cost(verdict, size),
                 f"{_heading(verdict)} against computation; numbers above.",
             ),
+            "sizes": (
+                figure.sizes(verdict, size),
+                f"{_heading(verdict)} against the number of labels; numbers below.",
+            ),
             "learning": (
                 figure.learning(material.trainings, verdict.measure, size),
                 "Loss by epoch.",

@@ -66,6 +66,10 @@ def verdict_box(material: Material) -> RenderableType:
     for row, chance in each if several else ():
         held_out = f"{unit.written(row.out_of_fold)} held out, {plan_words(row.overrides)}"
         rows.add_row(row.source, f"{held_out}; {chance:.0%} to hold the best plan")
+    for one in verdict.smaller:
+        score = with_interval(one.score, one.interval, unit)
+        plan = plan_words(one.recommended.overrides)
+        rows.add_row(f"with {one.pool_images} {verdict.measure.things}", f"{score}  {plan}")
     for name, control in verdict.controls.items():
         score = with_interval(control["score"], control["interval"], unit)
         cut = f"  up to {control['keep_name']}" if control["random_weights"] else ""

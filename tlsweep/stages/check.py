@@ -59,7 +59,7 @@ def refuse_its_own(keys: Iterable[str]) -> None:
 # of a whole sweep: a list of trials has no use for them
 _OF_A_SWEEP = (
     "n_trials", "minutes", "sampler", "params", "fixed", "stages", "survey", "explore", "confirm",
-    "final", "sources", "trained_sources",
+    "final", "sources", "trained_sources", "pool_sizes",
 )  # fmt: skip
 
 

@@ -255,6 +255,9 @@ def tell_record(
     for one in surveys:
         out_of_fold = {i: value(point.score) for i, point in sorted(one.findings.curve().items())}
         curves[_curve(s, "out_of_fold", one.source.called)] = out_of_fold
+    if verdict.smaller:
+        pools = {one.pool_images: one.score for one in (*verdict.smaller, verdict)}
+        curves["report_by_pool"] = pools
     careful = "".join(f"\n- {text}" for text in material.notes)
     words = f"{verdict.sentence}\n{careful}" if careful else verdict.sentence
     s.record.tell_verdict(s.parent_run, words, tags, curves)

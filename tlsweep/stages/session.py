@@ -7,7 +7,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from tlsweep.study import choice, space
 from tlsweep.study.ledger import Ended, Job, Ledger, Trial, reason_of_failure
 from tlsweep.study.storage import default_url
 from tlsweep.terms import Stage
-from tlsweep.trial import settings_of, study_folder, unwritable
+from tlsweep.trial import question_of, settings_of, study_folder, unwritable
 
 
 @dataclass
@@ -139,6 +139,28 @@ class Session:
         ledger.reseed(choice.sampler(options.sampler, options.seed + 1_000 * len(ledger.trials())))
         return ledger
 
+    # ------------------------------------------------------------------ smaller pools
+    @property
+    def smaller_pools(self) -> list[int]:
+        """How many labelled examples the smaller pools have that are asked for, sorted."""
+        return sorted({n for n in self.settings.sweep.pool_sizes if isinstance(n, int)})
+
+    @property
+    def smaller_share(self) -> float:
+        """All smaller pools together, as a share of this one."""
+        return sum(self.smaller_pools) / len(self.question.partition.pool)
+
+    def of_pool(self, n: int) -> Session:
+        """The same question with fewer labelled examples: another study beside this one."""
+        sources = tuple(_of_pool(one, n) for one in self.sources)
+        key = "target.fit_size="
+        plain = (*(o for o in self.plain if not o.lstrip("+").startswith(key)), f"{key}{n}")
+        return replace(self, settings=sources[0].settings, sources=sources, plain=plain)
+
+    def join(self, main: Session) -> None:
+        """Be recorded within another session's run."""
+        self.record, self.parent_run = main.record, main.parent_run
+
     def _cut_names(self) -> list[str]:
         return list(dict.fromkeys(n for one in self.sources for n in one.question.cuts.names))
 
@@ -228,6 +250,20 @@ class Session:
                 self.shown.say(f"trial {trial.number} {what} failed: {reason}")
 
         return after
+
+
+def _of_pool(source: StudySource, n: int) -> StudySource:
+    settings = source.settings
+    alone = settings.sweep.confirm.model_copy(update={"splits": 0})
+    sweep = settings.sweep.model_copy(update={"confirm": alone, "final": "pool", "pool_sizes": ()})
+    smaller = settings.model_copy(
+        update={
+            "study": f"{settings.study_name}.pool{n}",
+            "target": settings.target.model_copy(update={"fit_size": n}),
+            "sweep": sweep,
+        }
+    )
+    return replace(source, settings=smaller, question=question_of(smaller))
 
 
 def _or(names: Sequence[str]) -> str:

@@ -188,6 +188,7 @@ class Verdict:
     pool_images: int
     folds: int
     shortfalls: list[str]  # what was to be measured and was not, and why
+    smaller: list[Verdict]  # the answers with fewer labelled examples, the fewest first
 
     @property
     def sources(self) -> list[str]:
@@ -219,7 +220,8 @@ class Verdict:
             "times": unit.times,
             "higher_is_better": measure.higher_is_better,
         }
-        return {**asdict(self), "measure": told}
+        own = asdict(replace(self, smaller=[]))
+        return {**own, "measure": told, "smaller": [one.as_json() for one in self.smaller]}
 
     def to_dataframe(self) -> pandas.DataFrame:
         """The plans that were compared, one a row, best out of fold first."""
@@ -255,6 +257,7 @@ def reach(
     draws: Sequence[float] = (),
     beside: Sequence[Beside] = (),
     shortfalls: Sequence[str] = (),
+    smaller: Sequence[Verdict] = (),
 ) -> Verdict:
     """The verdict of a study.
 
@@ -264,7 +267,8 @@ def reach(
     split, of always giving the answer that suits the pool best;
     pool_images: labelled images that choose and train, those that no fold holds out among them;
     searched: facts of the trained plans that were tried to find these; draws: scores of the
-    recommended plan on other draws of the pool; beside: what other metrics say of its model.
+    recommended plan on other draws of the pool; beside: what other metrics say of its model;
+    smaller: the verdicts of smaller pools.
     Raises ValueError if the recommended plan or the best one has no report scores.
     """
     told = Told(measure, confidence)
@@ -297,7 +301,7 @@ def reach(
         n_trials=len(searched), effort=dict(Counter(map(family_of, searched)).most_common()),
         seconds=seconds, sentence=said, confidence=confidence, replicates=len(chosen.report_rn),
         report_images=chosen.report_rn.shape[1], pool_images=pool_images,
-        folds=len(chosen.evidence.folds), shortfalls=list(shortfalls),
+        folds=len(chosen.evidence.folds), shortfalls=list(shortfalls), smaller=list(smaller),
     )  # fmt: skip
 
 
