@@ -56,6 +56,18 @@ def test_a_second_survey_says_the_same_and_adds_nothing(
     assert numbers == (len(everywhere(output)), len(runs(output)))
 
 
+@pytest.mark.slow
+def test_a_smaller_pool_is_answered_as_a_study_of_that_size_is(ended_well: EndedWell) -> None:
+    both, text = ended_well(*SURVEY, "sweep.pool_sizes=[30,all]")
+    alone, _ = ended_well(*SURVEY, "target.fit_size=30")
+    (found,) = verdict_of(both)["smaller"]
+    own = verdict_of(alone)
+    same = "recommended", "score", "interval", "plans", "curve", "controls", "pool_images", "folds"
+    assert {key: found[key] for key in same} == {key: own[key] for key in same}
+    assert "with 30 images" in text
+    assert verdict_of(both)["pool_images"] == 60
+
+
 def test_a_study_of_which_an_outcome_was_damaged_is_not_concluded_and_the_file_is_named(
     surveyed: tuple[Path, str], tlsweep: Run
 ) -> None:

@@ -29,7 +29,8 @@ from tlsweep.errors import Fault, Refusal
 MANY = int(os.environ.get("TLSWEEP_FUZZ", "10000"))
 LONGEST = 20.0  # seconds that a line may take
 STOPS = (
-    ("tlsweep.trial", "question_of"), ("tlsweep.stages.story", "question_of"),
+    ("tlsweep.trial", "question_of"), ("tlsweep.stages.sources", "question_of"),
+    ("tlsweep.stages.grid", "question_of"),
     ("tlsweep.trial", "run"), ("tlsweep.commands.reproduce", "open_record"),
     ("tlsweep.commands.cuts", "_print"),
 )  # fmt: skip

@@ -175,3 +175,35 @@ def test_a_picture_as_a_file_is_the_same_at_every_writing(small_verdict: Verdict
     assert first.startswith(b"<?xml")
     image = Image.open(io.BytesIO(figure.png_file(figure.curve(small_verdict))))
     assert image.size == (2 * figure.WIDE[0], 2 * figure.WIDE[1])
+
+
+# ------------------------------------------------------------------ smaller pools and sources
+def test_the_answer_is_drawn_against_the_number_of_labels_with_the_controls(
+    small_verdict: Verdict,
+) -> None:
+    assert figure.sizes(small_verdict) is None
+    smaller = [replace(small_verdict, pool_images=n) for n in (50, 120)]
+    drawn = figure.sizes(replace(small_verdict, smaller=smaller))
+    assert drawn is not None
+    (axes,) = drawn.axes
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["50", "120", "359"]
+    lines = {line.get_label(): line for line in axes.containers}
+    assert list(lines) == [
+        "recommended", "all blocks frozen", "train all blocks", "from scratch", "raw pixels",
+    ]  # fmt: skip
+    (data, *_) = lines["recommended"]
+    assert data.get_ydata().tolist() == pytest.approx([100 * small_verdict.mean_score] * 3)
+
+
+def test_each_of_several_sources_has_a_panel_of_its_own_on_one_scale(
+    small_verdict: Verdict,
+) -> None:
+    one = small_verdict.recommended.source
+    rows = [*small_verdict.plans, *(replace(row, source="other") for row in small_verdict.plans)]
+    points = [*small_verdict.curve, *(replace(p, source="other") for p in small_verdict.curve)]
+    drawn = figure.curve(replace(small_verdict, plans=rows, curve=points))
+    assert [axes.get_title(loc="left") for axes in drawn.axes] == [one, "other"]
+    first, second = (axes.get_ylim() for axes in drawn.axes)
+    assert first == second
+    ringed = [any(line.get_label() == "recommended" for line in axes.lines) for axes in drawn.axes]
+    assert ringed == [True, False]

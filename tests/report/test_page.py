@@ -213,3 +213,16 @@ def test_numbers_are_told_by_range_in_their_own_unit(material: Material) -> None
     assert "held out, degrees" in text
     assert "always the mean" in text
     assert "Class by class" not in text
+
+
+def test_smaller_pools_and_sources_have_tables_of_their_own(material: Material) -> None:
+    verdict = material.verdict
+    rows = [*verdict.plans, *(replace(row, source="other") for row in verdict.plans)]
+    smaller = [replace(verdict, pool_images=77)]
+    text = page(replace(material, verdict=replace(verdict, plans=rows, smaller=smaller)))
+    for words in ("<h2>Every source</h2>", "<td>other</td>", "against the number of labels</h2>"):
+        assert words in text
+    assert '<td class="right">77</td>' in text
+    alone = page(material)
+    assert "Every source" not in alone
+    assert "against the number of labels" not in alone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,17 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 
 from hydra_plugins.tlsweep_sweeper import SweepOptions
+from tlsweep import screen
 from tlsweep.cli import conf_folder
+from tlsweep.config.read import read
 from tlsweep.jobs.bench import Bench
+from tlsweep.stages.session import Session
+from tlsweep.stages.sources import only
+from tlsweep.study import choice
+from tlsweep.trial import question_of
 
 Job = Callable[[Any], Any]
+MakeSession = Callable[..., Session]
 
 
 @pytest.fixture
@@ -42,3 +50,20 @@ def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
 
     yield make
     GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def session(bench: Callable[..., Bench], lines: tuple[str, ...]) -> MakeSession:
+    """Makes the session of a sweep with these overrides. job: what runs in place of training."""
+    choice.silence_experimental()
+
+    def make(*overrides: str, job: Callable[[Any], Any] = lambda config: 0.5) -> Session:
+        arguments = (*lines, "study=s", "record=none", *overrides)
+        made = bench(*arguments, job=job)
+        asked = read(made.compose(arguments))
+        sources, began = (only(asked, question_of(asked)),), time.monotonic()
+        found = Session(made, asked, sources, arguments, screen.Screen(), began, arguments)
+        found.folder.mkdir(parents=True, exist_ok=True)
+        return found
+
+    return make

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,33 +18,12 @@ from tlsweep import screen
 from tlsweep.config.read import read
 from tlsweep.config.settings import Settings
 from tlsweep.errors import Fault, Refusal
-from tlsweep.jobs.bench import Bench
 from tlsweep.record import none
 from tlsweep.stages.session import Session, locked
-from tlsweep.stages.sources import only
-from tlsweep.study import choice
 from tlsweep.study.ledger import Ended, Job
 from tlsweep.terms import Stage
-from tlsweep.trial import question_of
 
 MakeSession = Callable[..., Session]
-
-
-@pytest.fixture
-def session(bench: Callable[..., Bench], lines: tuple[str, ...]) -> MakeSession:
-    """Makes the session of a sweep with these overrides. job: what runs in place of training."""
-    choice.silence_experimental()
-
-    def make(*overrides: str, job: Callable[[Any], Any] = lambda config: 0.5) -> Session:
-        arguments = (*lines, "study=s", "record=none", *overrides)
-        made = bench(*arguments, job=job)
-        asked = read(made.compose(arguments))
-        sources, began = (only(asked, question_of(asked)),), time.monotonic()
-        found = Session(made, asked, sources, arguments, screen.Screen(), began, arguments)
-        found.folder.mkdir(parents=True, exist_ok=True)
-        return found
-
-    return make
 
 
 @pytest.fixture
