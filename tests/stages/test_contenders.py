@@ -15,6 +15,7 @@ from tlsweep.facts import Facts
 from tlsweep.stages.contenders import (
     Contender,
     frozen,
+    frozen_settings,
     identity,
     lag_of,
     merged,
@@ -244,6 +245,19 @@ def test_what_is_written_for_a_frozen_plan_is_that_plan_with_its_penalty(
         assert (plan.states, plan.random_weights) == (
             contender.facts.plan.states, contender.facts.plan.random_weights,
         )  # fmt: skip
+        point = Frozen(
+            contender.facts.keep_name,
+            plan.keep,
+            "random" if plan.random_weights else "source",
+            "logistic",
+            asked.train.probe_penalty,
+            0.5,
+            1.0,
+            False,
+        )
+        told = {"stage": asked.stage, "study": asked.study}
+        own = frozen_settings(only(settings(), question), point).model_copy(update=told)
+        assert own == asked
         assert asked.train.head == "linear"
         assert (
             asked.train.probe_penalty

@@ -82,7 +82,6 @@ class Alone:
 
 @pytest.fixture
 def session(settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
-    monkeypatch.setattr("tlsweep.stages.guide.read", lambda composed: composed)
     asked = settings()
     folder = outcomes_folder(study_folder(asked)).parent
     folder.mkdir(parents=True)

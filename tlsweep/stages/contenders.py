@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tlsweep.config.sections import ConfirmSettings
+from tlsweep.config.settings import Settings
 from tlsweep.facts import Facts
 from tlsweep.stages.sources import StudySource
 from tlsweep.study.ledger import Trial, seconds_of
 from tlsweep.survey.rows import Frozen
 from tlsweep.task.outcome import Outcome
-from tlsweep.terms import BlockState
+from tlsweep.terms import BlockState, Stage
 from tlsweep.trial import describe, resolve
 from tlsweep.verdict import SEED_SPREAD
 
@@ -112,19 +112,24 @@ def overrides_of(point: Frozen) -> tuple[str, ...]:
     return f"plan={plan}", f"plan.keep={point.cut}", "train.head=linear", penalty
 
 
-def frozen_facts(source: StudySource, point: Frozen) -> Facts:
-    """What a trial of a frozen cut point would note, and what the study calls its source."""
+def frozen_settings(source: StudySource, point: Frozen) -> Settings:
+    """The settings of a frozen cut point's trial: what ``overrides_of`` writes, without writing."""
     settings = source.settings
-    weights: Any = point.weights
-    name = "random_features" if weights == "random" else "truncate"
+    name = "random_features" if point.weights == "random" else "truncate"
     cut = point.cut
-    truncated = {"name": name, "freeze": cut, "keep": cut, "regrow": cut, "weights": weights}
+    truncated = {"name": name, "freeze": cut, "keep": cut, "regrow": cut, "weights": point.weights}
     regions = dict.fromkeys(settings.plan.regions)
     plan = settings.plan.model_copy(update={**truncated, **regions})
     head = {"head": "linear", "probe_penalty": point.regularisation}
     train = settings.train.model_copy(update=head)
-    own = settings.model_copy(update={"plan": plan, "train": train})
-    return replace(describe(resolve(own, source.question)), source=source.called)
+    told = {"stage": Stage.SURVEY, "study": settings.study_name}
+    return settings.model_copy(update={"plan": plan, "train": train, **told})
+
+
+def frozen_facts(source: StudySource, point: Frozen) -> Facts:
+    """What a trial of a frozen cut point would note, and what the study calls its source."""
+    facts = describe(resolve(frozen_settings(source, point), source.question))
+    return replace(facts, source=source.called)
 
 
 def trained(

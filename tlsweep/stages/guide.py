@@ -9,13 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlsweep.config.read import read
 from tlsweep.errors import TlsweepError
 from tlsweep.extract.activations import USUAL, Variant
 from tlsweep.features import rows_digest
 from tlsweep.files import write_whole
-from tlsweep.stages.contenders import overrides_of
-from tlsweep.stages.first_trials import inherited
+from tlsweep.stages.contenders import frozen_settings, overrides_of
 from tlsweep.stages.session import Session
 from tlsweep.stages.sources import StudySource
 from tlsweep.study.ledger import Item, Ledger
@@ -24,7 +22,7 @@ from tlsweep.survey.rows import Findings, Frozen, Place
 from tlsweep.survey.surveyor import Outcomes, survey
 from tlsweep.task import outcome
 from tlsweep.task.outcome import Outcome
-from tlsweep.terms import VERSION, Stage
+from tlsweep.terms import VERSION
 from tlsweep.trial import known_result, outcomes_folder
 from tlsweep.trial.probe import probe_kind
 
@@ -73,9 +71,7 @@ def enter_survey(s: Session, ledger: Ledger, surveyed: Surveyed) -> None:
             continue
         item = Item.of((*source.overrides, *overrides_of(point)))
         if not ledger.knows(item):
-            lines = [*inherited(s.plain, item.overrides), *item.overrides]
-            lines += [f"stage={Stage.SURVEY}", f"study={s.settings.study_name}"]
-            settings = read(s.bench.compose(lines))
+            settings = frozen_settings(source, point)
             answered, file = surveyed.outcomes[place], _outcome_file(s, source, place).name
             known = known_result(settings, source.question, s.record, s.parent_run, answered, file)
             ledger.add_finished(item, *known)
