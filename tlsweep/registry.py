@@ -41,6 +41,7 @@ _OWN: Mapping[Kind, Mapping[str, str]] = {
         "cifar100": "tlsweep.target.downloaded",
         "image_folder": "tlsweep.target.image_folder",
         "manifest": "tlsweep.target.manifest",
+        "text": "tlsweep.target.text",
         "arrays": "tlsweep.target.npz",
         "glyph_angle": "tlsweep.target.glyphs",
         "glyph_attributes": "tlsweep.target.glyphs",

@@ -46,21 +46,26 @@ class Answers:
     said: tuple[str, ...]
 
 
-def read_answers(columns: Columns, kind: Kind | None, given: Given) -> Answers:
+def read_answers(
+    columns: Columns, kind: Kind | None, given: Given, thing: str = "image"
+) -> Answers:
     """Read one column of answers, or several.
 
     columns: cells by the column's name; kind: what they are, None to see for oneself; given: rows
-    of the splits that the data came with. Raises Refusal with the faults found: empty cells, cells
-    that are not of the kind, what cannot be learned, what only a split that is scored has.
+    of the splits that the data came with; thing: what an example is called. Raises Refusal with the
+    faults found: empty cells, cells that are not of the kind, what cannot be learned, what only a
+    split that is scored has.
     """
-    if kind != "labels" and (faults := _empty(columns)):
+    if kind != "labels" and (faults := _empty(columns, thing)):
         raise Refusal(*faults)
     said: tuple[str, ...] = ()
     if kind is None:
-        kind, why = _seen(columns)
+        kind, why = _seen(columns, thing)
         what = ", ".join(columns)
         said = (f"answers ({what}) are taken as {kind}: {why}; target.kind= names another kind",)
-    return {"classes": _classes, "labels": _labels, "numbers": _numbers}[kind](columns, given, said)
+    return {"classes": _classes, "labels": _labels, "numbers": _numbers}[kind](
+        columns, given, said, thing
+    )
 
 
 def _where(columns: Columns) -> str:
@@ -73,7 +78,7 @@ def _rows(places: Sequence[int]) -> str:
     return f"row{'s' if len(places) > 1 else ''} {some([str(i + 1) for i in places])}"
 
 
-def _empty(columns: Columns) -> list[Fault]:
+def _empty(columns: Columns, thing: str) -> list[Fault]:
     faults = []
     for name, cells in columns.items():
         rows = [i for i, cell in enumerate(cells) if not cell.strip()]
@@ -82,7 +87,7 @@ def _empty(columns: Columns) -> list[Fault]:
                 f"target.label={name}: {len(rows)} of {len(cells)} cells are empty ({_rows(rows)})"
             )
             mend = "fill them or leave these rows out; target.kind=labels where it means no label"
-            faults.append(Fault(value, "every image has an answer", mend))
+            faults.append(Fault(value, f"every {thing} has an answer", mend))
     return faults
 
 
@@ -93,10 +98,10 @@ def _number(cell: str) -> float | None:
         return None
 
 
-def _seen(columns: Columns) -> tuple[Kind, str]:
+def _seen(columns: Columns, thing: str) -> tuple[Kind, str]:
     """The kind of answers that the cells look like, and why."""
     if len(columns) > 1:
-        return _seen_of_several(columns)
+        return _seen_of_several(columns, thing)
     ((_, cells),) = columns.items()
     if any("|" in cell or ";" in cell or _is_list(cell) for cell in cells):
         return "labels", "cells with several of them"
@@ -109,10 +114,10 @@ def _seen(columns: Columns) -> tuple[Kind, str]:
     return kind, f"{different} different whole numbers"
 
 
-def _seen_of_several(columns: Columns) -> tuple[Kind, str]:
+def _seen_of_several(columns: Columns, thing: str) -> tuple[Kind, str]:
     if all(cell.strip().lower() in _YES + _NO for cells in columns.values() for cell in cells):
         y = _yes(columns)
-        one = "; each image has exactly one" if (y.sum(1) == 1).all() else ""
+        one = f"; each {thing} has exactly one" if (y.sum(1) == 1).all() else ""
         return "labels", f"{len(columns)} columns of 0 and 1{one}"
     return "numbers", f"{len(columns)} columns"
 
@@ -122,20 +127,21 @@ def _is_list(cell: str) -> bool:
 
 
 # ---------------------------------------------------------------------- classes
-def _classes(columns: Columns, given: Given, said: tuple[str, ...]) -> Answers:
-    cells = _one_each(columns) if len(columns) > 1 else next(iter(columns.values()))
+def _classes(columns: Columns, given: Given, said: tuple[str, ...], thing: str) -> Answers:
+    cells = _one_each(columns, thing) if len(columns) > 1 else next(iter(columns.values()))
     cells = [cell.strip() for cell in cells]
     names = tuple(sorted({*cells}, key=_in_order(cells)))
     place = {name: i for i, name in enumerate(names)}
     labels = np.array([place[cell] for cell in cells], dtype=np.int64)
     has = np.eye(len(names), dtype=bool)[labels]
     where = _where(columns)
-    faults = [] if len(names) > 1 else [_constant(where, names[0] if names else "nothing")]
+    faults = [] if len(names) > 1 else [_constant(where, names[0] if names else "nothing", thing)]
     if alone := [names[i] for i in np.flatnonzero(has.sum(0) == 1)]:
-        value = f"{where}, of which one image has class {some(alone)}"
-        mend = "add images of these classes, or leave them out"
-        faults.append(Fault(value, "every class has several images: to train and to score", mend))
-    faults += _strange(where, "class", names, has, given)
+        value = f"{where}, of which one {thing} has class {some(alone)}"
+        mend = f"add {thing}s of these classes, or leave them out"
+        rule = f"every class has several {thing}s: to train and to score"
+        faults.append(Fault(value, rule, mend))
+    faults += _strange(where, "class", names, has, given, thing)
     if faults:
         raise Refusal(*faults)
     return Answers(Classes(len(names)), names, labels, said)
@@ -148,7 +154,7 @@ def _in_order(cells: Sequence[str]) -> Callable[[str], tuple[float, str]]:
     return lambda cell: (float(cell), cell)
 
 
-def _one_each(columns: Columns) -> list[str]:
+def _one_each(columns: Columns, thing: str) -> list[str]:
     """The name of the one column that holds 1."""
     several = all(c.strip().lower() in _YES + _NO for cells in columns.values() for c in cells)
     y = _yes(columns)
@@ -158,7 +164,7 @@ def _one_each(columns: Columns) -> list[str]:
         raise Refusal(
             Fault(
                 f"target.kind=classes of {len(columns)} columns{which}",
-                "of several columns each image has 1 in exactly one, and 0 in the others",
+                f"of several columns each {thing} has 1 in exactly one, and 0 in the others",
                 "target.kind=labels, or one column in target.label",
             )
         )
@@ -172,7 +178,7 @@ def _yes(columns: Columns) -> NDArray[np.bool_]:
 
 
 # ---------------------------------------------------------------------- labels
-def _labels(columns: Columns, given: Given, said: tuple[str, ...]) -> Answers:
+def _labels(columns: Columns, given: Given, said: tuple[str, ...], thing: str) -> Answers:
     where = _where(columns)
     if len(columns) > 1:
         names, has = tuple(columns), _yes(columns)
@@ -187,10 +193,10 @@ def _labels(columns: Columns, given: Given, said: tuple[str, ...]) -> Answers:
             has[row, [place[label] for label in cell or ()]] = True
     if not faults:
         same = [name for name, of in zip(names, has.T, strict=True) if of.all() or not of.any()]
-        faults += [_constant(f"{where}, label {some(same)}", "one answer")] if same else []
-        faults += _strange(where, "label", names, has, given)
+        faults += [_constant(f"{where}, label {some(same)}", "one answer", thing)] if same else []
+        faults += _strange(where, "label", names, has, given, thing)
     if not names and not faults:
-        faults = [_constant(where, "no label")]
+        faults = [_constant(where, "no label", thing)]
     if faults:
         raise Refusal(*faults)
     return Answers(Labels(len(names)), names, has, said)
@@ -226,7 +232,7 @@ def _no_switch(columns: Columns) -> list[Fault]:
 
 
 # ---------------------------------------------------------------------- numbers
-def _numbers(columns: Columns, given: Given, said: tuple[str, ...]) -> Answers:
+def _numbers(columns: Columns, given: Given, said: tuple[str, ...], thing: str) -> Answers:
     faults, found = [], []
     for name, cells in columns.items():
         numbers = [_number(cell) for cell in cells]
@@ -237,7 +243,7 @@ def _numbers(columns: Columns, given: Given, said: tuple[str, ...]) -> Answers:
             mend = "correct these rows, or leave them out"
             faults.append(Fault(value, "numbers are finite", mend))
         elif len({*numbers}) < 2:
-            faults.append(_constant(where, str(numbers[0]) if numbers else "nothing"))
+            faults.append(_constant(where, str(numbers[0]) if numbers else "nothing", thing))
         found.append(numbers)
     if faults:
         raise Refusal(*faults)
@@ -246,13 +252,18 @@ def _numbers(columns: Columns, given: Given, said: tuple[str, ...]) -> Answers:
 
 
 # ---------------------------------------------------------------------- what cannot be learned
-def _constant(where: str, answer: str) -> Fault:
-    rule = "there is something to tell apart: answers differ between images"
-    return Fault(f"{where} is the same for all images ({answer})", rule, "another target.label")
+def _constant(where: str, answer: str, thing: str) -> Fault:
+    rule = f"there is something to tell apart: answers differ between {thing}s"
+    return Fault(f"{where} is the same for all {thing}s ({answer})", rule, "another target.label")
 
 
 def _strange(
-    where: str, thing: str, names: Sequence[str], has: NDArray[np.bool_], given: Given
+    where: str,
+    what: str,
+    names: Sequence[str],
+    has: NDArray[np.bool_],
+    given: Given,
+    thing: str,
 ) -> list[Fault]:
     """Classes or labels of a split that is scored, which train lacks. has: [n, names]."""
     if Split.FIT not in given:
@@ -262,7 +273,7 @@ def _strange(
     for split in (Split.SELECT, Split.REPORT):
         if split in given and (more := np.flatnonzero(has[given[split]].any(0) & ~trained)).size:
             strange = some([names[i] for i in more.tolist()])
-            value = f"{where}: {thing} {strange} is in {split} and not in train"
-            rule = f"every {thing} of val (select) and test (report) has images in train"
-            faults.append(Fault(value, rule, "add training images of it, or leave it out"))
+            value = f"{where}: {what} {strange} is in {split} and not in train"
+            rule = f"every {what} of val (select) and test (report) has {thing}s in train"
+            faults.append(Fault(value, rule, f"add training {thing}s of it, or leave it out"))
     return faults

@@ -6,20 +6,28 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from tlsweep.errors import Fault, Refusal, unknown_name
+from tlsweep.errors import Fault, Refusal
 from tlsweep.section import Number, Place, TargetSettings
-from tlsweep.target.answers import PARTS, Answers, read_answers
+from tlsweep.target.answers import Answers, read_answers
 from tlsweep.target.base import Progress
+from tlsweep.target.columns import (
+    Asked,
+    ColumnNames,
+    assumed,
+    given_rows,
+    of_groups,
+    uses,
+    without_group,
+)
 from tlsweep.target.files import FileTarget, digests, some, table_faults, title_of
 from tlsweep.target.limits import ram_faults
-from tlsweep.target.table import READERS, Columns, read_table
+from tlsweep.target.table import READERS, read_table
 from tlsweep.task import Kind
 from tlsweep.terms import Split
 
@@ -30,16 +38,7 @@ USUAL = {
     "group": ("group", "patient", "subject", "case_id"),
 }
 """What people call the columns, in small letters; the first that is there is taken."""
-NONE = "none"  # target.split=none: the column of a usual name is not what it seems
 _MISSING = 10  # image files named in a refusal
-
-
-def _columns(value: Any) -> Any:
-    parts = value if isinstance(value, list | tuple) else [value]
-    if value is not None and (not parts or any(type(part) not in (int, str) for part in parts)):
-        rule = "the value is a column by its name, or a list of columns"
-        raise PydanticCustomError("columns", rule)
-    return tuple(value) if isinstance(value, list) else value
 
 
 class Settings(TargetSettings):
@@ -48,7 +47,7 @@ class Settings(TargetSettings):
     name: Literal["manifest"]
     file: Place
     input: str | None
-    label: Annotated[str | tuple[str, ...] | None, BeforeValidator(_columns)]
+    label: ColumnNames
     split: str | None
     group: str | None
     kind: Kind | None
@@ -58,16 +57,6 @@ class Settings(TargetSettings):
     def title(self) -> str:
         """The file's name, without its ending."""
         return title_of(str(Path(self.file).with_suffix("")))
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The columns that are named: for each use its names, None to look for usual ones."""
-
-    input: str | None = None
-    label: str | Sequence[str] | None = None
-    split: str | None = None
-    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,12 +134,12 @@ def read_manifest(file: str | Path, asked: Asked, kind: Kind | None) -> Manifest
         raise Refusal(*faults)
     path = Path(file)
     table = read_table(path)
-    use = _uses(path, table, asked)
+    use = uses(path, table, asked, USUAL)
     columns = {name: table[name] for name in use["label"]}
     splits = [table[name] for name in use["split"]]
-    given, faults = _given(use["split"][0], splits[0]) if splits else ({}, [])
+    given, faults = given_rows(use["split"][0], splits[0]) if splits else ({}, [])
     groups = [table[name] for name in use["group"]]
-    faults += _no_group(use["group"][0], groups[0]) if groups else []
+    faults += without_group(use["group"][0], groups[0], "image") if groups else []
     cells = table[use["input"][0]]
     faults += _missing(path, use["input"][0], cells)
     answers = None
@@ -161,94 +150,13 @@ def read_manifest(file: str | Path, asked: Asked, kind: Kind | None) -> Manifest
     if faults or answers is None:
         raise Refusal(*faults)
     files = tuple((cell.strip(), path.parent / cell.strip()) for cell in cells)
-    said = (*_assumed(use, asked), *answers.said)
+    said = (*assumed(use, asked), *answers.said)
     if groups:
-        said += (
-            f"{len({*groups[0]})} groups ({use['group'][0]}) are kept whole; intervals take images"
-            " one by one: they are narrow where images of one group are alike",
-        )
+        said += (of_groups(use["group"][0], groups[0], "images"),)
     return Manifest(files, answers, given, tuple(groups[0]) if groups else None, said)
 
 
-# ---------------------------------------------------------------------- columns
-def _uses(path: Path, table: Columns, asked: Asked) -> dict[str, tuple[str, ...]]:
-    """The columns of each use. Raises Refusal for those that are not there."""
-    found: dict[str, tuple[str, ...]] = {}
-    faults: list[Fault] = []
-    for use, usual in USUAL.items():
-        named = getattr(asked, use)
-        if named is None:
-            found[use] = _usual(table, usual)
-            if not found[use] and use in ("input", "label"):
-                faults.append(_unnamed(path, table, use, usual))
-            continue
-        if named == NONE and use in ("split", "group") and NONE not in table:
-            found[use] = ()
-            continue
-        found[use] = (named,) if isinstance(named, str) else tuple(named)
-        strange = [name for name in found[use] if name not in table]
-        faults += [unknown_name("column", f"target.{use}", name, table) for name in strange]
-    if faults:
-        raise Refusal(*faults)
-    return found
-
-
-def _usual(table: Columns, usual: Sequence[str]) -> tuple[str, ...]:
-    by_name = {name.lower(): name for name in table}
-    return next(((by_name[name],) for name in usual if name in by_name), ())
-
-
-def _unnamed(path: Path, table: Columns, use: str, usual: Sequence[str]) -> Fault:
-    what = "image files" if use == "input" else "answers"
-    return Fault(
-        f"target.file={path}: which column has the {what}?",
-        f"a column called {', '.join(usual)}, or the one that target.{use} names; here there are:"
-        f" {', '.join(table)}",
-        f"target.{use}=COLUMN",
-    )
-
-
-def _assumed(use: Mapping[str, Sequence[str]], asked: Asked) -> list[str]:
-    """Which columns were taken because of their names."""
-    taken = [
-        f"target.{key}={names[0]}"
-        for key, names in use.items()
-        if getattr(asked, key) is None and names
-    ]
-    return [f"columns were found by their names: {' '.join(taken)}"] if taken else []
-
-
 # ---------------------------------------------------------------------- cells
-def _given(column: str, cells: Sequence[str]) -> tuple[dict[Split, NDArray[np.int64]], list[Fault]]:
-    """The rows of each split, and what is wrong with the column."""
-    words = [cell.strip().lower() for cell in cells]
-    where, rule = f"target.split={column}", f"a split is one of: {', '.join(PARTS)}"
-    leave = "target.split=none where it is something else"
-    empty, faults = sum(not word for word in words), []
-    if empty == len(words):
-        return {}, []
-    if empty:
-        value = f"{where}: {empty} of {len(words)} rows have no split"
-        faults.append(Fault(value, "where some rows have a split, all have one", "fill them"))
-    if strange := sorted({word for word in words if word and word not in PARTS}):
-        faults.append(Fault(f"{where} with {some(strange)}", rule, leave))
-    parts = [PARTS.get(word) for word in words]
-    given = {s: np.flatnonzero([part == s for part in parts]) for s in Split if s in parts}
-    if given and Split.FIT not in given:
-        value = f"{where} with {', '.join(sorted({*words} - {''}))}, and no train"
-        faults.append(Fault(value, "beside val or test there is train", "train in its rows"))
-    return given, faults
-
-
-def _no_group(column: str, cells: Sequence[str]) -> list[Fault]:
-    empty = sum(not cell.strip() for cell in cells)
-    if not empty:
-        return []
-    value = f"target.group={column}: {empty} of {len(cells)} rows have no group"
-    mend = "fill them, an own name for an image that is alone; or target.group=none"
-    return [Fault(value, "every image is in a group", mend)]
-
-
 def _missing(path: Path, column: str, cells: Sequence[str]) -> list[Fault]:
     gone = [cell for cell in cells if not (path.parent / cell.strip()).is_file()]
     if not gone:

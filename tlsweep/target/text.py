@@ -1,0 +1,169 @@
+"""The target "text": a table of texts and what is true of each, or a folder of such tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsweep.errors import Fault, Refusal
+from tlsweep.section import Place, TargetSettings
+from tlsweep.target.answers import PARTS, read_answers
+from tlsweep.target.base import Progress
+from tlsweep.target.columns import (
+    Asked,
+    ColumnNames,
+    assumed,
+    given_rows,
+    of_groups,
+    uses,
+    without_group,
+)
+from tlsweep.target.files import some, table_faults, title_of
+from tlsweep.target.table import READERS, Columns, read_table
+from tlsweep.target.texts import TextTarget
+from tlsweep.task import Kind
+from tlsweep.terms import Split
+
+USUAL = {
+    "input": ("text", "sentence", "content", "document", "review", "question", "tweet"),
+    "label": ("label", "class", "target", "y", "category", "sentiment"),
+    "split": ("split", "subset", "set"),
+    "group": ("group", "author", "user", "document_id"),
+}
+"""What people call the columns, in small letters; the first that is there is taken."""
+Given = dict[Split, NDArray[np.int64]]
+
+
+class Settings(TargetSettings):
+    """conf/target/text.yaml."""
+
+    name: Literal["text"]
+    file: Place
+    input: str | None
+    label: ColumnNames
+    split: str | None
+    group: str | None
+    kind: Kind | None
+
+    @property
+    def title(self) -> str:
+        """The file's or the folder's name, without an ending."""
+        return title_of(str(Path(self.file).with_suffix("")))
+
+
+def check(
+    *,
+    file: str | Path,
+    input: str | None = None,  # noqa: A002 - as the setting
+    label: str | Sequence[str] | None = None,
+    split: str | None = None,
+    group: str | None = None,
+    kind: Kind | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Raise Refusal with every fault of the table."""
+    open(file=file, input=input, label=label, split=split, group=group, kind=kind)
+
+
+def open(  # noqa: A001  (always called as text.open)
+    *,
+    file: str | Path,
+    input: str | None = None,  # noqa: A002
+    label: str | Sequence[str] | None = None,
+    split: str | None = None,
+    group: str | None = None,
+    kind: Kind | None = None,
+    progress: Progress | None = None,
+) -> TextTarget:
+    """Open a table (.csv, .tsv, .jsonl, .parquet) with a row a text, or a folder of such tables.
+
+    In a folder a table is a split, by its name: ``train.tsv``, ``val.tsv``, ``test.tsv``. input,
+    label, split, group: columns, None to look for one of a usual name, "none" for no split and no
+    group; kind: of answers, None to see for oneself. Raises Refusal with all faults.
+    """
+    asked, path = Asked(input, label, split, group), Path(file)
+    table, given = _folder(path) if path.is_dir() else (_table(path), None)
+    use = uses(path, table, asked, USUAL, "texts")
+    faults: list[Fault] = []
+    if given is None:
+        splits = [table[name] for name in use["split"]]
+        given, faults = given_rows(use["split"][0], splits[0]) if splits else ({}, [])
+    groups = [table[name] for name in use["group"]]
+    faults += without_group(use["group"][0], groups[0], "text") if groups else []
+    texts = table[use["input"][0]]
+    faults += _empty(use["input"][0], texts)
+    answers = None
+    try:
+        answers = read_answers({n: table[n] for n in use["label"]}, kind, given, "text")
+    except Refusal as refusal:
+        faults += refusal.faults
+    if faults or answers is None:
+        raise Refusal(*faults)
+    target = TextTarget(path.stem, answers.names, texts, answers.labels, given, answers.task)
+    target.said = (*assumed(use, asked), *answers.said)
+    if groups:
+        target.groups = tuple(groups[0])
+        target.said += (of_groups(use["group"][0], groups[0], "texts"),)
+    return target
+
+
+def _table(file: Path) -> Columns:
+    if faults := table_faults(file, tuple(READERS)):
+        raise Refusal(*faults)
+    return read_table(file)
+
+
+def _folder(folder: Path) -> tuple[Columns, Given]:
+    """The tables of a folder as one, and the rows of each. Raises Refusal where they differ."""
+    files = {
+        PARTS[file.stem.lower()]: file
+        for file in sorted(folder.iterdir())
+        if file.suffix.lower() in READERS and file.stem.lower() in PARTS
+    }
+    if Split.FIT not in files:
+        raise Refusal(
+            Fault(
+                f"target.file={folder}: a folder without a table called train",
+                f"there tables are splits, by their names: train, val, test ({', '.join(READERS)})",
+                "target.file=FILE for one table",
+            )
+        )
+    tables = {part: read_table(file) for part, file in files.items()}
+    first = tables[Split.FIT]
+    faults = [
+        Fault(
+            f"{files[part]} has the columns {', '.join(table)}",
+            f"tables of one folder have the same columns: {', '.join(first)}",
+            "rename them",
+        )
+        for part, table in tables.items()
+        if set(table) != set(first)
+    ]
+    if faults:
+        raise Refusal(*faults)
+    whole: Columns = {name: [] for name in first}
+    given: Given = {}
+    for part, table in tables.items():
+        rows = len(next(iter(table.values())))
+        start = len(next(iter(whole.values())))
+        given[part] = np.arange(start, start + rows)
+        for name, cells in table.items():
+            whole[name] += cells
+    return whole, _several(given)
+
+
+def _several(given: Mapping[Split, NDArray[np.int64]]) -> Given:
+    """The splits that are given: none where there is train alone."""
+    return {} if set(given) == {Split.FIT} else dict(given)
+
+
+def _empty(column: str, texts: Sequence[str]) -> list[Fault]:
+    rows = [str(i + 1) for i, text in enumerate(texts) if not text.strip()]
+    if not rows:
+        return []
+    value = f"target.input={column}: {len(rows)} of {len(texts)} texts are empty (row {some(rows)})"
+    return [Fault(value, "a text has words", "leave these rows out, or target.input=COLUMN")]
