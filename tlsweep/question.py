@@ -196,8 +196,7 @@ def _cut_texts(target: Target, spec: ImageSpec | TokenSpec) -> list[str]:
 
     if not isinstance(target, TextTarget) or not isinstance(spec, TokenSpec):
         return []
-    said = target.cut(spec)
-    return [] if said is None else [said]
+    return [said for said in (target.cut(spec), target.unknown(spec)) if said is not None]
 
 
 def _two_labels(target: Target) -> list[str]:

@@ -30,6 +30,7 @@ _OWN: Mapping[Kind, Mapping[str, str]] = {
         "module": "tlsweep.source.module",
         "timm": "tlsweep.source.timm_zoo",
         "transformers": "tlsweep.source.transformers_zoo",
+        "word_vectors": "tlsweep.source.word_vectors",
         "torchvision": "tlsweep.source.zoo",  # of those with a setting, the last is suggested
         "held": "tlsweep.source.held",
     },

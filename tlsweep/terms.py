@@ -79,7 +79,8 @@ class TokenSpec:
 
     tokenizer: what names it and its vocabulary, as a fingerprint does; vocabulary: how many tokens
     it knows; length: tokens that a text is cut, or filled up, to; encode: the tokenizer itself;
-    lengths: how many tokens each text has before it is cut, None where that is not known.
+    lengths: how many tokens each text has before it is cut; unknown: of all tokens of texts how
+    many it does not know, and how many there are; None where that is not known.
     """
 
     tokenizer: str
@@ -87,6 +88,9 @@ class TokenSpec:
     length: int
     encode: Encode = field(repr=False, compare=False)
     lengths: Callable[[Sequence[str]], Sequence[int]] | None = field(
+        default=None, repr=False, compare=False
+    )
+    unknown: Callable[[Sequence[str]], tuple[int, int]] | None = field(
         default=None, repr=False, compare=False
     )
 

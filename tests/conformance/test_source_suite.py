@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -155,3 +156,18 @@ class TestTiny(SourceSuite):
 @pytest.mark.usefixtures("beside")
 class TestTextEncoder(SourceSuite):
     name, other = "text_encoder", {"layers": 1}
+
+
+class TestWordVectors(SourceSuite):
+    name = "word_vectors"
+
+    @pytest.fixture(autouse=True)
+    def _tables(self, folder: Path) -> None:
+        made = []
+        for seed in range(2):
+            file = folder / f"words{seed}.txt"
+            numbers = np.random.default_rng(seed).normal(size=(30, 6)).round(4)
+            rows = (f"word{i} {' '.join(map(str, row))}" for i, row in enumerate(numbers))
+            file.write_text("\n".join(rows) + "\n")
+            made.append({"file": str(file), "length": 7})
+        self.options, self.other = made

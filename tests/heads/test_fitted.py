@@ -60,6 +60,27 @@ def test_each_head_reaches_scikit_learns_optimum(
     assert -1e-6 < ours - best < 1e-4  # nats; GAP is an estimate of it
 
 
+@pytest.mark.parametrize("n", [1_500, 900])  # more examples than words that occur, and fewer
+def test_counts_of_many_words_of_which_some_never_occur_reach_scikit_learns_optimum(
+    n: int,
+) -> None:
+    """They are not rotated; words that never occur have no weight."""
+    generator = torch.Generator().manual_seed(n)
+    y, words = torch.arange(n) % 3, 1_400
+    rates = torch.rand(3, words, generator=generator).pow(4) * 0.02
+    rates[:, 1_100:] = 0
+    z = torch.bernoulli(rates[y], generator=generator)
+    z = (z - z.mean(0)) / z.std(0).clamp_min(0.05)
+    heads = fit_logistic(z, y, 3, [1e-2])
+    theirs = LogisticRegression(C=1 / (n * 1e-2), max_iter=10_000, tol=1e-8)
+    theirs.fit(z.double().numpy(), y.numpy())
+    own = torch.from_numpy(theirs.coef_.T), torch.from_numpy(theirs.intercept_)
+    assert heads.converged.all()
+    ours = objective(z, y, heads.weight[0], heads.bias[0], 1e-2)
+    assert -1e-6 < ours - objective(z, y, *own, 1e-2) < 1e-4
+    assert not heads.weight[0, 1_100:].any()
+
+
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_the_head_of_each_label_reaches_scikit_learns_optimum(penalty: float) -> None:
     """Two sets of features, two subsets of the examples, three labels that are not alike."""

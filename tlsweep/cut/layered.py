@@ -39,7 +39,7 @@ class Layered(Anatomy):
 
     paths: tuple[str, ...]
     stem: Run
-    layer: Layer
+    layer: Layer | None
     stem_uses: tuple[str, ...]
     end: Run | None = None
     end_uses: tuple[str, ...] = ()
@@ -120,6 +120,7 @@ class LayeredPart(nn.Module):
             if block == 0:
                 z = cut.stem(self, z, side)
             else:
+                assert cut.layer is not None  # without one there are no layers
                 more = (self,) if cut.layer_uses else ()
                 z = cut.layer(self.get_submodule(cut.path(block)), z, side, *more)
             if block == cut.n and cut.end is not None:
@@ -131,9 +132,9 @@ def layered(
     model: nn.Module,
     example: Tensor,
     *,
-    layers: str,
+    layers: str | None,
     stem: Run,
-    layer: Layer,
+    layer: Layer | None = None,
     stem_uses: Sequence[str],
     end: Run | None = None,
     end_uses: Sequence[str] = (),
@@ -143,7 +144,8 @@ def layered(
 ) -> CutPoints:
     """Cut points after the stem and after each layer of ``model``.
 
-    example: one batch of input; layers: the path of a ``ModuleList``; stem: what the model does
+    example: one batch of input; layers: the path of a ``ModuleList``, None where there is a stem
+    and nothing else; stem: what the model does
     before its first layer; layer: what it does with one of them; end: what it does with the last
     one's output (a last norm), which belongs to that layer's block; stem_uses, end_uses: paths of
     the modules that these use; layer_uses: of those that each layer uses besides itself (a table
@@ -163,7 +165,7 @@ def layered(
             layer=lambda one, z_btd, side: one(z_btd, side["mask"][:, None, None].log()),
         )
     """
-    length = _length(model, layers)
+    length = 0 if layers is None else _length(model, layers)
     n = length if runs is None else runs
     paths = tuple(f"{layers}.{int(i / (n / length))}" for i in range(n))  # as ALBERT rounds
     uses = tuple(end_uses), tuple(layer_uses)

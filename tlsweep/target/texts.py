@@ -46,6 +46,7 @@ class TextTarget(Target):
         self.texts = tuple(texts)
         self._tokens: dict[TokenSpec, tuple[Tensor, Tensor]] = {}
         self._cut: dict[TokenSpec, int] = {}
+        self._unknown: dict[TokenSpec, tuple[int, int]] = {}
 
     def called(self, index: int) -> str:
         """The text's number and how it begins."""
@@ -62,6 +63,17 @@ class TextTarget(Target):
             return None
         are = "is" if n == 1 else "are"
         return f"{n} of {len(self.texts)} texts {are} longer than {spec.length} tokens: cut"
+
+    def unknown(self, spec: TokenSpec) -> str | None:
+        """A sentence on the words that ``spec`` does not know; None for none."""
+        if spec.unknown is None:
+            return None
+        if spec not in self._unknown:
+            self._unknown[spec] = spec.unknown(self.texts)
+        n, all_ = self._unknown[spec]
+        if not n:
+            return None
+        return f"{n:,} of {all_:,} words ({n / all_:.1%}) are not known to the source: left out"
 
     def dataset(
         self, indices: ArrayLike, spec: TokenSpec, augmentation: Augmentation | None = None
