@@ -132,7 +132,7 @@ class DecidesEarly(Branches):
 
 
 class OwnTable(Branches):
-    """All layers are given what is made of a parameter, zeros at first, before the first of them."""
+    """All layers are given what is made of a parameter, zeros at first, before any of them."""
 
     def __init__(self) -> None:
         super().__init__()

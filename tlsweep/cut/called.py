@@ -19,11 +19,12 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from tlsweep.cut.anatomy import FLOAT32_BYTES, Anatomy, PrefixCost
 from tlsweep.cut.parts import other_architecture
-from tlsweep.cut.recording import record
+from tlsweep.cut.recording import Recording, record
 from tlsweep.cut.stand_in import undisturbed
 from tlsweep.errors import Refusal
 
 INPUT = "(input)"  # no path of a module
+ENTRY = "<"  # after a path: what the module is given, where no module gives it
 OUTPUT = ""  # the path of the model itself: its own output
 
 
@@ -113,16 +114,13 @@ class Calls(Anatomy):
         with undisturbed(model) as quiet:
             zeros = torch.zeros((1, *example.shape[1:]), dtype=example.dtype, device=example.device)
             run = record(quiet, zeros, count=True)
-        calls = {call.path: call for call in run.calls}
         costs, counted, numbers, low = [], set[int](), 0, self.input
         for value in values:
             if value != low:
                 new = {id(p): p.numel() for p in self.part(model, low, value).parameters()}
                 numbers += sum(n for i, n in new.items() if i not in counted)
                 counted |= new.keys()
-            tensor = example if value == self.input else calls[value].tensor
-            assert tensor is not None
-            work = 0 if value == self.input else calls[value].flops
+            tensor, work = (example, 0) if value == self.input else _at(run, value)
             costs.append(PrefixCost(numbers, work, tensor[0].numel() * FLOAT32_BYTES))
             low = value
         return tuple(costs)
@@ -133,6 +131,16 @@ class _Enough(BaseException):
 
     def __init__(self, value: Tensor) -> None:
         self.value = value
+
+
+def _at(run: Recording, value: str) -> tuple[Tensor, int]:
+    """The tensor of a value, and the FLOPs up to it."""
+    path = value.removesuffix(ENTRY)
+    call = next(call for call in run.calls if call.path == path)
+    if value.endswith(ENTRY):
+        return call.given[0], call.flops_before
+    assert call.tensor is not None
+    return call.tensor, call.flops
 
 
 class RunAgain(RuntimeError):  # noqa: N818 - what happened, not a fault of the program
@@ -154,7 +162,12 @@ class _Pass:
         """What a module's call gives here."""
         if self.given is None:
             return self._again(path, module, args, kwargs)
-        known = self.cut.called[path]
+        known, entry = self.cut.called[path], path + ENTRY
+        if entry == self.high:
+            raise _Enough(first_tensor((args, kwargs)))
+        if entry == self.low and not self.reached:
+            self.reached = True
+            args, kwargs = _exchanged((args, kwargs), self.given)
         if not self.reached:
             if path == self.low:
                 self.reached = True
@@ -163,7 +176,7 @@ class _Pass:
                 return _blanks(known.gives, self.given, self.fill)
         output = type(module).forward(module, *args, **kwargs)
         if path == self.high:
-            raise _Enough(_first(output))
+            raise _Enough(first_tensor(output))
         return output
 
     def _again(self, path: str, module: nn.Module, args: Any, kwargs: Any) -> Any:
@@ -232,7 +245,7 @@ class CalledPart(nn.Module):
             return enough.value
         finally:
             run.given = run.fill = None
-        return _first(output) if run.high == OUTPUT else output
+        return first_tensor(output) if run.high == OUTPUT else output
 
 
 class _Shells:
@@ -308,7 +321,14 @@ def _blank(value: Any, z: Tensor, fill: torch.Generator | None) -> Any:
     return value.filled(z, fill) if isinstance(value, Blank) else value
 
 
-def _first(output: Any) -> Tensor:
+def _exchanged(structure: Any, z: Tensor) -> Any:
+    """The structure with ``z`` for its first tensor."""
+    first = first_tensor(structure)
+    return tree_map(lambda leaf: z if leaf is first else leaf, structure)
+
+
+def first_tensor(output: Any) -> Tensor:
+    """The first tensor of a structure."""
     tensor = next(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
     return tensor
 
@@ -316,12 +336,16 @@ def _first(output: Any) -> Tensor:
 @contextmanager
 def replaced(model: nn.Module, cut: Calls, value: str, z: Tensor) -> Iterator[None]:
     """Inside, the call that ends at ``value`` gives ``z`` for its tensor."""
-
-    def put(module: nn.Module, args: Any, output: Any) -> Any:
-        first = _first(output)
-        return tree_map(lambda leaf: z.clone() if leaf is first else leaf, output)
-
-    handle = model.get_submodule(value).register_forward_hook(put)
+    # a clone, since what learns may not be written to in place
+    module = model.get_submodule(value.removesuffix(ENTRY))
+    if value.endswith(ENTRY):
+        handle = module.register_forward_pre_hook(
+            lambda _module, args, kwargs: _exchanged((args, kwargs), z.clone()), with_kwargs=True
+        )
+    else:
+        handle = module.register_forward_hook(
+            lambda _module, _args, output: _exchanged(output, z.clone())
+        )
     try:
         yield
     finally:

@@ -6,7 +6,7 @@ rest of the model makes of it alone has to be, bit for bit, what the model answe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from tlsweep.cut import groups
 from tlsweep.cut.blocks import whole_blocks
-from tlsweep.cut.called import INPUT, OUTPUT, Blank, Calls, Known, Unknown
+from tlsweep.cut.called import ENTRY, INPUT, OUTPUT, Blank, Calls, Known, Unknown
 from tlsweep.cut.channels import channel_dim, more
 from tlsweep.cut.groups import Group, Segment
 from tlsweep.cut.observe import Observation, Sight
@@ -74,10 +74,10 @@ def between_calls(
     with undisturbed(model) as quiet:
         runs = [record(quiet, x) for x in inputs]
         seen = _Seen(quiet, runs, fine)
-        merged = _groups(seen, fine)
-        if seen.ends_in_a_classifier() if classifier is None else classifier:
-            merged = merged[:-1]
-        named = groups.names(merged, seen.as_trace(), quiet) if merged else []
+        headed = seen.ends_in_a_classifier() if classifier is None else classifier
+        places = seen.below_classifier() if headed else seen.places()
+        merged = _groups(seen, places, fine)
+        named = groups.names(merged, seen.as_trace(places), quiet) if merged else []
         values = {group.ends[-1]: names for group, names in zip(merged, named, strict=True)}
         left_out: list[str] = []
         while True:
@@ -94,7 +94,7 @@ def whole(model: nn.Module, example: Tensor) -> Found | None:
     with undisturbed(model) as quiet:
         runs = [record(quiet, x) for x in probes(example)]
         seen = _Seen(quiet, runs, False)
-        if not all(run.carries(run.calls[0]) for run in runs):
+        if not all(_carries(run, run.calls[0]) for run in runs):
             return None
         return Found(seen.anatomy(example, [OUTPUT]), [("whole",)], [OUTPUT], (), runs)
 
@@ -124,11 +124,12 @@ class _Seen:
             path
             for path, calls in times[0].items()
             if all(len(other.get(path, ())) == 1 for other in times)
-            and all(run.carries(t[path][0]) for run, t in zip(runs, times, strict=True))
+            and all(_carries(run, t[path][0]) for run, t in zip(runs, times, strict=True))
             and len(calls) == 1
         }
         # torch's own layers are looked into as little as torch.fx does
         layers = {path for path, module in self.modules.items() if _is_layer(module)} - {OUTPUT}
+        self.times = times
         self.blocks = frozenset(layers) if fine else self._blocks() | layers
         self.holders = {
             run.calls[i].path
@@ -155,10 +156,18 @@ class _Seen:
             if all(run.calls[i].path in self.holders for i in call.inside)
         ]
 
-    def as_trace(self) -> Trace:
-        """The calls of the first run, as those of a trace, the inner ones first."""
+    def as_trace(self, places: Iterable[Called] = ()) -> Trace:
+        """The calls of the first run, as those of a trace, the inner ones first.
+
+        What they gave is named by the place that gave it, else by what holds it.
+        """
         calls = sorted(self.runs[0].calls, key=lambda call: call.end)
-        found = tuple(Call(c.path, c.start, c.end, _held(c)) for c in calls if _held(c))
+        gave = {(id(place.tensor), place.version): place.path for place in places}
+        found = tuple(
+            Call(c.path, c.start, c.end, gave.get((id(c.tensor), c.version), _held(c)))
+            for c in calls
+            if _held(c)
+        )
         return Trace(Program(INPUT, (), None, {}), found, {}, frozenset())
 
     def places(self) -> list[Called]:
@@ -171,24 +180,46 @@ class _Seen:
                 found.append(call)
         return found
 
+    @property
+    def last(self) -> Called | None:
+        """The last call of a module that has parameters."""
+        outer = [c for c in self.outer(self.runs[0]) if c.path not in self.holders]
+        working = [c for c in outer if any(True for _ in self.modules[c.path].parameters())]
+        return max(working, key=lambda call: call.end, default=None)
+
     def ends_in_a_classifier(self) -> bool:
         """Whether the last of the work is a linear layer's, and nothing but probabilities after."""
-        run = self.runs[0]
-        outer = [c for c in self.outer(run) if c.path not in self.holders]
-        last = max(outer, key=lambda call: call.end, default=None)
+        last, run = self.last, self.runs[0]
         if last is None or not isinstance(self.modules[last.path], nn.Linear):
             return False
         after = {name for moment, name in run.operations if moment >= last.end}
         return after <= _AFTER_A_CLASSIFIER and last.path in self.carriers
 
+    def below_classifier(self) -> list[Called]:
+        """The places below the last work; what it is given is the last of them."""
+        last = self.last
+        if last is None:
+            return []
+        places = [place for place in self.places() if place.end <= last.start]
+        entries = [calls[last.path][0] for calls in self.times]
+        carries = all(
+            len(calls[last.path]) == 1 and run.carries(_given(entry), entry.start)
+            for run, calls, entry in zip(self.runs, self.times, entries, strict=True)
+        )
+        given = _given(last)
+        if carries and not (places and places[-1].tensor is given):
+            inside, value = last.inside, last.path + ENTRY
+            places.append(Called(value, last.start, inside, (), last.start, given))
+        return places
+
     def anatomy(self, example: Tensor, values: Sequence[str]) -> Calls:
         """The calls, and in which of the parts between these values they lie."""
-        ends = [[_by_path(run)[value][0].end for value in values] for run in self.runs]
+        ends = [[_moment(calls, value) for value in values] for calls in self.times]
         holders = {
             run.calls[i].path
             for run in self.runs
             for call in run.calls
-            if call.path in values
+            if call.path in values or call.path + ENTRY in values
             for i in call.inside
         } | {OUTPUT}
         called: dict[str, list[tuple[int, Called]]] = {}
@@ -238,24 +269,38 @@ class _Seen:
         }
 
 
+def _carries(run: Recording, call: Called) -> bool:
+    return run.carries(call.tensor, call.end)
+
+
+def _given(call: Called) -> Tensor | None:
+    return call.given[0] if call.given else None
+
+
+def _moment(calls: Mapping[str, list[Called]], value: str) -> int:
+    """When a value is there: at the end of a call, or at its beginning."""
+    path = value.removesuffix(ENTRY)
+    return calls[path][0].start if value.endswith(ENTRY) else calls[path][0].end
+
+
 def _part(moment: int, ends: Sequence[int]) -> int:
     return sum(end <= moment for end in ends)
 
 
-def _groups(seen: _Seen, fine: bool) -> list[Group]:
+def _groups(seen: _Seen, places: Sequence[Called], fine: bool) -> list[Group]:
     """The places, and which of them share a cut point."""
     run, before = seen.runs[0], -1
     segments = []
     rank = 4
     units = [c for c in seen.outer(run) if c.path not in seen.holders]
-    for place in seen.places():
+    for place in places:
         inside = [c for c in units if before <= c.start and c.end <= place.end]
         kinds = [(c.path, _kind(seen.modules[c.path])) for c in inside]
         main = [Step(path, "call_module", path) for path, kind in kinds if kind is Work.MAIN]
         worked = [m for m, name in run.operations if before <= m < place.end and _is_work(name)]
         alone = [m for m in worked if not any(c.start <= m < c.end for c in units)]
         if alone and not main:
-            main = [Step(place.path, "call_module", place.path)]
+            main = [Step(place.path, "call_function", f"before.{place.path.removesuffix(ENTRY)}")]
         ndim = 0 if place.tensor is None else place.tensor.ndim
         flat = rank > 2 and ndim == 2
         pools = not main and (flat or any(kind is Work.POOL for _, kind in kinds))
@@ -316,12 +361,12 @@ def known_values(model: nn.Module, found: Found, example: Tensor) -> list[Value]
                 other = _observed(record(quiet, grown.to(example)), grown)
         except Exception:  # it is the model's own forward that refuses, each in its own way
             other = None
-    ends = {path: calls[-1].end for path, calls in _by_path(found.runs[-1]).items()}
+    times = _by_path(found.runs[-1])
     known = []
     for value in (INPUT, *found.values):
         shape = seen.sights[value].shape
         assert shape is not None
-        dim = channel_dim(value, ends.get(value, 0), seen, other)
+        dim = channel_dim(value, 0 if value == INPUT else _moment(times, value), seen, other)
         known.append(Value(value, shape[1:], dim))
     return known
 
@@ -332,6 +377,8 @@ def _observed(run: Recording, x: Tensor) -> Observation:
     for call in run.calls:
         if call.tensor is not None:
             sights[call.path] = Sight(tuple(call.tensor.shape), None, True, True)
+        if (given := _given(call)) is not None:
+            sights[call.path + ENTRY] = Sight(tuple(given.shape), None, True, True)
     return Observation(run.batch, sights, run.readings)
 
 

@@ -31,7 +31,8 @@ class Called:
     """One call of a module.
 
     start, end: moments; inside: places of the calls around it, the outermost first; version: how
-    often its tensor had been written to when it ended.
+    often its tensor had been written to when it ended; flops_before, flops: of all that was done
+    until it began, and until it ended.
     """
 
     path: str
@@ -41,6 +42,7 @@ class Called:
     end: int = -1
     output: Any = None
     version: int = 0
+    flops_before: int = 0
     flops: int = 0
 
     @property
@@ -69,19 +71,18 @@ class Recording:
     readings: list[Reading] = field(default_factory=list)
     answer: Any = None
 
-    def carries(self, call: Called) -> bool:
-        """Whether one floating-point tensor, batch first, which a call gave, is all that is read.
+    def carries(self, tensor: Tensor | None, moment: int) -> bool:
+        """Whether a floating-point tensor, batch first, is all that is read from a moment on.
 
-        Of what was made before the call ended and is read after it.
+        Of what was made before it of the input.
         """
-        tensor = call.tensor
         if tensor is None or not tensor.is_floating_point() or not tensor.ndim:
             return False
         if len(tensor) != self.batch or (own := storage(tensor)) not in self.data:
             return False
         returned = {storage(t) for t in tree_leaves(self.answer) if isinstance(t, Tensor)}
         return not any(
-            made < call.end and (self.read.get(other, -1) >= call.end or other in returned)
+            made < moment and (self.read.get(other, -1) >= moment or other in returned)
             for other, made in self.made.items()
             if other != own and other in self.data
         )
@@ -156,7 +157,9 @@ def _hooked(
         tensors = tuple(t for t in tree_leaves(given) if isinstance(t, Tensor))
         watch.moment += 1
         stack.append(len(run.calls))
-        run.calls.append(Called(path, watch.moment, tuple(stack[:-1]), tensors))
+        call = Called(path, watch.moment, tuple(stack[:-1]), tensors)
+        call.flops_before = counter.get_total_flops() if counter is not None else 0
+        run.calls.append(call)
 
     def ends(path: str, output: Any) -> None:
         call = run.calls[stack.pop()]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from tlsweep.cut.called import Calls, RunAgain, replaced
+from tlsweep.cut.called import ENTRY, Calls, RunAgain, first_tensor, replaced
 
 
 def inexact(model: nn.Module, cut: Calls, inputs: Sequence[Tensor]) -> tuple[list[str], Calls]:
@@ -43,17 +43,32 @@ def inexact(model: nn.Module, cut: Calls, inputs: Sequence[Tensor]) -> tuple[lis
     return [value for value in cut.values if value in wrong], cut
 
 
+@dataclass
+class _Take:
+    """Keeps a copy of the tensor at a value."""
+
+    taken: dict[str, Tensor]
+    value: str
+
+    def given(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        self.taken[self.value] = first_tensor((args, kwargs)).clone()
+
+    def made(self, module: nn.Module, args: Any, output: Any) -> None:
+        self.taken[self.value] = first_tensor(output).clone()
+
+
 @torch.no_grad()
 def _taken(model: nn.Module, cut: Calls, x: Tensor) -> tuple[dict[str, Tensor], list[Any]]:
     """The tensor at each value, and what the model answers."""
     taken = {cut.input: x.clone()}
     handles = []
     for value in cut.values[1:]:
-
-        def take(module: Any, args: Any, output: Any, value: str = value) -> None:
-            taken[value] = next(t for t in tree_leaves(output) if isinstance(t, Tensor)).clone()
-
-        handles.append(model.get_submodule(value).register_forward_hook(take))
+        take = _Take(taken, value)
+        module = model.get_submodule(value.removesuffix(ENTRY))
+        if value.endswith(ENTRY):
+            handles.append(module.register_forward_pre_hook(take.given, with_kwargs=True))
+        else:
+            handles.append(module.register_forward_hook(take.made))
     try:
         answer = tree_leaves(model(x.clone()))
     finally:

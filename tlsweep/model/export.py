@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.util
+import io
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 
 from tlsweep.cut import folded
+from tlsweep.cut.stand_in import silent
 from tlsweep.errors import Fault, Refusal, TlsweepError
 from tlsweep.model.card import CARD
 from tlsweep.model.taken import TakenModel
@@ -123,7 +126,9 @@ def _program(model: TakenModel) -> torch.export.ExportedProgram:
     # torch warns that it cannot tell whether weights in another order are whole
     network = copy.deepcopy(network.eval()).to(memory_format=torch.contiguous_format)
     try:
-        with torch.no_grad():
+        # torch tells of a failure, the whole program and all, before it raises it
+        told = contextlib.redirect_stderr(io.StringIO())
+        with torch.no_grad(), silent("torch.fx.experimental.symbolic_shapes"), told:
             return torch.export.export(
                 network, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
             )
