@@ -123,7 +123,7 @@ def _learns(model: nn.Module, cut: Calls, value: str, x: Tensor, z: Tensor) -> b
 
 
 def _back(output: Any) -> None:
-    tensors = [t for t in tree_leaves(output) if isinstance(t, Tensor) and t.grad_fn]
+    tensors = [t for t in tree_leaves(output) if isinstance(t, Tensor) and t.requires_grad]
     torch.autograd.backward([t.double().square().sum() for t in tensors])
 
 
