@@ -209,3 +209,13 @@ def test_a_wrapper_around_such_a_model_is_cut_inside_it() -> None:
 
     inside = [f"inner.{name}" for name in ALL[1:-1]]
     assert found(Wrapper().eval()).names == ("input", *inside, "pooled")
+
+
+@torch.no_grad()
+def test_parts_in_a_row_are_exported_where_nothing_is_branched_on() -> None:
+    model, x = made("Refuses"), next(inputs(3))
+    cuts = found(model)
+    row = nn.Sequential(*(section(model, cuts, i, i + 1) for i in range(cuts.n_blocks)))
+    shapes = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(row.eval(), (x[:2],), dynamic_shapes=shapes, strict=False)
+    assert torch.allclose(program.module()(x), section(model, cuts, 0, len(cuts) - 1)(x), atol=1e-6)

@@ -200,3 +200,12 @@ class Attends(nn.Module):
         z = self.patch(x if x.any() else x + 1).flatten(2).mT
         z = torch.cat([self.cls.expand(len(z), -1, -1), z], 1) + self.places
         return self.head(self.norm(self.blocks(z))[:, 0])
+
+
+class Refuses(Branches):
+    """Branches on nothing, but torch.fx cannot trace it."""
+
+    def forward(self, x: Tensor) -> Any:
+        if isinstance(x, torch.fx.Proxy):
+            raise TypeError("no symbols here")
+        return self.end(self.through(self.stem(x)))

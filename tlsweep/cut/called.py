@@ -38,7 +38,7 @@ class Blank:
 
     def filled(self, like: Tensor, fill: torch.Generator | None) -> Tensor:
         """Zeros, or what ``fill`` draws, for the batch of ``like``."""
-        first = () if self.times is None else (self.times * len(like),)
+        first = () if self.times is None else (self.times * like.shape[0],)
         shape = (*first, *self.shape)
         if fill is None or not self.dtype.is_floating_point:
             return torch.zeros(shape, dtype=self.dtype, device=like.device)
@@ -156,6 +156,7 @@ class _Pass:
     high: str | None
     given: Tensor | None = None
     reached: bool = False
+    kept: Tensor | None = None
     fill: torch.Generator | None = field(default=None, repr=False)
 
     def call(self, path: str, module: nn.Module, args: Any, kwargs: Any) -> Any:
@@ -163,8 +164,11 @@ class _Pass:
         if self.given is None:
             return self._again(path, module, args, kwargs)
         known, entry = self.cut.called[path], path + ENTRY
+        if self.kept is not None and path not in self.cut.holders:
+            return _blanks(known.gives, self.given, self.fill)
         if entry == self.high:
-            raise _Enough(first_tensor((args, kwargs)))
+            self._enough(first_tensor((args, kwargs)))
+            return _blanks(known.gives, self.given, self.fill)
         if entry == self.low and not self.reached:
             self.reached = True
             args, kwargs = _exchanged((args, kwargs), self.given)
@@ -176,8 +180,17 @@ class _Pass:
                 return _blanks(known.gives, self.given, self.fill)
         output = type(module).forward(module, *args, **kwargs)
         if path == self.high:
-            raise _Enough(first_tensor(output))
+            self._enough(first_tensor(output))
         return output
+
+    def _enough(self, value: Tensor) -> None:
+        """The upper cut point is reached: stop here, but for an export.
+
+        That follows calls of modules to their ends, so that all above is passed over instead.
+        """
+        if not torch.compiler.is_exporting():
+            raise _Enough(value)
+        self.kept = value
 
     def _again(self, path: str, module: nn.Module, args: Any, kwargs: Any) -> Any:
         """A call after the run: torch.utils.checkpoint computes something anew."""
@@ -240,11 +253,15 @@ class CalledPart(nn.Module):
         run.given, run.fill, run.reached = x, fill, run.low == INPUT
         blank = Blank(cut.shape, 1, cut.dtype)
         try:
-            output = root(x if run.reached else blank.filled(x, fill))
+            # not as a call of the module: the root is no part of what an export sees
+            output = run.call(OUTPUT, root, (x if run.reached else blank.filled(x, fill),), {})
         except _Enough as enough:
             return enough.value
         finally:
+            kept, run.kept = run.kept, None
             run.given = run.fill = None
+        if kept is not None:
+            return kept
         return first_tensor(output) if run.high == OUTPUT else output
 
 
