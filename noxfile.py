@@ -79,8 +79,12 @@ def _side_by_side(session: nox.Session, chosen: str) -> None:
 
 @nox.session
 def zoo(session: nox.Session) -> None:
-    """Every cut point of every torchvision classification model (minutes)."""
-    _run(session, "pytest", "-m", "zoo", "-s", *session.posargs)  # -s: it prints its count
+    """Every cut point of every torchvision classification model; then the table of all zoos.
+
+    Hours: models that have a row in tests/benchmarks/zoo.md are passed over (`-- --again`: not).
+    """
+    _run(session, "pytest", "-m", "zoo", "-s")  # -s: it prints its count
+    session.run(str(PYTHON), "tests/benchmarks/zoo", *session.posargs, external=True)
 
 
 @nox.session

@@ -157,6 +157,7 @@ class Question:
         """What a user should know of the data before anything trains, a sentence each."""
         return [
             *self.source.said,
+            *self.cuts.said,
             *self.target.said,
             *self.partition.said,
             *_cut_texts(self.target, self.source.spec),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from small_image_models import write as write_images
 from small_text_models import LENGTH, write
 
 from tlsweep.conformance import SourceSuite
@@ -76,6 +77,50 @@ class _Transformers(SourceSuite):
                 write(place, self.family, seed)
             made.append({"model": str(place), "length": LENGTH})
         self.options, self.other = made
+
+
+class _Images(SourceSuite):
+    """A family of models of images of transformers. family: its name."""
+
+    name = "transformers"
+    family: str
+
+    @pytest.fixture(autouse=True)
+    def _folders(self, folder: Path) -> None:
+        made = []
+        for seed in range(2):
+            if not (place := folder / f"{self.family}{seed}").exists():
+                write_images(place, self.family, seed)
+            made.append({"model": str(place), "length": None})
+        self.options, self.other = made
+
+
+class TestViT(_Images):
+    family = "vit"
+
+
+class TestDeiT(_Images):
+    family = "deit"
+
+
+class TestDinov2(_Images):
+    family = "dinov2"
+
+
+class TestBeit(_Images):
+    family = "beit"
+
+
+class TestSwin(_Images):
+    family = "swin"
+
+
+class TestConvNext(_Images):
+    family = "convnext"
+
+
+class TestSiglip(_Images):
+    family = "siglip_vision_model"
 
 
 class TestBert(_Transformers):

@@ -99,4 +99,5 @@ def test_the_table_has_a_row_of_json_values_for_every_cut_point() -> None:
         "parameters": 3 * 4 * 9 + 4 + 8,
         "flops": 2 * 3 * 9 * 4 * 14 * 10,
         "activation_bytes": 4 * 14 * 10 * 4,
+        "way": "fx",
     }

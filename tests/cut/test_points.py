@@ -273,9 +273,12 @@ def test_a_model_without_a_place_to_cut_is_refused() -> None:
         cut_points(nn.Linear(3, 2), torch.empty(2, 3))
 
 
-def test_a_model_that_cannot_be_traced_is_refused_with_the_mend() -> None:
-    with pytest.raises(Refusal, match="a module of its own, which is then kept whole"):
-        cut_points(networks.LooksAtValues(), torch.empty(2, 4, 8, 8))
+def test_a_model_of_which_no_call_carries_all_data_is_one_block_and_is_said_to_be() -> None:
+    cuts = cut_points(networks.LooksAtValues(), torch.empty(2, 4, 8, 8))
+    assert (cuts.names, cuts.way) == (("input", "whole"), "calls")
+    (said,) = cuts.said
+    assert said.startswith("LooksAtValues is not traced (TraceError: symbolically traced")
+    assert said.endswith("so it is kept whole, as one block")
 
 
 class _TwoInputs(nn.Module):

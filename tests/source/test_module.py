@@ -94,6 +94,32 @@ def test_a_function_that_returns_no_network_is_refused(weights: Path) -> None:
         open_source("module", **options(weights, build="own_network:numbers"))
 
 
+def test_one_that_cannot_be_traced_is_surveyed_and_tuned_and_answers(
+    outside: Outside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    from own_network import branching
+
+    with private_rng(3):
+        torch.save(branching().state_dict(), tmp_path / "w.bin")
+    given = ["source=module", "source.build=own_network:branching", "source.checkpoint=w.bin"]
+    given += ["source.image_size=16", "target=digits", "target.fit_size=60", "record=none"]
+    swept = outside("-m", *given, "study=s", "sweep.stages=[survey]")
+    assert swept.returncode == 0, swept.stdout + swept.stderr
+    assert "def forward" not in swept.stderr  # what torch tells of a failed export
+    (notes,) = [" ".join(swept.stdout.replace("│", " ").split())]
+    assert "it is cut between calls of its modules, where that was seen to be exact" in notes
+    page = (tmp_path / "outputs" / "s" / "report.html").read_text()
+    assert "cut between calls of its modules" in page
+    tuned = outside(*given, "study=t", "plan=last_layers", "plan.freeze=stem", "train.epochs=1")
+    assert tuned.returncode == 0, tuned.stdout + tuned.stderr
+    assert "Keep all 2 blocks" in tuned.stdout
+    outside.env[NAMED_CODE] = "own_network:branching"
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "a.png")
+    answered = outside("predict", f"model={tmp_path / 'outputs' / 's' / 'model'}", "a.png")
+    assert answered.returncode == 0, answered.stderr
+
+
 def test_a_sweep_its_model_and_its_runs_need_the_code_named_each_time(
     outside: Outside, weights: Path, tmp_path: Path
 ) -> None:

@@ -55,4 +55,6 @@ def _print(settings: Settings, form: str, level: str) -> None:
     if form == "json":
         print(json.dumps(found, indent=2))  # noqa: T201 - plain, for other programs
     else:
-        screen.console.print(cuts_table(f"{settings.source.title}: cut points", found))
+        screen.console.print(cuts_table(f"{settings.source.title}: cut points ({cuts.way})", found))
+        for said in cuts.said:
+            screen.console.print(said, soft_wrap=True)

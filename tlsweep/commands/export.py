@@ -13,7 +13,7 @@ _OWN = ("model", "format", "output")
 
 
 def run(arguments: Sequence[str], conf: Path) -> None:
-    """Write the model of ``model=DIR`` in every format of ``format=onnx,torch_export``.
+    """Write the model of ``model=DIR`` in every format of ``format=onnx,torch_export,timm``.
 
     ``output``: a file for one format, a folder for several; default the current folder, with the
     formats' usual names. Raises Refusal for what is unknown and for missing packages, before

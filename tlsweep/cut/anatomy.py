@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -27,7 +28,12 @@ class PrefixCost:
 
 
 class Anatomy(ABC):
-    """Takes a forward pass apart between values that it names. Holds no parameters; picklable."""
+    """Takes a forward pass apart between values that it names. Holds no parameters; picklable.
+
+    way: how it was found: by torch.fx, by calls of modules, or by layers that a source names.
+    """
+
+    way: ClassVar[Literal["fx", "calls", "layers"]]
 
     @property
     @abstractmethod

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from torch import nn
 
-from tlsweep.cut.flow import Flow
-from tlsweep.cut.trace import Call, Trace, has_own_forward
+from tlsweep.cut.trace import Call, has_own_forward
 
 
-def whole_blocks(model: nn.Module, fine: Trace, flow: Flow) -> frozenset[str]:
-    """Paths of the blocks of ``model``, from a trace of all its operations.
+def whole_blocks(
+    model: nn.Module, calls: Iterable[Call], articulations: Iterable[str]
+) -> frozenset[str]:
+    """Paths of the blocks of ``model``, from all calls of its modules.
 
     A block is a module with parameters and a forward of its own, inside which no other such
     module's output carries all of the data: a residual block, an inception, a transformer layer.
@@ -19,8 +21,8 @@ def whole_blocks(model: nn.Module, fine: Trace, flow: Flow) -> frozenset[str]:
     ``blocks.0.0``): a block without a skip connection, at a change of resolution, is still one.
     """
     modules = dict(model.named_modules())
-    user_calls = [call for call in fine.calls if _may_be_block(modules[call.path])]
-    carriers = set(flow.articulations)
+    user_calls = [call for call in calls if _may_be_block(modules[call.path])]
+    carriers = set(articulations)
     seeds = {
         call.path
         for call in user_calls

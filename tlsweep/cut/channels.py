@@ -15,11 +15,16 @@ def at_another_size(program: Program, model: nn.Module, example: Tensor) -> Obse
     batch, channels, *sizes = example.shape
     if not sizes:
         return None
-    grown = [size + _GROW[i % 2] for i, size in enumerate(sizes)]
+    grown = [size + more(i) for i, size in enumerate(sizes)]
     try:
         return observe(program, model, (batch, channels, *grown), example)
     except Exception:  # it is the model's own forward that refuses, each in its own way
         return None
+
+
+def more(i: int) -> int:
+    """By how many pixels side ``i`` grows."""
+    return _GROW[i % 2]
 
 
 def channel_dim(name: str, place: int, seen: Observation, other: Observation | None) -> int:

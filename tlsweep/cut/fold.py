@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from tlsweep.cut.called import CalledPart
 from tlsweep.cut.layered import LayeredPart
 from tlsweep.cut.program import Program, Step, names_in
 from tlsweep.cut.trace import trace
@@ -40,9 +41,9 @@ def folded(part: nn.Module, *, trains: bool = False) -> nn.Module:
     left as it was; what is not folded is shared with it, and ``part`` is returned where there is
     nothing to fold.
     """
-    # a part of layers hands on what rides along, which a trace would not see
-    layers = isinstance(part, LayeredPart)
-    if layers or not any(type(module) in _NORM_OF.values() for module in part.modules()):
+    # what rides along through layers, and what is passed over in calls, a trace would not see
+    own_way = isinstance(part, LayeredPart | CalledPart)
+    if own_way or not any(type(module) in _NORM_OF.values() for module in part.modules()):
         return part
     try:
         program = trace(part).program

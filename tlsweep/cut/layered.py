@@ -37,6 +37,7 @@ class Layered(Anatomy):
     paths: of the layers in their order, one several times where the model uses it again.
     """
 
+    way = "layers"
     paths: tuple[str, ...]
     stem: Run
     layer: Layer | None

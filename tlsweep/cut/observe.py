@@ -100,7 +100,7 @@ def _observe(
         root = stack.enter_context(undisturbed(root))
         if fake:
             stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        stack.enter_context(_watch_modules(seen.readings, place))
+        stack.enter_context(watch_modules(seen.readings, place))
         if counter is not None:
             stack.enter_context(counter)
         value = torch.zeros(shape, dtype=like.dtype, device=like.device)
@@ -162,7 +162,9 @@ def _holds_tensor(value: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _watch_modules(readings: list[Reading], place: list[int]) -> Iterator[None]:
+def watch_modules(readings: list[Reading], place: list[int]) -> Iterator[None]:
+    """Inside, note every parametric module at work. place: of the step that is being run."""
+
     def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if isinstance(module, _CHANNELS_SECOND):
             dim = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, overload
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tlsweep.cut import groups
 from tlsweep.cut.anatomy import Anatomy
 from tlsweep.cut.blocks import whole_blocks
+from tlsweep.cut.calls import between_calls, known_values, whole
 from tlsweep.cut.channels import at_another_size, channel_dim
 from tlsweep.cut.classifier import has_classifier
 from tlsweep.cut.flow import Flow, find_flow
@@ -57,8 +58,14 @@ class CutPoints(Sequence[CutPoint]):
     They hold no parameters: they serve every instance of the architecture they were found in.
     """
 
-    def __init__(self, points: Sequence[CutPoint]) -> None:
-        self._points = tuple(points)
+    def __init__(self, points: Sequence[CutPoint], said: Sequence[str] = ()) -> None:
+        """said: what a user should know of them, a sentence each."""
+        self._points, self.said = tuple(points), tuple(said)
+
+    @property
+    def way(self) -> str:
+        """How they were found: "fx" (traced), "calls" (of modules), "layers" (named)."""
+        return self[0].anatomy.way
 
     @overload
     def __getitem__(self, index: int) -> CutPoint: ...
@@ -180,10 +187,18 @@ def cut_points(
     Where a forward with further blocks inside branches on ``training`` (auxiliary heads), the parts
     between cut points take the eval branch in either mode.
 
-    Raises Refusal if the model cannot be traced, cannot take the example, or has no place to cut.
+    A model that torch.fx cannot trace is run on a few inputs, and is cut between calls of its
+    modules, where that is seen to be exact (``calls.py``); one without such a place is one block.
+
+    Raises Refusal if the model cannot take the example, or has no place to cut.
     """
     _refuse_example(model, example)
-    traced, flow, seen, headed = _dissect(model, example, level)
+    try:
+        traced = trace(model, example=example)
+    except Exception as error:  # a forward can fail under tracing in any way it likes
+        return _of_calls(model, example, level, classifier, _first_line(error))
+    opaque = sorted(traced.opaque)
+    traced, flow, seen, headed = _dissect(model, example, level, traced)
     found = groups.segments(traced.program, model, flow, seen)
     if headed if classifier is None else classifier:
         found = groups.below_classifier(found)
@@ -195,30 +210,48 @@ def cut_points(
     else:
         values = [segment.end for segment in found if segment.end is not None]
         named = groups.fine_names(values, traced)
+    if not values and opaque:
+        why = f"{opaque[0]} cannot be looked into"
+        return _of_calls(model, example, level, classifier, why)
     if not values:
         raise Refusal(_nowhere(model))
-    named = [("input", "none"), *named[:-1], (*named[-1], "all")]
     anatomy = Traced(traced.program, flow, _shapes(flow, seen) if traced.program.sized else {})
-    return CutPoints(_points(anatomy, [traced.program.input, *values], named, model, example, seen))
+    known = _known_values(anatomy, model, example, seen)
+    return CutPoints(
+        _points(anatomy, known, [traced.program.input, *values], named, model, example)
+    )
 
 
 def _dissect(
-    model: nn.Module, example: Tensor, level: Level
+    model: nn.Module, example: Tensor, level: Level, traced: Trace
 ) -> tuple[Trace, Flow, Observation, bool]:
-    """The forward pass, what is known of it, and whether it ends in a classifier."""
-    try:
-        traced = trace(model, example=example)
-    except Exception as error:  # a forward can fail under tracing in any way it likes
-        raise Refusal(_untraceable(model, error)) from error
+    """The forward pass block by block, what is known of it, and whether a classifier ends it."""
     try:
         flow, seen = find_flow(traced.program, model, example, count=True)
         headed = has_classifier(model, traced, flow, seen)
         if level == "block":
-            traced = trace(model, whole_blocks(model, traced, flow), example)
+            traced = trace(model, whole_blocks(model, traced.calls, flow.articulations), example)
             flow, seen = find_flow(traced.program, model, example, count=True)
     except Exception as error:  # likewise, when it is given the example
         raise Refusal(_does_not_run(model, example, error)) from error
     return traced, flow, seen, headed
+
+
+def _of_calls(
+    model: nn.Module, example: Tensor, level: Level, classifier: bool | None, why: str
+) -> CutPoints:
+    """The cut points between calls of modules. why: torch.fx does not find them."""
+    try:
+        found = between_calls(model, example, fine=level == "fine", classifier=classifier)
+        found = found if found.values else whole(model, example) or found
+    except Exception as error:  # a forward can fail in any way it likes
+        raise Refusal(_does_not_run(model, example, error)) from error
+    if not found.values:
+        raise Refusal(_nowhere(model))
+    anatomy, values = found.anatomy, [found.anatomy.input, *found.values]
+    known = {value.name: value for value in known_values(model, found, example)}
+    points = _points(anatomy, known, values, found.named, model, example)
+    return CutPoints(points, found.said(type(model).__name__, why))
 
 
 def _shapes(flow: Flow, seen: Observation) -> dict[str, tuple[int, ...]]:
@@ -227,14 +260,15 @@ def _shapes(flow: Flow, seen: Observation) -> dict[str, tuple[int, ...]]:
 
 
 def _points(
-    anatomy: Traced,
+    anatomy: Anatomy,
+    known: Mapping[str, Value],
     values: list[str],
     named: list[tuple[str, ...]],
     model: nn.Module,
     example: Tensor,
-    seen: Observation,
 ) -> list[CutPoint]:
-    known = _known_values(anatomy, model, example, seen)
+    """values, named: of the anatomy, the input first, and the names of all but the input."""
+    named = [("input", "none"), *named[:-1], (*named[-1], "all")]
     tokens = pooled_tokens(model, anatomy, list(known.values()), example)
     return [
         CutPoint(
@@ -287,15 +321,6 @@ def _refuse_example(model: nn.Module, example: object) -> None:
         what = f"{name}.forward takes {len(wanted)} inputs: {', '.join(wanted)}"
         mend = "a module around it that takes one tensor and makes the others"
         raise Refusal(Fault(what, rule, mend))
-
-
-def _untraceable(model: nn.Module, error: Exception) -> Fault:
-    return Fault(
-        f"{type(model).__name__}: {_first_line(error)}",
-        "the outermost forward can be traced by torch.fx: it takes one tensor, and no if or loop "
-        "in it depends on the values of tensors",
-        "move such code into a module of its own, which is then kept whole",
-    )
 
 
 def _does_not_run(model: nn.Module, example: Tensor, error: Exception) -> Fault:

@@ -64,7 +64,7 @@ def undisturbed(root: nn.Module) -> Iterator[nn.Module]:
         torch.backends.mha.set_fastpath_enabled(False)
         with (
             stand_in(root) as copied,
-            _silent("torch._subclasses.fake_tensor"),
+            silent("torch._subclasses.fake_tensor"),
             torch.random.fork_rng(devices=[]),
             torch.enable_grad(),
         ):
@@ -79,7 +79,8 @@ def undisturbed(root: nn.Module) -> Iterator[nn.Module]:
 
 
 @contextlib.contextmanager
-def _silent(logger: str) -> Iterator[None]:
+def silent(logger: str) -> Iterator[None]:
+    """Inside, nothing that this logger is told is shown."""
     log = logging.getLogger(logger)
     before, log.disabled = log.disabled, True
     try:

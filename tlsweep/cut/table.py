@@ -11,7 +11,10 @@ from tlsweep.cut.points import CutPoint
 def rows(
     cuts: Sequence[CutPoint], costs: Sequence[PrefixCost]
 ) -> list[dict[str, int | str | list[int] | list[str]]]:
-    """One row of JSON values for every cut point, for a table of them."""
+    """One row of JSON values for every cut point, for a table of them.
+
+    way: how it was found: "fx" (traced), "calls" (of modules), "layers" (that the source names).
+    """
     return [
         {
             "index": cut.index,
@@ -21,6 +24,7 @@ def rows(
             "parameters": cost.parameters,
             "flops": cost.flops,
             "activation_bytes": cost.activation_bytes,
+            "way": cut.anatomy.way,
         }
         for cut, cost in zip(cuts, costs, strict=True)
     ]

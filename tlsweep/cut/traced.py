@@ -22,6 +22,7 @@ class Traced(Anatomy):
     none, and its parts take inputs of any size that the model itself takes.
     """
 
+    way = "fx"
     program: Program
     flow: Flow
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

@@ -30,10 +30,14 @@ def kind_of_work(step: Step, root: nn.Module, sight: Sight) -> Work:
     if step.op in ("get_attr", "constant"):
         return Work.LIGHT
     module = attribute(root, step.target) if step.op == "call_module" else None
-    name = _name(step, module)
+    return kind_of(_name(step, module), module, sight.flops > 0)
+
+
+def kind_of(name: str, module: nn.Module | None, multiplies: bool) -> Work:
+    """The kind of what has this name. multiplies: whether it multiplies matrices."""
     if "adaptive" in name and "pool" in name:
         return Work.POOL
-    if sight.flops > 0 or ("pool" in name and "avg" not in name):
+    if multiplies or ("pool" in name and "avg" not in name):
         return Work.MAIN
     if module is None or _is_light(module, name):
         return Work.LIGHT

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.util
+import io
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -14,13 +16,19 @@ import torch
 from torch import Tensor
 
 from tlsweep.cut import folded
+from tlsweep.cut.stand_in import silent
 from tlsweep.errors import Fault, Refusal, TlsweepError
+from tlsweep.model import timm_export
 from tlsweep.model.card import CARD
 from tlsweep.model.taken import TakenModel
 from tlsweep.train.network import PlanNetwork
 
 TOLERANCE = 1e-4  # of logits, as a share of the largest one, or of 1
-EXTRA = ("onnx", "onnxscript", "onnxruntime")
+EXTRA: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "onnx": (("onnx", "onnxscript", "onnxruntime"), "export"),
+    "timm": (("timm",), "timm"),
+}
+"""What a format takes: packages, and the extra of tlsweep that has them."""
 Answer = Callable[[Tensor], Tensor]
 """Normalised images [batch, C, size, size] to logits."""
 
@@ -68,13 +76,14 @@ def export_all(
 
 def refuse_missing(form: str) -> None:
     """Raise Refusal if packages that a format needs are not installed."""
-    missing = [name for name in EXTRA if form == "onnx" and not importlib.util.find_spec(name)]
+    packages, extra = EXTRA.get(form, ((), ""))
+    missing = [name for name in packages if not importlib.util.find_spec(name)]
     if missing:
         raise Refusal(
             Fault(
                 f"format={form} without {', '.join(missing)}",
-                f"to write and check that format takes {', '.join(EXTRA)}",
-                "pip install 'tlsweep[export]'",
+                f"to write and check that format takes {', '.join(packages)}",
+                f"pip install 'tlsweep[{extra}]'",
             )
         )
 
@@ -108,9 +117,20 @@ def _onnx(model: TakenModel, file: Path) -> Answer:
     return lambda x: torch.from_numpy(session.run(None, {name: x.numpy()})[0])
 
 
+def _timm(model: TakenModel, file: Path) -> Answer:
+    if why := timm_export.why_not(model):
+        raise NotExported(why)
+    try:
+        read = timm_export.write(model, file)
+    except Exception as error:  # timm and its models refuse in their own ways
+        raise NotExported(_first_line(error)) from error
+    return lambda x: timm_export.answered(read, x)
+
+
 FORMATS: dict[str, tuple[str, Callable[[TakenModel, Path], Answer]]] = {
     "torch_export": ("model.pt2", _torch_export),
     "onnx": ("model.onnx", _onnx),
+    "timm": ("timm.safetensors", _timm),
 }
 """Name of a format to the usual name of its file, and what writes it."""
 
@@ -123,7 +143,9 @@ def _program(model: TakenModel) -> torch.export.ExportedProgram:
     # torch warns that it cannot tell whether weights in another order are whole
     network = copy.deepcopy(network.eval()).to(memory_format=torch.contiguous_format)
     try:
-        with torch.no_grad():
+        # torch tells of a failure, the whole program and all, before it raises it
+        told = contextlib.redirect_stderr(io.StringIO())
+        with torch.no_grad(), silent("torch.fx.experimental.symbolic_shapes"), told:
             return torch.export.export(
                 network, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
             )

@@ -115,7 +115,7 @@ def open(  # noqa: A001  (always called with its module)
     download that is not possible, and for a file that does not fit.
     """
     check(model=model, checkpoint=checkpoint, part=part, image_size=image_size)
-    options = _options(model, image_size)
+    options = told(model, image_size)
     said: tuple[str, ...] = ()
     if checkpoint is None:
         pretrained = _published(model, options, progress)
@@ -147,7 +147,7 @@ def architecture(
     if faults := _size_faults(model, image_size):
         raise Refusal(*faults)
     spec = spec_of(model, image_size)
-    built = build(model, None, _options(model, image_size))
+    built = build(model, None, told(model, image_size))
     return built, torch.zeros(2, spec.channels, spec.size, spec.size)
 
 
@@ -231,7 +231,7 @@ def _config(model: str) -> dict[str, Any]:
     return {**known.to_dict(), "tag": tag}
 
 
-def _options(model: str, image_size: int | None) -> dict[str, Any]:
+def told(model: str, image_size: int | None) -> dict[str, Any]:
     """What a model's class is told: the size, where its weights are laid out for one."""
     fixed = image_size is not None and bool(_config(model).get("fixed_input_size"))
     return {"img_size": image_size} if fixed else {}
@@ -246,7 +246,7 @@ def _size_faults(model: str, image_size: int | None) -> list[Fault]:
     spec = spec_of(model)
     try:
         with private_rng(0), torch.device("meta"), torch.no_grad():
-            shell = build(model, None, _options(model, image_size)).eval()
+            shell = build(model, None, told(model, image_size)).eval()
             shell(torch.zeros(2, spec.channels, image_size, image_size))
     except Exception as error:  # each architecture refuses a size in its own way
         rule = f"{model} takes images of that size ({type(error).__name__}: {error})"

@@ -1,4 +1,4 @@
-"""The source "transformers": models of texts, from a folder or the hub, with their tokenizer."""
+"""The source "transformers": models of texts or of images, from a folder or the hub."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from tlsweep.section import NameOrFolder, SourceSettings, Whole
 from tlsweep.source.base import Progress, Source, private_rng
 from tlsweep.source.hub import quiet_hub
 from tlsweep.source.tokenizer import Tokenizer
-from tlsweep.terms import TokenSpec
+from tlsweep.terms import ImageSpec, InputSpec, TokenSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from tlsweep.cut import CutPoints
+    from tlsweep.source.image_families import ImageFamily
     from tlsweep.source.text_families import Family
 
 _LENGTH = 128  # tokens that a text is cut to where nothing is said
@@ -63,12 +64,12 @@ class Settings(SourceSettings):
 
 
 class TransformersSource(Source):
-    """One model of texts, without a head. config: of transformers."""
+    """One model of texts or images, without a head. config: of transformers."""
 
     def __init__(
         self,
         model: str,
-        spec: TokenSpec,
+        spec: InputSpec,
         config: Any,
         weights: Mapping[str, Tensor],
         said: tuple[str, ...],
@@ -84,10 +85,15 @@ class TransformersSource(Source):
 
 def build(config: Any) -> nn.Module:
     """The model of a config of transformers with random weights from the global generator."""
-    from tlsweep.source.text_families import FAMILIES
-
     with _quiet():
-        return FAMILIES[config.model_type].build(copy.deepcopy(config))
+        return families()[config.model_type].build(copy.deepcopy(config))
+
+
+def families() -> Mapping[str, Family | ImageFamily]:
+    """What is known of each kind of model, by the name that its config has for it."""
+    from tlsweep.source import image_families, text_families
+
+    return {**text_families.FAMILIES, **image_families.FAMILIES}
 
 
 def check(*, model: str, length: int | None = None, progress: Progress | None = None) -> None:
@@ -105,7 +111,7 @@ def check(*, model: str, length: int | None = None, progress: Progress | None = 
 def open(  # noqa: A001  (always called with its module)
     *, model: str, length: int | None = None, progress: Progress | None = None
 ) -> TransformersSource:
-    """A model of texts with its weights and its tokenizer.
+    """A model of texts with its weights and its tokenizer, or one of images with its processor's.
 
     model: a folder as ``save_pretrained`` writes it (of any class: a head is left out), or
     ``OWNER/NAME`` on the hub; length: tokens that a text is cut, or filled up, to, default 128, or
@@ -119,50 +125,78 @@ def open(  # noqa: A001  (always called with its module)
     weights, said = _read(model, asked)
     if progress is not None:
         progress(1, 1, f"weights of {_label(model)}")
-    return TransformersSource(model, asked.tokenizer.spec(), asked.config, weights, said)
+    return TransformersSource(model, asked.spec, asked.config, weights, said)
 
 
 def architecture(*, model: str, length: int | None = None) -> tuple[nn.Module, Tensor]:
-    """The model with random weights, and zeros [2, length] to feed it.
+    """The model with random weights, and zeros to feed it: [2, length], or [2, C, size, size].
 
     Raises Refusal for an unknown model or a length that it does not take.
     """
     import torch
 
     asked = _asked(model, length)
-    return build(asked.config), torch.zeros(2, asked.tokenizer.length, dtype=torch.int64)
+    if isinstance(spec := asked.spec, ImageSpec):
+        return build(asked.config), torch.zeros(2, spec.channels, spec.size, spec.size)
+    return build(asked.config), torch.zeros(2, spec.length, dtype=torch.int64)
 
 
-def spec(*, model: str, length: int | None = None) -> TokenSpec:
-    """Its tokenizer, and the length that texts are brought to."""
-    return _asked(model, length).tokenizer.spec()
+def spec(*, model: str, length: int | None = None) -> InputSpec:
+    """Its tokenizer and the length that texts are brought to, or how images are prepared."""
+    return _asked(model, length).spec
 
 
 def dissect(model: nn.Module, example: Tensor) -> CutPoints:
     """Cut points after the embeddings and after each layer."""
-    from tlsweep.source.text_families import dissect
+    from tlsweep.source import image_families, text_families
 
-    return dissect(model, example)
+    kind: Any = model.config
+    if kind.model_type in image_families.FAMILIES:
+        return image_families.dissect(model, example)
+    return text_families.dissect(model, example)
 
 
 # ---------------------------------------------------------------------- what lies there
 @dataclass(frozen=True)
 class _Asked:
-    family: Family
+    family: Family | ImageFamily
     config: Any
-    tokenizer: Tokenizer
+    spec: InputSpec
 
 
 def _asked(model: str, length: int | None) -> _Asked:
-    """Config and tokenizer. Raises Refusal with every fault of them."""
+    """Config, and how examples are prepared. Raises Refusal with every fault of them."""
     try:
-        from transformers import AutoTokenizer
+        import transformers  # noqa: F401
     except ImportError as error:
-        rule = "models of texts need the package transformers"
+        rule = "models of transformers need the package transformers"
         raise Refusal(Fault("source=transformers", rule, "pip install 'tlsweep[text]'")) from error
-    from tlsweep.source.text_families import FAMILIES
+    from tlsweep.source import image_families
 
     config = _config(model)
+    images = config.model_type in image_families.FAMILIES
+    spec = _images(model, config, length) if images else _texts(model, config, length)
+    return _Asked(families()[config.model_type], config, spec)
+
+
+def _images(model: str, config: Any, length: int | None) -> ImageSpec:
+    """How its image processor prepares images. Raises Refusal with every fault."""
+    from transformers.utils.hub import cached_file
+
+    from tlsweep.source.image_families import PREPROCESSOR, image_spec
+
+    if length is not None:
+        rule = "source.length cuts texts; this model takes images"
+        raise Refusal(Fault(f"source.length={length}", rule, "leave it out"))
+    how = {"_raise_exceptions_for_missing_entries": False}
+    found = _loaded(lambda *_, **__: cached_file(model, PREPROCESSOR, **how), model, PREPROCESSOR)
+    return image_spec(model, None if found is None else Path(found), config)
+
+
+def _texts(model: str, config: Any, length: int | None) -> TokenSpec:
+    """Its tokenizer. Raises Refusal with every fault."""
+    from transformers import AutoTokenizer
+
     tokenizer: Any = _loaded(AutoTokenizer.from_pretrained, model, "tokenizer.json")
     most = _most(config, tokenizer)
     cut = length if length is not None else min(_LENGTH, most or _LENGTH)
@@ -172,14 +206,14 @@ def _asked(model: str, length: int | None) -> _Asked:
         faults.append(Fault(f"source.length={cut}", rule, f"source.length={min(_LENGTH, most)}"))
     if faults:
         raise Refusal(*faults)
-    return _Asked(FAMILIES[config.model_type], config, Tokenizer(tokenizer, cut))
+    return Tokenizer(tokenizer, cut).spec()
 
 
 def _config(model: str) -> Any:
     """The config of a model that can be cut. Raises Refusal for another."""
     from transformers import AutoConfig, PretrainedConfig
 
-    from tlsweep.source.text_families import FAMILIES, why_not
+    from tlsweep.source import image_families, text_families
 
     value, here = f"source.model={model}", Path(model)
     if not here.is_dir() and (model.startswith((".", "/", "~")) or model.count("/") > 1):
@@ -189,11 +223,14 @@ def _config(model: str) -> Any:
         raise Refusal(Fault(value, rule, "the folder that model.save_pretrained(FOLDER) wrote"))
     # the family first: a config of another may need code or packages to be read at all
     kind = _loaded(PretrainedConfig.get_config_dict, model, "config.json")[0].get("model_type")
-    if kind not in FAMILIES:
-        rule = f"models that are cut: {', '.join(FAMILIES)}"
+    if kind not in families():
+        rule = f"models that are cut: {', '.join(families())}"
         raise Refusal(Fault(f"{value} ({kind})", rule, "source.model=FOLDER of one of these"))
     config: Any = _loaded(AutoConfig.from_pretrained, model, "config.json")
-    if why := why_not(config):
+    config = getattr(config, "vision_config", config)  # of a tower beside one of texts
+    if why := (image_families if kind in image_families.FAMILIES else text_families).why_not(
+        config
+    ):
         raise Refusal(Fault(f"{value} ({kind})", why, "source.model=FOLDER of such a model"))
     config.use_cache = False  # of generation, which is not done here
     config._attn_implementation = "eager"  # runs on tensors without numbers, and counts its work
