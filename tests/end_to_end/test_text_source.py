@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from warm import Warm
 
 import tlsweep
 from tlsweep import cli
+from tlsweep.commands import predict
 from tlsweep.config.settings import Settings
 from tlsweep.errors import Refusal
 from tlsweep.terms import Split, Stage
@@ -43,10 +46,9 @@ def test_a_frozen_encoder_is_surveyed_answered_and_taken_home(
     assert said.returncode == 0, said.stderr
     high, low = (float(line.split("\t")[-1]) for line in said.stdout.splitlines())
     assert high > 0 > low
-    for command in (["predict", str(study)], ["export", "format=onnx"]):
-        refused = outside(*command, f"model={study / 'model'}")
-        assert refused.returncode == 2, refused.stderr
-        assert "takes texts" in refused.stderr
+    refused = outside("export", "format=onnx", f"model={study / 'model'}")
+    assert refused.returncode == 2, refused.stderr
+    assert "takes texts" in refused.stderr
     with pytest.raises(Refusal, match="source=text_encoder"):
         tlsweep.load_model(study / "model")  # that package is not there
 
@@ -74,11 +76,34 @@ def test_a_folder_of_transformers_is_surveyed_answered_and_taken_home(
     taken = tlsweep.load_model(study / "model")
     high, low = taken.predict(["good good good sun", "bad bad bad rain"]).flatten().tolist()
     assert high > 0 > low
+    texts_are_predicted(study / "model", tmp_path, capsys)
     rules = json.loads((model / "tokenizer.json").read_text())
     rules["model"]["vocab"] |= {"good": 5, "bad": 4}
     (model / "tokenizer.json").write_text(json.dumps(rules))
     with pytest.raises(Refusal, match="the tokens that it was trained on"):
         tlsweep.load_model(study / "model").predict(["good"])
+
+
+def texts_are_predicted(model: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the command line: as they are given, of tables, and of files with a text a line."""
+    (folder / "a.tsv").write_text("note\tText\nx\tgood good sun\ny\tbad rain\n")
+    (folder / "b.txt").write_text("good\n\nbad\n")
+    capsys.readouterr()
+    predict.run([f"model={model}", "bad bad bad rain", "a.tsv", "b.txt"], Path())
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    wanted = ["bad bad bad rain", "good good sun", "bad rain", "good", "bad"]
+    assert [row["text"] for row in rows] == wanted
+    own = tlsweep.load_model(model).predict(wanted).flatten().tolist()
+    assert [float(list(row.values())[1]) for row in rows] == pytest.approx(own, rel=1e-4)
+    predict.run([f"model={model}", "input=note", "a.tsv", "format=json"], Path())
+    assert [one["text"] for one in json.loads(capsys.readouterr().out)] == ["x", "y"]
+    for argument, said in (
+        ("c.csv", "c.csv: no such file"),
+        ("fromat=json", "mend: format=json"),
+        ("input=words a.tsv", "which column has the texts?"),
+    ):
+        with pytest.raises(Refusal, match=re.escape(said)):
+            predict.run([f"model={model}", *argument.split()], Path())
 
 
 @pytest.mark.slow

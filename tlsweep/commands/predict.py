@@ -1,4 +1,4 @@
-"""``python -m tlsweep predict``: what a taken model says of image files."""
+"""``python -m tlsweep predict``: what a taken model says of image files, or of texts."""
 
 from __future__ import annotations
 
@@ -24,24 +24,36 @@ FORMATS = ("csv", "json")
 EVERY_CLASS = 20  # classes, at most, that have a column each; of more the best are told
 BEST = 5
 MANY = 200  # images: a bar is shown
-_OWN = ("model", "format", "output")
-Answer = tuple[Path, list[float]]
+_OWN = ("model", "format", "output", "input")
+Answer = tuple[str, list[float]]  # of a file, by its path, or of a text
 
 
 def run(arguments: Sequence[str], conf: Path) -> None:
-    """Print class and probabilities of the images that ``arguments`` name, files or folders.
+    """Print class and probabilities of what ``arguments`` name: image files, folders, or texts.
 
-    ``model=DIR``, ``format=csv|json`` and ``output=FILE`` are options; all else is a path, so that
-    a file may have "=" in its name (``./model=2.jpg`` where it begins like an option). A file that
-    cannot be decoded is named on stderr and left out. Raises Refusal for what is unknown or not
-    there, TlsweepError if no image could be decoded.
+    ``model=DIR``, ``format=csv|json``, ``output=FILE`` and ``input=COLUMN`` are options; all else
+    is a path, so that a file may have "=" in its name (``./model=2.jpg`` where it begins like an
+    option). For a model of texts it is a table of texts, a ``.txt`` file with a text a line, or,
+    where no such file is there, a text itself. An image that cannot be decoded is named on stderr
+    and left out. Raises Refusal for what is unknown or not there, TlsweepError if no image could be
+    decoded.
     """
-    own, files = _asked(arguments)
-    from tlsweep.model import load_model
+    own, given = _asked(arguments)
+    from tlsweep.model import load_model, read_card
+    from tlsweep.model.card import TokenPreprocessing
 
+    try:
+        card = read_card(Path(at_home(own["model"])))
+    except Refusal as refusal:
+        _images(given, refusal)
+        raise
+    of_texts = isinstance(card.preprocessing, TokenPreprocessing)
+    if own["input"] and not of_texts:
+        rule = "input=COLUMN names the texts of a table; this is a model of images"
+        raise Refusal(Fault(f"input={own['input']}", rule, "leave it out"))
+    asked = _texts(given, own["input"]) if of_texts else [str(file) for file in _images(given)]
     model = load_model(own["model"])
-    _ = model.card.image  # files of a model of texts are refused
-    answers = _answers(model, files)
+    answers = (_of_texts if of_texts else _of_images)(model, asked)
     if own["output"]:
         text = io.StringIO()
         some = _write(model, answers, own["format"], text)
@@ -50,12 +62,12 @@ def run(arguments: Sequence[str], conf: Path) -> None:
     else:
         some = _print(model, answers, own["format"])
     if not some:
-        raise TlsweepError(f"none of {len(files)} images could be decoded")
+        raise TlsweepError(f"none of {len(asked)} images could be decoded")
 
 
 # ---------------------------------------------------------------------- arguments
-def _asked(arguments: Sequence[str]) -> tuple[dict[str, str], list[Path]]:
-    own, given = {"model": "", "format": "csv", "output": ""}, []
+def _asked(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    own, given = {"model": "", "format": "csv", "output": "", "input": ""}, []
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if equals and key in own:
@@ -65,13 +77,50 @@ def _asked(arguments: Sequence[str]) -> tuple[dict[str, str], list[Path]]:
     faults = [] if own["model"] else [_no_model()]
     if own["format"] not in FORMATS:
         faults.append(unknown_name("format", "format", own["format"], FORMATS))
-    faults += [_not_there(text) for text in given if not Path(at_home(text)).exists()]
+    if faults:
+        raise Refusal(*faults)
+    return own, given
+
+
+def _images(given: Sequence[str], before: Refusal | None = None) -> list[Path]:
+    """The files that are named, and those of folders.
+
+    Raises Refusal where there are none, with what was refused before.
+    """
+    faults = [_not_there(text) for text in given if not Path(at_home(text)).exists()]
     files = [file for text in given for file in _files(Path(at_home(text)))]
     if not files and not faults:
         faults.append(_no_images(given))
     if faults:
-        raise Refusal(*faults)
-    return own, files
+        raise Refusal(*faults, *(before.faults if before else ()))
+    return files
+
+
+def _texts(given: Sequence[str], column: str) -> list[str]:
+    """The texts of tables and files, and those that are given themselves."""
+    from tlsweep.target.table import READERS
+    from tlsweep.target.text import texts_of
+
+    if not given:
+        rule = "texts are given themselves, or in a table, or in a .txt file, a text a line"
+        raise Refusal(Fault("predict without texts", rule, 'predict model=DIR "A TEXT" FILE.csv'))
+    found: list[str] = []
+    for text in given:
+        path = Path(at_home(text))
+        ends = path.suffix.lower()
+        key, equals, _ = text.partition("=")
+        option = equals and nearest(key, _OWN) is not None
+        if (option or ends in (*READERS, ".txt")) and " " not in text and not path.is_file():
+            raise Refusal(_not_there(text))
+        if ends in READERS and path.is_file():
+            found += texts_of(path, column or None)
+        elif ends == ".txt" and path.is_file():
+            found += [
+                line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
+            ]
+        else:
+            found.append(text)
+    return found
 
 
 def _files(path: Path) -> list[Path]:
@@ -97,7 +146,7 @@ def _not_there(text: str) -> Fault:
     folder = Path(at_home(text)).parent
     beside = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
     near = nearest(Path(text).name, beside, alike=0.75)
-    rule = "what is to be predicted is an image file, or a folder of them"
+    rule = "what is to be predicted is in files that are there: images, or of texts a table"
     return Fault(
         f"{text}: no such file", rule, str(folder / near) if near else "a path that exists"
     )
@@ -114,7 +163,16 @@ def _no_images(given: Sequence[str]) -> Fault:
 
 
 # ---------------------------------------------------------------------- answers
-def _answers(model: TakenModel, files: Sequence[Path]) -> Iterator[Answer]:
+def _of_texts(model: TakenModel, texts: Sequence[str]) -> Iterator[Answer]:
+    """Each text and its probabilities, batch by batch."""
+    from tlsweep.model.taken import BATCH
+
+    for start in range(0, len(texts), BATCH):
+        batch = texts[start : start + BATCH]
+        yield from zip(batch, model.predict(batch).tolist(), strict=True)
+
+
+def _of_images(model: TakenModel, paths: Sequence[str]) -> Iterator[Answer]:
     """File and probabilities of every image that can be decoded, in order, batch by batch."""
     import torch
     from rich.console import Console
@@ -122,6 +180,7 @@ def _answers(model: TakenModel, files: Sequence[Path]) -> Iterator[Answer]:
 
     from tlsweep.model.taken import BATCH
 
+    files = [Path(path) for path in paths]
     bar = Progress(console=Console(stderr=True), transient=True, disable=len(files) < MANY)
     with bar, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # Pillow leaves the GIL
         task = bar.add_task("predicting", total=len(files))
@@ -134,7 +193,7 @@ def _answers(model: TakenModel, files: Sequence[Path]) -> Iterator[Answer]:
             ]
             if read:
                 p = model.answers(torch.stack([x for _, x in read]))
-                yield from zip((file for file, _ in read), p.tolist(), strict=True)
+                yield from zip((str(file) for file, _ in read), p.tolist(), strict=True)
             bar.update(task, advance=len(batch))
 
 
@@ -181,17 +240,20 @@ def _save(file: Path, text: str) -> None:
 
 def _write(model: TakenModel, answers: Iterator[Answer], form: str, stream: Any) -> int:
     """Write all answers; returns how many there were."""
+    from tlsweep.model.card import Preprocessing
+
     names, kind, count = model.output_names, model.card.target.kind, 0
+    of = "file" if isinstance(model.card.preprocessing, Preprocessing) else "text"
     if form == "json":
-        found = [_as_json(kind, names, answer) for answer in answers]
+        found = [{of: asked, **_as_json(kind, names, p)} for asked, p in answers]
         if found:
             stream.write(json.dumps(found, indent=1) + "\n")
         return len(found)
     table = csv.writer(stream, lineterminator="\n")
     for count, answer in enumerate(answers, start=1):
         if count == 1:
-            table.writerow(_header(kind, names))
-        table.writerow(_row(kind, names, answer))
+            table.writerow([of, *_header(kind, names)])
+        table.writerow([answer[0], *_row(kind, names, answer[1])])
     return count
 
 
@@ -204,17 +266,15 @@ def _holding(names: Sequence[str], p: Sequence[float]) -> list[str]:
     return [name for name, one in zip(names, p, strict=True) if one > 0.5]
 
 
-def _as_json(kind: str, names: Sequence[str], answer: Answer) -> dict[str, Any]:
-    file, p = answer
+def _as_json(kind: str, names: Sequence[str], p: list[float]) -> dict[str, Any]:
     by_name = dict(zip(names, p, strict=True))
     if kind == "numbers":
-        return {"file": str(file), "numbers": by_name}
+        return {"numbers": by_name}
     if kind == "labels":
-        return {"file": str(file), "labels": _holding(names, p), "probabilities": by_name}
+        return {"labels": _holding(names, p), "probabilities": by_name}
     told = range(len(p)) if len(p) <= EVERY_CLASS else _best(p)
     first = _best(p)[0]
     return {
-        "file": str(file),
         "class": names[first],
         "probability": p[first],
         "probabilities": {names[i]: p[i] for i in told},
@@ -223,23 +283,22 @@ def _as_json(kind: str, names: Sequence[str], answer: Answer) -> dict[str, Any]:
 
 def _header(kind: str, names: Sequence[str]) -> list[str]:
     if kind == "numbers":
-        return ["file", *names]
+        return [*names]
     more = [f"p({name})" for name in names]
     if kind == "labels":
-        return ["file", "labels", *more]
+        return ["labels", *more]
     if len(names) > EVERY_CLASS:
         more = [f"{what}_{i}" for i in range(2, BEST + 1) for what in ("class", "probability")]
-    return ["file", "class", "probability", *more]
+    return ["class", "probability", *more]
 
 
-def _row(kind: str, names: Sequence[str], answer: Answer) -> list[str]:
-    file, p = answer
+def _row(kind: str, names: Sequence[str], p: list[float]) -> list[str]:
     more = [f"{value:.6g}" for value in p]
     if kind == "numbers":
-        return [str(file), *more]
+        return more
     if kind == "labels":
-        return [str(file), "; ".join(_holding(names, p)), *more]
+        return ["; ".join(_holding(names, p)), *more]
     first, *others = _best(p)
     if len(names) > EVERY_CLASS:
         more = [text for i in others for text in (names[i], f"{p[i]:.6g}")]
-    return [str(file), names[first], f"{p[first]:.6g}", *more]
+    return [names[first], f"{p[first]:.6g}", *more]

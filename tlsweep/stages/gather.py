@@ -172,8 +172,7 @@ def _taken(things: str, place: Sequence[str]) -> list[Command]:
     """How a model folder is used."""
     ask = f"Ask it about {things} of your own"
     if things != "images":
-        folder = shlex.quote(place[0].removeprefix("model="))
-        return [Command(ask, f'python {folder}/load.py "A TEXT"')]
+        return [Command(ask, _line(place, "predict") + ' "A TEXT" TABLE_OF_TEXTS')]
     return [
         Command(ask, _line(place, "predict") + " IMAGE_OR_FOLDER"),
         Command("Take the model elsewhere", _line([*place, "format=onnx"], "export")),

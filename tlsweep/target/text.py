@@ -111,6 +111,20 @@ def open(  # noqa: A001  (always called as text.open)
     return target
 
 
+def texts_of(file: Path, column: str | None = None) -> list[str]:
+    """The texts of a table, whatever else is in it. column: None to look for a usual name.
+
+    Raises Refusal for a table without such a column.
+    """
+    table = _table(file)
+    by_name = {name.lower(): name for name in table}
+    found = column or next((by_name[name] for name in USUAL["input"] if name in by_name), None)
+    if found is None or found not in table:
+        rule = f"a column called {', '.join(USUAL['input'])}; here there are: {', '.join(table)}"
+        raise Refusal(Fault(f"{file}: which column has the texts?", rule, "input=COLUMN"))
+    return table[found]
+
+
 def _table(file: Path) -> Columns:
     if faults := table_faults(file, tuple(READERS)):
         raise Refusal(*faults)
