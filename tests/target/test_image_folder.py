@@ -26,10 +26,17 @@ def write(file: Path, colour: object = (200, 30, 90), mode: str = "RGB") -> Path
     return file
 
 
+def noise(file: Path, *seed: int) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (10, 12, 3), np.uint8)
+    Image.fromarray(pixels).save(file)
+    return file
+
+
 def fill(folder: Path, classes: str = "ab", n: int = 4) -> Path:
     for i, name in enumerate(classes):
         for k in range(n):
-            write(folder / name / f"{k}.png", (i * 40, k * 40, 7))
+            noise(folder / name / f"{k}.png", i, k)
     return folder
 
 
@@ -396,8 +403,7 @@ def test_a_link_that_leads_back_is_followed_by_nobody(tmp_path: Path) -> None:
     root = fill(tmp_path / "photos")
     (root / "a" / "up").symlink_to(root, target_is_directory=True)
     (root / "b" / "other").symlink_to(root / "a", target_is_directory=True)
-    (tmp_path / "elsewhere").mkdir()
-    write(tmp_path / "elsewhere" / "far.png", (1, 2, 3))
+    noise(tmp_path / "elsewhere" / "far.png", 1, 2, 3)
     (root / "b" / "far").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     target = open_target("image_folder", root=root)
     assert target.labels.tolist() == [0] * 4 + [1] * 5

@@ -25,9 +25,10 @@ RGB = ImageSpec(channels=3, size=8, mean=(0.0,) * 3, std=(1.0,) * 3, resize=8)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Twelve images, 0.png to 11.png, each of a grey of its own."""
+    """Twelve different images, 0.png to 11.png."""
+    draw = np.random.default_rng(0)
     for i in range(12):
-        Image.new("RGB", (10, 9), (20 * i,) * 3).save(tmp_path / f"{i}.png")
+        Image.fromarray(draw.integers(0, 256, (9, 10, 3), np.uint8)).save(tmp_path / f"{i}.png")
     return tmp_path
 
 

@@ -144,7 +144,7 @@ def _reader(model: TakenModel) -> Any:
     def read(file: Path) -> Tensor | str:
         try:
             return model.prepare(file)
-        except Exception as error:  # Pillow's decoders raise many kinds: see decode.verify
+        except Exception as error:  # Pillow's decoders raise many kinds: see target/look.py
             return why_not(error)
 
     return read

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsweep.errors import Fault, Refusal
-from tlsweep.target.files import some
+from tlsweep.target.several import some
 from tlsweep.task import Classes, Kind, Labels, Numbers, Task, Truth
 from tlsweep.task.numbers import spread_of
 from tlsweep.terms import Split

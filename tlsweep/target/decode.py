@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsweep.target.levels import is_wide, narrowed, usual_levels
 from tlsweep.target.pixels import centred, fit_arrays, resized
-from tlsweep.terms import ImageSpec, Resampling
+from tlsweep.terms import ImageSpec, Levels, Resampling
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
-_WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
-
-
-def verify(content: bytes) -> str | None:
-    """Decode a file's content once; why it cannot be decoded, or None if it can."""
-    from PIL import Image
-
-    if not content:
-        return "empty file"
-    try:
-        with Image.open(BytesIO(content)) as image:
-            image.load()
-    except Exception as error:
-        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, a decompression
-        # bomb's own error and more, by format and by where the damage is.
-        return why_not(error)
-    return None
 
 
 def why_not(error: Exception) -> str:
@@ -47,7 +30,9 @@ def why_not(error: Exception) -> str:
     return lines[0][:80] if lines else type(error).__name__
 
 
-def read_image(path: Path, image: ImageSpec, how: Resampling = "pillow") -> NDArray[np.uint8]:
+def read_image(
+    path: Path, image: ImageSpec, how: Resampling = "pillow", levels: Levels | None = None
+) -> NDArray[np.uint8]:
     """Decode a file and bring it to ``image``: uint8 [C, size, size].
 
     Raises what Pillow raises for a file that cannot be decoded.
@@ -55,20 +40,23 @@ def read_image(path: Path, image: ImageSpec, how: Resampling = "pillow") -> NDAr
     from PIL import Image
 
     with Image.open(path) as opened:
-        return fit_image(opened, image, how)
+        return fit_image(opened, image, how, levels)
 
 
-def fit_image(opened: Image, image: ImageSpec, how: Resampling = "pillow") -> NDArray[np.uint8]:
+def fit_image(
+    opened: Image, image: ImageSpec, how: Resampling = "pillow", levels: Levels | None = None
+) -> NDArray[np.uint8]:
     """Bring an opened image to ``image``: uint8 [C, size, size].
 
     It is resized (antialiased), then the centre is cropped, as ``image`` says.
-    how: "torch" for what targets of arrays do.
+    how: "torch" for what targets of arrays do; levels: what is black and what is white where it has
+    more than 8 bits, None for what such an image says itself. Raises ValueError where it does not.
     """
     from PIL import Image
 
     if how == "torch":
-        return _fit_as_array(opened, image)
-    upright = _upright(opened, image.channels)
+        return _fit_as_array(opened, image, levels)
+    upright = _upright(opened, image.channels, levels)
     height, width = resized(upright.height, upright.width, image)
     if (width, height) != upright.size:
         resampling = Image.Resampling[image.interpolation.upper()]
@@ -78,11 +66,11 @@ def fit_image(opened: Image, image: ImageSpec, how: Resampling = "pillow") -> ND
     return _channels_first(cropped)
 
 
-def _fit_as_array(opened: Image, image: ImageSpec) -> NDArray[np.uint8]:
+def _fit_as_array(opened: Image, image: ImageSpec, levels: Levels | None) -> NDArray[np.uint8]:
     import torch
 
-    grey = opened.mode in ("1", "L", "LA", "F", *_WIDE_MODES)
-    pixels = _channels_first(_upright(opened, 1 if grey else 3))
+    grey = opened.mode in ("1", "L", "LA", "F") or opened.mode.startswith("I")
+    pixels = _channels_first(_upright(opened, 1 if grey else 3, levels))
     fitted: NDArray[np.uint8] = fit_arrays(torch.tensor(pixels)[None], image)[0].numpy()
     return fitted
 
@@ -92,15 +80,13 @@ def _channels_first(image: Image) -> NDArray[np.uint8]:
     return pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def _upright(opened: Image, channels: int) -> Image:
+def _upright(opened: Image, channels: int, levels: Levels | None) -> Image:
     """The image turned as its EXIF orientation says, in 8 bits, grey or RGB."""
     from PIL import Image, ImageOps
 
+    if is_wide(opened):
+        opened = narrowed(opened, levels or usual_levels(opened))
     image = ImageOps.exif_transpose(opened)
-    if image.mode in _WIDE_MODES:
-        # Pillow's own conversion clips 16 bits at 255, which turns most of such an image white.
-        wide = np.asarray(image, dtype=np.float64)
-        image = Image.fromarray(np.clip(np.round(wide / 257), 0, 255).astype(np.uint8))
     if image.has_transparency_data:
         # Dropping alpha would show whatever colour lies under the clear parts, often black.
         image = image.convert("RGBA")

@@ -18,8 +18,10 @@ from tlsweep.section import Number, Place, TargetSettings
 from tlsweep.target.answers import PARTS
 from tlsweep.target.base import Progress
 from tlsweep.target.decode import SUFFIXES
-from tlsweep.target.files import SHOWN, FileTarget, digests, some, title_of
+from tlsweep.target.files import FileTarget, title_of
 from tlsweep.target.limits import ram_faults
+from tlsweep.target.look import look_at
+from tlsweep.target.several import SHOWN, images, some
 from tlsweep.terms import Split
 
 
@@ -80,10 +82,8 @@ def open(  # noqa: A001  (always called as image_folder.open)
         raise Refusal(*faults)
     listing = list_images(root)
     files = [(file.relative_to(listing.root).as_posix(), file) for file in listing.files]
-    contents = digests(files, f"target.root={listing.root}", progress)
-    digest = hashlib.sha256()
-    for (called, _), content in zip(files, contents, strict=True):
-        digest.update(f"{called} {content}\n".encode())
+    seen = look_at(files, f"target.root={listing.root}", progress)
+    digest = hashlib.sha256(seen.print_of(files))
     names, parts = listing.class_names, listing.parts
     labels = np.searchsorted(names, listing.classes).astype(np.int64)
     given = {
@@ -93,8 +93,8 @@ def open(  # noqa: A001  (always called as image_folder.open)
     }
     fingerprint = digest.hexdigest()[:16]
     name = listing.root.name
-    target = FileTarget(name, names, labels, fingerprint, files, contents, given, ram_gb)
-    target.said = listing.said
+    target = FileTarget(name, names, labels, fingerprint, files, seen, given, ram_gb)
+    target.said = (*listing.said, *seen.said)
     return target
 
 
@@ -139,21 +139,17 @@ def _said(
     used = {top for top, _ in tops}
     for top in _sub_folders(root) if used != {root} else []:
         if top in used and (loose := sum(map(_is_image, top.iterdir()))):
-            said.append(f"{top.name}: left out are {_images(loose)} without a class folder")
+            said.append(f"{top.name}: left out are {images(loose)} without a class folder")
         elif top not in used:
             count = sum(1 for _ in images_below(top))
             why = "without class folders" if top.name.lower() in PARTS else "no train, val or test"
-            said.append(f"{top.name}: left out with its {_images(count)}, {why}")
+            said.append(f"{top.name}: left out with its {images(count)}, {why}")
     classes = sorted({name for _, name, _ in found})
     for top, split in tops[1:]:
         there = {name for _, name, part in found if part == split}
         if there and (lacks := [name for name in classes if name not in there]):
             said.append(f"{top.name} has no image of {some(lacks)}")
     return said
-
-
-def _images(count: int) -> str:
-    return f"{count} image{'s' if count != 1 else ''}"
 
 
 def _part_folders(root: Path) -> list[tuple[Path, Split | None]]:

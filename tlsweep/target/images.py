@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from tlsweep.target.base import Target
 from tlsweep.target.pixels import PixelStore
 from tlsweep.task import Task, Truth
-from tlsweep.terms import ImageSpec, Resampling, Split
+from tlsweep.terms import ImageSpec, Levels, Resampling, Split
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,11 +25,13 @@ class ImageTarget(Target):
     """Labelled images.
 
     ram_gb: gigabytes of decoded images kept in memory at one preprocessing; resampling: how its
-    images are resized, so that others of their kind can be prepared alike.
+    images are resized; levels: what is black and what is white in those of more than 8 bits, both
+    so that others of their kind can be prepared alike.
     """
 
     reads, things = ImageSpec, "images"
     resampling: Resampling = "pillow"
+    levels: Levels | None = None
 
     def __init__(
         self,

@@ -17,8 +17,10 @@ from tlsweep.errors import Fault, Refusal, unknown_name
 from tlsweep.section import Number, Place, TargetSettings
 from tlsweep.target.answers import PARTS, Answers, read_answers
 from tlsweep.target.base import Progress
-from tlsweep.target.files import FileTarget, digests, some, table_faults, title_of
+from tlsweep.target.files import FileTarget, table_faults, title_of
 from tlsweep.target.limits import ram_faults
+from tlsweep.target.look import look_at
+from tlsweep.target.several import some
 from tlsweep.target.table import READERS, Columns, read_table
 from tlsweep.task import Kind
 from tlsweep.terms import Split
@@ -123,19 +125,18 @@ def open(  # noqa: A001  (always called as manifest.open)
     if faults := ram_faults(ram_gb):
         raise Refusal(*faults)
     found = read_manifest(file, Asked(input, label, split, group), kind)
-    contents = digests(found.files, f"target.file={file}", progress)
+    seen = look_at(found.files, f"target.file={file}", progress)
     answers = found.answers
     digest = hashlib.sha256(f"{answers.task.kind} {answers.names} {found.groups}\n".encode())
-    for (called, _), content in zip(found.files, contents, strict=True):
-        digest.update(f"{called} {content}\n".encode())
+    digest.update(seen.print_of(found.files))
     digest.update(answers.labels.tobytes())
     for part, rows in sorted(found.given.items()):
         digest.update(part.encode() + rows.tobytes())
     target = FileTarget(
         Path(file).stem, answers.names, answers.labels, digest.hexdigest()[:16], found.files,
-        contents, found.given, ram_gb, answers.task,
+        seen, found.given, ram_gb, answers.task,
     )  # fmt: skip
-    target.said, target.groups = found.said, found.groups
+    target.said, target.groups = (*found.said, *seen.said), found.groups
     return target
 
 

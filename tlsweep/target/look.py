@@ -1,0 +1,150 @@
+"""One look at every image file of a target: what cannot be read, and what all have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tlsweep.errors import Fault, Refusal
+from tlsweep.target.base import Progress
+from tlsweep.target.decode import why_not
+from tlsweep.target.levels import ALL_16_BITS, declared, is_wide, wide_pixels
+from tlsweep.target.several import images, in_threads, some
+from tlsweep.terms import Levels
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Files = Sequence[tuple[str, Path]]
+"""Files, by what people call each."""
+_FLAT = 16  # of 256 levels: the usual wide image covers fewer where a few numbers lie far off
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one file holds.
+
+    digest: of its content; why_not: why it cannot be decoded; plain: one colour all over; span: the
+    least and the greatest number of an image of more than 8 bits; levels: the same, with what the
+    file says of its range.
+    """
+
+    digest: str = ""
+    why_not: str | None = None
+    plain: bool = False
+    span: Levels | None = None
+    levels: Levels | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the files of a target are like, all together.
+
+    contents: a digest of each; levels: what is black and what is white in those of more than 8
+    bits; said: what a user should know of them, a sentence each.
+    """
+
+    contents: tuple[str, ...]
+    levels: Levels | None
+    said: tuple[str, ...]
+
+    def print_of(self, files: Files) -> bytes:
+        """What tells these files from others: their names and contents, and how they are read."""
+        named = [called for called, _ in files]
+        lines = [f"{n} {content}\n" for n, content in zip(named, self.contents, strict=True)]
+        return "".join([*lines, *([] if self.levels is None else [f"{self.levels}\n"])]).encode()
+
+
+def look_at(files: Files, where: str, progress: Progress | None) -> Seen:
+    """Read and decode every file once, so that a damaged one is named now and not hours later.
+
+    where: the key and the value that named them. Raises Refusal with the images that cannot be
+    decoded.
+    """
+    looks: list[Look] = []
+    for look in in_threads(_look, [path for _, path in files]):
+        looks.append(look)
+        if progress is not None:
+            progress(len(looks), len(files), "checking images")
+    names = [called for called, _ in files]
+    damaged = [f"{n} ({k.why_not})" for n, k in zip(names, looks, strict=True) if k.why_not]
+    if damaged:
+        raise Refusal(
+            Fault(
+                f"{where}, {len(damaged)} of {len(files)} images: {some(damaged)}",
+                "every image can be decoded",
+                "delete these files, or save them again",
+            )
+        )
+    levels = _levels(looks)
+    said = [*_wide(looks, levels), *_plain(names, looks)]
+    return Seen(tuple(look.digest for look in looks), levels, tuple(said))
+
+
+def _look(file: Path) -> Look:
+    from PIL import Image
+
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        return Look(why_not=error.strerror or type(error).__name__)
+    digest = hashlib.sha256(content).hexdigest()
+    if not content:
+        return Look(digest, "empty file")
+    try:
+        with Image.open(BytesIO(content)) as opened:
+            return Look(digest, **_decoded(opened))
+    except Exception as error:
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, a decompression
+        # bomb's own error and more, by format and by where the damage is.
+        return Look(digest, why_not(error))
+
+
+def _decoded(opened: Image) -> dict[str, Any]:
+    if not is_wide(opened):
+        opened.load()
+        ends = np.atleast_2d(opened.getextrema())
+        return {"plain": bool((ends[:, 0] == ends[:, 1]).all())}
+    pixels, _ = wide_pixels(opened)
+    span = low, high = float(pixels.min()), float(pixels.max())
+    told = declared(opened) or span
+    levels = (min(low, told[0]), max(high, told[1]))
+    plain = bool((pixels == pixels[0, 0]).all())
+    return {"plain": plain, "span": span, "levels": levels}
+
+
+def _levels(looks: Sequence[Look]) -> Levels | None:
+    """One range for all images of more than 8 bits: nothing is clipped, and all compare."""
+    found = [look.levels for look in looks if look.levels is not None]
+    if not found:
+        return None
+    low, high = min(low for low, _ in found), max(high for _, high in found)
+    if low == high:  # one number in all of them: any range shows it
+        return min(low, ALL_16_BITS[0]), max(high, ALL_16_BITS[1])
+    return low, high
+
+
+def _wide(looks: Sequence[Look], levels: Levels | None) -> list[str]:
+    if levels is None:
+        return []
+    low, high = levels
+    spans = [look.span for look in looks if look.span is not None]
+    said = f"{images(len(spans))} of more than 8 bits: numbers from {low:g} to {high:g}, the range"
+    said += " of all of them, are scaled to 0 to 255"
+    usual = float(np.median([most - least for least, most in spans])) * 256 / (high - low)
+    if usual < _FLAT:
+        said += f"; half of them have {math.ceil(usual)} of these 256 levels or fewer, since a few"
+        said += " numbers lie far from all others"
+    return [said]
+
+
+def _plain(names: Sequence[str], looks: Sequence[Look]) -> list[str]:
+    plain = [name for name, look in zip(names, looks, strict=True) if look.plain]
+    return [f"{images(len(plain))} of one colour all over: {some(plain)}"] if plain else []
