@@ -169,6 +169,32 @@ def test_images_that_cannot_be_decoded_are_counted_and_named(folder: Path) -> No
     assert fault.value == f"target.file={file}, 1 of 12 images: 3.png (empty file)"
 
 
+def test_rows_whose_images_cannot_be_read_are_left_out_and_said(folder: Path) -> None:
+    (folder / "3.png").write_bytes(b"")
+    (folder / "4.png").unlink()
+    lines = rows(lambda i: "ant" if i < 6 else "bee", split=lambda i: ("train", "test")[i % 2])
+    target = opened(table(folder, lines), on_error="skip", kind="classes")
+    assert target.labels.tolist() == [0] * 4 + [1] * 6
+    assert target.given[Split.REPORT].tolist() == [1, 3, 5, 7, 9]
+    assert target.called(3) == "5.png"
+    assert target.said[1] == (
+        "2 of 12 images are left out, since they cannot be read: 3.png (empty file),"
+        " 4.png (No such file or directory)"
+    )
+    with pytest.raises(Refusal, match=r"4\.png"):
+        opened(table(folder, lines))
+
+
+def test_a_class_whose_images_are_all_left_out_is_refused_by_name(folder: Path) -> None:
+    for i in (0, 1):
+        (folder / f"{i}.png").write_bytes(b"")
+    lines = rows(lambda i: "ant" if i < 2 else "bee" if i < 7 else "wasp")
+    with pytest.raises(Refusal) as caught:
+        opened(table(folder, lines), on_error="skip")
+    (fault,) = caught.value.faults
+    assert fault.value == "no image of ant can be read"
+
+
 def test_absolute_paths_are_files_too(
     folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +20,97 @@ from tlsweep.terms import ImageSpec, Levels, Resampling
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+MAX_PIXELS = 178_956_970  # where Pillow itself refuses an image as a decompression bomb
+USUAL = ".jpg, .png, .tif, .webp and others that Pillow reads"
+_NOT_READ = {
+    "EPS",  # runs another program, Ghostscript
+    "PSD",  # layers; the picture that they make is often not stored
+    *("BUFR", "GRIB", "HDF5", "MPEG", "WMF"),  # Pillow knows what they are and decodes none
+}
+_BUILT_IN = {"AVIF": "avif", "JPEG2000": "jpg_2000", "WEBP": "webp"}  # if Pillow was built so
+MENDS = {
+    **dict.fromkeys((".heic", ".heif", ".hif"), "pip install pillow-heif reads them"),
+    **dict.fromkeys((".avif", ".avifs"), "a Pillow that was built with AVIF reads them"),
+    **dict.fromkeys(
+        (".eps", ".ps", ".pdf", ".svg", ".psd", ".wmf", ".dcm", ".cr2", ".nef", ".arw", ".dng"),
+        "they are read once they are saved as PNG or TIFF",
+    ),
+}
+"""What helps where files with images end so, and are not read."""
+
+
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """The formats of images that are read: those of Pillow, and of pillow_heif where it is."""
+    from PIL import Image, features
+
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    Image.preinit()  # the usual formats are tried first
+    Image.init()
+    lacks = {name for name, part in _BUILT_IN.items() if not features.check(part)}
+    return tuple(name for name in Image.ID if name not in _NOT_READ | lacks)
+
+
+@functools.cache
+def endings() -> frozenset[str]:
+    """How files of these formats end, in small letters."""
+    from PIL import Image
+
+    read = {*formats(), "MPO"}  # which Pillow opens as JPEG
+    return frozenset(end for end, name in Image.registered_extensions().items() if name in read)
+
+
+class _PillowsLimit:
+    """Pillow's own limit of pixels, put aside: ours is a setting, told in a sentence."""
+
+    def __init__(self) -> None:
+        self._lock, self._users = threading.Lock(), 0
+        self._limit: int | None = None
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Within, Pillow neither warns nor refuses. Threads may be within at once."""
+        from PIL import Image
+
+        with self._lock:
+            if not self._users:
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    Image.MAX_IMAGE_PIXELS = self._limit
+
+
+_LIMIT = _PillowsLimit()
+
+
+class TooLargeError(ValueError):
+    """An image of more pixels than are allowed. pixels: how many it has."""
+
+    def __init__(self, size: tuple[int, int], most: int) -> None:
+        self.pixels = size[0] * size[1]
+        super().__init__(f"{size[0]} x {size[1]} pixels, more than {most}")
+
+
+@contextmanager
+def open_image(file: Path | BytesIO, most: int = MAX_PIXELS) -> Iterator[Image]:
+    """An image of the formats that are read; its pixels may be read within.
+
+    most: pixels that it may have. Raises TooLargeError, and what Pillow raises for no image.
+    """
+    from PIL import Image
+
+    with _LIMIT.aside(), Image.open(file, formats=formats()) as opened:
+        if opened.width * opened.height > most:
+            raise TooLargeError(opened.size, most)
+        yield opened
 
 
 def why_not(error: Exception) -> str:
@@ -31,15 +126,18 @@ def why_not(error: Exception) -> str:
 
 
 def read_image(
-    path: Path, image: ImageSpec, how: Resampling = "pillow", levels: Levels | None = None
+    path: Path,
+    image: ImageSpec,
+    how: Resampling = "pillow",
+    levels: Levels | None = None,
+    most: int = MAX_PIXELS,
 ) -> NDArray[np.uint8]:
     """Decode a file and bring it to ``image``: uint8 [C, size, size].
 
-    Raises what Pillow raises for a file that cannot be decoded.
+    levels, most: as ``fit_image`` and ``open_image`` have them. Raises what Pillow raises for a
+    file that cannot be decoded.
     """
-    from PIL import Image
-
-    with Image.open(path) as opened:
+    with open_image(path, most) as opened:
         return fit_image(opened, image, how, levels)
 
 

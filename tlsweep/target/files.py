@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsweep.errors import Fault, Refusal, nearest
-from tlsweep.target.decode import read_image
+from tlsweep.target.decode import MAX_PIXELS, read_image
 from tlsweep.target.images import ImageTarget
 from tlsweep.target.look import Files, Seen
 from tlsweep.target.several import in_threads, some
@@ -36,8 +36,9 @@ class FileTarget(ImageTarget):
         given: Mapping[Split, NDArray[np.int64]] | None = None,
         ram_gb: float = 4.0,
         task: Task | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
-        self._files = tuple(files)
+        self._files, self._most = tuple(files), max_pixels
         contents = seen.contents
         super().__init__(name, output_names, labels, fingerprint, given, ram_gb, contents, task)
         self.levels, self.said = seen.levels, seen.said
@@ -52,7 +53,7 @@ class FileTarget(ImageTarget):
 
         out = np.empty((len(indices), image.channels, image.size, image.size), dtype=np.uint8)
         files = [self._files[index][1] for index in indices]
-        read = partial(_read, image=image, levels=self.levels)
+        read = partial(_read, image=image, levels=self.levels, most=self._most)
         for row, decoded in enumerate(in_threads(read, files)):
             out[row] = decoded
         return torch.from_numpy(out)
@@ -83,9 +84,9 @@ def title_of(path: str) -> str:
     return "".join(letters).strip("._-") or "images"
 
 
-def _read(file: Path, image: ImageSpec, levels: Levels | None) -> NDArray[np.uint8]:
+def _read(file: Path, image: ImageSpec, levels: Levels | None, most: int) -> NDArray[np.uint8]:
     try:
-        return read_image(file, image, levels=levels)
+        return read_image(file, image, levels=levels, most=most)
     except Exception as error:  # see look.py; here the file changed after it was checked
         raise Refusal(
             Fault(

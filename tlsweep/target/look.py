@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,9 @@ import numpy as np
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.target.base import Progress
-from tlsweep.target.decode import why_not
+from tlsweep.target.decode import TooLargeError, open_image, why_not
 from tlsweep.target.levels import ALL_16_BITS, declared, is_wide, wide_pixels
+from tlsweep.target.limits import Reading
 from tlsweep.target.several import images, in_threads, some
 from tlsweep.terms import Levels
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 Files = Sequence[tuple[str, Path]]
 """Files, by what people call each."""
+_NAMED = 10  # files that are left out
 _FLAT = 16  # of 256 levels: the usual wide image covers fewer where a few numbers lie far off
 
 
@@ -31,13 +34,14 @@ _FLAT = 16  # of 256 levels: the usual wide image covers fewer where a few numbe
 class Look:
     """What one file holds.
 
-    digest: of its content; why_not: why it cannot be decoded; plain: one colour all over; span: the
-    least and the greatest number of an image of more than 8 bits; levels: the same, with what the
-    file says of its range.
+    digest: of its content; why_not: why it cannot be decoded; too_many: its pixels, if these are
+    why; plain: one colour all over; span: the least and the greatest number of an image of more
+    than 8 bits; levels: the same, with what the file says of its range.
     """
 
     digest: str = ""
     why_not: str | None = None
+    too_many: int = 0
     plain: bool = False
     span: Levels | None = None
     levels: Levels | None = None
@@ -47,50 +51,77 @@ class Look:
 class Seen:
     """What the files of a target are like, all together.
 
-    contents: a digest of each; levels: what is black and what is white in those of more than 8
-    bits; said: what a user should know of them, a sentence each.
+    kept: places of those that can be used; contents: a digest of each of these; levels: what is
+    black and what is white in those of more than 8 bits; said: what a user should know of them, a
+    sentence each.
     """
 
+    kept: tuple[int, ...]
     contents: tuple[str, ...]
     levels: Levels | None
     said: tuple[str, ...]
 
     def print_of(self, files: Files) -> bytes:
-        """What tells these files from others: their names and contents, and how they are read."""
+        """What tells these files from others: their names and contents, and how they are read.
+
+        files: those that are used.
+        """
         named = [called for called, _ in files]
         lines = [f"{n} {content}\n" for n, content in zip(named, self.contents, strict=True)]
         return "".join([*lines, *([] if self.levels is None else [f"{self.levels}\n"])]).encode()
 
 
-def look_at(files: Files, where: str, progress: Progress | None) -> Seen:
+def look_at(files: Files, where: str, reading: Reading, progress: Progress | None) -> Seen:
     """Read and decode every file once, so that a damaged one is named now and not hours later.
 
     where: the key and the value that named them. Raises Refusal with the images that cannot be
-    decoded.
+    decoded, unless they are to be left out.
     """
     looks: list[Look] = []
-    for look in in_threads(_look, [path for _, path in files]):
+    for look in in_threads(partial(_look, most=reading.max_pixels), [path for _, path in files]):
         looks.append(look)
         if progress is not None:
             progress(len(looks), len(files), "checking images")
-    names = [called for called, _ in files]
-    damaged = [f"{n} ({k.why_not})" for n, k in zip(names, looks, strict=True) if k.why_not]
-    if damaged:
-        raise Refusal(
-            Fault(
-                f"{where}, {len(damaged)} of {len(files)} images: {some(damaged)}",
-                "every image can be decoded",
-                "delete these files, or save them again",
-            )
-        )
-    levels = _levels(looks)
-    said = [*_wide(looks, levels), *_plain(names, looks)]
-    return Seen(tuple(look.digest for look in looks), levels, tuple(said))
+    if reading.on_error == "refuse" and (faults := _damage(files, looks, where, reading)):
+        raise Refusal(*faults)
+    kept = tuple(i for i, look in enumerate(looks) if look.why_not is None)
+    used = [looks[i] for i in kept]
+    levels = _levels(used)
+    plain = [files[i][0] for i in kept if looks[i].plain]
+    said = [*_left_out(files, looks), *_wide(used, levels), *_plain(plain)]
+    return Seen(kept, tuple(look.digest for look in used), levels, tuple(said))
 
 
-def _look(file: Path) -> Look:
-    from PIL import Image
+def _damage(files: Files, looks: Sequence[Look], where: str, reading: Reading) -> list[Fault]:
+    leave = "target.on_error=skip leaves them out"
+    found = []
+    if damaged := [name for name, look in _unread(files, looks) if not look.too_many]:
+        value = f"{where}, {len(damaged)} of {len(files)} images: {some(damaged)}"
+        mend = f"delete these files, or save them again; {leave}"
+        found.append(Fault(value, "every image can be decoded", mend))
+    if large := [(name, look) for name, look in _unread(files, looks) if look.too_many]:
+        value = f"{where}, {len(large)} of {len(files)} images: {some([name for name, _ in large])}"
+        rule = f"an image has {reading.max_pixels} pixels at most"
+        most = max(look.too_many for _, look in large)
+        mend = f"target.max_pixels={most} where the memory holds them; {leave}"
+        found.append(Fault(value, rule, mend))
+    return found
 
+
+def _unread(files: Files, looks: Sequence[Look]) -> list[tuple[str, Look]]:
+    both = zip(files, looks, strict=True)
+    return [(f"{name} ({look.why_not})", look) for (name, _), look in both if look.why_not]
+
+
+def _left_out(files: Files, looks: Sequence[Look]) -> list[str]:
+    unread = [name for name, _ in _unread(files, looks)]
+    if not unread:
+        return []
+    what = f"{len(unread)} of {len(files)} images are left out, since they cannot be read"
+    return [f"{what}: {some(unread, _NAMED)}"]
+
+
+def _look(file: Path, most: int) -> Look:
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -99,11 +130,13 @@ def _look(file: Path) -> Look:
     if not content:
         return Look(digest, "empty file")
     try:
-        with Image.open(BytesIO(content)) as opened:
+        with open_image(BytesIO(content), most) as opened:
             return Look(digest, **_decoded(opened))
+    except TooLargeError as error:
+        return Look(digest, str(error), too_many=error.pixels)
     except Exception as error:
-        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, a decompression
-        # bomb's own error and more, by format and by where the damage is.
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more, by format
+        # and by where the damage is.
         return Look(digest, why_not(error))
 
 
@@ -145,6 +178,5 @@ def _wide(looks: Sequence[Look], levels: Levels | None) -> list[str]:
     return [said]
 
 
-def _plain(names: Sequence[str], looks: Sequence[Look]) -> list[str]:
-    plain = [name for name, look in zip(names, looks, strict=True) if look.plain]
+def _plain(plain: Sequence[str]) -> list[str]:
     return [f"{images(len(plain))} of one colour all over: {some(plain)}"] if plain else []
