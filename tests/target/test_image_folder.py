@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import zipfile
@@ -538,3 +539,29 @@ def test_a_link_that_leads_back_is_followed_by_nobody(tmp_path: Path) -> None:
     target = open_target("image_folder", root=root)
     assert target.labels.tolist() == [0] * 4 + [1] * 5
     assert target.said == ("photos: left out are 2 links to folders that are there already",)
+
+
+# ---------------------------------------------------------------------- names
+def test_names_of_any_bytes_are_read_and_written_as_text(tmp_path: Path) -> None:
+    root = fill(tmp_path / "photos")
+    for old, new in ((b"a", b"caf\xe9"), (b"b/0.png", b"b/\xff = '#(.png")):
+        (root / os.fsdecode(old)).rename(root / os.fsdecode(new))
+    (root / "b" / os.fsdecode(b"x.\xfe")).write_bytes(b"")
+    target = open_target("image_folder", root=root)
+    assert target.output_names == ("b", "caf\\xe9")
+    assert target.called(3) == "b/\\xff = '#(.png"
+    assert target.said == ("photos: left out are 1 .\\xfe files",)
+    json.dumps([target.output_names, target.said], ensure_ascii=False).encode()
+    assert target.dataset(range(8), RGB).tensors().z.shape == (8, 3, 8, 8)
+
+
+def test_a_class_is_one_however_its_accents_are_put_together(tmp_path: Path) -> None:
+    one, two = "\u00e9t\u00e9", "e\u0301te\u0301"  # of Linux, of macOS
+    fill(tmp_path / "train", "a")
+    fill(tmp_path / "val", "a")
+    for folder in (f"train/{two}", f"val/{one}"):
+        noise(tmp_path / folder / "0.png", len(folder))
+        noise(tmp_path / folder / "1.png", len(folder), 1)
+    target = open_target("image_folder", root=tmp_path)
+    assert target.output_names == ("a", one)
+    assert target.labels.tolist() == [0] * 4 + [1] * 2 + [0] * 4 + [1] * 2

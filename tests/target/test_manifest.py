@@ -251,6 +251,11 @@ def test_few_whole_numbers_are_classes_in_the_order_of_their_values(folder: Path
     assert target.labels.tolist() == [2, 1, 0] * 4
 
 
+def test_a_class_is_one_however_its_accents_are_put_together(folder: Path) -> None:
+    lines = rows(lambda i: ("\u00e9t\u00e9", "e\u0301te\u0301", "hiver")[i % 3])
+    assert opened(table(folder, lines)).output_names == ("hiver", "\u00e9t\u00e9")
+
+
 def test_more_than_twenty_whole_numbers_are_numbers_and_twenty_are_classes(folder: Path) -> None:
     for different, kind in ((20, "classes"), (21, "numbers")):
         lines = [{"path": f"{i % 12}.png", "y": i % different} for i in range(60)]

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,7 @@ def read_answers(columns: Columns, kind: Kind | None, given: Given) -> Answers:
     of the splits that the data came with. Raises Refusal with the faults found: empty cells, cells
     that are not of the kind, what cannot be learned, what only a split that is scored has.
     """
+    columns = {name: [normalize("NFC", cell) for cell in cells] for name, cells in columns.items()}
     if kind != "labels" and (faults := _empty(columns)):
         raise Refusal(*faults)
     said: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from tlsweep.errors import Fault, Refusal, nearest
+from tlsweep.files import in_words
 from tlsweep.section import Place
 from tlsweep.target.answers import PARTS
 from tlsweep.target.base import Progress
@@ -51,7 +53,8 @@ class Listing:
 
     def named(self) -> list[tuple[str, Path]]:
         """The files, by what people call each: the path below the root."""
-        return [(file.relative_to(self.root).as_posix(), file) for file in self.files]
+        names = (in_words(file.relative_to(self.root).as_posix()) for file in self.files)
+        return list(zip(names, self.files, strict=True))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -131,7 +134,7 @@ def list_images(root: str | Path) -> Listing:
     }
     left_out: Counter[str] = Counter()
     found = [
-        (file, folder.name, split)
+        (file, _class_of(folder), split)
         for folder, split in folders
         for file in images_below(folder, seen, left_out)
     ]
@@ -140,6 +143,11 @@ def list_images(root: str | Path) -> Listing:
         raise Refusal(*faults)
     files, classes, parts = zip(*found, strict=True)
     return Listing(root, files, classes, parts, tuple(_said(root, tops, left_out)))
+
+
+def _class_of(folder: Path) -> str:
+    """The class that a folder is of, which a Mac may spell with other letters than others do."""
+    return unicodedata.normalize("NFC", in_words(folder.name))
 
 
 def _said(
@@ -154,12 +162,13 @@ def _said(
         said.append(f"{root.name}: left out are {each}")
     used = {top for top, _ in tops}
     for top in _sub_folders(root) if used != {root} else []:
+        name = in_words(top.name)
         if top in used and (loose := sum(map(_is_image, top.iterdir()))):
-            said.append(f"{top.name}: left out are {images(loose)} without a class folder")
+            said.append(f"{name}: left out are {images(loose)} without a class folder")
         elif top not in used:
             count = sum(1 for _ in images_below(top))
             why = "without class folders" if top.name.lower() in PARTS else "no train, val or test"
-            said.append(f"{top.name}: left out with its {images(count)}, {why}")
+            said.append(f"{name}: left out with its {images(count)}, {why}")
     return said
 
 
@@ -170,7 +179,7 @@ def _lacking(listing: Listing) -> list[str]:
         rows = [i for i, part in enumerate(listing.parts) if part == split]
         there = {listing.classes[i] for i in rows}
         if there and (lacks := [name for name in listing.class_names if name not in there]):
-            folder = listing.files[rows[0]].relative_to(listing.root).parts[0]
+            folder = in_words(listing.files[rows[0]].relative_to(listing.root).parts[0])
             said.append(f"{folder} has no image of {some(lacks)}")
     return said
 
@@ -287,7 +296,7 @@ def images_below(
             if _is_image(Path(name)):
                 yield Path(here) / name
             elif not name.startswith("."):
-                left_out[f"{Path(name).suffix.lower() or 'other'} files"] += 1
+                left_out[f"{in_words(Path(name).suffix.lower()) or 'other'} files"] += 1
     for what in [what for what, count in left_out.items() if not count]:
         del left_out[what]
 
@@ -309,8 +318,8 @@ def _layout_faults(
 
 
 def _empty_classes(root: Path, top: Path, trained: set[str], left_out: Counter[str]) -> list[Fault]:
-    folders = [folder for folder in _sub_folders(top) if folder.name not in trained]
-    empty = [str(folder.relative_to(root)) for folder in folders]
+    folders = [folder for folder in _sub_folders(top) if _class_of(folder) not in trained]
+    empty = [in_words(str(folder.relative_to(root))) for folder in folders]
     if not empty:
         return []
     return [
@@ -370,7 +379,9 @@ def _no_folder(root: Path) -> Fault:
 
 
 def _no_images(root: Path, tops: list[tuple[Path, Split | None]], left_out: Counter[str]) -> Fault:
-    looked = [str(folder.relative_to(root)) for top, _ in tops for folder in _sub_folders(top)]
+    looked = [
+        in_words(str(folder.relative_to(root))) for top, _ in tops for folder in _sub_folders(top)
+    ]
     where = f"looked in {some(looked)}" if looked else "there are no sub-folders to look in"
     return Fault(
         f"target.root={root} without images ({where})",
