@@ -68,7 +68,7 @@ def opened(root: Path, **files: bytes) -> Any:
         (root / "a" / name.replace("_", ".")).write_bytes(content)
     draw = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     Image.fromarray(draw).save(root / "b" / "eight.png")
-    return open_target("image_folder", root=root)
+    return open_target("image_folder", root=root, twins="exact")  # ramps are all alike
 
 
 def levels_of(target: Any, index: int = 0, image: ImageSpec = GREY) -> NDArray[Any]:
@@ -206,6 +206,15 @@ def test_8_bits_beside_wider_images_stay_as_they_are(tmp_path: Path) -> None:
     target = opened(tmp_path, x_png=png(TWELVE[..., None]))
     stored = np.asarray(Image.open(tmp_path / "b" / "eight.png")).transpose(2, 0, 1)
     assert np.array_equal(levels_of(target, 1, RGB), stored)
+
+
+@pytest.mark.parametrize("number", [0, -7, 3_000_000])
+def test_a_wide_image_of_one_number_is_an_image(tmp_path: Path, number: int) -> None:
+    pixels = np.full((8, 8), number, "<i4")
+    opened(tmp_path, x_tif=tiff(pixels.tobytes(), (8, 8, 1), bits=32, form=2))
+    target = open_target("image_folder", root=tmp_path)
+    assert target.said[-1] == "1 image of one colour all over: a/x.tif"
+    assert len({*levels_of(target).ravel()}) == 1
 
 
 def test_wide_images_are_turned_as_the_camera_says(tmp_path: Path) -> None:

@@ -154,13 +154,13 @@ def fit_image(
 
     if how == "torch":
         return _fit_as_array(opened, image, levels)
-    upright = _upright(opened, image.channels, levels)
-    height, width = resized(upright.height, upright.width, image)
-    if (width, height) != upright.size:
+    turned = upright(opened, image.channels, levels)
+    height, width = resized(turned.height, turned.width, image)
+    if (width, height) != turned.size:
         resampling = Image.Resampling[image.interpolation.upper()]
-        upright = upright.resize((width, height), resampling)
+        turned = turned.resize((width, height), resampling)
     left, top = centred(width, image.size), centred(height, image.size)
-    cropped = upright.crop((left, top, left + image.size, top + image.size))
+    cropped = turned.crop((left, top, left + image.size, top + image.size))
     return _channels_first(cropped)
 
 
@@ -168,7 +168,7 @@ def _fit_as_array(opened: Image, image: ImageSpec, levels: Levels | None) -> NDA
     import torch
 
     grey = opened.mode in ("1", "L", "LA", "F") or opened.mode.startswith("I")
-    pixels = _channels_first(_upright(opened, 1 if grey else 3, levels))
+    pixels = _channels_first(upright(opened, 1 if grey else 3, levels))
     fitted: NDArray[np.uint8] = fit_arrays(torch.tensor(pixels)[None], image)[0].numpy()
     return fitted
 
@@ -178,7 +178,7 @@ def _channels_first(image: Image) -> NDArray[np.uint8]:
     return pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def _upright(opened: Image, channels: int, levels: Levels | None) -> Image:
+def upright(opened: Image, channels: int, levels: Levels | None) -> Image:
     """The image turned as its EXIF orientation says, in 8 bits, grey or RGB."""
     from PIL import Image, ImageOps
 

@@ -42,6 +42,8 @@ class FileTarget(ImageTarget):
         contents = seen.contents
         super().__init__(name, output_names, labels, fingerprint, given, ram_gb, contents, task)
         self.levels, self.said = seen.levels, seen.said
+        if seen.thumbs is not None:
+            self.keep_copies_together(seen.thumbs)
 
     def called(self, index: int) -> str:
         """The file, as seen from the target's own place."""

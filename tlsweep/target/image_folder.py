@@ -20,7 +20,7 @@ from tlsweep.target.answers import PARTS
 from tlsweep.target.base import Progress
 from tlsweep.target.decode import MAX_PIXELS, MENDS, USUAL, endings
 from tlsweep.target.files import FileTarget, title_of
-from tlsweep.target.limits import FileSettings, OnError, Reading, ram_faults
+from tlsweep.target.limits import FileSettings, OnError, Reading, Twins, ram_faults
 from tlsweep.target.look import look_at
 from tlsweep.target.several import SHOWN, images, some
 from tlsweep.terms import Split
@@ -68,10 +68,11 @@ def check(
     ram_gb: float = 4.0,
     on_error: OnError = "refuse",
     max_pixels: int = MAX_PIXELS,
+    twins: Twins = "near",
     progress: Progress | None = None,
 ) -> None:
     """Raise Refusal with every fault that shows without decoding an image."""
-    faults = [*ram_faults(ram_gb), *Reading(on_error, max_pixels).faults()]
+    faults = [*ram_faults(ram_gb), *Reading(on_error, max_pixels, twins).faults()]
     try:
         list_images(root)
     except Refusal as refusal:
@@ -86,6 +87,7 @@ def open(  # noqa: A001  (always called as image_folder.open)
     ram_gb: float = 4.0,
     on_error: OnError = "refuse",
     max_pixels: int = MAX_PIXELS,
+    twins: Twins = "near",
     progress: Progress | None = None,
 ) -> FileTarget:
     """Open root/train/CLASS/*.jpg with optional root/val and root/test, or root/CLASS/*.jpg.
@@ -96,7 +98,7 @@ def open(  # noqa: A001  (always called as image_folder.open)
     Raises Refusal with all faults of the folder, or with the images that cannot be decoded, which
     ``on_error="skip"`` leaves out; then with the classes of which none is left.
     """
-    reading = Reading(on_error, max_pixels)
+    reading = Reading(on_error, max_pixels, twins)
     if faults := [*ram_faults(ram_gb), *reading.faults()]:
         raise Refusal(*faults)
     listing = list_images(root)
@@ -114,7 +116,7 @@ def open(  # noqa: A001  (always called as image_folder.open)
         listing.root.name, names, labels, hashlib.sha256(seen.print_of(files)).hexdigest()[:16],
         files, seen, given, ram_gb, max_pixels=max_pixels,
     )  # fmt: skip
-    target.said = (*listing.said, *_lacking(listing), *seen.said)
+    target.said = (*listing.said, *_lacking(listing), *target.said)
     return target
 
 

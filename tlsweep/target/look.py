@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.target.base import Progress
-from tlsweep.target.decode import TooLargeError, open_image, why_not
+from tlsweep.target.decode import TooLargeError, open_image, upright, why_not
 from tlsweep.target.levels import ALL_16_BITS, declared, is_wide, wide_pixels
 from tlsweep.target.limits import Reading
+from tlsweep.target.near import thumbnail
 from tlsweep.target.several import images, in_threads, some
 from tlsweep.terms import Levels
 
@@ -36,7 +38,8 @@ class Look:
 
     digest: of its content; why_not: why it cannot be decoded; too_many: its pixels, if these are
     why; plain: one colour all over; span: the least and the greatest number of an image of more
-    than 8 bits; levels: the same, with what the file says of its range.
+    than 8 bits; levels: the same, with what the file says of its range; thumb: ``near.thumbnail``
+    of it, where near copies are looked for.
     """
 
     digest: str = ""
@@ -45,6 +48,7 @@ class Look:
     plain: bool = False
     span: Levels | None = None
     levels: Levels | None = None
+    thumb: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,14 @@ class Seen:
 
     kept: places of those that can be used; contents: a digest of each of these; levels: what is
     black and what is white in those of more than 8 bits; said: what a user should know of them, a
-    sentence each.
+    sentence each; thumbs: where near copies are looked for, ``near.thumbnail`` of each.
     """
 
     kept: tuple[int, ...]
     contents: tuple[str, ...]
     levels: Levels | None
     said: tuple[str, ...]
+    thumbs: NDArray[np.uint8] | None
 
     def print_of(self, files: Files) -> bytes:
         """What tells these files from others: their names and contents, and how they are read.
@@ -78,7 +83,7 @@ def look_at(files: Files, where: str, reading: Reading, progress: Progress | Non
     decoded, unless they are to be left out.
     """
     looks: list[Look] = []
-    for look in in_threads(partial(_look, most=reading.max_pixels), [path for _, path in files]):
+    for look in in_threads(partial(_look, reading=reading), [path for _, path in files]):
         looks.append(look)
         if progress is not None:
             progress(len(looks), len(files), "checking images")
@@ -89,7 +94,14 @@ def look_at(files: Files, where: str, reading: Reading, progress: Progress | Non
     levels = _levels(used)
     plain = [files[i][0] for i in kept if looks[i].plain]
     said = [*_left_out(files, looks), *_wide(used, levels), *_plain(plain)]
-    return Seen(kept, tuple(look.digest for look in used), levels, tuple(said))
+    thumbs = [look.thumb for look in used if look.thumb is not None]
+    return Seen(
+        kept,
+        tuple(look.digest for look in used),
+        levels,
+        tuple(said),
+        np.stack(thumbs) if thumbs else None,
+    )
 
 
 def _damage(files: Files, looks: Sequence[Look], where: str, reading: Reading) -> list[Fault]:
@@ -121,7 +133,7 @@ def _left_out(files: Files, looks: Sequence[Look]) -> list[str]:
     return [f"{what}: {some(unread, _NAMED)}"]
 
 
-def _look(file: Path, most: int) -> Look:
+def _look(file: Path, reading: Reading) -> Look:
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -130,8 +142,13 @@ def _look(file: Path, most: int) -> Look:
     if not content:
         return Look(digest, "empty file")
     try:
-        with open_image(BytesIO(content), most) as opened:
-            return Look(digest, **_decoded(opened))
+        with open_image(BytesIO(content), reading.max_pixels) as opened:
+            look = _decoded(opened, digest)
+            if reading.twins == "exact":
+                return look
+            # by its own range: near copies may differ in contrast
+            low, high = look.span or (0.0, 1.0)
+            return replace(look, thumb=thumbnail(upright(opened, 3, (low, max(high, low + 1e-9)))))
     except TooLargeError as error:
         return Look(digest, str(error), too_many=error.pixels)
     except Exception as error:
@@ -140,17 +157,17 @@ def _look(file: Path, most: int) -> Look:
         return Look(digest, why_not(error))
 
 
-def _decoded(opened: Image) -> dict[str, Any]:
+def _decoded(opened: Image, digest: str) -> Look:
     if not is_wide(opened):
         opened.load()
         ends = np.atleast_2d(opened.getextrema())
-        return {"plain": bool((ends[:, 0] == ends[:, 1]).all())}
+        return Look(digest, plain=bool((ends[:, 0] == ends[:, 1]).all()))
     pixels, _ = wide_pixels(opened)
     span = low, high = float(pixels.min()), float(pixels.max())
     told = declared(opened) or span
     levels = (min(low, told[0]), max(high, told[1]))
     plain = bool((pixels == pixels[0, 0]).all())
-    return {"plain": plain, "span": span, "levels": levels}
+    return Look(digest, plain=plain, span=span, levels=levels)
 
 
 def _levels(looks: Sequence[Look]) -> Levels | None:

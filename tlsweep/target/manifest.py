@@ -19,7 +19,7 @@ from tlsweep.target.answers import PARTS, Answers, read_answers
 from tlsweep.target.base import Progress
 from tlsweep.target.decode import MAX_PIXELS
 from tlsweep.target.files import FileTarget, table_faults, title_of
-from tlsweep.target.limits import FileSettings, OnError, Reading, ram_faults
+from tlsweep.target.limits import FileSettings, OnError, Reading, Twins, ram_faults
 from tlsweep.target.look import look_at
 from tlsweep.target.several import some
 from tlsweep.target.table import READERS, Columns, read_table
@@ -94,10 +94,11 @@ def check(
     ram_gb: float = 4.0,
     on_error: OnError = "refuse",
     max_pixels: int = MAX_PIXELS,
+    twins: Twins = "near",
     progress: Progress | None = None,
 ) -> None:
     """Raise Refusal with every fault that shows without decoding an image."""
-    faults = [*ram_faults(ram_gb), *Reading(on_error, max_pixels).faults()]
+    faults = [*ram_faults(ram_gb), *Reading(on_error, max_pixels, twins).faults()]
     try:
         read_manifest(file, Asked(input, label, split, group), kind, absent=on_error == "skip")
     except Refusal as refusal:
@@ -117,6 +118,7 @@ def open(  # noqa: A001  (always called as manifest.open)
     ram_gb: float = 4.0,
     on_error: OnError = "refuse",
     max_pixels: int = MAX_PIXELS,
+    twins: Twins = "near",
     progress: Progress | None = None,
 ) -> FileTarget:
     """Open a table (.csv, .tsv, .jsonl, .parquet) with a row an image.
@@ -127,7 +129,7 @@ def open(  # noqa: A001  (always called as manifest.open)
     cannot be decoded, which ``on_error="skip"`` leaves out as it does those that are not there;
     then with the classes or labels of which none is left.
     """
-    reading, columns = Reading(on_error, max_pixels), Asked(input, label, split, group)
+    reading, columns = Reading(on_error, max_pixels, twins), Asked(input, label, split, group)
     if faults := [*ram_faults(ram_gb), *reading.faults()]:
         raise Refusal(*faults)
     found = read_manifest(file, columns, kind, absent=on_error == "skip")
@@ -144,7 +146,7 @@ def open(  # noqa: A001  (always called as manifest.open)
         Path(file).stem, answers.names, answers.labels, digest.hexdigest()[:16], found.files,
         seen, found.given, ram_gb, answers.task, max_pixels,
     )  # fmt: skip
-    target.said, target.groups = (*found.said, *seen.said), found.groups
+    target.said, target.groups = (*found.said, *target.said), found.groups
     return target
 
 
