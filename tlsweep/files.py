@@ -17,6 +17,11 @@ def at_home(path: str) -> str:
     return os.path.expanduser(path)  # noqa: PTH111 - Path raises where there is none
 
 
+def in_words(name: str) -> str:
+    """A file's name as text that can be written anywhere, with bytes that are no UTF-8 in hex."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 def absolute(path: str, seen_from: Path) -> str:
     """``path`` as it is written, but absolute; a leading ``~`` is the user's home."""
     # not by Path, which drops what a name is made of: a last "/." or "/"

@@ -380,7 +380,7 @@ def _partition(t: TargetSettings, target: Target, seed: int | None = None) -> Pa
         seed=t.split_seed if seed is None else seed,
         folds=t.folds,
         given=target.given,
-        same_as=target.same_as,
+        same_as=target.like,
         groups=target.groups,
         class_names=target.output_names,
         of_classes=target.task.kind == "classes",

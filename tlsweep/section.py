@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from tlsweep.files import absolute, absolute_url
+from tlsweep.files import absolute, absolute_url, in_words
 
 TYPED_IN = "typed_in"  # of validation: the folder that relative paths are seen from
 AS_TYPED = "as_typed"  # of serialisation: paths as they were written
@@ -39,6 +39,10 @@ class _Typed(str):
 def _place(value: Any) -> Any:
     if isinstance(value, str) and not value.strip():
         raise PydanticCustomError("place", "the value is a file or a folder, by its path")
+    if isinstance(value, str) and in_words(value) != value:
+        # records and databases hold text; below it names may be of any bytes
+        rule = "the path is UTF-8: another name, or a link to it (ln -s)"
+        raise PydanticCustomError("place", rule)
     return value
 
 

@@ -15,6 +15,9 @@ NAMED_CODE = "TLSWEEP_BUILD"
 Resampling = Literal["pillow", "torch"]
 """Who resizes a target's images: they differ by a level or two of 255."""
 
+Levels = tuple[float, float]
+"""The numbers that become black and white, 0 and 255, in images of more than 8 bits."""
+
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 """How pixels are made of others where an image is resized."""
 

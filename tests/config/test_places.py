@@ -14,6 +14,7 @@ from sqlalchemy import make_url
 
 from tlsweep.config.read import read, to_yaml
 from tlsweep.config.settings import Settings
+from tlsweep.errors import Refusal
 from tlsweep.files import absolute_url, sqlite_url
 from tlsweep.section import AS_TYPED, TYPED_IN, Place, TargetSettings
 
@@ -128,3 +129,10 @@ def test_the_url_of_a_database_leads_to_its_file_whatever_is_in_its_name(name: s
     file = Path("/folder") / name
     assert make_url(sqlite_url(file)).database == str(file)
     assert make_url(absolute_url(sqlite_url(file), Path("/t"))).database == str(file)
+
+
+def test_a_path_that_is_no_text_is_refused_with_a_link_as_the_mend() -> None:
+    with pytest.raises(Refusal) as caught:
+        settings("target=image_folder", "target.root='caf\udce9'")
+    (fault,) = caught.value.faults
+    assert fault.rule == "the path is UTF-8: another name, or a link to it (ln -s)"

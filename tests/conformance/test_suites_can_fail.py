@@ -243,6 +243,9 @@ TARGET: dict[str, Callable[[Any], None]] = {
         given={Split.FIT: np.array([0, 1]), Split.REPORT: np.array([1, 2])}
     ),
     "test_equal_examples_are_known_by_the_first_of_them": lambda target: target.same_as.fill(1),
+    "test_near_copies_are_known_by_the_first_of_them": lambda target: setattr(
+        target, "like", target.same_as + 1
+    ),
     "test_every_example_has_a_group_where_there_are_groups": _set(groups=("one", "two")),
     "test_what_it_took_for_granted_is_said_in_sentences": _set(said="a sentence"),
     "test_examples_are_as_a_source_wants_to_see_them": _dataset(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from tlsweep.errors import Fault, Refusal
@@ -358,3 +359,25 @@ def test_compose_config_checks_first_and_then_composes() -> None:
     assert compose_config(["seed=7"], CONF).seed == 7
     with pytest.raises(Refusal):
         compose_config(["sead=7"], CONF)
+
+
+@pytest.mark.parametrize("name", ["a=b", "a,b", "a#b c", "[e", "(f'", "été", "007", "a'b\\", "$x"])
+@pytest.mark.parametrize("key", ["target.root", "target.file"])
+def test_what_is_there_is_meant_as_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    for path in (name, f"{tmp_path}/{name}"):
+        read = OverridesParser.create().parse_override(as_meant(f"{key}={path}"))
+        assert (read.value(), read.is_sweep_override()) == (path, False)
+
+
+def test_what_is_not_there_keeps_its_meaning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a,b", "1,2", "finetune"):
+        (tmp_path / name).mkdir()
+    for argument in ("plan.keep=1,2", "target.root=c,d", "plan=finetune", "target.root='a,b'"):
+        assert as_meant(argument) == argument

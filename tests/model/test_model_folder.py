@@ -74,6 +74,24 @@ def test_images_of_a_target_of_arrays_are_resized_as_arrays(asked: Make, tmp_pat
     assert torch.equal(model.predict(files), made.logits.softmax(1))
 
 
+def test_images_of_12_bits_are_read_by_the_range_of_the_studys_own(
+    asked: Make, tmp_path: Path
+) -> None:
+    draw, root = np.random.default_rng(0), tmp_path / "scans"
+    for i in range(80):
+        file = root / ("dark", "light")[i % 2] / f"{i:02d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pixels = draw.integers(1000 * (i % 2), 3096 + 999 * (i % 2), (40, 40), np.uint16)
+        Image.fromarray(pixels).save(file)
+    asked_of = ("target=image_folder", f"target.root={root}", "target.fit_size=null", "plan.keep=2")
+    made = probe(asked(*asked_of), tmp_path)
+    rows = made.question.partition.rows(Split.REPORT)[:9]
+    files = [list_images(root).files[i] for i in rows]
+    model = tlsweep.load_model(made.folder)
+    assert model.card.image.levels == (0, 4094)
+    assert torch.equal(model.predict(files), made.logits.softmax(1))
+
+
 PLANS = {
     "raw pixels": ("plan=truncate", "plan.keep=0"),
     "fresh blocks": ("plan=transfer", "plan.keep=2"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +28,17 @@ def write(file: Path, colour: object = (200, 30, 90), mode: str = "RGB") -> Path
     return file
 
 
+def noise(file: Path, *seed: int) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (10, 12, 3), np.uint8)
+    Image.fromarray(pixels).save(file)
+    return file
+
+
 def fill(folder: Path, classes: str = "ab", n: int = 4) -> Path:
     for i, name in enumerate(classes):
         for k in range(n):
-            write(folder / name / f"{k}.png", (i * 40, k * 40, 7))
+            noise(folder / name / f"{k}.png", i, k)
     return folder
 
 
@@ -278,15 +287,144 @@ def test_damaged_images_are_counted_and_the_first_are_named(tmp_path: Path) -> N
     assert all(name in value for name in ("0.jpg", "2.png", "3.png", "4.png"))
     assert value.endswith("and 3 more")
     assert rule == "every image can be decoded"
-    assert mend == "delete these files, or save them again"
+    assert mend == ("delete these files, or save them again; target.on_error=skip leaves them out")
 
 
-def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.filterwarnings("error")
+def test_an_image_of_too_many_pixels_is_refused_with_the_setting_that_allows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(tmp_path)
-    # Pillow's own limit, lowered: a file above the real one would need gigabytes to write.
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
-    ((value, _, _),) = refused(tmp_path)
-    assert "decompression bomb" in value
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 70)  # Pillow warns from 70, and raises from 140
+    Image.new("RGB", (20, 12)).save(tmp_path / "a" / "0.png")
+    ((value, rule, mend),) = refused(tmp_path, max_pixels=120)
+    assert value.endswith("1 of 8 images: a/0.png (20 x 12 pixels, more than 120)")
+    assert rule == "an image has 120 pixels at most"
+    assert mend.startswith("target.max_pixels=240 where the memory holds them")
+    target = open_target("image_folder", root=tmp_path, max_pixels=240)
+    assert target.dataset(range(8), RGB).tensors().z.shape == (8, 3, 8, 8)
+    assert Image.MAX_IMAGE_PIXELS == 70
+
+
+def test_unknown_ways_to_read_are_refused_with_the_known_ones(tmp_path: Path) -> None:
+    first, second = refused(fill(tmp_path), on_error="skp", max_pixels=0)
+    assert first[::2] == ("target.on_error=skp", "target.on_error=skip")
+    assert second[0] == "target.max_pixels=0"
+
+
+# ---------------------------------------------------------------------- left out
+def damaged(root: Path) -> Path:
+    """Two classes of 14 images in train and val; 12 of train's a, and val's b, are no images."""
+    for part in ("train", "val"):
+        fill(root / part, n=14)
+    for k in range(12):
+        (root / "train" / "a" / f"{k}.png").write_bytes(b"no image")
+    for file in (root / "val" / "b").iterdir():
+        file.write_bytes(b"")
+    return root
+
+
+def test_images_that_cannot_be_read_are_left_out_counted_and_ten_of_them_named(
+    tmp_path: Path,
+) -> None:
+    root = damaged(tmp_path / "photos")
+    target = open_target("image_folder", root=root, on_error="skip")
+    assert np.bincount(target.labels).tolist() == [2 + 14, 14]
+    assert {split: len(ids) for split, ids in target.given.items()} == {
+        Split.FIT: 2 + 14,
+        Split.SELECT: 14,
+    }
+    lacks, left_out = target.said
+    assert lacks == "val has no image of b"
+    assert left_out.startswith("26 of 56 images are left out, since they cannot be read: train/a/0")
+    assert left_out.count(".png (not an image") == 10
+    assert left_out.endswith(", and 16 more")
+
+
+def test_what_is_left_out_might_as_well_not_be_there(tmp_path: Path) -> None:
+    root = damaged(tmp_path / "photos")
+    shutil.copytree(root, tmp_path / "whole" / "photos")
+    one = open_target("image_folder", root=root, on_error="skip")
+    for file in (tmp_path / "whole").rglob("*.png"):
+        if file.stat().st_size < 20:
+            file.unlink()
+    (tmp_path / "whole" / "photos" / "val" / "b").rmdir()
+    other = open_target("image_folder", root=tmp_path / "whole" / "photos")
+    assert one.fingerprint == other.fingerprint
+    assert one.labels.tolist() == other.labels.tolist()
+    assert torch.equal(one.dataset([0, 9], RGB).tensors().z, other.dataset([0, 9], RGB).tensors().z)
+
+
+def test_a_class_and_a_part_of_which_nothing_is_left_are_refused_by_name(tmp_path: Path) -> None:
+    root = damaged(tmp_path)
+    for file in (*(root / "train" / "a").iterdir(), *(root / "val" / "a").iterdir()):
+        file.write_bytes(b"")
+    ((value, rule, _),) = refused(root, on_error="skip")
+    assert value == f"target.root={root}, of which no image of class a and select can be read"
+    assert rule == "every class has images to train, and every part that is there has some"
+
+
+# ---------------------------------------------------------------------- formats
+WRITTEN = (
+    "apng avif bmp dds dib gif icns ico j2k jfif jp2 jpeg jpe mpo pcx png ppm pnm qoi sgi rgb"
+    " tga tif tiff webp"
+)
+
+
+@pytest.mark.parametrize("ending", WRITTEN.split())
+def test_what_pillow_writes_is_read_by_its_ending(tmp_path: Path, ending: str) -> None:
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (16, 16), (200, 30, 90)).save(tmp_path / "a" / f"x.{ending}")
+    write(tmp_path / "z" / "other.png")
+    x_chw, _, _ = open_target("image_folder", root=tmp_path).dataset([0], RGB)[0]
+    wanted = torch.tensor([200, 30, 90]).view(3, 1, 1)
+    assert float((x_chw * 255 - wanted).abs().max()) <= 3
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+
+
+def test_postscript_is_no_image_whatever_it_is_called(tmp_path: Path) -> None:
+    fill(tmp_path / "photos")
+    for name in ("x.eps", "x.jpg"):
+        (tmp_path / "photos" / "a" / name).write_bytes(POSTSCRIPT)
+    ((value, _, _),) = refused(tmp_path / "photos")
+    assert value.endswith("1 of 9 images: a/x.jpg (not an image, or of a format that is not known)")
+    target = open_target("image_folder", root=tmp_path / "photos", on_error="skip")
+    assert target.said[0] == (
+        "photos: left out are 1 .eps files (they are read once they are saved as PNG or TIFF)"
+    )
+
+
+def test_a_class_of_files_that_are_not_read_is_refused_with_what_reads_them(
+    tmp_path: Path,
+) -> None:
+    fill(tmp_path)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "x.DCM").write_bytes(b"a scan")
+    ((value, _, mend),) = refused(tmp_path)
+    assert value.endswith("no images in c")
+    assert mend.startswith("1 .dcm files (they are read once they are saved as PNG or TIFF); ")
+
+
+@pytest.mark.skipif(find_spec("pillow_heif") is not None, reason="pillow_heif is here")
+def test_without_its_reader_heic_is_left_out_with_what_to_install(tmp_path: Path) -> None:
+    fill(tmp_path / "photos")
+    (tmp_path / "photos" / "a" / "x.HEIC").write_bytes(b"a photograph")
+    assert open_target("image_folder", root=tmp_path / "photos").said == (
+        "photos: left out are 1 .heic files (pip install pillow-heif reads them)",
+    )
+
+
+def test_heic_is_read_where_its_reader_is(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    (tmp_path / "a").mkdir()
+    image = Image.new("RGB", (16, 16), (200, 30, 90))
+    pillow_heif.from_pillow(image).save(tmp_path / "a" / "x.heic")
+    write(tmp_path / "z" / "other.png")
+    x_chw, _, _ = open_target("image_folder", root=tmp_path).dataset([0], RGB)[0]
+    wanted = torch.tensor([200, 30, 90]).view(3, 1, 1)
+    assert float((x_chw * 255 - wanted).abs().max()) <= 4
 
 
 def test_an_image_that_went_away_is_named(tmp_path: Path) -> None:
@@ -396,9 +534,34 @@ def test_a_link_that_leads_back_is_followed_by_nobody(tmp_path: Path) -> None:
     root = fill(tmp_path / "photos")
     (root / "a" / "up").symlink_to(root, target_is_directory=True)
     (root / "b" / "other").symlink_to(root / "a", target_is_directory=True)
-    (tmp_path / "elsewhere").mkdir()
-    write(tmp_path / "elsewhere" / "far.png", (1, 2, 3))
+    noise(tmp_path / "elsewhere" / "far.png", 1, 2, 3)
     (root / "b" / "far").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     target = open_target("image_folder", root=root)
     assert target.labels.tolist() == [0] * 4 + [1] * 5
     assert target.said == ("photos: left out are 2 links to folders that are there already",)
+
+
+# ---------------------------------------------------------------------- names
+def test_names_of_any_bytes_are_read_and_written_as_text(tmp_path: Path) -> None:
+    root = fill(tmp_path / "photos")
+    for old, new in ((b"a", b"caf\xe9"), (b"b/0.png", b"b/\xff = '#(.png")):
+        (root / os.fsdecode(old)).rename(root / os.fsdecode(new))
+    (root / "b" / os.fsdecode(b"x.\xfe")).write_bytes(b"")
+    target = open_target("image_folder", root=root)
+    assert target.output_names == ("b", "caf\\xe9")
+    assert target.called(3) == "b/\\xff = '#(.png"
+    assert target.said == ("photos: left out are 1 .\\xfe files",)
+    json.dumps([target.output_names, target.said], ensure_ascii=False).encode()
+    assert target.dataset(range(8), RGB).tensors().z.shape == (8, 3, 8, 8)
+
+
+def test_a_class_is_one_however_its_accents_are_put_together(tmp_path: Path) -> None:
+    one, two = "\u00e9t\u00e9", "e\u0301te\u0301"  # of Linux, of macOS
+    fill(tmp_path / "train", "a")
+    fill(tmp_path / "val", "a")
+    for folder in (f"train/{two}", f"val/{one}"):
+        noise(tmp_path / folder / "0.png", len(folder))
+        noise(tmp_path / folder / "1.png", len(folder), 1)
+    target = open_target("image_folder", root=tmp_path)
+    assert target.output_names == ("a", one)
+    assert target.labels.tolist() == [0] * 4 + [1] * 2 + [0] * 4 + [1] * 2

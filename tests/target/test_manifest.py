@@ -25,9 +25,10 @@ RGB = ImageSpec(channels=3, size=8, mean=(0.0,) * 3, std=(1.0,) * 3, resize=8)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Twelve images, 0.png to 11.png, each of a grey of its own."""
+    """Twelve different images, 0.png to 11.png."""
+    draw = np.random.default_rng(0)
     for i in range(12):
-        Image.new("RGB", (10, 9), (20 * i,) * 3).save(tmp_path / f"{i}.png")
+        Image.fromarray(draw.integers(0, 256, (9, 10, 3), np.uint8)).save(tmp_path / f"{i}.png")
     return tmp_path
 
 
@@ -168,6 +169,32 @@ def test_images_that_cannot_be_decoded_are_counted_and_named(folder: Path) -> No
     assert fault.value == f"target.file={file}, 1 of 12 images: 3.png (empty file)"
 
 
+def test_rows_whose_images_cannot_be_read_are_left_out_and_said(folder: Path) -> None:
+    (folder / "3.png").write_bytes(b"")
+    (folder / "4.png").unlink()
+    lines = rows(lambda i: "ant" if i < 6 else "bee", split=lambda i: ("train", "test")[i % 2])
+    target = opened(table(folder, lines), on_error="skip", kind="classes")
+    assert target.labels.tolist() == [0] * 4 + [1] * 6
+    assert target.given[Split.REPORT].tolist() == [1, 3, 5, 7, 9]
+    assert target.called(3) == "5.png"
+    assert target.said[1] == (
+        "2 of 12 images are left out, since they cannot be read: 3.png (empty file),"
+        " 4.png (No such file or directory)"
+    )
+    with pytest.raises(Refusal, match=r"4\.png"):
+        opened(table(folder, lines))
+
+
+def test_a_class_whose_images_are_all_left_out_is_refused_by_name(folder: Path) -> None:
+    for i in (0, 1):
+        (folder / f"{i}.png").write_bytes(b"")
+    lines = rows(lambda i: "ant" if i < 2 else "bee" if i < 7 else "wasp")
+    with pytest.raises(Refusal) as caught:
+        opened(table(folder, lines), on_error="skip")
+    (fault,) = caught.value.faults
+    assert fault.value == "no image of ant can be read"
+
+
 def test_absolute_paths_are_files_too(
     folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -222,6 +249,11 @@ def test_few_whole_numbers_are_classes_in_the_order_of_their_values(folder: Path
     assert target.task.kind == "classes"
     assert target.output_names == ("2", "9", "10")
     assert target.labels.tolist() == [2, 1, 0] * 4
+
+
+def test_a_class_is_one_however_its_accents_are_put_together(folder: Path) -> None:
+    lines = rows(lambda i: ("\u00e9t\u00e9", "e\u0301te\u0301", "hiver")[i % 3])
+    assert opened(table(folder, lines)).output_names == ("hiver", "\u00e9t\u00e9")
 
 
 def test_more_than_twenty_whole_numbers_are_numbers_and_twenty_are_classes(folder: Path) -> None:

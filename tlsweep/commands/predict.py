@@ -153,11 +153,11 @@ def _not_there(text: str) -> Fault:
 
 
 def _no_images(given: Sequence[str]) -> Fault:
-    from tlsweep.target.decode import SUFFIXES
+    from tlsweep.target.decode import USUAL
 
     return Fault(
         f"no images in {', '.join(given)}" if given else "predict without images",
-        f"images are given as files, or lie in folders and end in {' '.join(SUFFIXES)}",
+        f"images are given as files, or lie in folders: {USUAL}",
         "python -m tlsweep predict model=DIR image.jpg FOLDER",
     )
 
@@ -203,7 +203,7 @@ def _reader(model: TakenModel) -> Any:
     def read(file: Path) -> Tensor | str:
         try:
             return model.prepare(file)
-        except Exception as error:  # Pillow's decoders raise many kinds: see decode.verify
+        except Exception as error:  # Pillow's decoders raise many kinds: see target/look.py
             return why_not(error)
 
     return read

@@ -112,6 +112,12 @@ class TargetSuite(ComponentSuite):
         assert (first <= np.arange(len(first))).all()
         assert np.array_equal(first[first], first)
 
+    def test_near_copies_are_known_by_the_first_of_them(self) -> None:
+        same, like = self.target.same_as, self.target.like
+        assert (like <= same).all()
+        assert np.array_equal(like[like], like)
+        assert np.array_equal(like[same], like)
+
     def test_every_example_has_a_group_where_there_are_groups(self) -> None:
         groups = self.target.groups
         assert groups is None or len(groups) == len(self.target.labels)

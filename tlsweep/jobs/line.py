@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from tlsweep.errors import Fault, Refusal, nearest
+from tlsweep.files import at_home
 
 _MENDS = {
     "--cfg": "--cfg job",
@@ -24,6 +26,7 @@ _MENDS = {
     "--config-path": "--config-dir DIR",
 }
 _NOT_HERE = ("--config-path", "--experimental-rerun")  # refused, with what to write instead
+_PATHS = ("root", "file", "checkpoint", "cache_dir", "output_dir")  # keys of files and folders
 _OPEN = ("sweep.sampler.", "sweep.pruner.", "hydra.job.env_set.")  # hold whatever keys are given
 
 
@@ -89,8 +92,9 @@ def as_meant(argument: str) -> str:
     """The override as Hydra needs it written.
 
     A range of the search space, or an option of a sampler or pruner, that conf/ does not give is
-    added without Hydra's ``+``; a range is changed or (``~``) taken out by its name; and the ``~``
-    that a path begins with, which the shell leaves alone, is the user's home.
+    added without Hydra's ``+``; a range is changed or (``~``) taken out by its name; the ``~`` that
+    a path begins with, which the shell leaves alone, is the user's home; and a file or folder that
+    is there is meant as it is called, whatever is in its name.
     """
     key, equals, value = argument.partition("=")
     if key == "study" and _looks_like_a_number(value):
@@ -99,6 +103,8 @@ def as_meant(argument: str) -> str:
         return f"++{argument}"
     if key.lstrip("+~").startswith("sweep.params."):
         return _range(argument)
+    if equals and _is_there(key, value) and _read(value) != value:
+        return f"{key}={quoted(at_home(value))}"
     # only where a path begins; Hydra's grammar has no other place for it
     return key + equals + re.sub(r"(?<![^,])~(?=/|,|$)", lambda _: str(Path.home()), value)
 
@@ -109,6 +115,12 @@ def _looks_like_a_number(value: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_there(key: str, value: str) -> bool:
+    """Whether a value is the path of a file or a folder."""
+    named = "/" in value or key.rsplit(".", 1)[-1] in _PATHS
+    return named and os.path.lexists(at_home(value))
 
 
 def _range(argument: str) -> str:
@@ -126,11 +138,16 @@ def _range(argument: str) -> str:
 
 
 def _unquoted(value: str) -> str:
-    try:
-        read = OverridesParser.create().parse_override(f"x={value}").value()
-    except HydraException:
-        return value  # told when the range is read
+    read = _read(value)
     return read if isinstance(read, str) else value
+
+
+def _read(value: str) -> Any:
+    """What Hydra reads in a value; None where it cannot, which is told when all is read."""
+    try:
+        return OverridesParser.create().parse_override(f"x={value}").value()
+    except HydraException:
+        return None
 
 
 def quoted(text: str) -> str:

@@ -14,7 +14,7 @@ from tlsweep.errors import Fault, Refusal
 from tlsweep.files import write_whole
 from tlsweep.plan import TransferPlan
 from tlsweep.task import Kind
-from tlsweep.terms import BlockState, ImageSpec, Interpolation, Resampling
+from tlsweep.terms import BlockState, ImageSpec, Interpolation, Levels, Resampling
 
 LAYOUT = 4  # raise it when a folder of before can no longer be read as one of now
 CARD, WEIGHTS, PROGRAM, SNIPPET = "model.json", "model.safetensors", "model.pt2", "load.py"
@@ -79,7 +79,11 @@ class TargetCard(_Part):
 
 
 class Preprocessing(_Part):
-    """How an image becomes the network's input; the fields of ImageSpec, and how to resize."""
+    """How an image becomes the network's input; the fields of ImageSpec, and how to resize.
+
+    levels: what is black and what is white in images of more than 8 bits; None of a model that was
+    trained without such ones.
+    """
 
     in_words: str
     channels: int
@@ -90,11 +94,12 @@ class Preprocessing(_Part):
     interpolation: Interpolation
     squash: bool
     resampling: Resampling
+    levels: Levels | None = None
 
     @property
     def image(self) -> ImageSpec:
         """As targets are told it."""
-        return ImageSpec(**self.model_dump(exclude={"in_words", "resampling"}))
+        return ImageSpec(**self.model_dump(exclude={"in_words", "resampling", "levels"}))
 
 
 class TokenPreprocessing(_Part):

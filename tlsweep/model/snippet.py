@@ -71,6 +71,9 @@ _KINDS = {  # what is printed of an image, how outputs become it, and what is sa
 
 def snippet(card: Card, *, program: bool) -> str:
     """The text of load.py. program: whether the exported program stands beside it."""
+    # images of more than 8 bits are read by us
+    wide = not isinstance(card.preprocessing, TokenPreprocessing) and card.image.levels is not None
+    program = program and not wide
     text = _PLAIN if program else _WITH_TLSWEEP
     if isinstance(card.preprocessing, TokenPreprocessing):
         for word, other in (("images", "texts"), ("IMAGE", "TEXT"), ("path", "text")):

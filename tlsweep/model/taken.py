@@ -62,11 +62,12 @@ class TakenModel(nn.Module):
 
         Raises what Pillow raises for a file that cannot be decoded.
         """
-        spec, how = self.card.image.image, self.card.image.resampling
+        card = self.card.image
+        spec, how, levels = card.image, card.resampling, card.levels
         if isinstance(image, Path | str):
-            pixels = read_image(Path(image), spec, how)
+            pixels = read_image(Path(image), spec, how, levels)
         else:
-            pixels = fit_image(image, spec, how)
+            pixels = fit_image(image, spec, how, levels)
         return normalise(torch.from_numpy(np.ascontiguousarray(pixels))[None], spec)[0]
 
     @torch.no_grad()
@@ -101,7 +102,7 @@ class TakenModel(nn.Module):
         for image in images:
             try:
                 prepared.append(self.prepare(image))
-            except Exception as error:  # Pillow's decoders raise many kinds: see decode.verify
+            except Exception as error:  # Pillow's decoders raise many kinds: see target/look.py
                 rule, mend = "every image can be decoded", "save it again, or leave it out"
                 faults.append(Fault(f"{image} ({why_not(error)})", rule, mend))
         if faults:

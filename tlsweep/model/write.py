@@ -36,7 +36,7 @@ from tlsweep.model.snippet import snippet
 from tlsweep.model.taken import TakenModel
 from tlsweep.section import SourceSettings
 from tlsweep.target import ImageTarget, Target
-from tlsweep.terms import ImageSpec, InputSpec, Resampling
+from tlsweep.terms import ImageSpec, InputSpec, Levels, Resampling
 from tlsweep.train.network import PlanNetwork
 from tlsweep.trial.resolved import Resolved
 
@@ -150,14 +150,14 @@ def _options(source: SourceSettings) -> dict[str, Any]:
 def _preprocessing(spec: InputSpec, target: Target) -> Preprocessing | TokenPreprocessing:
     if isinstance(spec, ImageSpec):
         assert isinstance(target, ImageTarget)  # a question is of one kind
-        return _of_images(spec, target.resampling)
+        return _of_images(spec, target.resampling, target.levels)
     words = f"tokens of {spec.tokenizer}, cut or filled up to {spec.length}"
     return TokenPreprocessing(
         in_words=words, tokenizer=spec.tokenizer, vocabulary=spec.vocabulary, length=spec.length
     )
 
 
-def _of_images(image: ImageSpec, resampling: Resampling) -> Preprocessing:
+def _of_images(image: ImageSpec, resampling: Resampling, levels: Levels | None) -> Preprocessing:
     colour = "grey" if image.channels == 1 else "RGB"
     how = {
         "pillow": f"Pillow's {image.interpolation.upper()}",
@@ -165,10 +165,11 @@ def _of_images(image: ImageSpec, resampling: Resampling) -> Preprocessing:
         " levels",
     }
     side = "both sides" if image.squash else "the shorter side"
+    wide = "" if levels is None else f" (of more: {levels[0]:g} to {levels[1]:g} become 0 to 255)"
     words = (
-        f"turned upright (EXIF), transparent parts on white, {colour}, 8 bits a channel;"
+        f"turned upright (EXIF), transparent parts on white, {colour}, 8 bits a channel{wide};"
         f" {side} resized to {image.resize} pixels ({how[resampling]});"
         f" the centre {image.size} x {image.size} cropped; divided by 255;"
         " less mean, divided by std, a channel each"
     )
-    return Preprocessing(in_words=words, resampling=resampling, **asdict(image))
+    return Preprocessing(in_words=words, resampling=resampling, levels=levels, **asdict(image))

@@ -7,12 +7,13 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlsweep.errors import Fault, Refusal
-from tlsweep.target.files import some
+from tlsweep.target.several import some
 from tlsweep.task import Classes, Kind, Labels, Numbers, Task, Truth
 from tlsweep.task.numbers import spread_of
 from tlsweep.terms import Split
@@ -56,6 +57,7 @@ def read_answers(
     faults found: empty cells, cells that are not of the kind, what cannot be learned, what only a
     split that is scored has.
     """
+    columns = {name: [normalize("NFC", cell) for cell in cells] for name, cells in columns.items()}
     if kind != "labels" and (faults := _empty(columns, thing)):
         raise Refusal(*faults)
     said: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsweep.target.images import ImageTarget
+from tlsweep.target.near import thumbnail
 from tlsweep.target.pixels import fit_arrays
 from tlsweep.task import Classes, Task, Truth
 from tlsweep.terms import ImageSpec, Resampling, Split
@@ -43,6 +44,13 @@ class ArrayTarget(ImageTarget):
         contents = [hashlib.sha256(image).digest() for image in self._images]
         fingerprint = digest.hexdigest()[:16]
         super().__init__(name, output_names, labels, fingerprint, given, ram_gb, contents, task)
+
+    def look_for_copies(self) -> None:
+        """Look for near copies, which then stay together."""
+        from PIL import Image
+
+        images = (Image.fromarray(image.squeeze()) for image in self._images)
+        self.keep_copies_together(np.stack([thumbnail(image) for image in images]))
 
     def pixels(self, indices: NDArray[np.int64], image: ImageSpec) -> Tensor:
         """Bring images to ``image``: uint8 [k, C, size, size]."""

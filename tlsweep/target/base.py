@@ -36,7 +36,9 @@ class Target(ABC):
     as SELECT, test as REPORT), often none; fingerprint: hex digest of all examples and labels;
     contents: a digest of each example, so that equal ones are known, None where no two are; said:
     what was taken for granted of the data, a sentence each; groups: the name of each example's
-    group, of which splits part none, None where each stands for itself. Not shared between threads.
+    group, of which splits part none, None where each stands for itself; same_as, like: for each
+    example the first one of the same content, and the first that it is the same as or a near copy
+    of, which splits part as little. Not shared between threads.
     """
 
     reads: ClassVar[type[InputSpec]]
@@ -60,7 +62,7 @@ class Target(ABC):
         self.labels = labels
         self.fingerprint = fingerprint
         self.given = dict(given or {})
-        self.same_as = _first_with_content(contents, len(labels))
+        self.same_as = self.like = _first_with_content(contents, len(labels))
 
     def asked(self, task: Task, name: str) -> Self:
         """The same examples, of which another task asks something else.

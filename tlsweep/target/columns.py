@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from tlsweep.errors import Fault, Refusal, unknown_name
 from tlsweep.target.answers import PARTS
-from tlsweep.target.files import some
+from tlsweep.target.several import some
 from tlsweep.target.table import Columns
 from tlsweep.terms import Split
 

@@ -61,6 +61,7 @@ def hold(dataset: Dataset[Any], names: Sequence[str] | None = None) -> str:
     target = ArrayTarget(
         type(dataset).__name__, tuple(map(str, given)), images, task.truth(truth), task=task
     )
+    target.look_for_copies()
     _HELD[target.fingerprint] = target
     return target.fingerprint
 

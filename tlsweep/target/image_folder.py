@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from tlsweep.errors import Fault, Refusal, nearest
-from tlsweep.section import Number, Place, TargetSettings
+from tlsweep.files import in_words
+from tlsweep.section import Place
 from tlsweep.target.answers import PARTS
 from tlsweep.target.base import Progress
-from tlsweep.target.decode import SUFFIXES
-from tlsweep.target.files import SHOWN, FileTarget, digests, some, title_of
-from tlsweep.target.limits import ram_faults
+from tlsweep.target.decode import MAX_PIXELS, MENDS, USUAL, endings
+from tlsweep.target.files import FileTarget, title_of
+from tlsweep.target.limits import FileSettings, OnError, Reading, Twins, ram_faults
+from tlsweep.target.look import look_at
+from tlsweep.target.several import SHOWN, images, some
 from tlsweep.terms import Split
 
 
-class Settings(TargetSettings):
+class Settings(FileSettings):
     """conf/target/image_folder.yaml."""
 
     name: Literal["image_folder"]
     root: Place
-    ram_gb: Annotated[Number, Field(gt=0)]
 
     @property
     def title(self) -> str:
@@ -49,15 +51,28 @@ class Listing:
     parts: tuple[Split | None, ...]
     said: tuple[str, ...] = ()
 
+    def named(self) -> list[tuple[str, Path]]:
+        """The files, by what people call each: the path below the root."""
+        names = (in_words(file.relative_to(self.root).as_posix()) for file in self.files)
+        return list(zip(names, self.files, strict=True))
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """Class names in the order of their labels."""
         return tuple(sorted(set(self.classes)))
 
 
-def check(*, root: str | Path, ram_gb: float = 4.0, progress: Progress | None = None) -> None:
+def check(
+    *,
+    root: str | Path,
+    ram_gb: float = 4.0,
+    on_error: OnError = "refuse",
+    max_pixels: int = MAX_PIXELS,
+    twins: Twins = "near",
+    progress: Progress | None = None,
+) -> None:
     """Raise Refusal with every fault that shows without decoding an image."""
-    faults = ram_faults(ram_gb)
+    faults = [*ram_faults(ram_gb), *Reading(on_error, max_pixels, twins).faults()]
     try:
         list_images(root)
     except Refusal as refusal:
@@ -67,23 +82,29 @@ def check(*, root: str | Path, ram_gb: float = 4.0, progress: Progress | None = 
 
 
 def open(  # noqa: A001  (always called as image_folder.open)
-    *, root: str | Path, ram_gb: float = 4.0, progress: Progress | None = None
+    *,
+    root: str | Path,
+    ram_gb: float = 4.0,
+    on_error: OnError = "refuse",
+    max_pixels: int = MAX_PIXELS,
+    twins: Twins = "near",
+    progress: Progress | None = None,
 ) -> FileTarget:
     """Open root/train/CLASS/*.jpg with optional root/val and root/test, or root/CLASS/*.jpg.
 
     A part may have another usual name, in any case: Training, valid, dev, testing.
 
     Every image is read and decoded once, so that a damaged one is named now and not hours later.
-    Raises Refusal with all faults of the folder, or with the images that cannot be decoded.
+    Raises Refusal with all faults of the folder, or with the images that cannot be decoded, which
+    ``on_error="skip"`` leaves out; then with the classes of which none is left.
     """
-    if faults := ram_faults(ram_gb):
+    reading = Reading(on_error, max_pixels, twins)
+    if faults := [*ram_faults(ram_gb), *reading.faults()]:
         raise Refusal(*faults)
     listing = list_images(root)
-    files = [(file.relative_to(listing.root).as_posix(), file) for file in listing.files]
-    contents = digests(files, f"target.root={listing.root}", progress)
-    digest = hashlib.sha256()
-    for (called, _), content in zip(files, contents, strict=True):
-        digest.update(f"{called} {content}\n".encode())
+    seen = look_at(listing.named(), f"target.root={listing.root}", reading, progress)
+    listing = _used(listing, seen.kept)
+    files = listing.named()
     names, parts = listing.class_names, listing.parts
     labels = np.searchsorted(names, listing.classes).astype(np.int64)
     given = {
@@ -91,10 +112,11 @@ def open(  # noqa: A001  (always called as image_folder.open)
         for split in Split
         if split in parts
     }
-    fingerprint = digest.hexdigest()[:16]
-    name = listing.root.name
-    target = FileTarget(name, names, labels, fingerprint, files, contents, given, ram_gb)
-    target.said = listing.said
+    target = FileTarget(
+        listing.root.name, names, labels, hashlib.sha256(seen.print_of(files)).hexdigest()[:16],
+        files, seen, given, ram_gb, max_pixels=max_pixels,
+    )  # fmt: skip
+    target.said = (*listing.said, *_lacking(listing), *target.said)
     return target
 
 
@@ -114,46 +136,89 @@ def list_images(root: str | Path) -> Listing:
     }
     left_out: Counter[str] = Counter()
     found = [
-        (file, folder.name, split)
+        (file, _class_of(folder), split)
         for folder, split in folders
         for file in images_below(folder, seen, left_out)
     ]
-    faults = _layout_faults(root, tops, found)
+    faults = _layout_faults(root, tops, found, left_out)
     if faults:
         raise Refusal(*faults)
     files, classes, parts = zip(*found, strict=True)
-    return Listing(root, files, classes, parts, tuple(_said(root, tops, found, left_out)))
+    return Listing(root, files, classes, parts, tuple(_said(root, tops, left_out)))
+
+
+def _class_of(folder: Path) -> str:
+    """The class that a folder is of, which a Mac may spell with other letters than others do."""
+    return unicodedata.normalize("NFC", in_words(folder.name))
 
 
 def _said(
     root: Path,
     tops: list[tuple[Path, Split | None]],
-    found: list[tuple[Path, str, Split | None]],
     left_out: Counter[str],
 ) -> list[str]:
-    """What was left out below a root, and what a part that is scored lacks."""
+    """What was left out below a root."""
     said = []
     if left_out:
-        each = ", ".join(f"{count} {what}" for what, count in sorted(left_out.items()))
+        each = ", ".join(f"{count} {what}{_mend(what)}" for what, count in sorted(left_out.items()))
         said.append(f"{root.name}: left out are {each}")
     used = {top for top, _ in tops}
     for top in _sub_folders(root) if used != {root} else []:
+        name = in_words(top.name)
         if top in used and (loose := sum(map(_is_image, top.iterdir()))):
-            said.append(f"{top.name}: left out are {_images(loose)} without a class folder")
+            said.append(f"{name}: left out are {images(loose)} without a class folder")
         elif top not in used:
             count = sum(1 for _ in images_below(top))
             why = "without class folders" if top.name.lower() in PARTS else "no train, val or test"
-            said.append(f"{top.name}: left out with its {_images(count)}, {why}")
-    classes = sorted({name for _, name, _ in found})
-    for top, split in tops[1:]:
-        there = {name for _, name, part in found if part == split}
-        if there and (lacks := [name for name in classes if name not in there]):
-            said.append(f"{top.name} has no image of {some(lacks)}")
+            said.append(f"{name}: left out with its {images(count)}, {why}")
     return said
 
 
-def _images(count: int) -> str:
-    return f"{count} image{'s' if count != 1 else ''}"
+def _lacking(listing: Listing) -> list[str]:
+    """The classes that a part which is scored has no image of."""
+    said = []
+    for split in (Split.SELECT, Split.REPORT):
+        rows = [i for i, part in enumerate(listing.parts) if part == split]
+        there = {listing.classes[i] for i in rows}
+        if there and (lacks := [name for name in listing.class_names if name not in there]):
+            folder = in_words(listing.files[rows[0]].relative_to(listing.root).parts[0])
+            said.append(f"{folder} has no image of {some(lacks)}")
+    return said
+
+
+def _used(listing: Listing, kept: Sequence[int]) -> Listing:
+    """The listing without the files that are left out. Raises Refusal where that empties a class.
+
+    So does a part of which nothing is left.
+    """
+    if len(kept) == len(listing.files):
+        return listing
+    used = replace(
+        listing,
+        files=tuple(listing.files[i] for i in kept),
+        classes=tuple(listing.classes[i] for i in kept),
+        parts=tuple(listing.parts[i] for i in kept),
+    )
+    emptied = sorted(_trained(listing) - _trained(used))
+    gone = sorted({p for p in listing.parts if p not in (None, Split.FIT)} - {*used.parts})
+    if emptied or gone:
+        what = [f"class {some(emptied)}"] if emptied else []
+        value = f"target.root={listing.root}, of which no image of"
+        value += f" {' and '.join([*what, *gone])} can be read"
+        rule = "every class has images to train, and every part that is there has some"
+        raise Refusal(Fault(value, rule, "save these images again, or delete the folder"))
+    return used
+
+
+def _trained(listing: Listing) -> set[str]:
+    both = zip(listing.classes, listing.parts, strict=True)
+    return {name for name, part in both if part in (None, Split.FIT)}
+
+
+def _mend(what: str) -> str:
+    """What helps with files that are left out, where something does."""
+    mend = MENDS.get(what.split(" ", 1)[0])
+    return f" ({mend})" if mend else ""
 
 
 def _part_folders(root: Path) -> list[tuple[Path, Split | None]]:
@@ -210,7 +275,7 @@ def _is_of_a_tool(name: str) -> bool:
 
 
 def _is_image(file: Path) -> bool:
-    return file.name.lower().endswith(SUFFIXES) and not file.name.startswith(".")
+    return file.suffix.lower() in endings() and not file.name.startswith(".")
 
 
 def images_below(
@@ -233,7 +298,7 @@ def images_below(
             if _is_image(Path(name)):
                 yield Path(here) / name
             elif not name.startswith("."):
-                left_out[f"{Path(name).suffix.lower() or 'other'} files"] += 1
+                left_out[f"{in_words(Path(name).suffix.lower()) or 'other'} files"] += 1
     for what in [what for what, count in left_out.items() if not count]:
         del left_out[what]
 
@@ -242,29 +307,38 @@ def _layout_faults(
     root: Path,
     tops: list[tuple[Path, Split | None]],
     found: list[tuple[Path, str, Split | None]],
+    left_out: Counter[str],
 ) -> list[Fault]:
     if not found:
-        return [_no_images(root, tops)]
+        return [_no_images(root, tops, left_out)]
     trained = {name for _, name, split in found if split == tops[0][1]}
     return [
-        *_empty_classes(root, tops[0][0], trained),
+        *_empty_classes(root, tops[0][0], trained, left_out),
         *_too_few_classes(root, trained),
         *_strange_classes(root, found, trained),
     ]
 
 
-def _empty_classes(root: Path, top: Path, trained: set[str]) -> list[Fault]:
-    folders = [folder for folder in _sub_folders(top) if folder.name not in trained]
-    empty = [str(folder.relative_to(root)) for folder in folders]
+def _empty_classes(root: Path, top: Path, trained: set[str], left_out: Counter[str]) -> list[Fault]:
+    folders = [folder for folder in _sub_folders(top) if _class_of(folder) not in trained]
+    empty = [in_words(str(folder.relative_to(root))) for folder in folders]
     if not empty:
         return []
     return [
         Fault(
             f"target.root={root}, no images in {some(empty)}",
-            f"every class folder holds images ({' '.join(SUFFIXES)})",
-            "add images, or delete the folder",
+            f"every class folder holds images ({USUAL})",
+            _mends(left_out, "add images, or delete the folder"),
         )
     ]
+
+
+def _mends(left_out: Counter[str], otherwise: str) -> str:
+    """What helps where files that are not read may be the images that lack."""
+    found = [
+        f"{count} {what}{_mend(what)}" for what, count in sorted(left_out.items()) if _mend(what)
+    ]
+    return "; ".join([*found, otherwise])
 
 
 def _too_few_classes(root: Path, trained: set[str]) -> list[Fault]:
@@ -306,11 +380,13 @@ def _no_folder(root: Path) -> Fault:
     return Fault(f"target.root={root}", rule, mend)
 
 
-def _no_images(root: Path, tops: list[tuple[Path, Split | None]]) -> Fault:
-    looked = [str(folder.relative_to(root)) for top, _ in tops for folder in _sub_folders(top)]
+def _no_images(root: Path, tops: list[tuple[Path, Split | None]], left_out: Counter[str]) -> Fault:
+    looked = [
+        in_words(str(folder.relative_to(root))) for top, _ in tops for folder in _sub_folders(top)
+    ]
     where = f"looked in {some(looked)}" if looked else "there are no sub-folders to look in"
     return Fault(
         f"target.root={root} without images ({where})",
-        f"images lie in one sub-folder a class and end in {' '.join(SUFFIXES)}",
-        f"a layout such as {root / 'CLASS' / 'IMAGE.jpg'}",
+        f"images lie in one sub-folder a class: {USUAL}",
+        _mends(left_out, f"a layout such as {root / 'CLASS' / 'IMAGE.jpg'}"),
     )

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlsweep.target.base import Target
+from tlsweep.target.near import firsts
 from tlsweep.target.pixels import PixelStore
+from tlsweep.target.several import SHOWN, some
 from tlsweep.task import Task, Truth
-from tlsweep.terms import ImageSpec, Resampling, Split
+from tlsweep.terms import ImageSpec, Levels, Resampling, Split
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,16 +22,20 @@ if TYPE_CHECKING:
     from tlsweep.target.augment import Augmentation
     from tlsweep.target.dataset import ImageDataset
 
+_NAMED = 10  # near copies in two parts of the data
+
 
 class ImageTarget(Target):
     """Labelled images.
 
     ram_gb: gigabytes of decoded images kept in memory at one preprocessing; resampling: how its
-    images are resized, so that others of their kind can be prepared alike.
+    images are resized; levels: what is black and what is white in those of more than 8 bits, both
+    so that others of their kind can be prepared alike.
     """
 
     reads, things = ImageSpec, "images"
     resampling: Resampling = "pillow"
+    levels: Levels | None = None
 
     def __init__(
         self,
@@ -49,6 +55,41 @@ class ImageTarget(Target):
     def called(self, index: int) -> str:
         """What people call the image at ``index``."""
         return f"image {index}"
+
+    def keep_copies_together(self, thumbs_nd: NDArray[np.uint8]) -> None:
+        """Look for near copies, and say how many there are. thumbs_nd: ``near.thumbnail`` of each.
+
+        Those that stand in two parts of the data are named.
+        """
+        self.like = firsts(thumbs_nd, self.same_as)
+        heads = np.unique(self.same_as)
+        near = heads[self.like[heads] != heads]
+        if not len(near):
+            return
+        one = len(near) == 1
+        what = "1 image is a near copy of another" if one else f"{len(near)} images are near copies"
+        self.said += (
+            f"{what} (one picture encoded anew, resized, slightly cropped or brightened), kept"
+            f" together as one: {self._pairs([(self.like[i], i) for i in near], SHOWN)}",
+        )
+        if parted := self._in_two_parts():
+            self.said += (f"near copies in two given parts: {self._pairs(parted, _NAMED)}",)
+
+    def _in_two_parts(self) -> list[tuple[int, int]]:
+        """Near copies, other than of the same content, that the given parts have apart."""
+        part = np.full(len(self.labels), len(self.given))
+        for number, rows in enumerate(self.given.values()):
+            part[rows] = number
+        order = np.argsort(self.like, kind="stable")
+        groups = np.split(order, np.flatnonzero(np.diff(self.like[order])) + 1)
+        found = []
+        for group in groups:
+            other = (part[group] != part[group[0]]) & (self.same_as[group] != group[0])
+            found += [(int(group[0]), int(i)) for i in group[other][:1]]
+        return found
+
+    def _pairs(self, pairs: Sequence[tuple[int, int]], shown: int) -> str:
+        return some([f"{self.called(i)} and {self.called(j)}" for i, j in pairs], shown)
 
     @abstractmethod
     def pixels(self, indices: NDArray[np.int64], image: ImageSpec) -> Tensor:

@@ -6,14 +6,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from tlsweep.errors import Fault, Refusal
-from tlsweep.section import Number, Place, TargetSettings
+from tlsweep.section import Place
 from tlsweep.target.answers import Answers, read_answers
 from tlsweep.target.base import Progress
 from tlsweep.target.columns import (
@@ -25,8 +24,11 @@ from tlsweep.target.columns import (
     uses,
     without_group,
 )
-from tlsweep.target.files import FileTarget, digests, some, table_faults, title_of
-from tlsweep.target.limits import ram_faults
+from tlsweep.target.decode import MAX_PIXELS
+from tlsweep.target.files import FileTarget, table_faults, title_of
+from tlsweep.target.limits import FileSettings, OnError, Reading, Twins, ram_faults
+from tlsweep.target.look import look_at
+from tlsweep.target.several import some
 from tlsweep.target.table import READERS, read_table
 from tlsweep.task import Kind
 from tlsweep.terms import Split
@@ -41,7 +43,7 @@ USUAL = {
 _MISSING = 10  # image files named in a refusal
 
 
-class Settings(TargetSettings):
+class Settings(FileSettings):
     """conf/target/manifest.yaml."""
 
     name: Literal["manifest"]
@@ -51,7 +53,6 @@ class Settings(TargetSettings):
     split: str | None
     group: str | None
     kind: Kind | None
-    ram_gb: Annotated[Number, Field(gt=0)]
 
     @property
     def title(self) -> str:
@@ -79,12 +80,15 @@ def check(
     group: str | None = None,
     kind: Kind | None = None,
     ram_gb: float = 4.0,
+    on_error: OnError = "refuse",
+    max_pixels: int = MAX_PIXELS,
+    twins: Twins = "near",
     progress: Progress | None = None,
 ) -> None:
     """Raise Refusal with every fault that shows without decoding an image."""
-    faults = ram_faults(ram_gb)
+    faults = [*ram_faults(ram_gb), *Reading(on_error, max_pixels, twins).faults()]
     try:
-        read_manifest(file, Asked(input, label, split, group), kind)
+        read_manifest(file, Asked(input, label, split, group), kind, absent=on_error == "skip")
     except Refusal as refusal:
         faults += refusal.faults
     if faults:
@@ -100,6 +104,9 @@ def open(  # noqa: A001  (always called as manifest.open)
     group: str | None = None,
     kind: Kind | None = None,
     ram_gb: float = 4.0,
+    on_error: OnError = "refuse",
+    max_pixels: int = MAX_PIXELS,
+    twins: Twins = "near",
     progress: Progress | None = None,
 ) -> FileTarget:
     """Open a table (.csv, .tsv, .jsonl, .parquet) with a row an image.
@@ -107,33 +114,48 @@ def open(  # noqa: A001  (always called as manifest.open)
     input, label, split, group: columns, None to look for one of a usual name, "none" for no split
     and no group; label: several of them too; kind: of answers, None to see for oneself. Every image
     is read and decoded once. Raises Refusal with all faults of the table, or with the images that
-    cannot be decoded.
+    cannot be decoded, which ``on_error="skip"`` leaves out as it does those that are not there;
+    then with the classes or labels of which none is left.
     """
-    if faults := ram_faults(ram_gb):
+    reading, columns = Reading(on_error, max_pixels, twins), Asked(input, label, split, group)
+    if faults := [*ram_faults(ram_gb), *reading.faults()]:
         raise Refusal(*faults)
-    found = read_manifest(file, Asked(input, label, split, group), kind)
-    contents = digests(found.files, f"target.file={file}", progress)
+    found = read_manifest(file, columns, kind, absent=on_error == "skip")
+    seen = look_at(found.files, f"target.file={file}", reading, progress)
+    if len(seen.kept) < len(found.files):
+        found = _used(found, read_manifest(file, columns, kind, rows=seen.kept))
     answers = found.answers
     digest = hashlib.sha256(f"{answers.task.kind} {answers.names} {found.groups}\n".encode())
-    for (called, _), content in zip(found.files, contents, strict=True):
-        digest.update(f"{called} {content}\n".encode())
+    digest.update(seen.print_of(found.files))
     digest.update(answers.labels.tobytes())
     for part, rows in sorted(found.given.items()):
         digest.update(part.encode() + rows.tobytes())
     target = FileTarget(
         Path(file).stem, answers.names, answers.labels, digest.hexdigest()[:16], found.files,
-        contents, found.given, ram_gb, answers.task,
+        seen, found.given, ram_gb, answers.task, max_pixels,
     )  # fmt: skip
-    target.said, target.groups = found.said, found.groups
+    target.said, target.groups = (*found.said, *target.said), found.groups
     return target
 
 
-def read_manifest(file: str | Path, asked: Asked, kind: Kind | None) -> Manifest:
-    """Read a table and look for its files. Raises Refusal with every fault of it."""
+def read_manifest(
+    file: str | Path,
+    asked: Asked,
+    kind: Kind | None,
+    *,
+    absent: bool = False,
+    rows: Sequence[int] | None = None,
+) -> Manifest:
+    """Read a table and look for its files. Raises Refusal with every fault of it.
+
+    absent: whether files may be; rows: those that are used, None for all.
+    """
     if faults := table_faults(file, tuple(READERS)):
         raise Refusal(*faults)
     path = Path(file)
     table = read_table(path)
+    if rows is not None:
+        table = {name: [cells[i] for i in rows] for name, cells in table.items()}
     use = uses(path, table, asked, USUAL)
     columns = {name: table[name] for name in use["label"]}
     splits = [table[name] for name in use["split"]]
@@ -141,7 +163,7 @@ def read_manifest(file: str | Path, asked: Asked, kind: Kind | None) -> Manifest
     groups = [table[name] for name in use["group"]]
     faults += without_group(use["group"][0], groups[0], "image") if groups else []
     cells = table[use["input"][0]]
-    faults += _missing(path, use["input"][0], cells)
+    faults += [] if absent else _missing(path, use["input"][0], cells)
     answers = None
     try:
         answers = read_answers(columns, kind, given)
@@ -156,6 +178,18 @@ def read_manifest(file: str | Path, asked: Asked, kind: Kind | None) -> Manifest
     return Manifest(files, answers, given, tuple(groups[0]) if groups else None, said)
 
 
+def _used(whole: Manifest, found: Manifest) -> Manifest:
+    """What is left of a table. Raises Refusal for a class or label of which nothing is."""
+    left = {*found.answers.names}
+    emptied = [name for name in whole.answers.names if name not in left]
+    gone = sorted({*whole.given} - {*found.given})
+    if emptied or gone:
+        value = f"no image of {some([*emptied, *gone])} can be read"
+        rule = "every class, label and split of the table has images"
+        raise Refusal(Fault(value, rule, "save these images again, or leave out their rows"))
+    return found
+
+
 # ---------------------------------------------------------------------- cells
 def _missing(path: Path, column: str, cells: Sequence[str]) -> list[Fault]:
     gone = [cell for cell in cells if not (path.parent / cell.strip()).is_file()]
@@ -166,6 +200,7 @@ def _missing(path: Path, column: str, cells: Sequence[str]) -> list[Fault]:
         Fault(
             f"target.input={column}: {len(gone)} of {len(cells)} files are not there: {shown}",
             f"files by their paths, as seen from {path.parent}",
-            "correct the paths, put the files there, or target.input=COLUMN for another column",
+            "correct the paths, put the files there, or target.input=COLUMN for another column;"
+            " target.on_error=skip leaves these rows out",
         )
     ]

@@ -18,6 +18,7 @@ from tlsweep.target.answers import PARTS, Answers, read_answers
 from tlsweep.target.arrays import ArrayTarget
 from tlsweep.target.base import Progress
 from tlsweep.target.files import table_faults, title_of
+from tlsweep.target.limits import Twins, twins_faults
 from tlsweep.task import Kind
 from tlsweep.terms import Split
 
@@ -39,6 +40,7 @@ class Settings(TargetSettings):
     input: str | None
     label: str | None
     kind: Kind | None
+    twins: Twins
 
     @property
     def title(self) -> str:
@@ -62,9 +64,11 @@ def check(
     input: str | None = None,  # noqa: A002 - as the setting
     label: str | None = None,
     kind: Kind | None = None,
+    twins: Twins = "near",
     progress: Progress | None = None,
 ) -> None:
     """Raise Refusal with every fault of the file and of its answers."""
+    _refuse_twins(twins)
     _read(Path(file), input, label, kind)
 
 
@@ -74,6 +78,7 @@ def open(  # noqa: A001  (always called as npz.open)
     input: str | None = None,  # noqa: A002
     label: str | None = None,
     kind: Kind | None = None,
+    twins: Twins = "near",
     progress: Progress | None = None,
 ) -> ArrayTarget:
     """Open a .npz file of images [n, h, w], [n, h, w, c] or [n, c, h, w], and their answers.
@@ -82,6 +87,7 @@ def open(  # noqa: A001  (always called as npz.open)
     for usual ones; kind: of answers, None to see for oneself. Images of other types than uint8 are
     scaled from the range of all of them. Raises Refusal with the faults found.
     """
+    _refuse_twins(twins)
     path = Path(file)
     found = _read(path, input, label, kind)
     images, said = _as_bytes(path, found.images)
@@ -90,7 +96,14 @@ def open(  # noqa: A001  (always called as npz.open)
         path.stem, answers.names, images, answers.labels, found.given, task=answers.task
     )
     target.said = (*found.said, *said, *answers.said)
+    if twins == "near":
+        target.look_for_copies()
     return target
+
+
+def _refuse_twins(twins: str) -> None:
+    if faults := twins_faults(twins):
+        raise Refusal(*faults)
 
 
 def _read(

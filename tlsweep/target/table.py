@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tlsweep.errors import Fault, Refusal
-from tlsweep.target.files import some
+from tlsweep.target.several import some
 
 Columns = dict[str, list[str]]
 

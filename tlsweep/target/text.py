@@ -22,7 +22,8 @@ from tlsweep.target.columns import (
     uses,
     without_group,
 )
-from tlsweep.target.files import some, table_faults, title_of
+from tlsweep.target.files import table_faults, title_of
+from tlsweep.target.several import some
 from tlsweep.target.table import READERS, Columns, read_table
 from tlsweep.target.texts import TextTarget
 from tlsweep.task import Kind
