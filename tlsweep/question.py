@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -372,7 +373,8 @@ def refuse_draws(question: Question, draws: int) -> None:
 def _partition(t: TargetSettings, target: Target, seed: int | None = None) -> Partition:
     from tlsweep.target import partition
 
-    return partition(
+    draw = functools.partial(
+        partition,
         target.strata,
         fit_size=t.fit_size,
         select_fraction=t.select_fraction,
@@ -385,6 +387,18 @@ def _partition(t: TargetSettings, target: Target, seed: int | None = None) -> Pa
         class_names=target.output_names,
         of_classes=target.task.kind == "classes",
     )
+    try:
+        found = draw()
+    except Refusal as refusal:
+        told = [[_of(target, text) for text in (f.value, f.rule, f.mend)] for f in refusal.faults]
+        raise Refusal(*(Fault(*texts) for texts in told)) from refusal
+    return dataclasses.replace(found, said=tuple(_of(target, text) for text in found.said))
+
+
+def _of(target: Target, text: str) -> str:
+    """What the partition says of images, said of the target's examples."""
+    one = target.things.removesuffix("s")
+    return re.sub(r"\bimage(s?)\b", rf"{one}\1", text)
 
 
 def _check_source(settings: SourceSettings) -> None:

@@ -89,7 +89,8 @@ class Written(Dataset[Any]):
 @pytest.mark.real
 @pytest.mark.skipif(not WEIGHTS.exists(), reason=f"no real data in {REAL} (TLSWEEP_REAL_DATA)")
 @pytest.mark.parametrize(("data", "metric"), [
-    (HandSigns, "mae"), pytest.param(Written, "example_f1", marks=pytest.mark.slow),
+    pytest.param(HandSigns, "mae", marks=pytest.mark.slow),
+    pytest.param(Written, "example_f1", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_real_numbers_and_real_labels_get_a_verdict_that_pixels_do_not_reach(
     data: type[Dataset[Any]], metric: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

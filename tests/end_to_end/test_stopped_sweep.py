@@ -80,6 +80,7 @@ def _under_way(output: Path, ended: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_finished_trials_and_marks_the_open_one(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:

@@ -34,7 +34,9 @@ with torch.no_grad():
 """
 
 
-@pytest.mark.parametrize("kind", ["tuned_folder", "probe_folder"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("tuned_folder", marks=pytest.mark.slow), "probe_folder"]
+)
 def test_a_fresh_process_gives_the_same_outputs_bit_for_bit(
     kind: str,
     request: pytest.FixtureRequest,

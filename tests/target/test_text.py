@@ -8,10 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 
+from tlsweep.cli import conf_folder
+from tlsweep.config.read import read
 from tlsweep.errors import Fault, Refusal
+from tlsweep.question import Question
 from tlsweep.target import open_target, partition
 from tlsweep.terms import Split, TokenSpec
+from tlsweep.trial import question_of
 
 REAL = Path(os.environ.get("TLSWEEP_REAL_DATA", "../shared/data"))
 ROWS = [("good", "a fine film"), ("bad", "no plot"), ("good", "warm, funny"), ("bad", "a bore")]
@@ -116,6 +121,35 @@ def test_a_folder_without_train_and_tables_that_differ_are_refused(tmp_path: Pat
     (fault,) = faults_of(file=tmp_path)
     assert fault.value == f"{tmp_path / 'test.tsv'} has the columns label, text"
     assert fault.rule == "tables of one folder have the same columns: label, sentence"
+
+
+def test_a_question_tells_of_texts(tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("film 1 2\nplot 3 4\n")
+    rows = [("ab"[i % 2], f"text {i}") for i in range(30)]
+    table(tmp_path / "train.tsv", [*rows, ("a", "twice")])
+    table(tmp_path / "test.tsv", [("a", "twice"), ("b", "the film")])
+    asked = (
+        "source=word_vectors",
+        f"source.file={words}",
+        "target=text",
+        f"target.file={tmp_path}",
+    )
+
+    def opened(*more: str) -> Question:
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            return question_of(read(compose("config", overrides=[*asked, *more])))
+
+    said = opened().said()
+    assert (
+        "1 texts of the fit split are left out: their content is also in a split that is"
+        in " ".join(said)
+    )
+    assert "63 of 64 words (98.4%) are not known to the source: left out" in said
+    with pytest.raises(Refusal) as caught:
+        opened("target.fit_size=31")
+    (fault,) = caught.value.faults
+    assert "the texts left" in fault.rule
 
 
 def test_real_questions_are_read_whole(tmp_path: Path) -> None:
