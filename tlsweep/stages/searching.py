@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from tlsweep.config.read import read
+from tlsweep.question import Question
 from tlsweep.stages import first_trials
 from tlsweep.stages.budget import CLOSING, FOLDS, SLOWER, Budget, expected, is_of
 from tlsweep.stages.compare import compared, least_folds, trainings_missing
@@ -23,6 +24,29 @@ from tlsweep.study.ledger import Item
 from tlsweep.study.space import Space, Spaces
 from tlsweep.terms import Stage
 from tlsweep.trial import ends_early
+
+
+def first_of(s: Session, names: Sequence[str], first: Mapping[str, Sequence[Item]]) -> list[Item]:
+    """The trials that come first, source by source, of those that are searched.
+
+    What keeps nothing of a source is the same plan for all of one architecture: it is tried once.
+    """
+    found: list[Item] = []
+    seen = []
+    for one in (one for name in names for one in s.sources if one.called == name):
+        q = one.question
+        architecture = q.cuts.names, q.costs, q.source.spec
+        items = first[one.called]
+        if architecture in seen:
+            items = [item for item in items if _keeps_something(s, q, item)]
+        seen.append(architecture)
+        found += items
+    return found
+
+
+def _keeps_something(s: Session, question: Question, item: Item) -> bool:
+    lines = [*first_trials.inherited(s.plain, item.overrides), *item.overrides]
+    return bool(question.plan(read(s.bench.compose(lines)).plan).learned)
 
 
 def try_named(s: Session, studies: Studies, first: Sequence[Item], budget: Budget) -> list[str]:

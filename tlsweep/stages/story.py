@@ -40,7 +40,7 @@ from tlsweep.stages.guide import (
     trained_sources,
 )
 from tlsweep.stages.pools import decide_of_pool, open_smaller
-from tlsweep.stages.searching import search, try_named
+from tlsweep.stages.searching import first_of, search, try_named
 from tlsweep.stages.session import Session, locked
 from tlsweep.stages.sources import open_sources, settings_of_each
 from tlsweep.stages.studies import Studies, open_studies
@@ -116,7 +116,7 @@ def _answer(s: Session, listed: Sequence[grammar.Override]) -> Verdict:
             if surveys:
                 where, more_said = _guided(s, studies, surveys, where)
                 said += more_said
-            said += try_named(s, studies, [i for name in where for i in first[name]], budget)
+            said += try_named(s, studies, first_of(s, list(where), first), budget)
             search(s, studies, spaces_of(s, where), budget)
         plans = compare(s, studies, known, budget)
         decided = decide(s, studies, plans, surveys, said, budget)
