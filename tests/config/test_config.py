@@ -54,7 +54,9 @@ def test_every_group_of_conf_is_tested_here() -> None:
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_of_conf_passes_the_schema(group: str, option: str) -> None:
     extra = ["target.root=/photos"] if option == "image_folder" else []
-    extra += [f"{group}.file=a.csv"] if option in ("manifest", "arrays") else []
+    extra += (
+        [f"{group}.file=a.csv"] if option in ("manifest", "arrays", "text", "word_vectors") else []
+    )
     extra += [f"{group}.key=Net-0"] if option == "held" else []
     extra += ["source.model=resnet18"] if option in ("timm", "transformers") else []
     mine = ["source.build=a:b", "source.checkpoint=a.pt", "source.image_size=32"]
@@ -329,7 +331,7 @@ def test_an_unknown_variant_is_refused_with_the_nearest_name() -> None:
     assert caught.value.faults == (
         Fault(
             "source=glyph",
-            "a source is one of: glyphs, module, timm, transformers, torchvision",
+            "a source is one of: glyphs, module, timm, transformers, word_vectors, torchvision",
             "source=glyphs",
         ),
     )

@@ -206,7 +206,7 @@ def test_an_unknown_option_of_a_group_is_refused_with_the_nearest_one() -> None:
     assert faults("source=glyph") == (
         Fault(
             "source=glyph",
-            "a source is one of: glyphs, module, timm, torchvision, transformers",
+            "a source is one of: glyphs, module, timm, torchvision, transformers, word_vectors",
             "source=glyphs",
         ),
     )

@@ -16,7 +16,7 @@ def test_an_unknown_source_is_refused_with_the_nearest_name() -> None:
         open_source("glyph")
     (fault,) = caught.value.faults
     assert fault.value == "source=glyph"
-    assert "glyphs, module, timm, transformers, torchvision" in fault.rule
+    assert "glyphs, module, timm, transformers, word_vectors, torchvision" in fault.rule
     assert fault.mend == "source=glyphs"
 
 
