@@ -30,15 +30,15 @@ def ordered(tmp_path: Path) -> Iterator[tuple[str, ...]]:
     )
     (tmp_path / "words.txt").write_text(table + "\n")
     rows = ["text\tlabel"]
-    for i in range(300):
+    for i in range(600):
         two = ("not good", "good not")[i % 2]
-        words = [str(w) for w in rng.choice(FILLERS, rng.integers(3, 9))]
+        words = [str(w) for w in rng.choice(FILLERS, rng.integers(2, 6))]
         words.insert(int(rng.integers(len(words) + 1)), two)
         rows.append(f"{' '.join(words)}\tc{i % 2}")
     (tmp_path / "texts.tsv").write_text("\n".join(rows) + "\n")
     return (
         "source=word_vectors", f"source.file={tmp_path}/words.txt", "source.length=16",
-        "target=text", f"target.file={tmp_path}/texts.tsv", "target.fit_size=200",
+        "target=text", f"target.file={tmp_path}/texts.tsv", "target.fit_size=400",
         "plan=feature_extractor", f"features.cache_dir={tmp_path}", f"output_dir={tmp_path}",
         "record=none",
     )  # fmt: skip
@@ -60,7 +60,7 @@ def asks(ordered: tuple[str, ...]) -> Make:
 
 def test_the_order_of_words_is_seen_by_conv_and_lstm_and_not_by_a_mean(asks: Make) -> None:
     scores = {
-        head: run(asks(f"train.head={head}", "train.epochs=30")).scores["select"]
+        head: run(asks(f"train.head={head}", "train.epochs=20")).scores["select"]
         for head in ("linear", "conv", "lstm")
     }
     assert scores["linear"] < 0.7
