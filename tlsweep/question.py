@@ -193,6 +193,15 @@ def check_train(train: TrainSettings, question: Question) -> None:
         raise Refusal(Fault(f"train.probe={train.probe}", rule, "train.probe=auto"))
 
 
+def check_head(plan: TransferPlan, train: TrainSettings, question: Question) -> None:
+    """Raise Refusal for a head that cannot read what reaches it, with the cut point's name."""
+    from tlsweep.heads.whole import unread
+
+    cut, ids = question.cuts[plan.regrow], question.pooling(plan.regrow, train).bag is not None
+    if fault := unread(train.head, cut.shape, ids=ids):
+        raise Refusal(dataclasses.replace(fault, value=f"{fault.value} (cut point {cut.name})"))
+
+
 def _cut_texts(target: Target, spec: ImageSpec | TokenSpec) -> list[str]:
     from tlsweep.target.texts import TextTarget
 

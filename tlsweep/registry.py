@@ -56,7 +56,13 @@ _OWN: Mapping[Kind, Mapping[str, str]] = {
         "phases": "tlsweep.schedule.phases",
     },
     "record": {"mlflow": "tlsweep.record.to_mlflow", "none": "tlsweep.record.none"},
-    "head": {"linear": "tlsweep.heads.linear", "mlp": "tlsweep.heads.mlp"},
+    "head": {
+        "linear": "tlsweep.heads.linear",
+        "mlp": "tlsweep.heads.mlp",
+        "attention": "tlsweep.heads.attention",
+        "conv": "tlsweep.heads.conv",
+        "lstm": "tlsweep.heads.lstm",
+    },
 }
 INSIDE = ("held",)  # handed over from Python, not written by people
 

@@ -15,6 +15,18 @@ class TestMlp(HeadSuite):
     name = "mlp"
 
 
+class TestAttention(HeadSuite):
+    name = "attention"
+
+
+class TestConv(HeadSuite):
+    name = "conv"
+
+
+class TestLstm(HeadSuite):
+    name = "lstm"
+
+
 @pytest.mark.usefixtures("beside")
 class TestNormed(HeadSuite):
     name = "normed"

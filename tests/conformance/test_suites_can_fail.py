@@ -377,7 +377,7 @@ def _forward(change: Callable[..., Any]) -> type[Head]:
 
 
 class Uncalibrated(Head):
-    def calibrate(self, pooled: Any) -> None: ...
+    def calibrate(self, features: Any) -> None: ...
     def calibrate_outputs(self, truth_no: Any) -> None: ...
 
 
@@ -415,9 +415,10 @@ HEAD: dict[str, type[Head]] = {
     "test_unlike_examples_are_answered_unlike": _forward(
         lambda self, own, z, side: 0 * own(z, side)
     ),
+    "test_what_it_cannot_read_is_refused_by_its_name": Head,  # an mlp, which reads all
     "test_texts_as_they_are_read_are_counted_not_measured": Measured,
     "test_tokens_that_a_mask_leaves_out_do_not_count": _forward(lambda self, own, z, side: own(z)),
-    "test_a_chosen_token_is_all_that_is_read": ReadsAll,
+    "test_a_head_that_pools_reads_the_chosen_token_alone_and_another_reads_all": ReadsAll,
     "test_a_calibrated_head_does_not_feel_the_scale_and_the_middle_of_its_features": Uncalibrated,
     "test_a_head_of_numbers_begins_around_their_mean_as_far_as_they_vary": Uncalibrated,
     "test_every_weight_is_trained": Frozen,
@@ -428,9 +429,9 @@ HEAD: dict[str, type[Head]] = {
 @pytest.mark.parametrize("test", HEAD)
 def test_a_broken_head_is_found(test: str, tmp_path: Path) -> None:
     class Whole(HeadSuite):
-        name = "mlp"
+        name = "attention" if HEAD[test] is Head else "mlp"
 
-    class Broken(HeadSuite):
+    class Broken(Whole):
         def head(self, shape: Any, pooling: Any, *, scaled: bool = False) -> Head:
             return HEAD[test](shape, pooling, 3, kind="mlp", scaled=scaled)
 

@@ -99,6 +99,7 @@ PLANS = {
     "fresh blocks": ("plan=transfer", "plan.keep=2"),
     "random weights": ("plan=random_features", "plan.keep=3"),
     "mlp": ("plan=truncate", "plan.keep=3", "train.head=mlp"),
+    "conv": ("plan=truncate", "plan.keep=3", "train.head=conv"),
     "one region": ("plan=surgical", "plan.tune=stage3.1..stage3.2"),
     "adapters": ("plan=adapters", "plan.rank=2"),
     "blocks left out": ("plan=finetune", "plan.drop=stage3.1..stage3.4"),

@@ -1,4 +1,4 @@
-"""The new layer on top of what is kept: pool, standardise, classify."""
+"""The new layers on top of what is kept: pool, standardise, classify."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tlsweep.errors import Refusal
+from tlsweep.heads import whole
 from tlsweep.registry import component
 
 INPUT_GRID = 16  # raw pixels are averaged to at most this many rows and columns
@@ -97,14 +99,16 @@ def _taken(z_bct: Tensor, tokens: tuple[int, ...]) -> Tensor:
 class Head(nn.Module):
     """Pools activations, standardises them, and scores classes.
 
-    The mean and deviation of every pooled feature are measured once, before training
+    A head that reads tokens or maps whole (``heads/whole.py``) pools them itself, and every channel
+    is standardised. The mean and deviation of every feature are measured once, before training
     (``calibrate``): without that no single learning rate suits all cut points, since their
     activations differ in scale by orders of magnitude. Unlike BatchNorm the scale stays fixed,
     so it does not depend on the batch or on the number of devices.
 
     shape: of the cut point's activations without the batch; pooling: what is made of them; kind:
     name of the new layers, one of ``registry.names("head")``; scaled: outputs are numbers of any
-    size, and the layers give how far they are from their mean, in standard deviations.
+    size, and the layers give how far they are from their mean, in standard deviations. Raises
+    Refusal where such layers cannot read these activations.
     """
 
     mean: Tensor
@@ -123,24 +127,48 @@ class Head(nn.Module):
     ) -> None:
         super().__init__()
         self.pooling, self.kind, self.scaled = pooling, kind, scaled
-        n_features = pool(torch.zeros(1, *shape), pooling).shape[1]
+        if fault := whole.unread(kind, shape, ids=pooling.bag is not None):
+            raise Refusal(fault)
+        self.reads = whole.kind_of(shape, ids=pooling.bag is not None) if whole.reads(kind) else ""
+        n_features = self.features(torch.zeros(1, *shape)).shape[1]
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
         if scaled:
             self.register_buffer("middle", torch.zeros(n_outputs))
             self.register_buffer("spread", torch.ones(n_outputs))
-        self.classify: nn.Module = component("head", kind).layers(n_features, n_outputs)
+        of = (self.reads,) if self.reads else ()
+        self.classify: nn.Module = component("head", kind).layers(n_features, n_outputs, *of)
 
     def forward(self, z: Tensor, side: Mapping[str, Tensor] = NOTHING) -> Tensor:
         """[batch, ...] activations, and what rides along with them, to [batch, outputs]."""
-        z_bd = pool(z, self.pooling, side)
-        outputs: Tensor = self.classify((z_bd - self.mean) * self.scale)
+        outputs = self._outputs(z, side)
         return outputs * self.spread + self.middle if self.scaled else outputs
 
+    def _outputs(self, z: Tensor, side: Mapping[str, Tensor]) -> Tensor:
+        if self.reads == "maps":
+            z_bhwc = (z.movedim(self.pooling.channel_dim, -1) - self.mean) * self.scale
+            outputs: Tensor = self.classify(z_bhwc.movedim(-1, 1))
+        elif self.reads:
+            z_btc, there_bt = whole.tokens(z, self.pooling.channel_dim, side.get("mask"))
+            z_btc = (z_btc - self.mean) * self.scale
+            outputs = self.classify(z_btc.masked_fill(~there_bt[..., None], 0), there_bt)
+        else:
+            outputs = self.classify((pool(z, self.pooling, side) - self.mean) * self.scale)
+        return outputs
+
+    def features(self, z: Tensor, side: Mapping[str, Tensor] = NOTHING) -> Tensor:
+        """What is standardised: [n, features], of every example, or of every token or place."""
+        if self.reads == "maps":
+            return z.movedim(self.pooling.channel_dim, -1).flatten(0, 2)
+        if self.reads:
+            z_btc, there_bt = whole.tokens(z, self.pooling.channel_dim, side.get("mask"))
+            return z_btc[there_bt]
+        return pool(z, self.pooling, side)
+
     @torch.no_grad()
-    def calibrate(self, pooled: Iterable[Tensor]) -> None:
-        """Set mean and scale from batches of pooled activations, in one streaming pass."""
-        mean, scale = standardisation(pooled)
+    def calibrate(self, features: Iterable[Tensor]) -> None:
+        """Set mean and scale from batches of ``features``, in one streaming pass."""
+        mean, scale = standardisation(features)
         self.mean.copy_(mean)
         self.scale.copy_(scale)
 
@@ -167,7 +195,7 @@ class Head(nn.Module):
 def standardisation(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     """The mean of every feature, and one over its deviation: float64 [features] each.
 
-    batches: pooled features [batch, features], at least one batch. A feature that hardly varies is
+    batches: features [n, features], at least one batch. A feature that hardly varies is
     not blown up: its deviation counts as at least a tenth of the root mean square of all features'
     deviations.
     """

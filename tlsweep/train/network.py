@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tlsweep.cut import CutPoints, LeftOut, folded, section, through
-from tlsweep.heads.head import NOTHING, Head, pool
+from tlsweep.heads.head import NOTHING, Head
 from tlsweep.plan import TransferPlan
 from tlsweep.terms import BlockState
 from tlsweep.train.adapt import additions, merge
@@ -145,8 +145,7 @@ class PlanNetwork(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.train()
-            rule = self.head.pooling
-            self.head.calibrate(pool(self.activations(z, s), rule, s) for z, s in inputs)
+            self.head.calibrate(self.head.features(self.activations(z, s), s) for z, s in inputs)
         self.train(mode)
 
 

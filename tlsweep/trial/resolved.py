@@ -12,7 +12,14 @@ from tlsweep.config.sections import FeaturesSettings, TrainedOn
 from tlsweep.config.settings import Settings
 from tlsweep.extract.activations import Activations
 from tlsweep.plan import TransferPlan
-from tlsweep.question import Progress, Question, check_device, check_train, open_question
+from tlsweep.question import (
+    Progress,
+    Question,
+    check_device,
+    check_head,
+    check_train,
+    open_question,
+)
 from tlsweep.registry import component
 from tlsweep.schedule.base import FreezeSchedule
 from tlsweep.schedule.settings import PhasedSettings
@@ -76,6 +83,7 @@ def resolve(settings: Settings, question: Question | None = None) -> Resolved:
     """
     question = question or question_of(settings)
     plan = question.plan(settings.plan)
+    check_head(plan, settings.train, question)
     return Resolved(
         question=question,
         name=settings.plan.name,

@@ -33,8 +33,11 @@ class Starts:
     """
 
     def __init__(self, trial: Resolved, schedule: FreezeSchedule) -> None:
+        from tlsweep.heads.whole import reads
+
         self.trial, self.question, self.plan = trial, trial.question, trial.plan
         self.schedule, self.inputs = schedule, trial.inputs
+        self.pools = not reads(trial.train.head)  # else a head is given whole activations
         self.variant = activations.Variant.of(trial.plan, trial.seed)
         self._chosen: dict[int, tuple[int, str]] = {}
         self._frozen: int | None = None
@@ -91,7 +94,7 @@ class Starts:
         """The data of one split; None where it was to be stored and could not be."""
         entry, variant = self.entry(frozen), replace(self.variant, view=view)
         whole = Split.REPORT if split == Split.REPORT else Split.POOL
-        if frozen == self.plan.regrow and self.trial.train.augment != "live":
+        if frozen == self.plan.regrow and self.pools and self.trial.train.augment != "live":
             (z,) = self.inputs.pooled(whole, [entry], variant)
             return self._rows(z, split, {})
         if entry == 0:
@@ -120,10 +123,11 @@ class Starts:
     def _choose(self, frozen: int) -> tuple[int, str]:
         if self.trial.train.augment == "live":
             return 0, f"augmented anew in every epoch: {self._from}"
-        if frozen == self.plan.regrow:
+        if frozen == self.plan.regrow and self.pools:
             return frozen, "only a head trains: from pooled features"
         if frozen == 0:
-            return 0, f"the first block is trained: {self._from}"
+            what = "the first block is trained" if self.plan.regrow else "no block is kept"
+            return 0, f"{what}: {self._from}"
         return self._boundary(frozen if self._read_again(frozen) else self.plan.freeze)
 
     def _read_again(self, frozen: int) -> bool:
