@@ -181,10 +181,11 @@ def job(config: DictConfig) -> float:
         return trial.run(settings).scores.get("select", 0.0)
     refuse_idle(settings, _given())
     with screen.shown() as shown:
-        from tlsweep.trial import question_of
+        from tlsweep.report import table
 
-        measure = question_of(settings, shown.step).task.measure
+        measure = trial.question_of(settings, shown.step).task.measure
         shown.clear()
+        screen.console.print(table.plan_table(trial.resolve(settings)))
         result = trial.run(settings)
     _print_trial(settings, result, measure)
     return result.scores.get("select", 0.0)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -19,7 +20,11 @@ from tlsweep.question import Question
 from tlsweep.report.figure import words_of
 from tlsweep.report.material import Material
 from tlsweep.task import Unit, outcome
+from tlsweep.terms import BlockState
 from tlsweep.verdict import Told, Verdict
+
+if TYPE_CHECKING:
+    from tlsweep.trial import Resolved
 
 
 class TrialLike(Protocol):
@@ -166,6 +171,34 @@ def cuts_table(title: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
             f"{row['flops'] / 1e6:,.1f}",
             f"{row['activation_bytes'] / 1e3:,.0f}",
         )
+    return table
+
+
+def plan_table(trial: Resolved) -> RenderableType:
+    """What a plan does with each block, before it trains: state, parameters, output shape."""
+    question, plan = trial.question, trial.plan
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("block", overflow="fold")
+    table.add_column("state", no_wrap=True)
+    for name in ("parameters", "trained", "output"):
+        table.add_column(name, justify="right", no_wrap=True)
+    costs, names = question.costs, question.cuts.names
+    for state, run in itertools.groupby(range(plan.n_blocks), key=plan.states.__getitem__):
+        blocks = list(run)
+        if state == BlockState.DROPPED:
+            last = f" to {names[blocks[-1] + 1]}" if len(blocks) > 1 else ""
+            table.add_row(f"{names[blocks[0] + 1]}{last}", str(state), "", "", "")
+            continue
+        for i in blocks:
+            whole = costs[i + 1].parameters - costs[i].parameters
+            trained = question.layers[i].added(plan.rank) if state == BlockState.ADAPTED else whole
+            shape = "x".join(str(n) for n in question.cuts[i + 1].shape)
+            told = f"{trained:,}" if i in plan.trained else "0"
+            table.add_row(names[i + 1], str(state), f"{whole:,}", told, shape)
+    head = question.head(plan, trial.train, trial.seed)
+    count = sum(p.numel() for p in head.parameters())
+    outputs = str(question.task.n_outputs)
+    table.add_row(f"head ({trial.train.head})", "new", f"{count:,}", f"{count:,}", outputs)
     return table
 
 
