@@ -9,12 +9,7 @@ from functools import partial
 from tlsweep.stages import final
 from tlsweep.stages.budget import FOLDS, SLOWER, Budget
 from tlsweep.stages.confirm import item_of, race, replicates
-from tlsweep.stages.contenders import (
-    Contender,
-    lag_of,
-    merged,
-    trained,
-)
+from tlsweep.stages.contenders import Contender, lag_of, merged, trained
 from tlsweep.stages.session import Session
 from tlsweep.stages.studies import Studies
 from tlsweep.study.ledger import Item

@@ -16,13 +16,8 @@ from tlsweep.stages import final
 from tlsweep.stages.budget import CLOSING, SLOWER, Budget
 from tlsweep.stages.compare import Compared
 from tlsweep.stages.confirm import shortfalls, tried
-from tlsweep.stages.contenders import (
-    Contender,
-    facts_of,
-)
-from tlsweep.stages.guide import (
-    Surveyed,
-)
+from tlsweep.stages.contenders import Contender, facts_of
+from tlsweep.stages.guide import Surveyed
 from tlsweep.stages.session import Session
 from tlsweep.stages.studies import Studies, read_before
 from tlsweep.stages.take_home import network_of

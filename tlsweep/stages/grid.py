@@ -10,9 +10,7 @@ from tlsweep.config.read import read
 from tlsweep.errors import TlsweepError
 from tlsweep.jobs import grammar
 from tlsweep.report import table
-from tlsweep.stages.check import (
-    check_combinations,
-)
+from tlsweep.stages.check import check_combinations
 from tlsweep.stages.conclude import why_nothing
 from tlsweep.stages.session import Session
 from tlsweep.study.ledger import Item, Trial

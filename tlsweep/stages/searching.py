@@ -12,12 +12,7 @@ from tlsweep.stages import first_trials
 from tlsweep.stages.budget import CLOSING, FOLDS, SLOWER, Budget, expected, is_of
 from tlsweep.stages.compare import compared, least_folds, trainings_missing
 from tlsweep.stages.confirm import replicates
-from tlsweep.stages.contenders import (
-    Contender,
-    chosen_source,
-    lag_of,
-    may_win,
-)
+from tlsweep.stages.contenders import Contender, chosen_source, lag_of, may_win
 from tlsweep.stages.session import Session
 from tlsweep.stages.studies import Studies
 from tlsweep.study.ledger import Item

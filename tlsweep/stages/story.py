@@ -28,17 +28,10 @@ from tlsweep.stages.check import (
 )
 from tlsweep.stages.compare import compare
 from tlsweep.stages.conclude import Concluded, Decided, conclude, decide, write_model_of
-from tlsweep.stages.contenders import (
-    Contender,
-)
+from tlsweep.stages.contenders import Contender
 from tlsweep.stages.gather import gather, tell_record
 from tlsweep.stages.grid import run_grid
-from tlsweep.stages.guide import (
-    Surveyed,
-    guide,
-    spaces_of,
-    trained_sources,
-)
+from tlsweep.stages.guide import Surveyed, guide, spaces_of, trained_sources
 from tlsweep.stages.pools import decide_of_pool, open_smaller
 from tlsweep.stages.searching import first_of, search, try_named
 from tlsweep.stages.session import Session, locked

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tlsweep.stages.guide import (
-    spaces_of,
-)
+from tlsweep.stages.guide import spaces_of
 from tlsweep.stages.session import Session
 from tlsweep.study.ledger import Ledger, Trial, seconds_of
 from tlsweep.study.space import Space

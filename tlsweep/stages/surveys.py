@@ -6,15 +6,8 @@ import numpy as np
 
 from tlsweep.report import write_survey
 from tlsweep.stages.budget import Budget
-from tlsweep.stages.contenders import (
-    Contender,
-    frozen,
-)
-from tlsweep.stages.guide import (
-    Surveyed,
-    enter_survey,
-    run_survey,
-)
+from tlsweep.stages.contenders import Contender, frozen
+from tlsweep.stages.guide import Surveyed, enter_survey, run_survey
 from tlsweep.stages.session import Session
 from tlsweep.stages.studies import Studies
 from tlsweep.survey.rows import Place

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,11 +13,13 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from tlsweep.errors import Fault, Refusal, unknown_name
-from tlsweep.target.answers import PARTS
+from tlsweep.target.answers import PARTS, Answers, read_answers
 from tlsweep.target.several import some
 from tlsweep.target.table import Columns
+from tlsweep.task import Kind
 from tlsweep.terms import Split
 
+Given = dict[Split, NDArray[np.int64]]
 NONE = "none"  # target.split=none: the column of a usual name is not what it seems
 
 
@@ -42,12 +44,68 @@ class Asked:
     group: str | None = None
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What a table says of its examples, a row each.
+
+    inputs: a file or a text of each; groups: names of groups, None without; said: what was taken
+    for granted.
+    """
+
+    inputs: list[str]
+    answers: Answers
+    given: Given
+    groups: tuple[str, ...] | None
+    said: tuple[str, ...]
+
+
+def read_rows(
+    path: Path,
+    table: Columns,
+    asked: Asked,
+    usual_names: Mapping[str, Sequence[str]],
+    kind: Kind | None,
+    *,
+    inputs: str,
+    things: str,
+    wrong: Callable[[str, Sequence[str]], list[Fault]],
+    given: Given | None = None,
+) -> Rows:
+    """Find the columns of a table and read them.
+
+    usual_names: what people call the columns of each use, in small letters; kind: of answers, None
+    to see for oneself; inputs: what is in the first column, in words; things: what examples are
+    called; wrong: told the first column and its cells, says what is wrong with them; given: rows of
+    the splits, None to look for their column. Raises Refusal with every fault.
+    """
+    use = uses(path, table, asked, usual_names, inputs)
+    faults: list[Fault] = []
+    if given is None:
+        splits = [table[name] for name in use["split"]]
+        given, faults = given_rows(use["split"][0], splits[0]) if splits else ({}, [])
+    thing, groups = things.removesuffix("s"), [table[name] for name in use["group"]]
+    faults += without_group(use["group"][0], groups[0], thing) if groups else []
+    (column,) = use["input"]
+    faults += wrong(column, table[column])
+    answers = None
+    try:
+        answers = read_answers({name: table[name] for name in use["label"]}, kind, given, thing)
+    except Refusal as refusal:
+        faults += refusal.faults
+    if faults or answers is None:
+        raise Refusal(*faults)
+    said = (*assumed(use, asked), *answers.said)
+    if groups:
+        said += (of_groups(use["group"][0], groups[0], things),)
+    return Rows(table[column], answers, given, tuple(groups[0]) if groups else None, said)
+
+
 def uses(
     path: Path,
     table: Columns,
     asked: Asked,
     usual_names: Mapping[str, Sequence[str]],
-    inputs: str = "image files",
+    inputs: str,
 ) -> dict[str, tuple[str, ...]]:
     """The columns of each use: input, label, split, group.
 

@@ -13,17 +13,9 @@ from numpy.typing import NDArray
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.section import Place
-from tlsweep.target.answers import Answers, read_answers
+from tlsweep.target.answers import Answers
 from tlsweep.target.base import Progress
-from tlsweep.target.columns import (
-    Asked,
-    ColumnNames,
-    assumed,
-    given_rows,
-    of_groups,
-    uses,
-    without_group,
-)
+from tlsweep.target.columns import Asked, ColumnNames, read_rows
 from tlsweep.target.decode import MAX_PIXELS
 from tlsweep.target.files import FileTarget, table_faults, title_of
 from tlsweep.target.limits import FileSettings, OnError, Reading, Twins, ram_faults
@@ -156,26 +148,12 @@ def read_manifest(
     table = read_table(path)
     if rows is not None:
         table = {name: [cells[i] for i in rows] for name, cells in table.items()}
-    use = uses(path, table, asked, USUAL)
-    columns = {name: table[name] for name in use["label"]}
-    splits = [table[name] for name in use["split"]]
-    given, faults = given_rows(use["split"][0], splits[0]) if splits else ({}, [])
-    groups = [table[name] for name in use["group"]]
-    faults += without_group(use["group"][0], groups[0], "image") if groups else []
-    cells = table[use["input"][0]]
-    faults += [] if absent else _missing(path, use["input"][0], cells)
-    answers = None
-    try:
-        answers = read_answers(columns, kind, given)
-    except Refusal as refusal:
-        faults += refusal.faults
-    if faults or answers is None:
-        raise Refusal(*faults)
-    files = tuple((cell.strip(), path.parent / cell.strip()) for cell in cells)
-    said = (*assumed(use, asked), *answers.said)
-    if groups:
-        said += (of_groups(use["group"][0], groups[0], "images"),)
-    return Manifest(files, answers, given, tuple(groups[0]) if groups else None, said)
+    found = read_rows(
+        path, table, asked, USUAL, kind, inputs="image files", things="images",
+        wrong=lambda column, cells: [] if absent else _missing(path, column, cells),
+    )  # fmt: skip
+    files = tuple((cell.strip(), path.parent / cell.strip()) for cell in found.inputs)
+    return Manifest(files, found.answers, found.given, found.groups, found.said)
 
 
 def _used(whole: Manifest, found: Manifest) -> Manifest:

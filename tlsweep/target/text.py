@@ -11,17 +11,9 @@ from numpy.typing import NDArray
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.section import Place, TargetSettings
-from tlsweep.target.answers import PARTS, read_answers
+from tlsweep.target.answers import PARTS
 from tlsweep.target.base import Progress
-from tlsweep.target.columns import (
-    Asked,
-    ColumnNames,
-    assumed,
-    given_rows,
-    of_groups,
-    uses,
-    without_group,
-)
+from tlsweep.target.columns import Asked, ColumnNames, Given, read_rows
 from tlsweep.target.files import table_faults, title_of
 from tlsweep.target.several import some
 from tlsweep.target.table import READERS, Columns, read_table
@@ -36,7 +28,6 @@ USUAL = {
     "group": ("group", "author", "user", "document_id"),
 }
 """What people call the columns, in small letters; the first that is there is taken."""
-Given = dict[Split, NDArray[np.int64]]
 
 
 class Settings(TargetSettings):
@@ -88,27 +79,14 @@ def open(  # noqa: A001  (always called as text.open)
     """
     asked, path = Asked(input, label, split, group), Path(file)
     table, given = _folder(path) if path.is_dir() else (_table(path), None)
-    use = uses(path, table, asked, USUAL, "texts")
-    faults: list[Fault] = []
-    if given is None:
-        splits = [table[name] for name in use["split"]]
-        given, faults = given_rows(use["split"][0], splits[0]) if splits else ({}, [])
-    groups = [table[name] for name in use["group"]]
-    faults += without_group(use["group"][0], groups[0], "text") if groups else []
-    texts = table[use["input"][0]]
-    faults += _empty(use["input"][0], texts)
-    answers = None
-    try:
-        answers = read_answers({n: table[n] for n in use["label"]}, kind, given, "text")
-    except Refusal as refusal:
-        faults += refusal.faults
-    if faults or answers is None:
-        raise Refusal(*faults)
-    target = TextTarget(path.stem, answers.names, texts, answers.labels, given, answers.task)
-    target.said = (*assumed(use, asked), *answers.said)
-    if groups:
-        target.groups = tuple(groups[0])
-        target.said += (of_groups(use["group"][0], groups[0], "texts"),)
+    found = read_rows(
+        path, table, asked, USUAL, kind, inputs="texts", things="texts", wrong=_empty, given=given
+    )
+    answers = found.answers
+    target = TextTarget(
+        path.stem, answers.names, found.inputs, answers.labels, found.given, answers.task
+    )
+    target.said, target.groups = found.said, found.groups
     return target
 
 
