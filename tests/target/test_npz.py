@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tlsweep.errors import Refusal
 from tlsweep.target import check_target, open_target
+from tlsweep.target.arrays import ArrayTarget
 from tlsweep.terms import ImageSpec, Split
 
 GREY = ImageSpec(channels=1, size=6, mean=(0.0,), std=(1.0,), resize=6)
@@ -232,3 +233,15 @@ def test_real_files_open_as_they_were_published() -> None:
     sizes = {split: len(ids) for split, ids in target.given.items()}
     assert sizes == {Split.FIT: 4708, Split.SELECT: 524, Split.REPORT: 624}
     assert target.task.told == "2 classes"
+
+
+def test_other_splits_of_the_same_images_are_another_target() -> None:
+    """Else a study would go on with other folds than it was begun with."""
+    images = np.arange(6 * 64, dtype=np.uint8).reshape(6, 8, 8)
+    prints = set()
+    for cut in (3, 4, None):
+        rows = np.arange(6)
+        given = None if cut is None else {Split.FIT: rows[:cut], Split.REPORT: rows[cut:]}
+        made = ArrayTarget("a", ("x", "y"), images, np.arange(6) % 2, given)
+        prints.add(made.fingerprint)
+    assert len(prints) == 3

@@ -87,6 +87,17 @@ def test_texts_of_one_author_stay_together(tmp_path: Path) -> None:
     assert "10 groups (author) are kept whole; intervals take texts one by one" in target.said[-1]
 
 
+def test_other_splits_or_groups_of_the_same_texts_are_another_target(tmp_path: Path) -> None:
+    """Else a study would go on with other folds than it was begun with."""
+    prints = set()
+    for n, (splits, authors) in enumerate((("ttte", "abcd"), ("ttee", "abcd"), ("ttte", "aacd"))):
+        parts = [{"t": "train", "e": "test"}[letter] for letter in splits]
+        rows = [(*row, part, who) for row, part, who in zip(ROWS, parts, authors, strict=True)]
+        file = table(tmp_path / f"{n}.tsv", rows, "label\ttext\tsplit\tauthor")
+        prints.add(open_target("text", file=file).fingerprint)
+    assert len(prints) == 3
+
+
 def test_numbers_and_labels_are_asked_of_texts_too(tmp_path: Path) -> None:
     rows = [(f"{i / 7:.3f}", "a|b" if i % 2 else "b", f"text {i}") for i in range(12)]
     file = table(tmp_path / "a.tsv", rows, "stars\ttopics\ttext")

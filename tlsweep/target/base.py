@@ -60,8 +60,8 @@ class Target(ABC):
         self.task = (Classes(len(output_names)) if task is None else task).of(self.things)
         self.output_names = output_names
         self.labels = labels
-        self.fingerprint = fingerprint
         self.given = dict(given or {})
+        self.fingerprint = _with_parts(fingerprint, self.given)
         self.same_as = self.like = _first_with_content(contents, len(labels))
 
     def asked(self, task: Task, name: str) -> Self:
@@ -121,3 +121,13 @@ def _first_with_content(contents: Sequence[bytes | str] | None, n: int) -> NDArr
         return np.arange(n, dtype=np.int64)
     first: dict[bytes | str, int] = {}
     return np.array([first.setdefault(c, i) for i, c in enumerate(contents)], dtype=np.int64)
+
+
+def _with_parts(fingerprint: str, given: Mapping[Split, NDArray[np.int64]]) -> str:
+    """A fingerprint that also tells which examples are in which given split."""
+    if not given:
+        return fingerprint
+    digest = hashlib.sha256(fingerprint.encode())
+    for split, rows in sorted(given.items()):
+        digest.update(split.encode() + np.asarray(rows, np.int64).tobytes())
+    return digest.hexdigest()[:16]

@@ -120,8 +120,6 @@ def open(  # noqa: A001  (always called as manifest.open)
     digest = hashlib.sha256(f"{answers.task.kind} {answers.names} {found.groups}\n".encode())
     digest.update(seen.print_of(found.files))
     digest.update(answers.labels.tobytes())
-    for part, rows in sorted(found.given.items()):
-        digest.update(part.encode() + rows.tobytes())
     target = FileTarget(
         Path(file).stem, answers.names, answers.labels, digest.hexdigest()[:16], found.files,
         seen, found.given, ram_gb, answers.task, max_pixels,

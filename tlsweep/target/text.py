@@ -84,9 +84,15 @@ def open(  # noqa: A001  (always called as text.open)
     )
     answers = found.answers
     target = TextTarget(
-        path.stem, answers.names, found.inputs, answers.labels, found.given, answers.task
+        path.stem,
+        answers.names,
+        found.inputs,
+        answers.labels,
+        found.given,
+        answers.task,
+        found.groups,
     )
-    target.said, target.groups = found.said, found.groups
+    target.said = found.said
     return target
 
 

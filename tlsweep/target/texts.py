@@ -35,6 +35,7 @@ class TextTarget(Target):
         labels: Truth,
         given: Mapping[Split, NDArray[np.int64]] | None = None,
         task: Task | None = None,
+        groups: tuple[str, ...] | None = None,
     ) -> None:
         task = Classes(len(output_names)) if task is None else task
         labels = np.ascontiguousarray(task.truth(labels))
@@ -42,8 +43,10 @@ class TextTarget(Target):
         digest = hashlib.sha256(f"{output_names} {len(contents)}".encode())
         digest.update(b"".join(contents))
         digest.update(labels.tobytes())
+        if groups is not None:
+            digest.update("\n".join(groups).encode())
         super().__init__(name, output_names, labels, digest.hexdigest()[:16], given, contents, task)
-        self.texts = tuple(texts)
+        self.texts, self.groups = tuple(texts), groups
         self._tokens: dict[TokenSpec, tuple[Tensor, Tensor]] = {}
         self._cut: dict[TokenSpec, int] = {}
         self._unknown: dict[TokenSpec, tuple[int, int]] = {}
