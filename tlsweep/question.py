@@ -342,16 +342,27 @@ def _target(opening: Opening, progress: Progress | None) -> Target:
 
 @functools.lru_cache(maxsize=2)
 def _open_target(_key: str, hidden: _Hidden) -> Target:
+    opening, _, progress = hidden.value
+    return target_like(opening, opening.target, progress)
+
+
+def target_like(
+    opening: Opening, settings: TargetSettings, progress: Progress | None = None
+) -> Target:
+    """Another target, opened anew, that is asked what a question asks of its own.
+
+    Raises Refusal for every fault of its settings and its data.
+    """
     from tlsweep.target import asked, open_target
 
-    opening, _, progress = hidden.value
-    settings = opening.target
     opened = open_target(settings.name, **target_options(settings), progress=progress)
     return asked(opened, opening.task)
 
 
 # how a target's examples are parted, and what its answers are scored by
-_PARTED = {"metric", "fit_size", "folds", "select_fraction", "report_fraction", "split_seed"}
+_PARTED = {
+    "metric", "fit_size", "folds", "select_fraction", "report_fraction", "split_seed", "shift",
+}  # fmt: skip
 
 
 def target_options(settings: TargetSettings) -> dict[str, Any]:

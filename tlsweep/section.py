@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from tlsweep.files import absolute, absolute_url, in_words
 
+CORRUPTIONS = "corruptions"  # of target.shift: made here, not read from files
 TYPED_IN = "typed_in"  # of validation: the folder that relative paths are seen from
 AS_TYPED = "as_typed"  # of serialisation: paths as they were written
 
@@ -56,6 +57,10 @@ def _absolute(value: str, info: ValidationInfo) -> str:
     return path
 
 
+def _made_or_absolute(value: str, info: ValidationInfo) -> str:
+    return value if value == CORRUPTIONS else _absolute(value, info)
+
+
 def _absolute_url(value: str, info: ValidationInfo) -> str:
     return absolute_url(value, _seen_from(info))
 
@@ -80,6 +85,13 @@ def as_region(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _several(value: Any) -> Any:
+    """A tuple of what may be written alone, or not at all."""
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
 def _not_a_switch(value: Any) -> Any:
     # Python counts True as 1: train.epochs=true would train one epoch
     if isinstance(value, bool):
@@ -101,6 +113,12 @@ NameOrFolder = Annotated[
     str, BeforeValidator(_place), AfterValidator(_absolute_folder), PlainSerializer(_written)
 ]
 """A folder where there is one, absolute as a Place is; else a name, which stays as it is."""
+
+_Shift = Annotated[
+    str, BeforeValidator(_place), AfterValidator(_made_or_absolute), PlainSerializer(_written)
+]
+Shifts = Annotated[tuple[_Shift, ...], BeforeValidator(_several)]
+"""Examples unlike those that are learned from: ``corruptions``, and files or folders."""
 Address = Annotated[str, BeforeValidator(_place), AfterValidator(_absolute_url)]
 """A database, a server or a folder, as a URL or a path: absolute where it is in a file."""
 
@@ -129,7 +147,12 @@ class SourceSettings(Section):
 
 
 class TargetSettings(Section):
-    """What every target is told: how its images are parted, and what its answers are scored by."""
+    """What every target is told: how its images are parted, and what its answers are scored by.
+
+    from_files: the setting that names its files, where it is given files of one's own.
+    """
+
+    from_files: ClassVar[str | None] = None
 
     name: str
     metric: str | None
@@ -138,6 +161,7 @@ class TargetSettings(Section):
     select_fraction: Share
     report_fraction: Share
     split_seed: Whole
+    shift: Shifts = ()
 
     @property
     def title(self) -> str:

@@ -20,7 +20,7 @@ from tlsweep.study import choice
 from tlsweep.study.ledger import Ended, Item, Ledger
 from tlsweep.study.storage import default_url
 from tlsweep.survey.rows import Findings, Frozen
-from tlsweep.survey.surveyor import refit
+from tlsweep.survey.surveyor import answers, refit
 from tlsweep.task.outcome import Outcome, write
 from tlsweep.terms import Split
 from tlsweep.trial import outcomes_folder, question_of, resolve, study_folder, train_plan
@@ -161,7 +161,7 @@ def test_frozen_plans_are_refitted_to_the_pool_each_with_its_own_penalty(
         for weights in ("source", "random")
     )
     inputs = Activations(question, asked.train, asked.features, asked.seed)
-    refits = refit(inputs, Findings((), frozen, (), 1.0).penalties())
+    refits = answers(inputs, refit(inputs, Findings((), frozen, (), 1.0).penalties()))
     assert set(refits) == {2, 4}
     for index, penalty in points.items():
         contender = Contender(facts(keep=index), ("plan=truncate",), outcome=Outcome())

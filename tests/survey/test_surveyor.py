@@ -187,7 +187,8 @@ def test_refitted_heads_answer_the_report_split_as_plans_trained_on_the_whole_po
     asked = settings(f"train.probe={probe}")
     question = question_of(asked)
     penalties = {0: 1.0, 3: 0.1, 5: 0.01}
-    refits = surveyor.refit(resolve(asked).inputs, penalties)
+    inputs = resolve(asked).inputs
+    refits = surveyor.answers(inputs, surveyor.refit(inputs, penalties))
     assert set(refits) == set(penalties)
     for index, penalty in penalties.items():
         whole = alone(

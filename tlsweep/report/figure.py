@@ -197,6 +197,36 @@ def sizes(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure | None:
     return figure
 
 
+def shifts(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure | None:
+    """Score of the frozen cut points on the report split and on each shift.
+
+    Of the recommended plan's source; None where no shift was asked for.
+    """
+    source, measure = verdict.recommended.source, verdict.measure
+    like = [p for p in verdict.curve if p.state == "frozen" and p.source == source]
+    curves = {f"new {measure.things}": {p.index: (p.cut, p.score) for p in like}}
+    for one in verdict.shifts:
+        own = [p for p in one.curve if p.source == source]
+        curves[f"with {one.name}"] = {p.index: (p.cut, p.score) for p in own}
+    curves = {words: points for words, points in curves.items() if points}
+    if not verdict.shifts or not curves:
+        return None
+    figure, axes = _empty(size)
+    colours = (LIGHT.ink, LIGHT.frozen, LIGHT.tuned, LIGHT.fresh, LIGHT.adapted, LIGHT.chosen)
+    for place, (words, points) in enumerate(curves.items()):
+        y = [measure.unit.times * score for _, score in points.values()]
+        axes.plot(
+            list(points), y, marker="osD^vP"[place % 6], color=colours[place % 6], markersize=6,
+            linestyle=("-", *LINES)[place // 6 % 5], linewidth=1.4, label=words,
+        )  # fmt: skip
+    names = {i: cut for points in curves.values() for i, (cut, _) in points.items()}
+    _heights(axes, [s for points in curves.values() for _, s in points.values()], measure)
+    _cut_axis(axes, names, max(names), size)
+    _score_axis(axes, measure, "heads on frozen blocks")
+    _legend(figure, [axes], size)
+    return figure
+
+
 def _series(
     axes: Any,
     x: Sequence[float],

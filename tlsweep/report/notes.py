@@ -7,7 +7,7 @@ from typing import Any
 
 from tlsweep.report.figure import words_of
 from tlsweep.task import Measure
-from tlsweep.verdict import Verdict
+from tlsweep.verdict import ShiftedAnswer, Verdict
 
 FEW_LABELLED = 100  # images of the pool
 FEW_OF_CLASS = 10  # images of one class in the pool
@@ -34,6 +34,7 @@ def notes(
         _few_labelled(verdict),
         _few_quoted(verdict),
         _other_images(verdict),
+        *(_better_elsewhere(shift, verdict.measure) for shift in verdict.shifts),
         _few_of_class(labelled, verdict.measure.things),
         *(_unsettled(name, control, verdict.measure) for name, control in verdict.controls.items()),
         *(_edge(*edge) for edge in edges),
@@ -75,6 +76,18 @@ def _other_images(verdict: Verdict) -> str:
         f" explains. Perhaps {why}."
         f" The labelled {things} chose the plan: if new {things} will be like those set apart,"
         " label some of that kind."
+    )
+
+
+def _better_elsewhere(shift: ShiftedAnswer, measure: Measure) -> str:
+    if not shift.better:
+        return ""
+    unit = measure.unit
+    return (
+        f"On {measure.things} with {shift.name} another plan is better: the source frozen up to"
+        f" {shift.cut}, {unit.written(shift.other.score)} against"
+        f" {unit.written(shift.recommended.score)}. The recommended plan is the answer for"
+        f" {measure.things} like the labelled ones."
     )
 
 

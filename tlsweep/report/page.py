@@ -166,6 +166,10 @@ def _pictures(material: Material) -> dict[str, str]:
                 figure.sizes(verdict, size),
                 f"{_heading(verdict)} against the number of labels; numbers below.",
             ),
+            "shifts": (
+                figure.shifts(verdict, size),
+                f"{_heading(verdict)} by cut point on shifted {verdict.measure.things}.",
+            ),
             "learning": (
                 figure.learning(material.trainings, verdict.measure, size),
                 "Loss by epoch.",

@@ -21,7 +21,7 @@ from tlsweep.report.figure import words_of
 from tlsweep.report.material import Material
 from tlsweep.task import Unit, outcome
 from tlsweep.terms import BlockState
-from tlsweep.verdict import Told, Verdict
+from tlsweep.verdict import ShiftedAnswer, Told, Verdict
 
 if TYPE_CHECKING:
     from tlsweep.trial import Resolved
@@ -75,6 +75,8 @@ def verdict_box(material: Material) -> RenderableType:
         score = with_interval(one.score, one.interval, unit)
         plan = plan_words(one.recommended.overrides)
         rows.add_row(f"with {one.pool_images} {verdict.measure.things}", f"{score}  {plan}")
+    for shift in verdict.shifts:
+        rows.add_row(f"with {shift.name}", shift_words(shift, unit))
     for name, control in verdict.controls.items():
         score = with_interval(control["score"], control["interval"], unit)
         cut = f"  up to {control['keep_name']}" if control["random_weights"] else ""
@@ -95,6 +97,16 @@ def seeds_words(verdict: Verdict) -> str:
     number = verdict.measure.unit.number
     mean, low, high = number(verdict.mean_score), number(min(seeds)), number(max(seeds))
     return f"  {len(seeds)} trainings: mean {mean}, {low} to {high}"
+
+
+def shift_words(shift: ShiftedAnswer, unit: Unit) -> str:
+    """What the recommended plan scores on shifted examples, and what another one, if better."""
+    own = with_interval(shift.recommended.score, shift.recommended.interval, unit)
+    if not shift.better:
+        return own
+    other, gain = unit.written(shift.other.score), shift.gain
+    apart = f"+{unit.number(gain.score)} ({unit.number(gain.low)} to {unit.number(gain.high)})"
+    return f"{own}; better: {plan_words(shift.overrides)}, {other}, {apart}"
 
 
 def draws_words(verdict: Verdict) -> str:

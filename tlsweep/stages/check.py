@@ -58,8 +58,11 @@ def refuse_its_own(keys: Iterable[str]) -> None:
 
 # of a whole sweep: a list of trials has no use for them
 _OF_A_SWEEP = (
-    "n_trials", "minutes", "sampler", "params", "fixed", "stages", "survey", "explore", "confirm",
-    "final", "sources", "trained_sources", "pool_sizes",
+    *(f"sweep.{name}" for name in (
+        "n_trials", "minutes", "sampler", "params", "fixed", "stages", "survey", "explore",
+        "confirm", "final", "sources", "trained_sources", "pool_sizes",
+    )),
+    "target.shift",
 )  # fmt: skip
 
 
@@ -72,7 +75,7 @@ def refuse_without_effect(plain: Sequence[str]) -> None:
             f"sweep=tpe {override}, which searches the lists, or leave it out",
         )
         for override in plain
-        if override.lstrip("+~").startswith(tuple(f"sweep.{name}" for name in _OF_A_SWEEP))
+        if override.lstrip("+~").startswith(_OF_A_SWEEP)
     ]
     if faults:
         raise Refusal(*faults)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,51 +17,23 @@ from tlsweep.stages.budget import CLOSING, SLOWER, Budget
 from tlsweep.stages.compare import Compared
 from tlsweep.stages.confirm import shortfalls, tried
 from tlsweep.stages.contenders import Contender, facts_of
+from tlsweep.stages.decided import Decided
 from tlsweep.stages.guide import Surveyed
 from tlsweep.stages.session import Session
+from tlsweep.stages.shifted_sets import ShiftedSet, scores_of
 from tlsweep.stages.studies import Studies, read_before
 from tlsweep.stages.take_home import network_of
 from tlsweep.stages.thaws import never_thawed, otherwise
 from tlsweep.study.ledger import Item, Ledger, reason_of_failure
-from tlsweep.survey.surveyor import refit
+from tlsweep.survey.surveyor import Refitted, answers, refit
 from tlsweep.task.outcome import Logits
 from tlsweep.terms import Stage
-from tlsweep.verdict import Recommendation, Tried, Verdict, reach, recommend
+from tlsweep.verdict import Verdict, reach, recommend
 
 NO_SCORE = (
     "it was trained on all labels (sweep.final=all); what is quoted is the same plan, trained on"
     " the pool alone"
 )
-
-
-@dataclass(frozen=True)
-class Decided:
-    """The choice among the plans of a pool, made out of fold; what is quoted is trained.
-
-    known: what was compared; quoted: what has final trainings; wanted: what was to be compared;
-    said, short: what was left out before the choice and after it, a sentence each.
-    """
-
-    s: Session
-    studies: Studies
-    surveys: Sequence[Surveyed]
-    known: Sequence[tuple[Contender, Tried]]
-    recommendation: Recommendation
-    quoted: Sequence[Contender]
-    wanted: Sequence[Contender]
-    said: Sequence[str]
-    short: Sequence[str]
-
-    @property
-    def place(self) -> int:
-        """Of the recommended plan among those that were compared."""
-        wanted = self.recommendation.recommended
-        return next(i for i, (_, t) in enumerate(self.known) if t.evidence is wanted)
-
-    @property
-    def chosen(self) -> Contender:
-        """The recommended plan."""
-        return self.known[self.place][0]
 
 
 @dataclass(frozen=True)
@@ -73,8 +45,16 @@ class Concluded:
     answers: Logits
 
 
-def conclude(decided: Decided, budget: Budget, smaller: Sequence[Decided] = ()) -> Concluded:
-    """Read the report split, now that all is chosen. smaller: the choices of smaller pools."""
+def conclude(
+    decided: Decided,
+    budget: Budget,
+    smaller: Sequence[Decided] = (),
+    shifts: Sequence[ShiftedSet] = (),
+) -> Concluded:
+    """Read the report split, now that all is chosen.
+
+    smaller: the choices of smaller pools; shifts: other examples that are scored beside it.
+    """
     s, studies, chosen = decided.s, decided.studies, decided.chosen
     settings, question, known = s.settings, s.question, decided.known
     of_smaller = [conclude(one, budget).verdict for one in smaller]
@@ -83,7 +63,11 @@ def conclude(decided: Decided, budget: Budget, smaller: Sequence[Decided] = ()) 
         said.append(_train_on_all(s, studies, chosen))
     draws, without = _other_draws(s, studies, chosen, budget)
     said += [*without, *otherwise(decided.wanted, studies.confirm, studies.final)]
-    logits = _report_logits(decided)
+    heads = {
+        one.source.called: refit(s.inputs(one.source), one.findings.penalties())
+        for one in decided.surveys
+    }
+    logits = _report_logits(decided, heads)
     y, score = question.target.labels[question.partition.report], question.task.example_scores
     scored = [
         t if z is None else replace(t, report_rn=np.stack([score(one, y) for one in z]))
@@ -107,6 +91,7 @@ def conclude(decided: Decided, budget: Budget, smaller: Sequence[Decided] = ()) 
         seconds=round(budget.spent, 1),
         shortfalls=[*said, *decided.short, *lacking, *_of_smaller(smaller)],
         smaller=of_smaller,
+        shifts=scores_of(decided, shifts, heads) if shifts else (),
     )
     return Concluded(verdict, chosen, answers[0])
 
@@ -120,13 +105,19 @@ def _of_smaller(smaller: Sequence[Decided]) -> list[str]:
     ]
 
 
-def _report_logits(decided: Decided) -> list[NDArray[np.float32] | None]:
-    """What each plan's final trainings answer of the report split; None for what is not quoted."""
-    s, studies, surveys = decided.s, decided.studies, decided.surveys
+def _report_logits(
+    decided: Decided, heads: Mapping[str, Mapping[int, Refitted]]
+) -> list[NDArray[np.float32] | None]:
+    """What each plan's final trainings answer of the report split; None for what is not quoted.
+
+    heads: of each source's cut points, fitted to the whole pool.
+    """
+    s, studies = decided.s, decided.studies
     common = studies.confirm, studies.final, s.question, s.settings
-    # frozen plans of every cut point, fitted to the whole pool
     refits = {
-        one.source.called: refit(s.inputs(one.source), one.findings.penalties()) for one in surveys
+        one.called: answers(s.inputs(one), heads[one.called])
+        for one in s.sources
+        if one.called in heads
     }
 
     def logits(c: Contender) -> NDArray[np.float32] | None:

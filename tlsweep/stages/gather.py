@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -134,10 +135,13 @@ def _run(s: Session, stage: Stage, trial: Trial) -> Run:
 
 
 # ---------------------------------------------------------------------- what comes next
+_OF_A_SWEEP = ("sweep", "study=", "hydra.", "target.shift")
+
+
 def _this_plan(s: Session, verdict: Verdict) -> list[str]:
     """Overrides that train just the recommended plan."""
     given = inherited(s.plain, verdict.recommended.overrides)
-    ours = [o for o in given if not o.lstrip("+~").startswith(("sweep", "study=", "hydra."))]
+    ours = [o for o in given if not o.lstrip("+~").startswith(_OF_A_SWEEP)]
     return [*s.bench.own_configs, *ours, *verdict.recommended.overrides]
 
 
@@ -267,8 +271,14 @@ def tell_record(
         "report_high": verdict.interval[1],
         "seconds": verdict.seconds,
         **{f"report_{one.name}": one.value for one in verdict.beside},
+        **{f"shifted_{_file_name(one.name)}": one.recommended.score for one in verdict.shifts},
     }
     s.record.end_sweep(s.parent_run, "finished", scores)
+
+
+def _file_name(name: str) -> str:
+    """A name of a folder as a record takes it."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name)
 
 
 def _curve(s: Session, where: str, source: str) -> str:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from tlsweep.errors import Fault, Refusal
 from tlsweep.stages.budget import Budget
 from tlsweep.stages.compare import Compared, replicate
-from tlsweep.stages.conclude import Decided, decide
+from tlsweep.stages.conclude import decide
 from tlsweep.stages.contenders import Contender, merged
+from tlsweep.stages.decided import Decided
 from tlsweep.stages.guide import Surveyed
 from tlsweep.stages.session import Session
 from tlsweep.stages.studies import Studies, open_studies

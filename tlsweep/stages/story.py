@@ -27,14 +27,16 @@ from tlsweep.stages.check import (
     refuse_without_effect,
 )
 from tlsweep.stages.compare import compare
-from tlsweep.stages.conclude import Concluded, Decided, conclude, decide, write_model_of
+from tlsweep.stages.conclude import Concluded, conclude, decide, write_model_of
 from tlsweep.stages.contenders import Contender
+from tlsweep.stages.decided import Decided
 from tlsweep.stages.gather import gather, tell_record
 from tlsweep.stages.grid import run_grid
 from tlsweep.stages.guide import Surveyed, guide, spaces_of, trained_sources
 from tlsweep.stages.pools import decide_of_pool, open_smaller
 from tlsweep.stages.searching import first_of, search, try_named
 from tlsweep.stages.session import Session, locked
+from tlsweep.stages.shifted_sets import open_shifted
 from tlsweep.stages.sources import open_sources, settings_of_each
 from tlsweep.stages.studies import Studies, open_studies
 from tlsweep.stages.surveys import survey_all
@@ -92,6 +94,7 @@ def _answer(s: Session, listed: Sequence[grammar.Override]) -> Verdict:
     where, first = _what_to_try(s, listed)
     stages, chosen = s.settings.sweep.stages, s.settings.sweep
     refuse_draws(s.question, chosen.confirm.splits)
+    shifts = open_shifted(s)
     studies, smaller = open_studies(s, where), open_smaller(s)
     with s.recorded(*studies.all, *(one for pool in smaller for one in pool.studies.all)):
         more = chosen.confirm.splits + (chosen.final == "all")
@@ -115,7 +118,7 @@ def _answer(s: Session, listed: Sequence[grammar.Override]) -> Verdict:
         decided = decide(s, studies, plans, surveys, said, budget)
         others = [decide_of_pool(pool, decided, budget) for pool in smaller]
         # only now, with every choice made, the report split is read
-        return _told(decided, conclude(decided, budget, others), where)
+        return _told(decided, conclude(decided, budget, others, shifts), where)
 
 
 def _guided(

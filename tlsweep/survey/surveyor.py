@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from torch import Tensor
+
+    from tlsweep.heads.logistic import Heads
 
 PATIENCE = 2.0  # seconds of a pass after which it is known how long it takes
 SAMPLED = 500  # of the source's own images, for Frechet distances
@@ -360,36 +362,54 @@ def _left_out(answered: Sequence[Answered], head: int, sizes: np.ndarray[Any, An
     return float(np.average(known, weights=sizes)) if len(known) == len(answered) else None
 
 
-def refit(inputs: Activations, penalties: Mapping[int, float]) -> dict[int, Logits]:
-    """What frozen heads answer of the report split when they are fitted to the whole pool.
+@dataclass(frozen=True)
+class Refitted:
+    """The head of a frozen cut point, fitted to the whole pool.
 
-    penalties: of each cut point that is asked for. One pass over the report split for all.
+    mean_d, scale_d: of the pool's features, which standardise all others.
     """
+
+    mean_d: Tensor
+    scale_d: Tensor
+    heads: Heads
+
+    def answers(self, z_nd: Tensor) -> Logits:
+        """What it answers to features [n, d]: [n, outputs]."""
+        logits: Logits = self.heads.logits((z_nd - self.mean_d) * self.scale_d)[0].numpy()
+        return logits
+
+
+def refit(inputs: Activations, penalties: Mapping[int, float]) -> dict[int, Refitted]:
+    """Frozen heads, fitted to the whole pool. penalties: of each cut point that is asked for."""
     from tlsweep.survey.workers import workers
 
     indices = sorted(penalties)
     _, views, y = _features(inputs, indices)
-    z_report = inputs.pooled(Split.REPORT, indices)
     with workers() as pool:
         jobs = [
             pool.submit(_refitted, inputs, penalties[index], columns, y)
-            for index, *columns in zip(indices, z_report, *views, strict=True)
+            for index, *columns in zip(indices, *views, strict=True)
         ]
         return {index: job.result() for index, job in zip(indices, jobs, strict=True)}
 
 
-def _refitted(inputs: Activations, penalty: float, columns: Iterable[Tensor], y: Tensor) -> Logits:
+def answers(inputs: Activations, refitted: Mapping[int, Refitted]) -> dict[int, Logits]:
+    """What refitted heads answer of the report split, from one pass over it for all."""
+    indices = sorted(refitted)
+    z_report = inputs.pooled(Split.REPORT, indices)
+    return {i: refitted[i].answers(z_nd) for i, z_nd in zip(indices, z_report, strict=True)}
+
+
+def _refitted(inputs: Activations, penalty: float, views: Sequence[Tensor], y: Tensor) -> Refitted:
     import torch
 
     from tlsweep.heads.head import standardisation
 
-    z_report, *views = columns
-    z_fit = torch.cat(views)
+    z_fit = torch.cat(list(views))
     mean, scale = (t.to(z_fit.dtype) for t in standardisation([z_fit]))
     set_, y_fit = (z_fit - mean) * scale, torch.cat([y] * len(views))
     (heads,) = probe.fit_heads([set_], y_fit, inputs.question.task, inputs.train, [penalty])
-    logits: Logits = heads.logits((z_report - mean) * scale)[0].numpy()
-    return logits
+    return Refitted(mean, scale, heads)
 
 
 def _known_of_source(

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -28,6 +28,8 @@ from tlsweep.terms import Split
 
 class Settings(FileSettings):
     """conf/target/image_folder.yaml."""
+
+    from_files: ClassVar = "root"
 
     name: Literal["image_folder"]
     root: Place

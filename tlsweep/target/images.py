@@ -107,6 +107,18 @@ class ImageTarget(Target):
         from tlsweep.target.dataset import ImageDataset
 
         ids = self.places(indices)
-        store = self._stores.setdefault(spec, PixelStore(len(self.labels), spec, self.ram_gb))
-        kept = store.fill(ids, lambda new: self.pixels(new, spec))
-        return ImageDataset(self, ids, spec, store if kept else None, augmentation)
+        return ImageDataset(self, ids, spec, self._filled(ids, spec), augmentation)
+
+    def prepared(self, indices: NDArray[np.int64], image: ImageSpec) -> Tensor:
+        """What ``pixels`` gives, from memory where they are kept or can be."""
+        store = self._filled(indices, image)
+        return self.pixels(indices, image) if store is None else store.read(indices)
+
+    def forget(self) -> None:
+        """Keep none of the prepared images; a copy of this target has a memory of its own then."""
+        self._stores = {}
+
+    def _filled(self, ids: NDArray[np.int64], image: ImageSpec) -> PixelStore | None:
+        """Where these images are kept, decoded now if they were not; None if they do not fit."""
+        store = self._stores.setdefault(image, PixelStore(len(self.labels), image, self.ram_gb))
+        return store if store.fill(ids, lambda new: self.pixels(new, image)) else None

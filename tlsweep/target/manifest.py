@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,8 @@ _MISSING = 10  # image files named in a refusal
 
 class Settings(FileSettings):
     """conf/target/manifest.yaml."""
+
+    from_files: ClassVar = "file"
 
     name: Literal["manifest"]
     file: Place

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ Array = NDArray[Any]
 
 class Settings(TargetSettings):
     """conf/target/arrays.yaml."""
+
+    from_files: ClassVar = "file"
 
     name: Literal["arrays"]
     file: Place

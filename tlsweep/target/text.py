@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ USUAL = {
 
 class Settings(TargetSettings):
     """conf/target/text.yaml."""
+
+    from_files: ClassVar = "file"
 
     name: Literal["text"]
     file: Place

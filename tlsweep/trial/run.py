@@ -102,9 +102,16 @@ def _opened(settings: Settings) -> tuple[Resolved, Record]:
     trial = resolve(settings)
     check_fold(trial)
     if settings.stage == Stage.SINGLE:  # a sweep has checked its own
+        _refuse_shift(settings)
         check_schedule(trial)
         check_resume(trial)
     return trial, _open_record(settings)
+
+
+def _refuse_shift(settings: Settings) -> None:
+    if shift := settings.target.shift:
+        rule = "a sweep scores shifted examples, beside its verdict; one plan has no use for them"
+        raise Refusal(Fault(f"target.shift={', '.join(shift)}", rule, "-m, or leave it out"))
 
 
 def run_unrecorded(settings: Settings) -> dict[tuple[str, int], float]:

@@ -14,6 +14,13 @@ from tlsweep.verdict.reach import CurvePoint, PlanRow, Recommended, Scored, Verd
 from tlsweep.verdict.rule import Ranked, Recommendation, best, may_still_win, recommend
 from tlsweep.verdict.sentence import raw, what_to_keep
 from tlsweep.verdict.shift import beyond_chance
+from tlsweep.verdict.shifted import (
+    ShiftedAnswer,
+    ShiftedPoint,
+    ShiftedScore,
+    ShiftedScores,
+    shifted_answers,
+)
 from tlsweep.verdict.told import Told
 from tlsweep.verdict.tried import Tried, cost_of, family_of, kind_of
 
@@ -31,6 +38,10 @@ __all__ = [
     "Recommendation",
     "Recommended",
     "Scored",
+    "ShiftedAnswer",
+    "ShiftedPoint",
+    "ShiftedScore",
+    "ShiftedScores",
     "Told",
     "Tried",
     "Verdict",
@@ -50,5 +61,6 @@ __all__ = [
     "raw",
     "reach",
     "recommend",
+    "shifted_answers",
     "what_to_keep",
 ]

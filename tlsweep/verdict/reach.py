@@ -20,6 +20,7 @@ from tlsweep.verdict.intervals import Interval
 from tlsweep.verdict.rule import Recommendation
 from tlsweep.verdict.sentence import sentence
 from tlsweep.verdict.shift import beyond_chance, report_less_held_out
+from tlsweep.verdict.shifted import ShiftedAnswer, ShiftedScores, shifted_answers
 from tlsweep.verdict.told import Told
 from tlsweep.verdict.tried import Tried, family_of
 
@@ -188,6 +189,7 @@ class Verdict:
     pool_images: int
     folds: int
     shortfalls: list[str]  # what was to be measured and was not, and why
+    shifts: list[ShiftedAnswer]  # on examples unlike the report split's
     smaller: list[Verdict]  # the answers with fewer labelled examples, the fewest first
 
     @property
@@ -258,6 +260,7 @@ def reach(
     beside: Sequence[Beside] = (),
     shortfalls: Sequence[str] = (),
     smaller: Sequence[Verdict] = (),
+    shifts: Sequence[ShiftedScores] = (),
 ) -> Verdict:
     """The verdict of a study.
 
@@ -268,7 +271,7 @@ def reach(
     pool_images: labelled images that choose and train, those that no fold holds out among them;
     searched: facts of the trained plans that were tried to find these; draws: scores of the
     recommended plan on other draws of the pool; beside: what other metrics say of its model;
-    smaller: the verdicts of smaller pools.
+    smaller: the verdicts of smaller pools; shifts: scores on examples unlike the report split's.
     Raises ValueError if the recommended plan or the best one has no report scores.
     """
     told = Told(measure, confidence)
@@ -301,7 +304,8 @@ def reach(
         n_trials=len(searched), effort=dict(Counter(map(family_of, searched)).most_common()),
         seconds=seconds, sentence=said, confidence=confidence, replicates=len(chosen.report_rn),
         report_images=chosen.report_rn.shape[1], pool_images=pool_images,
-        folds=len(chosen.evidence.folds), shortfalls=list(shortfalls), smaller=list(smaller),
+        folds=len(chosen.evidence.folds), shortfalls=list(shortfalls),
+        shifts=shifted_answers(shifts, told), smaller=list(smaller),
     )  # fmt: skip
 
 

@@ -37,6 +37,10 @@ class Told:
             return self._values(model_interval(score_n > 0, self.confidence))
         return self._values(self._mean(score_n[None]))
 
+    def mean_score(self, score_n: Table) -> Interval:
+        """The metric of examples that were answered several times. score_n: their mean scores."""
+        return self._values(self._mean(score_n[None]))
+
     def difference(self, first_rn: Table, second_rn: Table) -> Interval:
         """How much better the first one is."""
         most = self.measure.high - self.measure.low

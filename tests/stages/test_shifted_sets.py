@@ -1,0 +1,97 @@
+"""What ``target.shift`` asks for is opened before anything trains, or refused with the mend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlsweep.errors import Refusal
+from tlsweep.stages.session import Session
+from tlsweep.stages.shifted_sets import ShiftedSet, open_shifted
+from tlsweep.target import open_target
+from tlsweep.target.corrupt import STRENGTHS, Corrupted
+from tlsweep.target.images import ImageTarget
+
+MakeSession = Callable[..., Session]
+
+
+def folder(root: Path, classes: dict[str, int], start: int = 0) -> Path:
+    """A folder of class folders with so many 16 x 16 images each, all unlike one another."""
+    rng = np.random.default_rng(start)
+    for name, count in classes.items():
+        (root / name).mkdir(parents=True)
+        for k in range(count):
+            coarse = rng.integers(0, 256, (4, 4), dtype=np.uint8)
+            pixels = np.kron(coarse, np.ones((4, 4), np.uint8))
+            Image.fromarray(pixels).save(root / name / f"{k}.png")
+    return root
+
+
+def test_corruptions_are_of_the_report_split_five_kinds_at_three_strengths(
+    session: MakeSession,
+) -> None:
+    s = session("target.shift=corruptions")
+    found = open_shifted(s)
+    assert [one.name for one in found] == list(STRENGTHS)
+    for one in found:
+        assert list(one.versions) == [f"{one.name} {n}" for n in (1, 2, 3)]
+        assert all(isinstance(target, Corrupted) for target in one.versions.values())
+        assert one.rows.tolist() == s.question.partition.report.tolist()
+    assert open_shifted(session()) == []
+
+
+def test_a_folder_of_others_has_the_classes_of_the_target_by_their_names(
+    session: MakeSession, tmp_path: Path
+) -> None:
+    root = folder(tmp_path / "own", {"ant": 30, "bee": 30, "wasp": 30})
+    other = folder(tmp_path / "elsewhere", {"bee": 2, "wasp": 3}, start=1)
+    own = ("target=image_folder", f"target.root={root}", "target.fit_size=null")
+    (found,) = open_shifted(session(*own, f"target.shift={other}"))
+    assert found.name == "elsewhere"
+    assert list(found.versions) == ["elsewhere"]
+    assert found.target.labels[found.rows].tolist() == [1, 1, 2, 2, 2]
+
+
+def test_halves_share_no_copies_and_no_group() -> None:
+    digits = open_target("digits")
+    assert isinstance(digits, ImageTarget)
+    rows = np.arange(100)
+    for groups in (None, [f"group {i // 7}" for i in range(len(digits.labels))]):
+        target = Corrupted(digits, "noise", 1)
+        target.like = np.arange(len(digits.labels)) // 3 * 3
+        target.groups = groups
+        chooses = ShiftedSet("noise", {"noise 1": target}, rows).chooses()
+        assert 35 <= chooses.sum() <= 65
+        key = rows // (3 if groups is None else 7)
+        assert not set(key[chooses]) & set(key[~chooses])
+
+
+def test_what_cannot_be_scored_is_refused_before_anything_trains_all_at_once(
+    session: MakeSession, tmp_path: Path
+) -> None:
+    root = folder(tmp_path / "own", {"ant": 30, "bee": 30})
+    other = folder(tmp_path / "elsewhere", {"ants": 2, "bee": 3}, start=1)
+    own = ("target=image_folder", f"target.root={root}", "target.fit_size=null")
+    shifts = f"target.shift=[{other},{root},{tmp_path / 'none'}]"
+    with pytest.raises(Refusal) as caught:
+        open_shifted(session(*own, shifts))
+    unknown, itself, missing = caught.value.faults
+    assert unknown.value == f"target.shift={other}: classes ants"
+    assert unknown.mend == "rename them as these are called: ants as ant?"
+    assert itself.value == f"target.shift={root}"
+    assert itself.rule == "other examples than those of target.root"
+    assert missing.value.startswith(f"target.shift={tmp_path / 'none'}: ")
+
+
+def test_a_target_without_files_of_ones_own_is_refused_another_place(
+    session: MakeSession, tmp_path: Path
+) -> None:
+    with pytest.raises(Refusal) as caught:
+        open_shifted(session(f"target.shift={tmp_path}"))
+    (fault,) = caught.value.faults
+    assert fault.rule == "target=digits is not read from files of one's own"
+    assert fault.mend == "target.shift=corruptions, or leave it out"
