@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -71,12 +71,8 @@ def verdict_box(material: Material) -> RenderableType:
     for row, chance in each if several else ():
         held_out = f"{unit.written(row.out_of_fold)} held out, {plan_words(row.overrides)}"
         rows.add_row(row.source, f"{held_out}; {chance:.0%} to hold the best plan")
-    for one in verdict.smaller:
-        score = with_interval(one.score, one.interval, unit)
-        plan = plan_words(one.recommended.overrides)
-        rows.add_row(f"with {one.pool_images} {verdict.measure.things}", f"{score}  {plan}")
-    for shift in verdict.shifts:
-        rows.add_row(f"with {shift.name}", shift_words(shift, unit))
+    for name, words in _otherwise(verdict):
+        rows.add_row(name, words)
     for name, control in verdict.controls.items():
         score = with_interval(control["score"], control["interval"], unit)
         cut = f"  up to {control['keep_name']}" if control["random_weights"] else ""
@@ -87,6 +83,16 @@ def verdict_box(material: Material) -> RenderableType:
         rows.add_row("careful", Text(note))
     title = f"verdict: {verdict.study}"
     return Panel(Group(Text(verdict.sentence + "\n"), rows), title=title)
+
+
+def _otherwise(verdict: Verdict) -> Iterator[tuple[str, str]]:
+    """The answers with fewer labels, and on other examples: what it is called, and the answer."""
+    unit, things = verdict.measure.unit, verdict.measure.things
+    for one in verdict.smaller:
+        own = with_interval(one.score, one.interval, unit), plan_words(one.recommended.overrides)
+        yield f"with {one.pool_images} {things}", "  ".join(own)
+    for shift in verdict.shifts:
+        yield f"with {shift.name}", shift_words(shift, unit)
 
 
 def seeds_words(verdict: Verdict) -> str:
