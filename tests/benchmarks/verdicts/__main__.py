@@ -21,8 +21,8 @@ TABLE = HERE.parent / "verdicts.md"
 ABOUT = """# Verdicts on real data
 
 `python tests/benchmarks/verdicts` answers the questions that have no line yet (`--again`: all).
-What a source has to learn first, `python -m tlsweep pretrain` trains. Real images, texts and weights
-are read from the folder that `TLSWEEP_REAL_DATA` names. Intervals are those of the verdict, 95 %.
+What a source has to learn first, `python -m tlsweep pretrain` trains. Images, texts and weights are
+read from the folder that `TLSWEEP_REAL_DATA` names. Intervals are those of the verdict, 95 %.
 """
 COLUMNS = ("question", "recommended", "score", "beside it", "transfer", "s")
 
