@@ -185,7 +185,7 @@ def job(config: DictConfig) -> float:
 
         measure = trial.question_of(settings, shown.step).task.measure
         shown.clear()
-        screen.console.print(table.plan_table(trial.resolve(settings)))
+        screen.console.print(table.plan_table(trial.checked(settings)))
         result = trial.run(settings)
     _print_trial(settings, result, measure)
     return result.scores.get("select", 0.0)

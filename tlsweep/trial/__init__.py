@@ -5,6 +5,7 @@ from tlsweep.trial.resolved import Resolved, question_of, resolve, study_folder
 from tlsweep.trial.run import (
     TrialResult,
     answered_summary,
+    checked,
     keep_outcome,
     known_result,
     outcomes_folder,
@@ -22,6 +23,7 @@ __all__ = [
     "augmentation",
     "check_fold",
     "check_schedule",
+    "checked",
     "describe",
     "ends_early",
     "keep_outcome",

@@ -64,7 +64,7 @@ def run(settings: Settings) -> TrialResult:
     if handle is not None:
         handle.begin()
     try:
-        trial, record = _opened(settings)
+        trial, record = checked(settings), _open_record(settings)
     except Refusal as refusal:
         if handle is not None:
             handle.fail(str(refusal))
@@ -98,14 +98,15 @@ def run(settings: Settings) -> TrialResult:
         raise
 
 
-def _opened(settings: Settings) -> tuple[Resolved, Record]:
+def checked(settings: Settings) -> Resolved:
+    """The trial that settings describe. Raises Refusal with what keeps it from being trained."""
     trial = resolve(settings)
     check_fold(trial)
     if settings.stage == Stage.SINGLE:  # a sweep has checked its own
         _refuse_shift(settings)
         check_schedule(trial)
         check_resume(trial)
-    return trial, _open_record(settings)
+    return trial
 
 
 def _refuse_shift(settings: Settings) -> None:
