@@ -13,7 +13,7 @@ from tlsweep.jobs.grammar import Override
 from tlsweep.question import Question
 from tlsweep.stages.first_trials import inherited
 from tlsweep.study.space import Space
-from tlsweep.trial import check_fold, check_schedule, resolve
+from tlsweep.trial import check_batch, check_fold, check_schedule, resolve
 
 MOST = 6  # faults shown: a screenful
 # what a whole sweep sets in each trial
@@ -121,6 +121,7 @@ def check_combinations(
             settings = read(bench.compose([*plain, *overrides]))
             one = resolve(settings)
             check_fold(one)
+            check_batch(one)
             check_schedule(one)
         except Refusal as refusal:
             faults.append(refusal)
@@ -144,6 +145,7 @@ def check_space(
         try:
             settings = read(bench.compose(overrides))
             one = resolve(settings, question)
+            check_batch(one)
             if not searched:
                 check_schedule(one)
         except Refusal as refusal:

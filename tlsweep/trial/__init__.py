@@ -13,7 +13,14 @@ from tlsweep.trial.run import (
     run_unrecorded,
     unwritable,
 )
-from tlsweep.trial.train import Trained, check_fold, check_schedule, ends_early, train_plan
+from tlsweep.trial.train import (
+    Trained,
+    check_batch,
+    check_fold,
+    check_schedule,
+    ends_early,
+    train_plan,
+)
 
 __all__ = [
     "Resolved",
@@ -21,6 +28,7 @@ __all__ = [
     "TrialResult",
     "answered_summary",
     "augmentation",
+    "check_batch",
     "check_fold",
     "check_schedule",
     "checked",

@@ -23,6 +23,7 @@ from tlsweep.trial.resolved import Resolved, resolve
 from tlsweep.trial.train import (
     OnEpoch,
     Trained,
+    check_batch,
     check_fold,
     check_resume,
     check_schedule,
@@ -104,6 +105,7 @@ def checked(settings: Settings) -> Resolved:
     check_fold(trial)
     if settings.stage == Stage.SINGLE:  # a sweep has checked its own
         _refuse_shift(settings)
+        check_batch(trial)
         check_schedule(trial)
         check_resume(trial)
     return trial

@@ -208,6 +208,31 @@ def check_fold(trial: Resolved) -> None:
         raise Refusal(Fault(f"fold={fold}", f"{rule}, counted from 0", mend))
 
 
+def check_batch(trial: Resolved) -> None:
+    """Raise Refusal where BatchNorm would be trained on one number a channel.
+
+    That is so of one image a batch, on maps of one pixel.
+    """
+    train = trial.train
+    if train.batch_size > train.devices or is_probe(trial.plan, train):
+        return
+    import torch
+
+    network = trial.question.network(trial.plan, train, trial.seed)
+    network.steady = frozenset(trial.plan.learned if train.batch_norm == "source" else ())
+    network.thaw(trial.plan.trained)
+    z, side, _ = trial.question.examples(Split.FIT, trial.fold).batch([0])
+    try:
+        with torch.no_grad():
+            network.train()(z, side)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        rule = "BatchNorm is trained on several numbers a channel: two images a batch, or more"
+        mend = f"train.batch_size={2 * train.devices} or more"
+        raise Refusal(Fault(f"train.batch_size={train.batch_size}", rule, mend)) from error
+
+
 def check_resume(trial: Resolved) -> None:
     """Raise Refusal where a training is to go on, and there is nothing that it could go on from."""
     if not trial.train.resume:
