@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from tlsweep.target.levels import is_wide, narrowed, usual_levels
 from tlsweep.target.pixels import centred, fit_arrays, resized
+from tlsweep.target.zipped import AnyPath, Inside
 from tlsweep.terms import ImageSpec, Levels, Resampling
 
 if TYPE_CHECKING:
@@ -100,14 +100,15 @@ class TooLargeError(ValueError):
 
 
 @contextmanager
-def open_image(file: Path | BytesIO, most: int = MAX_PIXELS) -> Iterator[Image]:
+def open_image(file: AnyPath | BytesIO, most: int = MAX_PIXELS) -> Iterator[Image]:
     """An image of the formats that are read; its pixels may be read within.
 
     most: pixels that it may have. Raises TooLargeError, and what Pillow raises for no image.
     """
     from PIL import Image
 
-    with _LIMIT.aside(), Image.open(file, formats=formats()) as opened:
+    data = BytesIO(file.read_bytes()) if isinstance(file, Inside) else file
+    with _LIMIT.aside(), Image.open(data, formats=formats()) as opened:
         if opened.width * opened.height > most:
             raise TooLargeError(opened.size, most)
         yield opened
@@ -126,7 +127,7 @@ def why_not(error: Exception) -> str:
 
 
 def read_image(
-    path: Path,
+    path: AnyPath,
     image: ImageSpec,
     how: Resampling = "pillow",
     levels: Levels | None = None,

@@ -15,6 +15,7 @@ from tlsweep.target.decode import MAX_PIXELS, read_image
 from tlsweep.target.images import ImageTarget
 from tlsweep.target.look import Files, Seen
 from tlsweep.target.several import in_threads, some
+from tlsweep.target.zipped import AnyPath
 from tlsweep.task import Task, Truth
 from tlsweep.terms import ImageSpec, Levels, Split
 
@@ -86,7 +87,7 @@ def title_of(path: str) -> str:
     return "".join(letters).strip("._-") or "images"
 
 
-def _read(file: Path, image: ImageSpec, levels: Levels | None, most: int) -> NDArray[np.uint8]:
+def _read(file: AnyPath, image: ImageSpec, levels: Levels | None, most: int) -> NDArray[np.uint8]:
     try:
         return read_image(file, image, levels=levels, most=most)
     except Exception as error:  # see look.py; here the file changed after it was checked

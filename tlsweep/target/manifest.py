@@ -22,6 +22,7 @@ from tlsweep.target.limits import FileSettings, OnError, Reading, Twins, ram_fau
 from tlsweep.target.look import look_at
 from tlsweep.target.several import some
 from tlsweep.target.table import READERS, read_table
+from tlsweep.target.zipped import AnyPath, file_of
 from tlsweep.task import Kind
 from tlsweep.terms import Split
 
@@ -56,7 +57,7 @@ class Settings(FileSettings):
 class Manifest:
     """A table, read: the files by what the table calls them, and what it says of each."""
 
-    files: tuple[tuple[str, Path], ...]
+    files: tuple[tuple[str, AnyPath], ...]
     answers: Answers
     given: Mapping[Split, NDArray[np.int64]]
     groups: tuple[str, ...] | None
@@ -150,7 +151,7 @@ def read_manifest(
         path, table, asked, USUAL, kind, inputs="image files", things="images",
         wrong=lambda column, cells: [] if absent else _missing(path, column, cells),
     )  # fmt: skip
-    files = tuple((cell.strip(), path.parent / cell.strip()) for cell in found.inputs)
+    files = tuple((cell.strip(), file_of(path.parent / cell.strip())) for cell in found.inputs)
     return Manifest(files, found.answers, found.given, found.groups, found.said)
 
 
@@ -168,7 +169,7 @@ def _used(whole: Manifest, found: Manifest) -> Manifest:
 
 # ---------------------------------------------------------------------- cells
 def _missing(path: Path, column: str, cells: Sequence[str]) -> list[Fault]:
-    gone = [cell for cell in cells if not (path.parent / cell.strip()).is_file()]
+    gone = [cell for cell in cells if not file_of(path.parent / cell.strip()).is_file()]
     if not gone:
         return []
     shown = some([cell or "(an empty cell)" for cell in gone], _MISSING)
