@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsweep.errors import Fault, Refusal, nearest
-from tlsweep.target.decode import MAX_PIXELS, read_image
+from tlsweep.target.decode import MAX_PIXELS, Readable, read_image
 from tlsweep.target.images import ImageTarget
 from tlsweep.target.look import Files, Seen
 from tlsweep.target.several import in_threads, some
-from tlsweep.target.zipped import AnyPath
 from tlsweep.task import Task, Truth
 from tlsweep.terms import ImageSpec, Levels, Split
 
@@ -62,6 +61,13 @@ class FileTarget(ImageTarget):
         return torch.from_numpy(out)
 
 
+def left_of(
+    given: Mapping[Split, NDArray[np.int64]], kept: NDArray[np.int64]
+) -> dict[Split, NDArray[np.int64]]:
+    """The rows of each split once only ``kept`` are left, counted among these."""
+    return {split: np.flatnonzero(np.isin(kept, rows)) for split, rows in given.items()}
+
+
 def table_faults(file: str | Path, suffixes: Sequence[str]) -> list[Fault]:
     """The fault of ``target.file`` that is not there, or that ends in none of ``suffixes``."""
     file = Path(file)
@@ -87,7 +93,7 @@ def title_of(path: str) -> str:
     return "".join(letters).strip("._-") or "images"
 
 
-def _read(file: AnyPath, image: ImageSpec, levels: Levels | None, most: int) -> NDArray[np.uint8]:
+def _read(file: Readable, image: ImageSpec, levels: Levels | None, most: int) -> NDArray[np.uint8]:
     try:
         return read_image(file, image, levels=levels, most=most)
     except Exception as error:  # see look.py; here the file changed after it was checked

@@ -148,7 +148,7 @@ def read_manifest(
     if rows is not None:
         table = {name: [cells[i] for i in rows] for name, cells in table.items()}
     found = read_rows(
-        path, table, asked, USUAL, kind, inputs="image files", things="images",
+        f"target.file={path}", table, asked, USUAL, kind, inputs="image files", things="images",
         wrong=lambda column, cells: [] if absent else _missing(path, column, cells),
     )  # fmt: skip
     files = tuple((cell.strip(), file_of(path.parent / cell.strip())) for cell in found.inputs)
