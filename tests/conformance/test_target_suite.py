@@ -101,7 +101,7 @@ class TestHub(TargetSuite):
             part: datasets.Dataset.from_dict(
                 {
                     "text": [f"{part} {i}" for i in range(9)],
-                    "label": [["a", "b"][: 1 + i % 2] for i in range(9)],
+                    "label": [(["a"], ["a", "b"], ["b"])[i % 3] for i in range(9)],
                 }
             )
             for part in ("train", "test")
