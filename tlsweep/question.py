@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from tlsweep import screen
 from tlsweep.config.read_plan import droppable, read_plan
 from tlsweep.config.sections import PlanSettings
 from tlsweep.config.settings import Opening
@@ -347,6 +348,7 @@ def _open_target(_key: str, hidden: _Hidden) -> Target:
     opening, _, progress = hidden.value
     settings = opening.target
     opened = open_target(settings.name, **target_options(settings), progress=progress)
+    opened.progress = screen.work
     return asked(opened, opening.task)
 
 

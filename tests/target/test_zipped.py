@@ -85,7 +85,7 @@ def test_what_macs_leave_in_a_zip_does_not_count(tmp_path: Path) -> None:
 def test_several_processes_and_threads_read_one_zip(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "photos", *(f"train/{i}" for i in range(4)))
     file = zipped(folder)
-    target = open_target("image_folder", root=file, ram_gb=1e-9)
+    target = open_target("image_folder", root=file, ram_gb=1e-9, disk_gb=0)
     data = target.dataset(np.tile(np.arange(len(target.labels)), 4), RGB)
     assert not data.in_memory
     loaded = [z for z, _, _ in DataLoader(data, batch_size=8, num_workers=2)]

@@ -121,7 +121,7 @@ class Settings(Section):
         # these say how and where, not what; what is read there has a fingerprint of its own
         how = (
             "accelerator", "devices", "strategy", "num_workers", "resume", "cache_dir", "root",
-            "download", "ram_gb",
+            "download", "ram_gb", "disk_gb",
         )  # fmt: skip
         for group in ("source", "target", "train"):
             for key in how:

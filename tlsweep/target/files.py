@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tlsweep.errors import Fault, Refusal, nearest
 from tlsweep.target.decode import MAX_PIXELS, Readable, read_image
 from tlsweep.target.images import ImageTarget
+from tlsweep.target.limits import DISK_GB
 from tlsweep.target.look import Files, Seen
 from tlsweep.target.several import in_threads, some
 from tlsweep.task import Task, Truth
@@ -37,10 +38,13 @@ class FileTarget(ImageTarget):
         ram_gb: float = 4.0,
         task: Task | None = None,
         max_pixels: int = MAX_PIXELS,
+        disk_gb: float = DISK_GB,
     ) -> None:
         self._files, self._most = tuple(files), max_pixels
         contents = seen.contents
-        super().__init__(name, output_names, labels, fingerprint, given, ram_gb, contents, task)
+        super().__init__(
+            name, output_names, labels, fingerprint, given, ram_gb, contents, task, disk_gb
+        )
         self.levels, self.said = seen.levels, seen.said
         if seen.thumbs is not None:
             self.keep_copies_together(seen.thumbs)

@@ -21,7 +21,7 @@ from tlsweep.target.base import Progress, Target
 from tlsweep.target.columns import Asked, ColumnNames, Given, Rows, read_rows, uses
 from tlsweep.target.decode import MAX_PIXELS
 from tlsweep.target.files import FileTarget, left_of, title_of
-from tlsweep.target.limits import FileSettings, OnError, Reading, Twins, ram_faults
+from tlsweep.target.limits import DISK_GB, FileSettings, OnError, Reading, Twins, ram_faults
 from tlsweep.target.look import look_at
 from tlsweep.target.table import as_text
 from tlsweep.target.text import empty
@@ -99,13 +99,14 @@ def check(
     kind: Kind | None = None,
     download: bool = False,
     ram_gb: float = 4.0,
+    disk_gb: float = DISK_GB,
     on_error: OnError = "refuse",
     max_pixels: int = MAX_PIXELS,
     twins: Twins = "near",
     progress: Progress | None = None,
 ) -> None:
     """Raise Refusal with every fault that shows without decoding an image."""
-    faults = [*ram_faults(ram_gb), *Reading(on_error, max_pixels, twins).faults()]
+    faults = [*ram_faults(ram_gb, disk_gb), *Reading(on_error, max_pixels, twins).faults()]
     try:
         _read(dataset, config, Asked(input, label, None, group), kind, download)
     except Refusal as refusal:
@@ -124,6 +125,7 @@ def open(  # noqa: A001  (always called as hub_sets.open)
     kind: Kind | None = None,
     download: bool = False,
     ram_gb: float = 4.0,
+    disk_gb: float = DISK_GB,
     on_error: OnError = "refuse",
     max_pixels: int = MAX_PIXELS,
     twins: Twins = "near",
@@ -136,11 +138,11 @@ def open(  # noqa: A001  (always called as hub_sets.open)
     what the cache does not have. Raises Refusal with all faults.
     """
     reading = Reading(on_error, max_pixels, twins)
-    if faults := [*ram_faults(ram_gb), *reading.faults()]:
+    if faults := [*ram_faults(ram_gb, disk_gb), *reading.faults()]:
         raise Refusal(*faults)
     found = _read(dataset, config, Asked(input, label, None, group), kind, download)
     if found.is_image:
-        return _of_images(dataset, found, reading, ram_gb, progress)
+        return _of_images(dataset, found, reading, (ram_gb, disk_gb), progress)
     rows = found.rows
     names, labels = rows.answers.names, rows.answers.labels
     name, task = title_of(dataset), rows.answers.task
@@ -150,7 +152,11 @@ def open(  # noqa: A001  (always called as hub_sets.open)
 
 
 def _of_images(
-    dataset: str, found: Found, reading: Reading, ram_gb: float, progress: Progress | None
+    dataset: str,
+    found: Found,
+    reading: Reading,
+    room: tuple[float, float],
+    progress: Progress | None,
 ) -> FileTarget:
     files = [
         (f"{name} {i}", Cell(part, i, found.column))
@@ -166,7 +172,7 @@ def _of_images(
     digest.update(seen.print_of(used) + labels.tobytes())
     target = FileTarget(
         title_of(dataset), answers.names, labels, digest.hexdigest()[:16], used, seen,
-        left_of(rows.given, kept), ram_gb, answers.task, reading.max_pixels,
+        left_of(rows.given, kept), room[0], answers.task, reading.max_pixels, room[1],
     )  # fmt: skip
     target.said, target.groups = (*found.said, *rows.said, *target.said), groups
     return target

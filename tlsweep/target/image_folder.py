@@ -23,7 +23,7 @@ from tlsweep.target.answers import PARTS
 from tlsweep.target.base import Progress
 from tlsweep.target.decode import MAX_PIXELS, MENDS, USUAL, endings
 from tlsweep.target.files import FileTarget, title_of
-from tlsweep.target.limits import FileSettings, OnError, Reading, Twins, ram_faults
+from tlsweep.target.limits import DISK_GB, FileSettings, OnError, Reading, Twins, ram_faults
 from tlsweep.target.look import look_at
 from tlsweep.target.several import SHOWN, images, some
 from tlsweep.target.zipped import AnyPath, Inside, below, place_of, walk
@@ -70,13 +70,14 @@ def check(
     *,
     root: str | Path,
     ram_gb: float = 4.0,
+    disk_gb: float = DISK_GB,
     on_error: OnError = "refuse",
     max_pixels: int = MAX_PIXELS,
     twins: Twins = "near",
     progress: Progress | None = None,
 ) -> None:
     """Raise Refusal with every fault that shows without decoding an image."""
-    faults = [*ram_faults(ram_gb), *Reading(on_error, max_pixels, twins).faults()]
+    faults = [*ram_faults(ram_gb, disk_gb), *Reading(on_error, max_pixels, twins).faults()]
     try:
         list_images(root)
     except Refusal as refusal:
@@ -89,6 +90,7 @@ def open(  # noqa: A001  (always called as image_folder.open)
     *,
     root: str | Path,
     ram_gb: float = 4.0,
+    disk_gb: float = DISK_GB,
     on_error: OnError = "refuse",
     max_pixels: int = MAX_PIXELS,
     twins: Twins = "near",
@@ -103,7 +105,7 @@ def open(  # noqa: A001  (always called as image_folder.open)
     ``on_error="skip"`` leaves out; then with the classes of which none is left.
     """
     reading = Reading(on_error, max_pixels, twins)
-    if faults := [*ram_faults(ram_gb), *reading.faults()]:
+    if faults := [*ram_faults(ram_gb, disk_gb), *reading.faults()]:
         raise Refusal(*faults)
     listing = list_images(root)
     seen = look_at(listing.named(), f"target.root={listing.root}", reading, progress)
@@ -118,7 +120,7 @@ def open(  # noqa: A001  (always called as image_folder.open)
     }
     target = FileTarget(
         listing.root.name, names, labels, hashlib.sha256(seen.print_of(files)).hexdigest()[:16],
-        files, seen, given, ram_gb, max_pixels=max_pixels,
+        files, seen, given, ram_gb, max_pixels=max_pixels, disk_gb=disk_gb,
     )  # fmt: skip
     target.said = (*listing.said, *_lacking(listing), *target.said)
     return target

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlsweep.target.base import Target
+from tlsweep.target.decoded import DecodedFiles
 from tlsweep.target.near import firsts
 from tlsweep.target.pixels import PixelStore
 from tlsweep.target.several import SHOWN, some
@@ -23,12 +25,14 @@ if TYPE_CHECKING:
     from tlsweep.target.dataset import ImageDataset
 
 _NAMED = 10  # near copies in two parts of the data
+_AT_ONCE = 256  # images that are decoded between two words on how far it is
 
 
 class ImageTarget(Target):
     """Labelled images.
 
-    ram_gb: gigabytes of decoded images kept in memory at one preprocessing; resampling: how its
+    ram_gb: gigabytes of decoded images kept in memory at one preprocessing; disk_gb: of those that
+    do not fit, kept on disk at all of them; resampling: how its
     images are resized; levels: what is black and what is white in those of more than 8 bits, both
     so that others of their kind can be prepared alike.
     """
@@ -47,9 +51,11 @@ class ImageTarget(Target):
         ram_gb: float = 4.0,
         contents: Sequence[bytes | str] | None = None,
         task: Task | None = None,
+        disk_gb: float = 0.0,
     ) -> None:
         super().__init__(name, output_names, labels, fingerprint, given, contents, task)
-        self.ram_gb = ram_gb
+        self.ram_gb, self.disk_gb, self._contents = ram_gb, disk_gb, contents
+        self._on_disk: dict[ImageSpec, DecodedFiles] = {}
         self._stores: dict[ImageSpec, PixelStore] = {}
 
     def called(self, index: int) -> str:
@@ -101,12 +107,31 @@ class ImageTarget(Target):
         """The images at ``indices``, in that order, preprocessed as ``spec`` says.
 
         They are decoded now and kept, once for every dataset of the same ``spec``, if they fit
-        into ``ram_gb``; else each time they are read. augmentation: the view of each that is asked
+        into ``ram_gb``, or in files, if they fit into ``disk_gb``; else they are decoded each time
+        they are read. augmentation: the view of each that is asked
         for, None for the image as it is. Raises IndexError for an index that is not there.
         """
         from tlsweep.target.dataset import ImageDataset
 
         ids = self.places(indices)
         store = self._stores.setdefault(spec, PixelStore(len(self.labels), spec, self.ram_gb))
-        kept = store.fill(ids, lambda new: self.pixels(new, spec))
-        return ImageDataset(self, ids, spec, store if kept else None, augmentation)
+        decode = partial(self._decoded, spec)
+        if store.fill(ids, decode):
+            return ImageDataset(self, ids, spec, store, augmentation)
+        files = self._on_disk.setdefault(spec, self._files_of(spec))
+        return ImageDataset(
+            self, ids, spec, files if files.fill(ids, decode) else None, augmentation
+        )
+
+    def _files_of(self, spec: ImageSpec) -> DecodedFiles:
+        contents = self._contents
+        if contents is None:
+            return DecodedFiles([""] * len(self.labels), spec, None, 0)
+        return DecodedFiles(contents, spec, self.levels, self.disk_gb)
+
+    def _decoded(self, spec: ImageSpec, ids: NDArray[np.int64]) -> Iterator[Tensor]:
+        """Images ``ids``, some at a time; how far it is is told where they are many."""
+        for at in range(0, len(ids), _AT_ONCE):
+            yield self.pixels(ids[at : at + _AT_ONCE], spec)
+            if self.progress is not None and len(ids) > _AT_ONCE:
+                self.progress(min(at + _AT_ONCE, len(ids)), len(ids), "decoding images")

@@ -18,7 +18,7 @@ from tlsweep.target.base import Progress
 from tlsweep.target.columns import Asked, ColumnNames, read_rows
 from tlsweep.target.decode import MAX_PIXELS
 from tlsweep.target.files import FileTarget, table_faults, title_of
-from tlsweep.target.limits import FileSettings, OnError, Reading, Twins, ram_faults
+from tlsweep.target.limits import DISK_GB, FileSettings, OnError, Reading, Twins, ram_faults
 from tlsweep.target.look import look_at
 from tlsweep.target.several import some
 from tlsweep.target.table import READERS, read_table
@@ -73,13 +73,14 @@ def check(
     group: str | None = None,
     kind: Kind | None = None,
     ram_gb: float = 4.0,
+    disk_gb: float = DISK_GB,
     on_error: OnError = "refuse",
     max_pixels: int = MAX_PIXELS,
     twins: Twins = "near",
     progress: Progress | None = None,
 ) -> None:
     """Raise Refusal with every fault that shows without decoding an image."""
-    faults = [*ram_faults(ram_gb), *Reading(on_error, max_pixels, twins).faults()]
+    faults = [*ram_faults(ram_gb, disk_gb), *Reading(on_error, max_pixels, twins).faults()]
     try:
         read_manifest(file, Asked(input, label, split, group), kind, absent=on_error == "skip")
     except Refusal as refusal:
@@ -97,6 +98,7 @@ def open(  # noqa: A001  (always called as manifest.open)
     group: str | None = None,
     kind: Kind | None = None,
     ram_gb: float = 4.0,
+    disk_gb: float = DISK_GB,
     on_error: OnError = "refuse",
     max_pixels: int = MAX_PIXELS,
     twins: Twins = "near",
@@ -111,7 +113,7 @@ def open(  # noqa: A001  (always called as manifest.open)
     then with the classes or labels of which none is left.
     """
     reading, columns = Reading(on_error, max_pixels, twins), Asked(input, label, split, group)
-    if faults := [*ram_faults(ram_gb), *reading.faults()]:
+    if faults := [*ram_faults(ram_gb, disk_gb), *reading.faults()]:
         raise Refusal(*faults)
     found = read_manifest(file, columns, kind, absent=on_error == "skip")
     seen = look_at(found.files, f"target.file={file}", reading, progress)
@@ -123,7 +125,7 @@ def open(  # noqa: A001  (always called as manifest.open)
     digest.update(answers.labels.tobytes())
     target = FileTarget(
         Path(file).stem, answers.names, answers.labels, digest.hexdigest()[:16], found.files,
-        seen, found.given, ram_gb, answers.task, max_pixels,
+        seen, found.given, ram_gb, answers.task, max_pixels, disk_gb,
     )  # fmt: skip
     target.said, target.groups = (*found.said, *target.said), found.groups
     return target

@@ -18,7 +18,7 @@ from tlsweep.target.base import Progress
 from tlsweep.target.decode import MAX_PIXELS
 from tlsweep.target.files import FileTarget, left_of
 from tlsweep.target.images import ImageTarget
-from tlsweep.target.limits import FileSettings, OnError, Reading, Twins, ram_faults
+from tlsweep.target.limits import DISK_GB, FileSettings, OnError, Reading, Twins, ram_faults
 from tlsweep.target.look import Files, look_at
 from tlsweep.target.published import (
     SETS,
@@ -68,13 +68,14 @@ def check(
     root: str | Path,
     download: bool = False,
     ram_gb: float = 4.0,
+    disk_gb: float = DISK_GB,
     on_error: OnError = "refuse",
     max_pixels: int = MAX_PIXELS,
     twins: Twins = "near",
     progress: Progress | None = None,
 ) -> None:
     """Raise Refusal for an unknown data set, and if files are missing and may not be fetched."""
-    faults = [*ram_faults(ram_gb), *Reading(on_error, max_pixels, twins).faults()]
+    faults = [*ram_faults(ram_gb, disk_gb), *Reading(on_error, max_pixels, twins).faults()]
     if dataset in SETS:
         faults += faults_of(dataset, _asked(dataset), root, download)
     else:
@@ -89,6 +90,7 @@ def open(  # noqa: A001  (always called as vision_sets.open)
     root: str | Path,
     download: bool = False,
     ram_gb: float = 4.0,
+    disk_gb: float = DISK_GB,
     on_error: OnError = "refuse",
     max_pixels: int = MAX_PIXELS,
     twins: Twins = "near",
@@ -99,8 +101,8 @@ def open(  # noqa: A001  (always called as vision_sets.open)
     download: fetch what is not there. Raises Refusal for what is not there or damaged.
     """
     check(
-        dataset=dataset, root=root, download=download, ram_gb=ram_gb, on_error=on_error,
-        max_pixels=max_pixels, twins=twins,
+        dataset=dataset, root=root, download=download, ram_gb=ram_gb, disk_gb=disk_gb,
+        on_error=on_error, max_pixels=max_pixels, twins=twins,
     )  # fmt: skip
     if progress is not None:
         progress(0, 1, f"reading {dataset}")
@@ -117,7 +119,7 @@ def open(  # noqa: A001  (always called as vision_sets.open)
     except Exception as error:  # told as torchvision's own
         raise unreadable(dataset, _asked(dataset), root, error) from error
     reading = Reading(on_error, max_pixels, twins)
-    return _of_files(dataset, root, parts, files, labels, reading, ram_gb, progress)
+    return _of_files(dataset, root, parts, files, labels, reading, (ram_gb, disk_gb), progress)
 
 
 def _asked(dataset: str) -> str:
@@ -152,10 +154,10 @@ def _of_files(
     files: Files,
     labels: NDArray[np.int64],
     reading: Reading,
-    ram_gb: float,
+    room: tuple[float, float],
     progress: Progress | None,
 ) -> FileTarget:
-    """A target of those images that can be read."""
+    """A target of those images that can be read. room: ram_gb and disk_gb."""
     seen = look_at(files, f"{_asked(dataset)} target.root={root}", reading, progress)
     kept = np.array(seen.kept, dtype=np.int64)
     names, labels = named(next(iter(parts.values())), labels)
@@ -164,6 +166,6 @@ def _of_files(
     digest = hashlib.sha256(f"{names}\n".encode())
     digest.update(seen.print_of(used) + labels.tobytes())
     return FileTarget(
-        dataset, names, labels, digest.hexdigest()[:16], used, seen, given, ram_gb,
-        max_pixels=reading.max_pixels,
+        dataset, names, labels, digest.hexdigest()[:16], used, seen, given, room[0],
+        max_pixels=reading.max_pixels, disk_gb=room[1],
     )  # fmt: skip
