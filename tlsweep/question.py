@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from tlsweep import screen
 from tlsweep.config.read_plan import droppable, read_plan
 from tlsweep.config.sections import PlanSettings
 from tlsweep.config.settings import Opening
@@ -356,6 +357,7 @@ def target_like(
     from tlsweep.target import asked, open_target
 
     opened = open_target(settings.name, **target_options(settings), progress=progress)
+    opened.progress = screen.work
     return asked(opened, opening.task)
 
 
@@ -410,9 +412,23 @@ def _partition(t: TargetSettings, target: Target, seed: int | None = None) -> Pa
     try:
         found = draw()
     except Refusal as refusal:
-        told = [[_of(target, text) for text in (f.value, f.rule, f.mend)] for f in refusal.faults]
+        apart = _near_copies_apart(draw, t, target)
+        texts = [(f.value, f.rule, f.mend + apart) for f in refusal.faults]
+        told = [[_of(target, text) for text in of_one] for of_one in texts]
         raise Refusal(*(Fault(*texts) for texts in told)) from refusal
     return dataclasses.replace(found, said=tuple(_of(target, text) for text in found.said))
+
+
+def _near_copies_apart(draw: Callable[..., Partition], t: TargetSettings, target: Target) -> str:
+    """What else helps where images are too few since near copies count as one; else nothing."""
+    joined = int((target.like != target.same_as).sum())
+    if not joined or getattr(t, "twins", None) != "near":
+        return ""
+    try:
+        draw(same_as=target.same_as)
+    except Refusal:
+        return ""
+    return f"; target.twins=exact, which takes {joined} near copies for images of their own"
 
 
 def _of(target: Target, text: str) -> str:

@@ -40,6 +40,8 @@ _OWN: Mapping[Kind, Mapping[str, str]] = {
         "fashion_mnist": "tlsweep.target.downloaded",
         "cifar10": "tlsweep.target.downloaded",
         "cifar100": "tlsweep.target.downloaded",
+        "torchvision": "tlsweep.target.vision_sets",
+        "hf": "tlsweep.target.hub_sets",
         "image_folder": "tlsweep.target.image_folder",
         "manifest": "tlsweep.target.manifest",
         "text": "tlsweep.target.text",

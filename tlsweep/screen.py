@@ -38,6 +38,7 @@ class Screen:
         )
         self.stage_task: TaskID | None = None
         self.trial_task: TaskID | None = None
+        self.work_task: TaskID | None = None
 
     def say(self, text: str) -> None:
         """A line that stays above the bars."""
@@ -64,6 +65,15 @@ class Screen:
             self.progress.reset(self.trial_task)
         self.progress.update(self.trial_task, description=text, completed=done, total=total)
 
+    def work(self, done: int, total: int, text: str) -> None:
+        """Where a piece of work within a stage stands: a bar of its own, until it is done."""
+        if self.work_task is None:
+            self.work_task = self.progress.add_task(text, total=total)
+        self.progress.update(self.work_task, description=text, completed=done, total=total)
+        if done >= total:
+            self.progress.remove_task(self.work_task)
+            self.work_task = None
+
     def clear(self) -> None:
         """Take the bars away."""
         for task in (self.stage_task, self.trial_task):
@@ -75,6 +85,12 @@ class Screen:
 def say(text: str) -> None:
     """A line above the bars of the command that runs in this process, or without them."""
     (console.print if _current is None else _current.say)(text)
+
+
+def work(done: int, total: int, text: str) -> None:
+    """Where a piece of work within a stage stands, if this process shows anything."""
+    if _current is not None:
+        _current.work(done, total, text)
 
 
 _current: Screen | None = None

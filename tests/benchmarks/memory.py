@@ -119,7 +119,7 @@ def _lines(task: Task, effort: Effort, times: int, folder: Path) -> list[str]:
 
 
 def _child(lines: list[str], ram_gb: float) -> dict[str, float]:
-    ram = [f"target.ram_gb={ram_gb}"] if "target=image_folder" in lines else []
+    ram = [f"target.ram_gb={ram_gb}", "target.disk_gb=0"] if "target=image_folder" in lines else []
     done = subprocess.run(
         [sys.executable, __file__, *lines, *ram], capture_output=True, text=True, check=False
     )

@@ -57,6 +57,8 @@ def test_every_option_of_conf_passes_the_schema(group: str, option: str) -> None
     extra += (
         [f"{group}.file=a.csv"] if option in ("manifest", "arrays", "text", "word_vectors") else []
     )
+    named = ("target", "torchvision"), ("target", "hf")
+    extra += ["target.dataset=MNIST"] if (group, option) in named else []
     extra += [f"{group}.key=Net-0"] if option == "held" else []
     extra += ["source.model=resnet18"] if option in ("timm", "transformers") else []
     mine = ["source.build=a:b", "source.checkpoint=a.pt", "source.image_size=32"]

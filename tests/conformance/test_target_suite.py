@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from idx_files import write_mnist
 from PIL import Image
 from torch.utils.data import Dataset
 
@@ -74,6 +75,40 @@ class TestArrays(TargetSuite):
         file = tmp_path_factory.mktemp("arrays") / "a.npz"
         np.savez(file, **parts, **numbers)
         self.options = {"file": str(file)}
+
+
+class TestTorchvision(TargetSuite):
+    """A data set in memory, in two parts."""
+
+    name = "torchvision"
+
+    @pytest.fixture(autouse=True)
+    def _files(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        root = tmp_path_factory.mktemp("mnist")
+        write_mnist(root)
+        self.options = {"dataset": "MNIST", "root": str(root)}
+
+
+class TestHub(TargetSuite):
+    """Texts with two labels at most, in two splits."""
+
+    name = "hf"
+
+    @pytest.fixture(autouse=True)
+    def _table(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        datasets = pytest.importorskip("datasets")
+        parts = {
+            part: datasets.Dataset.from_dict(
+                {
+                    "text": [f"{part} {i}" for i in range(9)],
+                    "label": [(["a"], ["a", "b"], ["b"])[i % 3] for i in range(9)],
+                }
+            )
+            for part in ("train", "test")
+        }
+        folder = tmp_path_factory.mktemp("hub") / "saved"
+        datasets.DatasetDict(parts).save_to_disk(folder)
+        self.options = {"dataset": str(folder), "kind": "labels"}
 
 
 class Pairs(Dataset[Any]):

@@ -17,7 +17,7 @@ from tlsweep.config.settings import Settings
 from tlsweep.errors import Refusal
 from tlsweep.question import Question
 from tlsweep.target import open_target
-from tlsweep.target.near import firsts, thumbnail
+from tlsweep.target.near import Floats, candidates, firsts, thumbnail
 from tlsweep.terms import ImageSpec, Split
 from tlsweep.trial import question_of
 
@@ -145,6 +145,51 @@ def test_copies_in_an_array_are_found_too(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=images, y=np.arange(21) % 2)
     target = open_target("arrays", file=tmp_path / "a.npz")
     assert target.like.tolist() == [*range(20), 5]
+
+
+def test_too_few_images_once_copies_are_one_are_mended_by_leaving_them_apart(
+    settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    for i, image in enumerate(PICTURES[:40]):
+        (tmp_path / "many").mkdir(exist_ok=True)
+        image.save(tmp_path / "many" / f"{i}.png")
+    (tmp_path / "one").mkdir()
+    for name, edit in EDITS.items():
+        edit(PICTURES[99]).save(tmp_path / "one" / f"{name}.png")
+    target = ("target=image_folder", f"target.root={tmp_path}", "target.fit_size=null")
+    with pytest.raises(Refusal) as caught:
+        question_of(settings(*target))
+    (fault,) = caught.value.faults
+    assert fault.value == "too few images (the least is 1) of class one"
+    assert fault.mend == (
+        "add images of these classes, or take the classes out;"
+        " target.twins=exact, which takes 6 near copies for images of their own"
+    )
+    assert len(question_of(settings(*target, "target.twins=exact")).target.labels) == 47
+
+
+def straight(low: Floats, kind: Floats) -> Floats:
+    """Candidates as their definition reads: all pairs at once."""
+    unlike = (1 - low @ low.T).astype(np.float64)
+    np.fill_diagonal(unlike, 2)
+    limit = np.maximum(0.3 * np.minimum(kind[:, None], kind), 0.004)
+    nearest = np.argsort(np.where(unlike < limit, unlike, np.inf), axis=1, kind="stable")[:, :8]
+    row = np.repeat(np.arange(len(low)), 8)
+    pairs = np.stack([row, nearest.ravel()], 1)[(unlike < limit)[row, nearest.ravel()]]
+    return np.unique(np.sort(pairs, axis=1), axis=0)
+
+
+def test_candidates_in_pieces_are_those_of_all_pairs_at_once() -> None:
+    """Ten to a crowd, of some of which more than the eight nearest are near enough."""
+    draw = np.random.default_rng(0)
+    low = np.repeat(draw.normal(size=(250, 63)), 10, axis=0) + 0.4 * draw.normal(size=(2500, 63))
+    low = (low / np.linalg.norm(low, axis=1, keepdims=True)).astype(np.float32)
+    kind = draw.uniform(0.2, 0.9, len(low)).astype(np.float32)
+    found = candidates(low, kind, np.arange(len(low)))
+    assert len(found) > 1000
+    assert np.array_equal(found, straight(low, kind))
+    few = candidates(low, kind, np.arange(100, 110))
+    assert {*map(tuple, few.tolist())} < {*map(tuple, found.tolist())}
 
 
 # ---------------------------------------------------------------------- what it is for

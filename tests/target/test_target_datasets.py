@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from idx_files import idx, write_mnist
 
 from tlsweep.errors import Refusal
 from tlsweep.target import Target, check_target, open_target, partition
@@ -21,24 +22,6 @@ from tlsweep.terms import ImageSpec, Split
 
 GREY = ImageSpec(channels=1, size=16, mean=(0.2,), std=(0.5,), resize=16)
 COLOUR = ImageSpec(channels=3, size=24, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), resize=28)
-
-
-def idx(array: np.ndarray) -> bytes:
-    """The IDX format of MNIST: two zeros, type 8 (uint8), dimensions, big-endian sizes, data."""
-    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
-
-
-def write_mnist(root: Path, folder: str = "MNIST") -> np.ndarray:
-    """A small MNIST under ``root``; the images, train then test."""
-    raw = root / folder / "raw"
-    raw.mkdir(parents=True)
-    images = np.random.default_rng(0).integers(0, 256, (90, 28, 28), dtype=np.uint8)
-    labels = np.arange(90) % 10
-    for name, part in (("train", slice(0, 60)), ("t10k", slice(60, 90))):
-        (raw / f"{name}-images-idx3-ubyte").write_bytes(idx(images[part]))
-        (raw / f"{name}-labels-idx1-ubyte").write_bytes(idx(labels[part]))
-    return images
 
 
 def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:

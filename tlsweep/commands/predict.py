@@ -126,7 +126,8 @@ def _texts(given: Sequence[str], column: str) -> list[str]:
 def _files(path: Path) -> list[Path]:
     from tlsweep.target.image_folder import images_below
 
-    return list(images_below(path)) if path.is_dir() else [path]
+    inside = images_below(path) if path.is_dir() else [path]
+    return [file for file in inside if isinstance(file, Path)]
 
 
 def _no_model() -> Fault:

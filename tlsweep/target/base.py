@@ -28,7 +28,8 @@ Progress = Callable[[int, int, str], None]
 class Target(ABC):
     """Labelled examples, and the splits that came with them.
 
-    reads: the kind of what a source wants to see that it can be brought to; things: what its
+    reads: the kind of what a source wants to see that it can be brought to; progress: told of long
+    work on its examples, where somebody shows it; things: what its
     examples are called, all together; name: what the report calls it; task: what is asked of each
     example; output_names: of its classes, labels or numbers;
     labels: what is true of each example, as the task has it (classes int64 [n], labels bool [n, m],
@@ -43,6 +44,7 @@ class Target(ABC):
 
     reads: ClassVar[type[InputSpec]]
     things: ClassVar[str]
+    progress: Progress | None = None
     said: tuple[str, ...] = ()
     groups: Sequence[str] | None = None
 

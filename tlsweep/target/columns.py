@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -60,7 +59,7 @@ class Rows:
 
 
 def read_rows(
-    path: Path,
+    where: str,
     table: Columns,
     asked: Asked,
     usual_names: Mapping[str, Sequence[str]],
@@ -73,12 +72,13 @@ def read_rows(
 ) -> Rows:
     """Find the columns of a table and read them.
 
-    usual_names: what people call the columns of each use, in small letters; kind: of answers, None
-    to see for oneself; inputs: what is in the first column, in words; things: what examples are
-    called; wrong: told the first column and its cells, says what is wrong with them; given: rows of
-    the splits, None to look for their column. Raises Refusal with every fault.
+    where: the setting that names the table; usual_names: what people call the columns of each use,
+    in small letters; kind: of answers, None to see for oneself; inputs: what is in the first
+    column, in words; things: what examples are called; wrong: told the first column and its cells,
+    says what is wrong with them; given: rows of the splits, None to look for their column. Raises
+    Refusal with every fault.
     """
-    use = uses(path, table, asked, usual_names, inputs)
+    use = uses(where, table, asked, usual_names, inputs)
     faults: list[Fault] = []
     if given is None:
         splits = [table[name] for name in use["split"]]
@@ -101,7 +101,7 @@ def read_rows(
 
 
 def uses(
-    path: Path,
+    where: str,
     table: Columns,
     asked: Asked,
     usual_names: Mapping[str, Sequence[str]],
@@ -109,8 +109,9 @@ def uses(
 ) -> dict[str, tuple[str, ...]]:
     """The columns of each use: input, label, split, group.
 
-    usual_names: what people call the columns, in small letters; the first that is there is taken;
-    inputs: what is in the first. Raises Refusal for those that are not there.
+    where: the setting that names the table; usual_names: what people call the columns, in small
+    letters; the first that is there is taken; inputs: what is in the first. Raises Refusal for
+    those that are not there.
     """
     found: dict[str, tuple[str, ...]] = {}
     faults: list[Fault] = []
@@ -119,7 +120,7 @@ def uses(
         if named is None:
             found[use] = _usual(table, usual)
             if not found[use] and use in ("input", "label"):
-                faults.append(_unnamed(path, table, use, usual, inputs))
+                faults.append(_unnamed(where, table, use, usual, inputs))
             continue
         if named == NONE and use in ("split", "group") and NONE not in table:
             found[use] = ()
@@ -137,10 +138,10 @@ def _usual(table: Columns, usual: Sequence[str]) -> tuple[str, ...]:
     return next(((by_name[name],) for name in usual if name in by_name), ())
 
 
-def _unnamed(path: Path, table: Columns, use: str, usual: Sequence[str], inputs: str) -> Fault:
+def _unnamed(where: str, table: Columns, use: str, usual: Sequence[str], inputs: str) -> Fault:
     what = inputs if use == "input" else "answers"
     return Fault(
-        f"target.file={path}: which column has the {what}?",
+        f"{where}: which column has the {what}?",
         f"a column called {', '.join(usual)}, or the one that target.{use} names; here there are:"
         f" {', '.join(table)}",
         f"target.{use}=COLUMN",

@@ -16,13 +16,16 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tlsweep.target.images import ImageTarget
 from tlsweep.terms import ImageSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from tlsweep.target.augment import Augmentation
+    from tlsweep.target.dataset import ImageDataset
 
 STRENGTHS: Mapping[str, tuple[float, float, float]] = {
     "noise": (0.06, 0.12, 0.24),  # standard deviation, as a share of black to white
@@ -61,6 +64,13 @@ class Corrupted(ImageTarget):
     def called(self, index: int) -> str:
         """What people call the image at ``index``."""
         return self._target.called(index)
+
+    def dataset(
+        self, indices: ArrayLike, spec: ImageSpec, augmentation: Augmentation | None = None
+    ) -> ImageDataset:
+        """As of every target; the images themselves are decoded now, and kept as they can be."""
+        self._target.dataset(indices, spec)
+        return super().dataset(indices, spec, augmentation)
 
     def pixels(self, indices: NDArray[np.int64], image: ImageSpec) -> Tensor:
         """The images, prepared and then corrupted: uint8 [k, C, size, size]."""

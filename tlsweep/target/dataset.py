@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tlsweep.target.batch import Batch, Side
+from tlsweep.target.decoded import DecodedFiles
 from tlsweep.target.pixels import PixelStore
 from tlsweep.task import Truth
 from tlsweep.terms import ImageSpec
@@ -83,7 +84,7 @@ class ImageDataset(TargetDataset):
         target: ImageTarget,
         indices: NDArray[np.int64],
         image: ImageSpec,
-        store: PixelStore | None,
+        store: PixelStore | DecodedFiles | None,
         augmentation: Augmentation | None = None,
     ) -> None:
         super().__init__(target, indices)
@@ -93,13 +94,12 @@ class ImageDataset(TargetDataset):
     @property
     def in_memory(self) -> bool:
         """Whether the images are decoded already."""
-        return self._store is not None
+        return isinstance(self._store, PixelStore)
 
     def inputs(self, ids: NDArray[np.int64]) -> Tensor:
         """Images float32 [k, C, H, W]."""
-        if self._store is not None:
-            u8_bchw = self._store.read(ids)
-        else:
+        u8_bchw = None if self._store is None else self._store.read(ids)
+        if u8_bchw is None:
             u8_bchw = self._images.pixels(ids, self.image)
         if self.augmentation is not None:
             u8_bchw = self.augmentation(u8_bchw, ids)

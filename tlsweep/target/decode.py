@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,14 @@ from tlsweep.terms import ImageSpec, Levels, Resampling
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+class Readable(Protocol):
+    """A file, or what stands for one: in a zip, in a table."""
+
+    def read_bytes(self) -> bytes:
+        """The whole content. Raises OSError where it cannot be read."""
+
 
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses an image as a decompression bomb
 USUAL = ".jpg, .png, .tif, .webp and others that Pillow reads"
@@ -100,14 +108,15 @@ class TooLargeError(ValueError):
 
 
 @contextmanager
-def open_image(file: Path | BytesIO, most: int = MAX_PIXELS) -> Iterator[Image]:
+def open_image(file: Readable | BytesIO, most: int = MAX_PIXELS) -> Iterator[Image]:
     """An image of the formats that are read; its pixels may be read within.
 
     most: pixels that it may have. Raises TooLargeError, and what Pillow raises for no image.
     """
     from PIL import Image
 
-    with _LIMIT.aside(), Image.open(file, formats=formats()) as opened:
+    data = file if isinstance(file, Path | BytesIO) else BytesIO(file.read_bytes())
+    with _LIMIT.aside(), Image.open(data, formats=formats()) as opened:
         if opened.width * opened.height > most:
             raise TooLargeError(opened.size, most)
         yield opened
@@ -126,7 +135,7 @@ def why_not(error: Exception) -> str:
 
 
 def read_image(
-    path: Path,
+    path: Readable,
     image: ImageSpec,
     how: Resampling = "pillow",
     levels: Levels | None = None,

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsweep.errors import Fault, Refusal, nearest
-from tlsweep.target.decode import MAX_PIXELS, read_image
+from tlsweep.target.decode import MAX_PIXELS, Readable, read_image
 from tlsweep.target.images import ImageTarget
+from tlsweep.target.limits import DISK_GB
 from tlsweep.target.look import Files, Seen
 from tlsweep.target.several import in_threads, some
 from tlsweep.task import Task, Truth
@@ -37,10 +38,13 @@ class FileTarget(ImageTarget):
         ram_gb: float = 4.0,
         task: Task | None = None,
         max_pixels: int = MAX_PIXELS,
+        disk_gb: float = DISK_GB,
     ) -> None:
         self._files, self._most = tuple(files), max_pixels
         contents = seen.contents
-        super().__init__(name, output_names, labels, fingerprint, given, ram_gb, contents, task)
+        super().__init__(
+            name, output_names, labels, fingerprint, given, ram_gb, contents, task, disk_gb
+        )
         self.levels, self.said = seen.levels, seen.said
         if seen.thumbs is not None:
             self.keep_copies_together(seen.thumbs)
@@ -59,6 +63,13 @@ class FileTarget(ImageTarget):
         for row, decoded in enumerate(in_threads(read, files)):
             out[row] = decoded
         return torch.from_numpy(out)
+
+
+def left_of(
+    given: Mapping[Split, NDArray[np.int64]], kept: NDArray[np.int64]
+) -> dict[Split, NDArray[np.int64]]:
+    """The rows of each split once only ``kept`` are left, counted among these."""
+    return {split: np.flatnonzero(np.isin(kept, rows)) for split, rows in given.items()}
 
 
 def table_faults(file: str | Path, suffixes: Sequence[str]) -> list[Fault]:
@@ -86,7 +97,7 @@ def title_of(path: str) -> str:
     return "".join(letters).strip("._-") or "images"
 
 
-def _read(file: Path, image: ImageSpec, levels: Levels | None, most: int) -> NDArray[np.uint8]:
+def _read(file: Readable, image: ImageSpec, levels: Levels | None, most: int) -> NDArray[np.uint8]:
     try:
         return read_image(file, image, levels=levels, most=most)
     except Exception as error:  # see look.py; here the file changed after it was checked

@@ -1,4 +1,7 @@
-"""The target "image_folder": one sub-folder a class, below train/, val/, test/ or all together."""
+"""The target "image_folder": one sub-folder a class, below train/, val/, test/ or all together.
+
+The folder may be a zip.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,10 @@ from tlsweep.target.answers import PARTS
 from tlsweep.target.base import Progress
 from tlsweep.target.decode import MAX_PIXELS, MENDS, USUAL, endings
 from tlsweep.target.files import FileTarget, title_of
-from tlsweep.target.limits import FileSettings, OnError, Reading, Twins, ram_faults
+from tlsweep.target.limits import DISK_GB, FileSettings, OnError, Reading, Twins, ram_faults
 from tlsweep.target.look import look_at
 from tlsweep.target.several import SHOWN, images, some
+from tlsweep.target.zipped import AnyPath, Inside, below, place_of, walk
 from tlsweep.terms import Split
 
 
@@ -37,7 +41,7 @@ class Settings(FileSettings):
     @property
     def title(self) -> str:
         """The folder's own name."""
-        return title_of(self.root)
+        return title_of(self.root.removesuffix(".zip"))
 
 
 @dataclass(frozen=True)
@@ -47,15 +51,15 @@ class Listing:
     said: what was left out, a sentence each.
     """
 
-    root: Path
-    files: tuple[Path, ...]
+    root: AnyPath
+    files: tuple[AnyPath, ...]
     classes: tuple[str, ...]
     parts: tuple[Split | None, ...]
     said: tuple[str, ...] = ()
 
-    def named(self) -> list[tuple[str, Path]]:
+    def named(self) -> list[tuple[str, AnyPath]]:
         """The files, by what people call each: the path below the root."""
-        names = (in_words(file.relative_to(self.root).as_posix()) for file in self.files)
+        names = (in_words(below(file, self.root)) for file in self.files)
         return list(zip(names, self.files, strict=True))
 
     @property
@@ -68,13 +72,14 @@ def check(
     *,
     root: str | Path,
     ram_gb: float = 4.0,
+    disk_gb: float = DISK_GB,
     on_error: OnError = "refuse",
     max_pixels: int = MAX_PIXELS,
     twins: Twins = "near",
     progress: Progress | None = None,
 ) -> None:
     """Raise Refusal with every fault that shows without decoding an image."""
-    faults = [*ram_faults(ram_gb), *Reading(on_error, max_pixels, twins).faults()]
+    faults = [*ram_faults(ram_gb, disk_gb), *Reading(on_error, max_pixels, twins).faults()]
     try:
         list_images(root)
     except Refusal as refusal:
@@ -87,6 +92,7 @@ def open(  # noqa: A001  (always called as image_folder.open)
     *,
     root: str | Path,
     ram_gb: float = 4.0,
+    disk_gb: float = DISK_GB,
     on_error: OnError = "refuse",
     max_pixels: int = MAX_PIXELS,
     twins: Twins = "near",
@@ -101,7 +107,7 @@ def open(  # noqa: A001  (always called as image_folder.open)
     ``on_error="skip"`` leaves out; then with the classes of which none is left.
     """
     reading = Reading(on_error, max_pixels, twins)
-    if faults := [*ram_faults(ram_gb), *reading.faults()]:
+    if faults := [*ram_faults(ram_gb, disk_gb), *reading.faults()]:
         raise Refusal(*faults)
     listing = list_images(root)
     seen = look_at(listing.named(), f"target.root={listing.root}", reading, progress)
@@ -116,47 +122,59 @@ def open(  # noqa: A001  (always called as image_folder.open)
     }
     target = FileTarget(
         listing.root.name, names, labels, hashlib.sha256(seen.print_of(files)).hexdigest()[:16],
-        files, seen, given, ram_gb, max_pixels=max_pixels,
+        files, seen, given, ram_gb, max_pixels=max_pixels, disk_gb=disk_gb,
     )  # fmt: skip
     target.said = (*listing.said, *_lacking(listing), *target.said)
     return target
 
 
 def list_images(root: str | Path) -> Listing:
-    """Find the images below ``root``, in an order that every machine agrees on.
+    """Find the images below ``root``, a folder or a zip, in an order that every machine agrees on.
 
     Raises Refusal with every fault: no such folder, no images, one class only, classes without
     images, classes of val or test that train lacks, parts that are not told by their names.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise Refusal(_no_folder(root))
-    tops = _part_folders(root)
+    place = place_of(root)
+    if not place.is_dir():
+        raise Refusal(_no_folder(place))
+    place = _below_its_one_folder(place)
+    tops = _part_folders(place)
     folders = [(folder, split) for top, split in tops for folder in _sub_folders(top)]
-    seen = {
-        os.path.realpath(one) for one in (root, *(t for t, _ in tops), *(f for f, _ in folders))
-    }
+    seen = {_real(one) for one in (place, *(t for t, _ in tops), *(f for f, _ in folders))}
     left_out: Counter[str] = Counter()
     found = [
         (file, _class_of(folder), split)
         for folder, split in folders
         for file in images_below(folder, seen, left_out)
     ]
-    faults = _layout_faults(root, tops, found, left_out)
+    faults = _layout_faults(place, tops, found, left_out)
     if faults:
         raise Refusal(*faults)
     files, classes, parts = zip(*found, strict=True)
-    return Listing(root, files, classes, parts, tuple(_said(root, tops, left_out)))
+    return Listing(place, files, classes, parts, tuple(_said(place, tops, left_out)))
 
 
-def _class_of(folder: Path) -> str:
+def _below_its_one_folder(root: AnyPath) -> AnyPath:
+    """The one folder of a zip, which people make of a folder with folders in it; else itself."""
+    inside = _sub_folders(root) if isinstance(root, Inside) else []
+    if len(inside) == 1 and inside[0].name.lower() not in PARTS and _sub_folders(inside[0]):
+        return inside[0]
+    return root
+
+
+def _real(folder: AnyPath) -> str:
+    """What a folder is by itself, whatever links lead there."""
+    return os.path.realpath(str(folder))
+
+
+def _class_of(folder: AnyPath) -> str:
     """The class that a folder is of, which a Mac may spell with other letters than others do."""
     return unicodedata.normalize("NFC", in_words(folder.name))
 
 
 def _said(
-    root: Path,
-    tops: list[tuple[Path, Split | None]],
+    root: AnyPath,
+    tops: list[tuple[AnyPath, Split | None]],
     left_out: Counter[str],
 ) -> list[str]:
     """What was left out below a root."""
@@ -183,7 +201,7 @@ def _lacking(listing: Listing) -> list[str]:
         rows = [i for i, part in enumerate(listing.parts) if part == split]
         there = {listing.classes[i] for i in rows}
         if there and (lacks := [name for name in listing.class_names if name not in there]):
-            folder = in_words(listing.files[rows[0]].relative_to(listing.root).parts[0])
+            folder = in_words(below(listing.files[rows[0]], listing.root).split("/")[0])
             said.append(f"{folder} has no image of {some(lacks)}")
     return said
 
@@ -223,13 +241,13 @@ def _mend(what: str) -> str:
     return f" ({mend})" if mend else ""
 
 
-def _part_folders(root: Path) -> list[tuple[Path, Split | None]]:
+def _part_folders(root: AnyPath) -> list[tuple[AnyPath, Split | None]]:
     """The folders of the parts, train first; the root itself where there are none.
 
     A part is told by its name, and by the class folders in it: ``train`` may be a class, of images.
     """
     inside = _sub_folders(root)
-    found: dict[Split, list[Path]] = {}
+    found: dict[Split, list[AnyPath]] = {}
     for folder in inside:
         split = PARTS.get(folder.name.lower())
         if split is not None and _sub_folders(folder):
@@ -254,7 +272,7 @@ def _part_folders(root: Path) -> list[tuple[Path, Split | None]]:
     return [(found[split][0], split) for split in order if split in found]
 
 
-def _refuse_unnamed_parts(root: Path, inside: list[Path]) -> None:
+def _refuse_unnamed_parts(root: AnyPath, inside: list[AnyPath]) -> None:
     """Raise Refusal where the folders look like parts: each has the same folders in it."""
     names = [{one.name for one in _sub_folders(folder)} for folder in inside]
     if len(names) > 1 and len(names[0]) > 1 and all(one == names[0] for one in names):
@@ -266,9 +284,10 @@ def _refuse_unnamed_parts(root: Path, inside: list[Path]) -> None:
         raise Refusal(Fault(value, rule, f"rename them: {root / 'train'}, {root / 'test'}"))
 
 
-def _sub_folders(folder: Path) -> list[Path]:
+def _sub_folders(folder: AnyPath) -> list[AnyPath]:
     inside = (entry for entry in folder.iterdir() if entry.is_dir())
-    return sorted(entry for entry in inside if not _is_of_a_tool(entry.name))
+    shown = (entry for entry in inside if not _is_of_a_tool(entry.name))
+    return sorted(shown, key=lambda entry: entry.name)
 
 
 def _is_of_a_tool(name: str) -> bool:
@@ -276,29 +295,29 @@ def _is_of_a_tool(name: str) -> bool:
     return name.startswith((".", "__", "@"))
 
 
-def _is_image(file: Path) -> bool:
+def _is_image(file: AnyPath) -> bool:
     return file.suffix.lower() in endings() and not file.name.startswith(".")
 
 
 def images_below(
-    folder: Path, seen: set[str] | None = None, left_out: Counter[str] | None = None
-) -> Iterator[Path]:
+    folder: AnyPath, seen: set[str] | None = None, left_out: Counter[str] | None = None
+) -> Iterator[AnyPath]:
     """Image files in a folder and in those inside it, in an order that every machine agrees on.
 
     Folders of tools are left out at any level, and each real folder is visited once: a link may
     lead back. seen: real paths that are not visited again; left_out: what else was there, counted.
     """
     seen, left_out = set() if seen is None else seen, Counter() if left_out is None else left_out
-    for here, folders, files in os.walk(folder, followlinks=True):
+    for here, folders, files in walk(folder):
         inside = sorted(name for name in folders if not _is_of_a_tool(name))
         left_out["folders of tools"] += len(folders) - len(inside)
-        real = {name: os.path.realpath(Path(here, name)) for name in inside}
+        real = {name: _real(here / name) for name in inside}
         folders[:] = [name for name in inside if real[name] not in seen]
         left_out["links to folders that are there already"] += len(inside) - len(folders)
         seen.update(real[name] for name in folders)
         for name in sorted(files):
             if _is_image(Path(name)):
-                yield Path(here) / name
+                yield here / name
             elif not name.startswith("."):
                 left_out[f"{in_words(Path(name).suffix.lower()) or 'other'} files"] += 1
     for what in [what for what, count in left_out.items() if not count]:
@@ -306,9 +325,9 @@ def images_below(
 
 
 def _layout_faults(
-    root: Path,
-    tops: list[tuple[Path, Split | None]],
-    found: list[tuple[Path, str, Split | None]],
+    root: AnyPath,
+    tops: list[tuple[AnyPath, Split | None]],
+    found: list[tuple[AnyPath, str, Split | None]],
     left_out: Counter[str],
 ) -> list[Fault]:
     if not found:
@@ -321,9 +340,11 @@ def _layout_faults(
     ]
 
 
-def _empty_classes(root: Path, top: Path, trained: set[str], left_out: Counter[str]) -> list[Fault]:
+def _empty_classes(
+    root: AnyPath, top: AnyPath, trained: set[str], left_out: Counter[str]
+) -> list[Fault]:
     folders = [folder for folder in _sub_folders(top) if _class_of(folder) not in trained]
-    empty = [in_words(str(folder.relative_to(root))) for folder in folders]
+    empty = [in_words(below(folder, root)) for folder in folders]
     if not empty:
         return []
     return [
@@ -343,7 +364,7 @@ def _mends(left_out: Counter[str], otherwise: str) -> str:
     return "; ".join([*found, otherwise])
 
 
-def _too_few_classes(root: Path, trained: set[str]) -> list[Fault]:
+def _too_few_classes(root: AnyPath, trained: set[str]) -> list[Fault]:
     if len(trained) >= 2:
         return []
     inside = _sub_folders(root)
@@ -359,7 +380,7 @@ def _too_few_classes(root: Path, trained: set[str]) -> list[Fault]:
 
 
 def _strange_classes(
-    root: Path, found: list[tuple[Path, str, Split | None]], trained: set[str]
+    root: AnyPath, found: list[tuple[AnyPath, str, Split | None]], trained: set[str]
 ) -> list[Fault]:
     strange = Counter(f"{split}: {name}" for _, name, split in found if name not in trained)
     if not strange:
@@ -373,7 +394,7 @@ def _strange_classes(
     ]
 
 
-def _no_folder(root: Path) -> Fault:
+def _no_folder(root: AnyPath) -> Fault:
     beside = _sub_folders(root.parent) if root.parent.is_dir() else []
     guess = nearest(root.name, (folder.name for folder in beside), alike=0.75)
     known = ", ".join(folder.name for folder in beside[:SHOWN])
@@ -382,10 +403,10 @@ def _no_folder(root: Path) -> Fault:
     return Fault(f"target.root={root}", rule, mend)
 
 
-def _no_images(root: Path, tops: list[tuple[Path, Split | None]], left_out: Counter[str]) -> Fault:
-    looked = [
-        in_words(str(folder.relative_to(root))) for top, _ in tops for folder in _sub_folders(top)
-    ]
+def _no_images(
+    root: AnyPath, tops: list[tuple[AnyPath, Split | None]], left_out: Counter[str]
+) -> Fault:
+    looked = [in_words(below(folder, root)) for top, _ in tops for folder in _sub_folders(top)]
     where = f"looked in {some(looked)}" if looked else "there are no sub-folders to look in"
     return Fault(
         f"target.root={root} without images ({where})",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlsweep.target.base import Target
+from tlsweep.target.decoded import DecodedFiles
 from tlsweep.target.near import firsts
 from tlsweep.target.pixels import PixelStore
 from tlsweep.target.several import SHOWN, some
@@ -23,12 +25,14 @@ if TYPE_CHECKING:
     from tlsweep.target.dataset import ImageDataset
 
 _NAMED = 10  # near copies in two parts of the data
+_AT_ONCE = 256  # images that are decoded between two words on how far it is
 
 
 class ImageTarget(Target):
     """Labelled images.
 
-    ram_gb: gigabytes of decoded images kept in memory at one preprocessing; resampling: how its
+    ram_gb: gigabytes of decoded images kept in memory at one preprocessing; disk_gb: of those that
+    do not fit, kept on disk at all of them; resampling: how its
     images are resized; levels: what is black and what is white in those of more than 8 bits, both
     so that others of their kind can be prepared alike.
     """
@@ -47,9 +51,11 @@ class ImageTarget(Target):
         ram_gb: float = 4.0,
         contents: Sequence[bytes | str] | None = None,
         task: Task | None = None,
+        disk_gb: float = 0.0,
     ) -> None:
         super().__init__(name, output_names, labels, fingerprint, given, contents, task)
-        self.ram_gb = ram_gb
+        self.ram_gb, self.disk_gb, self._contents = ram_gb, disk_gb, contents
+        self._on_disk: dict[ImageSpec, DecodedFiles] = {}
         self._stores: dict[ImageSpec, PixelStore] = {}
 
     def called(self, index: int) -> str:
@@ -101,8 +107,9 @@ class ImageTarget(Target):
         """The images at ``indices``, in that order, preprocessed as ``spec`` says.
 
         They are decoded now and kept, once for every dataset of the same ``spec``, if they fit
-        into ``ram_gb``; else each time they are read. augmentation: the view of each that is asked
-        for, None for the image as it is. Raises IndexError for an index that is not there.
+        into ``ram_gb``, or in files, if they fit into ``disk_gb``; else they are decoded each time
+        they are read. augmentation: the view of each that is asked for, None for the image as it
+        is. Raises IndexError for an index that is not there.
         """
         from tlsweep.target.dataset import ImageDataset
 
@@ -110,15 +117,33 @@ class ImageTarget(Target):
         return ImageDataset(self, ids, spec, self._filled(ids, spec), augmentation)
 
     def prepared(self, indices: NDArray[np.int64], image: ImageSpec) -> Tensor:
-        """What ``pixels`` gives, from memory where they are kept or can be."""
+        """What ``pixels`` gives, from where they are kept or can be."""
         store = self._filled(indices, image)
-        return self.pixels(indices, image) if store is None else store.read(indices)
+        found = None if store is None else store.read(indices)
+        return self.pixels(indices, image) if found is None else found
 
     def forget(self) -> None:
         """Keep none of the prepared images; a copy of this target has a memory of its own then."""
-        self._stores = {}
+        self._stores, self._on_disk = {}, {}
 
-    def _filled(self, ids: NDArray[np.int64], image: ImageSpec) -> PixelStore | None:
+    def _filled(self, ids: NDArray[np.int64], image: ImageSpec) -> PixelStore | DecodedFiles | None:
         """Where these images are kept, decoded now if they were not; None if they do not fit."""
         store = self._stores.setdefault(image, PixelStore(len(self.labels), image, self.ram_gb))
-        return store if store.fill(ids, lambda new: self.pixels(new, image)) else None
+        decode = partial(self._decoded, image)
+        if store.fill(ids, decode):
+            return store
+        files = self._on_disk.setdefault(image, self._files_of(image))
+        return files if files.fill(ids, decode) else None
+
+    def _files_of(self, spec: ImageSpec) -> DecodedFiles:
+        contents = self._contents
+        if contents is None:
+            return DecodedFiles([""] * len(self.labels), spec, None, 0)
+        return DecodedFiles(contents, spec, self.levels, self.disk_gb)
+
+    def _decoded(self, spec: ImageSpec, ids: NDArray[np.int64]) -> Iterator[Tensor]:
+        """Images ``ids``, some at a time; how far it is is told where they are many."""
+        for at in range(0, len(ids), _AT_ONCE):
+            yield self.pixels(ids[at : at + _AT_ONCE], spec)
+            if self.progress is not None and len(ids) > _AT_ONCE:
+                self.progress(min(at + _AT_ONCE, len(ids)), len(ids), "decoding images")

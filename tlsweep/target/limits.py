@@ -12,6 +12,7 @@ from tlsweep.section import Number, Positive, TargetSettings
 from tlsweep.target.decode import MAX_PIXELS
 
 OnError = Literal["refuse", "skip"]
+DISK_GB = 10.0  # of decoded images that do not fit into memory
 Twins = Literal["near", "exact"]
 
 
@@ -19,6 +20,7 @@ class FileSettings(TargetSettings):
     """What every target of image files is told."""
 
     ram_gb: Annotated[Number, Field(gt=0)]
+    disk_gb: Annotated[Number, Field(ge=0)]
     on_error: OnError
     max_pixels: Positive
     twins: Twins
@@ -54,9 +56,13 @@ def twins_faults(twins: str) -> list[Fault]:
     return [] if twins in known else [unknown_name("way", "target.twins", twins, known)]
 
 
-def ram_faults(ram_gb: float) -> list[Fault]:
-    """The fault of a memory limit that is not positive, if it is not."""
-    if ram_gb > 0:
-        return []
-    rule = "gigabytes of decoded images to keep in memory: more than 0"
-    return [Fault(f"target.ram_gb={ram_gb}", rule, "target.ram_gb=4")]
+def ram_faults(ram_gb: float, disk_gb: float = DISK_GB) -> list[Fault]:
+    """The faults of limits of memory and of disk: not positive, negative."""
+    faults = []
+    if not ram_gb > 0:
+        rule = "gigabytes of decoded images to keep in memory: more than 0"
+        faults.append(Fault(f"target.ram_gb={ram_gb}", rule, "target.ram_gb=4"))
+    if not disk_gb >= 0:
+        rule = "gigabytes of decoded images to keep on disk: 0 or more"
+        faults.append(Fault(f"target.disk_gb={disk_gb}", rule, f"target.disk_gb={DISK_GB:g}"))
+    return faults

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.target.base import Progress
-from tlsweep.target.decode import TooLargeError, open_image, upright, why_not
+from tlsweep.target.decode import Readable, TooLargeError, open_image, upright, why_not
 from tlsweep.target.levels import ALL_16_BITS, declared, is_wide, wide_pixels
 from tlsweep.target.limits import Reading
 from tlsweep.target.near import thumbnail
@@ -26,7 +25,7 @@ from tlsweep.terms import Levels
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Files = Sequence[tuple[str, Path]]
+Files = Sequence[tuple[str, Readable]]
 """Files, by what people call each."""
 _NAMED = 10  # files that are left out
 _FLAT = 16  # of 256 levels: the usual wide image covers fewer where a few numbers lie far off
@@ -133,7 +132,7 @@ def _left_out(files: Files, looks: Sequence[Look]) -> list[str]:
     return [f"{what}: {some(unread, _NAMED)}"]
 
 
-def _look(file: Path, reading: Reading) -> Look:
+def _look(file: Readable, reading: Reading) -> Look:
     try:
         content = file.read_bytes()
     except OSError as error:

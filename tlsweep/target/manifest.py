@@ -18,10 +18,11 @@ from tlsweep.target.base import Progress
 from tlsweep.target.columns import Asked, ColumnNames, read_rows
 from tlsweep.target.decode import MAX_PIXELS
 from tlsweep.target.files import FileTarget, table_faults, title_of
-from tlsweep.target.limits import FileSettings, OnError, Reading, Twins, ram_faults
+from tlsweep.target.limits import DISK_GB, FileSettings, OnError, Reading, Twins, ram_faults
 from tlsweep.target.look import look_at
 from tlsweep.target.several import some
 from tlsweep.target.table import READERS, read_table
+from tlsweep.target.zipped import AnyPath, file_of
 from tlsweep.task import Kind
 from tlsweep.terms import Split
 
@@ -58,7 +59,7 @@ class Settings(FileSettings):
 class Manifest:
     """A table, read: the files by what the table calls them, and what it says of each."""
 
-    files: tuple[tuple[str, Path], ...]
+    files: tuple[tuple[str, AnyPath], ...]
     answers: Answers
     given: Mapping[Split, NDArray[np.int64]]
     groups: tuple[str, ...] | None
@@ -74,13 +75,14 @@ def check(
     group: str | None = None,
     kind: Kind | None = None,
     ram_gb: float = 4.0,
+    disk_gb: float = DISK_GB,
     on_error: OnError = "refuse",
     max_pixels: int = MAX_PIXELS,
     twins: Twins = "near",
     progress: Progress | None = None,
 ) -> None:
     """Raise Refusal with every fault that shows without decoding an image."""
-    faults = [*ram_faults(ram_gb), *Reading(on_error, max_pixels, twins).faults()]
+    faults = [*ram_faults(ram_gb, disk_gb), *Reading(on_error, max_pixels, twins).faults()]
     try:
         read_manifest(file, Asked(input, label, split, group), kind, absent=on_error == "skip")
     except Refusal as refusal:
@@ -98,6 +100,7 @@ def open(  # noqa: A001  (always called as manifest.open)
     group: str | None = None,
     kind: Kind | None = None,
     ram_gb: float = 4.0,
+    disk_gb: float = DISK_GB,
     on_error: OnError = "refuse",
     max_pixels: int = MAX_PIXELS,
     twins: Twins = "near",
@@ -112,7 +115,7 @@ def open(  # noqa: A001  (always called as manifest.open)
     then with the classes or labels of which none is left.
     """
     reading, columns = Reading(on_error, max_pixels, twins), Asked(input, label, split, group)
-    if faults := [*ram_faults(ram_gb), *reading.faults()]:
+    if faults := [*ram_faults(ram_gb, disk_gb), *reading.faults()]:
         raise Refusal(*faults)
     found = read_manifest(file, columns, kind, absent=on_error == "skip")
     seen = look_at(found.files, f"target.file={file}", reading, progress)
@@ -124,7 +127,7 @@ def open(  # noqa: A001  (always called as manifest.open)
     digest.update(answers.labels.tobytes())
     target = FileTarget(
         Path(file).stem, answers.names, answers.labels, digest.hexdigest()[:16], found.files,
-        seen, found.given, ram_gb, answers.task, max_pixels,
+        seen, found.given, ram_gb, answers.task, max_pixels, disk_gb,
     )  # fmt: skip
     target.said, target.groups = (*found.said, *target.said), found.groups
     return target
@@ -149,10 +152,10 @@ def read_manifest(
     if rows is not None:
         table = {name: [cells[i] for i in rows] for name, cells in table.items()}
     found = read_rows(
-        path, table, asked, USUAL, kind, inputs="image files", things="images",
+        f"target.file={path}", table, asked, USUAL, kind, inputs="image files", things="images",
         wrong=lambda column, cells: [] if absent else _missing(path, column, cells),
     )  # fmt: skip
-    files = tuple((cell.strip(), path.parent / cell.strip()) for cell in found.inputs)
+    files = tuple((cell.strip(), file_of(path.parent / cell.strip())) for cell in found.inputs)
     return Manifest(files, found.answers, found.given, found.groups, found.said)
 
 
@@ -170,7 +173,7 @@ def _used(whole: Manifest, found: Manifest) -> Manifest:
 
 # ---------------------------------------------------------------------- cells
 def _missing(path: Path, column: str, cells: Sequence[str]) -> list[Fault]:
-    gone = [cell for cell in cells if not (path.parent / cell.strip()).is_file()]
+    gone = [cell for cell in cells if not file_of(path.parent / cell.strip()).is_file()]
     if not gone:
         return []
     shown = some([cell or "(an empty cell)" for cell in gone], _MISSING)

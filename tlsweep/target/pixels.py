@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,8 +30,13 @@ class PixelStore:
         self._rows = torch.empty(0, image.channels, image.size, image.size, dtype=torch.uint8)
         self._room = int(ram_gb * 2**30 / (image.channels * image.size**2))
 
-    def fill(self, ids: NDArray[np.int64], decode: Callable[[NDArray[np.int64]], Tensor]) -> bool:
-        """Decode those of ``ids`` not here yet; False, and nothing done, if they do not fit."""
+    def fill(
+        self, ids: NDArray[np.int64], decode: Callable[[NDArray[np.int64]], Iterable[Tensor]]
+    ) -> bool:
+        """Decode those of ``ids`` not here yet; False, and nothing done, if they do not fit.
+
+        decode: gives them in their order, some at a time.
+        """
         import torch
 
         new = np.unique(ids[self._row_of[ids] < 0])
@@ -39,7 +44,7 @@ class PixelStore:
         if held + len(new) > self._room:
             return False
         if len(new):
-            self._rows = torch.cat([self._rows, decode(new)])
+            self._rows = torch.cat([self._rows, *decode(new)])
             self._row_of[new] = np.arange(held, held + len(new))
         return True
 

@@ -22,9 +22,10 @@ def open_target(name: str, **options: object) -> Target:
     """Open the target ``name``.
 
     Options of all: ram_gb (4.0), progress. Of "mnist", "fashion_mnist", "cifar10", "cifar100":
-    root, download. Of "image_folder": root. Of "manifest": file, input, label, split, group, kind.
-    Of "arrays": file, input, label, kind. Raises Refusal for an unknown name or option, and for
-    every fault of the options and of the data.
+    root, download. Of "torchvision": dataset, root, download. Of "hf": dataset, config, input,
+    label, group, kind, download. Of "image_folder": root. Of "manifest": file, input, label, split,
+    group, kind. Of "arrays": file, input, label, kind. Raises Refusal for an unknown name or
+    option, and for every fault of the options and of the data.
     """
     opened: Target = _function("open", name, options)(**options)
     return opened

@@ -84,10 +84,11 @@ def _parquet(file: Path) -> Columns:
 
 def _of_items(items: Sequence[Mapping[str, Any]]) -> Columns:
     names = dict.fromkeys(name for item in items for name in item)
-    return {name: [_text(item.get(name)) for item in items] for name in names}
+    return {name: [as_text(item.get(name)) for item in items] for name in names}
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A cell as text; what is not there is empty, several things are a JSON list."""
     if value is None or value != value:  # not a number: how tables of programs say that it lacks
         return ""
     if isinstance(value, bool):

@@ -82,7 +82,15 @@ def open(  # noqa: A001  (always called as text.open)
     asked, path = Asked(input, label, split, group), Path(file)
     table, given = _folder(path) if path.is_dir() else (_table(path), None)
     found = read_rows(
-        path, table, asked, USUAL, kind, inputs="texts", things="texts", wrong=_empty, given=given
+        f"target.file={path}",
+        table,
+        asked,
+        USUAL,
+        kind,
+        inputs="texts",
+        things="texts",
+        wrong=empty,
+        given=given,
     )
     answers = found.answers
     target = TextTarget(
@@ -162,7 +170,8 @@ def _several(given: Mapping[Split, NDArray[np.int64]]) -> Given:
     return {} if set(given) == {Split.FIT} else dict(given)
 
 
-def _empty(column: str, texts: Sequence[str]) -> list[Fault]:
+def empty(column: str, texts: Sequence[str]) -> list[Fault]:
+    """What is wrong with texts that have no words."""
     rows = [str(i + 1) for i, text in enumerate(texts) if not text.strip()]
     if not rows:
         return []
