@@ -121,11 +121,7 @@ class Settings(Section):
         # these say how and where, not what; what is read there has a fingerprint of its own
         how = (
             "accelerator", "devices", "strategy", "num_workers", "resume", "cache_dir", "root",
-<<<<<<< HEAD
-            "download", "ram_gb", "shift",
-=======
-            "download", "ram_gb", "disk_gb",
->>>>>>> side-targets
+            "download", "ram_gb", "disk_gb", "shift",
         )  # fmt: skip
         for group in ("source", "target", "train"):
             for key in how:
