@@ -107,8 +107,9 @@ class Head(nn.Module):
 
     shape: of the cut point's activations without the batch; pooling: what is made of them; kind:
     name of the new layers, one of ``registry.names("head")``; scaled: outputs are numbers of any
-    size, and the layers give how far they are from their mean, in standard deviations. Raises
-    Refusal where such layers cannot read these activations.
+    size, and the layers give how far they are from their mean, in standard deviations; own: the
+    layers of the kind that are the source's own, which read activations as they are. Raises Refusal
+    where such layers cannot read these activations.
     """
 
     mean: Tensor
@@ -124,20 +125,26 @@ class Head(nn.Module):
         *,
         kind: str,
         scaled: bool = False,
+        own: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.pooling, self.kind, self.scaled = pooling, kind, scaled
         if fault := whole.unread(kind, shape, ids=pooling.bag is not None):
             raise Refusal(fault)
         self.reads = whole.kind_of(shape, ids=pooling.bag is not None) if whole.reads(kind) else ""
+        self.is_own = own is not None
         n_features = self.features(torch.zeros(1, *shape)).shape[1]
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
         if scaled:
             self.register_buffer("middle", torch.zeros(n_outputs))
             self.register_buffer("spread", torch.ones(n_outputs))
+        self.classify: nn.Module = own if own is not None else self._new(n_features, n_outputs)
+
+    def _new(self, n_features: int, n_outputs: int) -> nn.Module:
         of = (self.reads,) if self.reads else ()
-        self.classify: nn.Module = component("head", kind).layers(n_features, n_outputs, *of)
+        made: nn.Module = component("head", self.kind).layers(n_features, n_outputs, *of)
+        return made
 
     def forward(self, z: Tensor, side: Mapping[str, Tensor] = NOTHING) -> Tensor:
         """[batch, ...] activations, and what rides along with them, to [batch, outputs]."""
@@ -145,9 +152,11 @@ class Head(nn.Module):
         return outputs * self.spread + self.middle if self.scaled else outputs
 
     def _outputs(self, z: Tensor, side: Mapping[str, Tensor]) -> Tensor:
-        if self.reads == "maps":
+        if self.is_own:
+            outputs: Tensor = self.classify(z, side) if side else self.classify(z)
+        elif self.reads == "maps":
             z_bhwc = (z.movedim(self.pooling.channel_dim, -1) - self.mean) * self.scale
-            outputs: Tensor = self.classify(z_bhwc.movedim(-1, 1))
+            outputs = self.classify(z_bhwc.movedim(-1, 1))
         elif self.reads:
             z_btc, there_bt = whole.tokens(z, self.pooling.channel_dim, side.get("mask"))
             z_btc = (z_btc - self.mean) * self.scale
@@ -158,6 +167,8 @@ class Head(nn.Module):
 
     def features(self, z: Tensor, side: Mapping[str, Tensor] = NOTHING) -> Tensor:
         """What is standardised: [n, features], of every example, or of every token or place."""
+        if self.is_own:
+            return z.new_zeros(len(z), 0)
         if self.reads == "maps":
             return z.movedim(self.pooling.channel_dim, -1).flatten(0, 2)
         if self.reads:
