@@ -138,7 +138,14 @@ class Question:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             return Head(
-                shape, pooling, self.task.n_outputs, kind=train.head, scaled=scaled, own=own
+                shape,
+                pooling,
+                self.task.n_outputs,
+                kind=train.head,
+                scaled=scaled,
+                own=own,
+                sizes=train.head_sizes,
+                dropout=train.dropout,
             )
 
     def own_classifier(self) -> nn.Module | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from tlsweep.errors import Refusal
 from tlsweep.heads import whole
+from tlsweep.heads.dropout import drop_before_last
 from tlsweep.registry import component
 
 INPUT_GRID = 16  # raw pixels are averaged to at most this many rows and columns
@@ -96,6 +97,12 @@ def _taken(z_bct: Tensor, tokens: tuple[int, ...]) -> Tensor:
     return z_bct[:, :, run] if in_a_row else z_bct[:, :, list(tokens)]
 
 
+def hidden_sizes(kind: str) -> tuple[int, ...]:
+    """Widths of a head's hidden layers where nothing is said; none where they cannot be chosen."""
+    found: Any = getattr(component("head", kind), "SIZES", ())
+    return tuple(found)
+
+
 class Head(nn.Module):
     """Pools activations, standardises them, and scores classes.
 
@@ -108,8 +115,9 @@ class Head(nn.Module):
     shape: of the cut point's activations without the batch; pooling: what is made of them; kind:
     name of the new layers, one of ``registry.names("head")``; scaled: outputs are numbers of any
     size, and the layers give how far they are from their mean, in standard deviations; own: the
-    layers of the kind that are the source's own, which read activations as they are. Raises Refusal
-    where such layers cannot read these activations.
+    layers of the kind that are the source's own, which read activations as they are; sizes: widths
+    of hidden layers, None for what the kind has; dropout: before the last layer, in training.
+    Raises Refusal where such layers cannot read these activations.
     """
 
     mean: Tensor
@@ -126,9 +134,12 @@ class Head(nn.Module):
         kind: str,
         scaled: bool = False,
         own: nn.Module | None = None,
+        sizes: Sequence[int] | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.pooling, self.kind, self.scaled = pooling, kind, scaled
+        self.sizes = tuple(sizes) if sizes and hidden_sizes(kind) else None
         if fault := whole.unread(kind, shape, ids=pooling.bag is not None):
             raise Refusal(fault)
         self.reads = whole.kind_of(shape, ids=pooling.bag is not None) if whole.reads(kind) else ""
@@ -140,10 +151,13 @@ class Head(nn.Module):
             self.register_buffer("middle", torch.zeros(n_outputs))
             self.register_buffer("spread", torch.ones(n_outputs))
         self.classify: nn.Module = own if own is not None else self._new(n_features, n_outputs)
+        if dropout:
+            drop_before_last(self.classify, dropout, kind)
 
     def _new(self, n_features: int, n_outputs: int) -> nn.Module:
-        of = (self.reads,) if self.reads else ()
-        made: nn.Module = component("head", self.kind).layers(n_features, n_outputs, *of)
+        module, of = component("head", self.kind), (self.reads,) if self.reads else ()
+        sized = {"sizes": self.sizes} if self.sizes else {}
+        made: nn.Module = module.layers(n_features, n_outputs, *of, **sized)
         return made
 
     def forward(self, z: Tensor, side: Mapping[str, Tensor] = NOTHING) -> Tensor:

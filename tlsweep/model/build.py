@@ -45,6 +45,7 @@ def build(card: Card) -> PlanNetwork:
         kind=part.kind,
         scaled=card.target.kind == "numbers",
         own=own,
+        sizes=part.sizes,
     )
     network = PlanNetwork(blocks_of(plan, cuts, kept, fresh), head).eval()
     network.thaw(range(card.plan.frozen, plan.regrow))

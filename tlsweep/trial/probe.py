@@ -72,7 +72,7 @@ def _fitted(
     found, y = inputs.fitted(indices, variant)
     z_fit = found[mine]
     z = {s: inputs.pooled(s, indices, variant)[mine] for s in splits}
-    head = question.head(plan, train, trial.seed)
+    head = question.head(plan, train, trial.seed).eval()  # dropout is of training alone
     head.calibrate([z_fit])
     head.calibrate_outputs(y)
     sets, penalties = [standardised(head, z_fit)], [train.probe_penalty]

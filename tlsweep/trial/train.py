@@ -155,6 +155,7 @@ def _ignored(trial: Resolved) -> str:
     asked = {
         f"schedule={trial.schedule.name}": trial.schedule.name != "constant",
         "train.augment=live": trial.train.augment == "live",
+        f"train.dropout={trial.train.dropout:g}": trial.train.dropout > 0,
     }
     without = " and ".join(text for text, given in asked.items() if given)
     return (
