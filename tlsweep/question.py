@@ -213,6 +213,11 @@ def check_train(train: TrainSettings, question: Question) -> None:
     if train.augment != "none" and not isinstance(question.source.spec, ImageSpec):
         rule = "images are cropped and mirrored; a text has no other views"
         raise Refusal(Fault(f"train.augment={train.augment}", rule, "train.augment=none"))
+    if train.class_weights != "none" and not task.can_be_weighted:
+        why = "numbers have no classes" if task.kind == "numbers" else "this task's loss is its own"
+        rule = f"the loss of classes or labels is weighted; {why}"
+        value = f"train.class_weights={train.class_weights}"
+        raise Refusal(Fault(value, rule, "train.class_weights=none"))
     if train.probe not in ("auto", *task.probes):
         rule = f"linear heads for {task.kind}: {', '.join(task.probes)}"
         raise Refusal(Fault(f"train.probe={train.probe}", rule, "train.probe=auto"))

@@ -69,7 +69,7 @@ def train_plan(trial: Resolved, on_epoch: OnEpoch | None) -> Trained:
             train,
             kept=plan.learned,
             seed=trial.seed,
-            task=question.task,
+            task=trial.task,
             on_epoch=on_epoch,
             checkpoint=_checkpoint(trial),
             shelf=first_phase if first_phase.may_be_shared else None,
