@@ -80,6 +80,10 @@ def verdict_box(material: Material) -> RenderableType:
         cut = f"  up to {control['keep_name']}" if control["random_weights"] else ""
         bound = "" if control["settled"] else "  (still improving)"
         rows.add_row(words_of(name, verdict.measure.things), score + cut + bound)
+    for mix in verdict.mixes:
+        whose = f"{mix['source']}, " if several else ""
+        score = with_interval(mix["score"], mix["interval"], unit)
+        rows.add_row("all cut points at once", f"{score}  {whose}the whole network")
     rows.add_row(verdict.measure.blind, unit.written(verdict.majority))
     for note in material.notes:
         rows.add_row("careful", Text(note))
