@@ -63,10 +63,10 @@ def _say_mix(s: Session, surveyed: Surveyed, mix: Mix, best: Frozen) -> None:
     unit = task.measure.unit
     number = unit.number
     s.shown.say(
-        f"  all cut points at once: {_of_images(own.score, task.measure, mixed.shape[1])} out of fold"
-        f" ({number(own.low)} to {number(own.high)}), {unit.difference(more.score)} on {best.cut}"
-        f" ({unit.signed(more.low)} to {unit.signed(more.high)}); {mix.features:,} of {mix.of:,} features, the"
-        " whole network"
+        f"  all cut points at once: {_of_images(own.score, task.measure, mixed.shape[1])}"
+        f" out of fold ({number(own.low)} to {number(own.high)}), {unit.difference(more.score)}"
+        f" on {best.cut} ({unit.signed(more.low)} to {unit.signed(more.high)});"
+        f" {mix.features:,} of {mix.of:,} features, the whole network"
     )
 
 
