@@ -202,8 +202,8 @@ def plan_table(trial: Resolved) -> RenderableType:
     head = question.head(plan, trial.train, trial.seed)
     count = sum(p.numel() for p in head.parameters())
     outputs = str(question.task.n_outputs)
-    state = str(BlockState.TUNED) if head.is_own else "new"
-    table.add_row(f"head ({trial.train.head})", state, f"{count:,}", f"{count:,}", outputs)
+    begun = str(BlockState.TUNED) if head.is_own else "new"
+    table.add_row(f"head ({trial.train.head})", begun, f"{count:,}", f"{count:,}", outputs)
     return table
 
 
