@@ -80,15 +80,23 @@ def verdict_box(material: Material) -> RenderableType:
         cut = f"  up to {control['keep_name']}" if control["random_weights"] else ""
         bound = "" if control["settled"] else "  (still improving)"
         rows.add_row(words_of(name, verdict.measure.things), score + cut + bound)
-    for mix in verdict.mixes:
-        whose = f"{mix['source']}, " if several else ""
-        score = with_interval(mix["score"], mix["interval"], unit)
-        rows.add_row("all cut points at once", f"{score}  {whose}the whole network")
+    for words in mixed_words(verdict):
+        rows.add_row("all cut points at once", words)
     rows.add_row(verdict.measure.blind, unit.written(verdict.majority))
     for note in material.notes:
         rows.add_row("careful", Text(note))
     title = f"verdict: {verdict.study}"
     return Panel(Group(Text(verdict.sentence + "\n"), rows), title=title)
+
+
+def mixed_words(verdict: Verdict) -> list[str]:
+    """What heads on all cut points at once scored, of each source."""
+    several, unit = len(verdict.sources) > 1, verdict.measure.unit
+    return [
+        with_interval(mix["score"], mix["interval"], unit)
+        + (f"  {mix['source']}, the whole network" if several else "  the whole network")
+        for mix in verdict.mixes
+    ]
 
 
 def seeds_words(verdict: Verdict) -> str:
