@@ -48,9 +48,7 @@ def verdict_box(material: Material) -> RenderableType:
     """The verdict in a few lines."""
     verdict, r = material.verdict, material.verdict.recommended
     unit = verdict.measure.unit
-    rows = Table(box=None, show_header=False, pad_edge=False)
-    rows.add_column(justify="left")
-    rows.add_column(justify="left")
+    rows = Table("", "", box=None, show_header=False, pad_edge=False)
     each = verdict.best_of_each()
     several = len(each) > 1
     rows.add_row("recommended", " ".join(r.overrides))
@@ -85,8 +83,8 @@ def verdict_box(material: Material) -> RenderableType:
     rows.add_row(verdict.measure.blind, unit.written(verdict.majority))
     for note in material.notes:
         rows.add_row("careful", Text(note))
-    title = f"verdict: {verdict.study}"
-    return Panel(Group(Text(verdict.sentence + "\n"), rows), title=title)
+    said = Group(Text(verdict.sentence + "\n"), rows)
+    return Panel(said, title=f"verdict: {verdict.study}")
 
 
 def mixed_words(verdict: Verdict) -> list[str]:
