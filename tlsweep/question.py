@@ -26,6 +26,8 @@ from tlsweep.terms import BlockState, ImageSpec, Split, TokenSpec
 from tlsweep.train.settings import TrainSettings
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from tlsweep.cut import BlockLayers, CutPoints, PrefixCost
     from tlsweep.heads.head import Head, Pooling
     from tlsweep.source import Source
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Progress = Callable[[int, int, str], None]
+NAMED = 5  # classes in a refusal
 
 
 @dataclass(frozen=True)
@@ -128,12 +131,34 @@ class Question:
         import torch
 
         from tlsweep.heads.head import Head
+        from tlsweep.heads.whole import is_own
 
         shape, pooling = self.cuts[plan.regrow].shape, self.pooling(plan.regrow, train)
         scaled = self.task.kind == "numbers"
+        own = self.own_classifier() if is_own(train.head) else None
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            return Head(shape, pooling, self.task.n_outputs, kind=train.head, scaled=scaled)
+            return Head(
+                shape,
+                pooling,
+                self.task.n_outputs,
+                kind=train.head,
+                scaled=scaled,
+                own=own,
+                sizes=train.head_sizes,
+                dropout=train.dropout,
+            )
+
+    def own_classifier(self) -> nn.Module | None:
+        """The source's own, for the target's classes; None where it cannot be taken apart.
+
+        Raises KeyError for classes that the source does not name.
+        """
+        from tlsweep.cut import ending
+        from tlsweep.heads.source import rows
+
+        places = rows(self.source.class_names, self.target.output_names)
+        return ending(self.source.model(), self.cuts, places)
 
     def pooling(self, index: int, train: TrainSettings) -> Pooling:
         """How a head pools the activations of a cut point."""
@@ -189,18 +214,56 @@ def check_train(train: TrainSettings, question: Question) -> None:
     if train.augment != "none" and not isinstance(question.source.spec, ImageSpec):
         rule = "images are cropped and mirrored; a text has no other views"
         raise Refusal(Fault(f"train.augment={train.augment}", rule, "train.augment=none"))
+    if train.class_weights != "none" and not task.can_be_weighted:
+        why = "numbers have no classes" if task.kind == "numbers" else "this task's loss is its own"
+        rule = f"the loss of classes or labels is weighted; {why}"
+        value = f"train.class_weights={train.class_weights}"
+        raise Refusal(Fault(value, rule, "train.class_weights=none"))
     if train.probe not in ("auto", *task.probes):
         rule = f"linear heads for {task.kind}: {', '.join(task.probes)}"
         raise Refusal(Fault(f"train.probe={train.probe}", rule, "train.probe=auto"))
 
 
 def check_head(plan: TransferPlan, train: TrainSettings, question: Question) -> None:
-    """Raise Refusal for a head that cannot read what reaches it, with the cut point's name."""
-    from tlsweep.heads.whole import unread
+    """Raise Refusal for a head that cannot read what reaches it, with the cut point's name.
+
+    And for the source's own classifier where it does not fit the plan or the target.
+    """
+    from tlsweep.heads.whole import is_own, unread
 
     cut, ids = question.cuts[plan.regrow], question.pooling(plan.regrow, train).bag is not None
     if fault := unread(train.head, cut.shape, ids=ids):
         raise Refusal(dataclasses.replace(fault, value=f"{fault.value} (cut point {cut.name})"))
+    if is_own(train.head):
+        _refuse_own(plan, question)
+
+
+def _refuse_own(plan: TransferPlan, question: Question) -> None:
+    """Raise Refusal where the source's own classifier cannot answer this target's classes."""
+    from tlsweep.heads.source import unknown
+
+    source, target = question.source, question.target
+    known, wanted = source.class_names, target.output_names
+    strange = unknown(known, wanted)
+    if question.task.kind != "classes":
+        rule = f"the source's own classifier names classes; {target.name} has {question.task.kind}"
+    elif not known:
+        rule = f"a source says what its own classes are called; {source.name} does not"
+    elif strange:
+        more = f", and {len(strange) - NAMED} more" if len(strange) > NAMED else ""
+        rule = (
+            f"each of the target's {len(wanted)} classes is one of the {len(known)} of"
+            f" {source.name}, by the same name; not so: {', '.join(strange[:NAMED])}{more}"
+        )
+    elif len(plan.learned) < question.cuts.n_blocks:
+        rule = "the source's own classifier reads what all of its blocks make: all are kept"
+        mend = "plan=feature_extractor or plan=finetune, or train.head=linear"
+        raise Refusal(Fault("train.head=source", rule, mend))
+    elif question.own_classifier() is None:
+        rule = f"classes are outputs of one last layer; {source.name} has no such layer"
+    else:
+        return
+    raise Refusal(Fault("train.head=source", rule, "train.head=linear"))
 
 
 def _cut_texts(target: Target, spec: ImageSpec | TokenSpec) -> list[str]:

@@ -64,6 +64,7 @@ _OWN: Mapping[Kind, Mapping[str, str]] = {
         "attention": "tlsweep.heads.attention",
         "conv": "tlsweep.heads.conv",
         "lstm": "tlsweep.heads.lstm",
+        "source": "tlsweep.heads.source",
     },
 }
 INSIDE = ("held",)  # handed over from Python, not written by people

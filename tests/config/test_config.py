@@ -269,6 +269,11 @@ def test_a_study_takes_no_place_that_a_database_lies_in(name: str) -> None:
             ["train.augment=live", "train.flip=true", "train.views=2"],
             "leave it out, or train.augment=views",
         ),
+        (["train.head_sizes=[64]"], "train.head=mlp train.head_sizes=[64]"),
+        (
+            ["train.head=conv", "train.pool=4"],
+            "leave it out, or train.head=linear or train.head=mlp",
+        ),
     ],
 )
 def test_a_setting_that_changes_nothing_beside_the_others_is_refused(
@@ -277,7 +282,12 @@ def test_a_setting_that_changes_nothing_beside_the_others_is_refused(
     with pytest.raises(Refusal) as caught:
         refuse_idle(settings(*given), given)
     assert [f.mend for f in caught.value.faults] == [mend]
-    for fine in (["plan=adapters", "plan.rank=4"], ["train.augment=views", "train.crop=0.5"]):
+    for fine in (
+        ["plan=adapters", "plan.rank=4"],
+        ["train.augment=views", "train.crop=0.5"],
+        ["train.head=mlp", "train.head_sizes=[512,128]", "train.pool=4"],
+        ["train.head_sizes=null"],
+    ):
         refuse_idle(settings(*fine), fine)
 
 

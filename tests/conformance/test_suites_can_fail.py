@@ -138,6 +138,7 @@ SOURCE: dict[str, Breaks] = {
     CHECK: lambda module, patch: patch.setattr(module, "check", refuse),
     "test_it_wants_to_see_what_its_example_is": _method("example", lambda self: torch.zeros(1)),
     "test_its_model_answers_its_example_with_finite_numbers": _method("model", _not_a_number),
+    "test_it_names_each_class_of_its_classifier_or_none": _method("class_names", ("one",)),
     "test_it_can_be_sent_to_another_process": _method(
         "__setstate__", lambda self, state: self.__dict__.update(state, fingerprint="lost")
     ),

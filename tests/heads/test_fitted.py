@@ -260,6 +260,42 @@ def test_lbfgs_finds_the_minima_of_quadratics_of_any_condition() -> None:
     assert torch.allclose(found.points, centres, atol=1e-5)
 
 
+def test_a_weighted_ridge_path_is_scikit_learns_and_leaves_each_example_out_exactly() -> None:
+    """The second target has weights of its own."""
+    z, y = wide(24, 10)
+    t = functional.one_hot(y, 3).float()[:, :2]
+    weights = torch.stack([1.0 + (y == 0), torch.linspace(0.2, 3, 24)], 1)
+    for w in (weights[:, 0], weights):
+        path = fit_ridge(z, t, PENALTIES, w)
+        for m in range(2):
+            w_n = (w if w.ndim == 1 else w[:, m]).double().numpy()
+            x, true = z.double().numpy(), t[:, m].double().numpy()
+            for h, penalty in enumerate(PENALTIES):
+                alpha = w_n.sum() * penalty
+                theirs = Ridge(alpha=alpha).fit(x, true, w_n)
+                found = path.heads.logits(z)[h, :, m]
+                np.testing.assert_allclose(found, theirs.predict(x), atol=1e-4)
+                for i in range(24):
+                    rest = np.delete(np.arange(24), i)
+                    alone = Ridge(alpha=alpha).fit(x[rest], true[rest], w_n[rest])
+                    left_out = float(path.left_out[h, i, m])
+                    assert left_out == pytest.approx(alone.predict(x[i : i + 1])[0], abs=1e-4)
+
+
+def test_an_example_of_weight_two_counts_as_the_example_twice() -> None:
+    z, y = wide(40, 12)
+    weights = torch.ones(1, 40)
+    weights[0, :9] = 2
+    twice = torch.cat([z, z[:9]]), torch.cat([y, y[:9]])
+    weighted = fit_logistic(z, y, 3, PENALTIES, weights, gap=1e-10)
+    repeated = fit_logistic(*twice, 3, PENALTIES, gap=1e-10)
+    torch.testing.assert_close(weighted.weight, repeated.weight, rtol=1e-2, atol=2e-3)
+    t, t_twice = (functional.one_hot(c, 3).double() for c in (y, twice[1]))
+    ridge = fit_ridge(z.double(), t, PENALTIES, weights[0]).heads
+    torch.testing.assert_close(ridge.weight, fit_ridge(twice[0].double(), t_twice, PENALTIES)
+                               .heads.weight)  # fmt: skip
+
+
 @pytest.mark.parametrize("shape", ["tall", "wide"])
 def test_the_ridge_path_equals_scikit_learns_ridge(
     digits: tuple[Tensor, Tensor], shape: str

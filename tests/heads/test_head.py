@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
-from tlsweep.heads.head import LAST, Pooling, pool
+from tlsweep.errors import Refusal
+from tlsweep.heads.dropout import drop_before_last
+from tlsweep.heads.head import LAST, Head, Pooling, pool
 
 Z_BTC = torch.rand(3, 7, 5, generator=torch.Generator().manual_seed(0))
 
@@ -74,3 +78,50 @@ def test_the_last_token_is_the_last_that_is_there(channel_dim: int) -> None:
     wanted = torch.stack([Z_BTC[0, 6], Z_BTC[1, 2], torch.zeros(5)])  # none is there in the third
     assert torch.equal(pooled, wanted)
     assert torch.equal(pool(Z_BTC.movedim(2, channel_dim), rule), Z_BTC[:, 6])
+
+
+# ---------------------------------------------------------------------- hidden layers, dropout
+KINDS = {"linear": (5,), "mlp": (5,), "attention": (7, 5), "conv": (5, 4, 4), "lstm": (7, 5)}
+
+
+def head(kind: str, **how: Any) -> Head:
+    torch.manual_seed(0)
+    return Head(KINDS[kind], Pooling(1 if kind == "conv" else 2, 2), 3, kind=kind, **how)
+
+
+def test_the_hidden_layers_of_an_mlp_are_as_wide_as_asked() -> None:
+    def shapes(**how: Any) -> list[tuple[int, ...]]:
+        return [tuple(p.shape) for p in head("mlp", **how).parameters() if p.ndim == 2]
+
+    assert shapes(sizes=(512, 64)) == [(512, 5), (64, 512), (3, 64)]
+    assert shapes() == shapes(sizes=(128,)) == [(128, 5), (3, 128)]
+    assert head("linear", sizes=(512,)).sizes is None  # it has none
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dropout_acts_in_training_alone_and_changes_no_weight(kind: str) -> None:
+    plain, dropping = head(kind), head(kind, dropout=0.5)
+    z = torch.randn(64, *KINDS[kind])
+    assert list(dropping.state_dict()) == list(plain.state_dict())
+    assert torch.equal(dropping.eval()(z), plain.eval()(z))
+    assert not torch.equal(dropping.train()(z), plain.train()(z))
+    own = [m for m in dropping.modules() if isinstance(m, torch.nn.Linear)][-1]
+    with torch.no_grad():  # all of it but the bias is dropped, or doubled: 0 on average
+        own.weight.fill_(1)
+        own.bias.fill_(7)
+        given = torch.ones(20_000, own.in_features)
+        answered = own(given)
+    assert float(answered.mean()) == pytest.approx(7 + own.in_features, rel=0.02)
+    assert float(answered.var()) == pytest.approx(own.in_features, rel=0.1)  # 4 p (1 - p) each
+
+
+def test_dropout_of_all_but_nothing_leaves_the_last_layers_bias() -> None:
+    made = head("mlp", dropout=0.999_999).train()
+    outputs = made(torch.randn(8, 5))
+    assert torch.equal(outputs, made.classify[-1].bias.expand(8, 3))
+
+
+def test_dropout_is_refused_for_layers_without_a_last_linear_one() -> None:
+    with pytest.raises(Refusal) as caught:
+        drop_before_last(torch.nn.ReLU(), 0.5, "odd")
+    assert caught.value.faults[0].value == "train.dropout=0.5"

@@ -65,6 +65,24 @@ def test_box_and_page_say_the_same_sentence_and_the_same_warnings(
         assert unbroken(said) in page
 
 
+def test_a_head_on_all_cut_points_at_once_stands_beside_the_controls(
+    make_material: Make, small_verdict: Verdict, tmp_path: Path
+) -> None:
+    mix = {
+        "source": "net", "features": 1234, "of": 14_000, "flops": 10**9, "out_of_fold": 0.9,
+        "score": 0.912, "interval": [0.89, 0.93], "recommended_minus_this": 0.031,
+        "difference_interval": [0.01, 0.05],
+    }  # fmt: skip
+    assert "all cut points" not in on_terminal(make_material(small_verdict))
+    material = make_material(replace(small_verdict, mixes=[mix]))
+    said = "all cut points at once 91.2 % (89.0 to 93.0) the whole network"
+    assert said in on_terminal(material)
+    write_report(tmp_path, material)
+    page = (tmp_path / "report.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
+    assert "all cut points at once: 1,234 features, the whole network" in page
+    assert "+3.1  (+1.0 to +5.0)" in page
+
+
 def test_the_terminal_shows_the_overrides_the_files_and_what_comes_next(
     make_material: Make, small_verdict: Verdict, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from timm.data import create_transform, resolve_data_config
 from tlsweep.errors import Refusal
 from tlsweep.source import dissect, open_architecture, open_source
 from tlsweep.source.base import private_rng
-from tlsweep.source.timm_zoo import TimmSource, spec_of
+from tlsweep.source.timm_zoo import TimmSource, class_names, spec_of
 from tlsweep.target.dataset import normalise
 from tlsweep.target.decode import fit_image
 
@@ -103,3 +103,15 @@ def test_weights_that_cannot_be_had_are_refused_with_where_they_are(
     (fault,) = refused.value.faults
     assert fault.rule.endswith("can be downloaded from timm/resnet18.a1_in1k")
     assert "source.checkpoint=FILE" in fault.mend
+
+
+@pytest.mark.parametrize(
+    ("name", "n_classes", "first"),
+    [(f"{SMALL}.lamb_in1k", 1000, ("tench", "goldfish")), (SMALL, 7, ()), (SMALL, 0, ())],
+)
+def test_classes_are_called_as_timm_knows_them_by_the_first_of_their_names(
+    name: str, n_classes: int, first: tuple[str, ...]
+) -> None:
+    found = class_names(name, n_classes)
+    assert found[:2] == first
+    assert len(found) == (n_classes if first else 0)

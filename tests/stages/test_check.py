@@ -215,6 +215,25 @@ def test_every_value_of_a_space_is_tried_and_every_fixed_trial(of: Of, lines: Li
         check.check_space(*of(), lines, space, fixed)
 
 
+def test_what_no_plan_uses_is_refused_once_and_what_one_plan_uses_is_not(
+    of: Of, lines: Lines
+) -> None:
+    sizes, crop = "train.head_sizes=[64]", "train.crop=0.5"
+    rules = (
+        Fault(sizes, "train.head=linear has no hidden layers whose widths are chosen",
+              f"train.head=mlp {sizes}"),
+        Fault(crop, "train.crop is of train.augment, which is none", f"train.augment=views {crop}"),
+    )  # fmt: skip
+    space, plain = space_of("train.lr=choice(0.1,0.01)"), (*lines, sizes, crop)
+    with refused(*rules):
+        check.check_space(*of(), plain, space, [("plan=scratch",)])
+    with refused(*rules):
+        check.check_combinations(of()[0], plain, [("plan.keep=0",), ("plan.keep=3",)])
+    check.check_space(*of(), plain, space_of("train.head=choice(linear,mlp)"),
+                      [("plan=finetune", "train.augment=views")])  # fmt: skip
+    check.check_space(*of(), lines, space_of("train.head_sizes=choice([64],[512,128])"), [])
+
+
 def test_a_space_that_can_be_searched_is_not_refused(of: Of, lines: Lines) -> None:
     space = space_of("plan.keep=choice(3,5)", "train.lr=interval(0.001,0.01)")
     check.check_space(*of(), lines, space, [("plan=scratch",), ("plan=finetune",)])

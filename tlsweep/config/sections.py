@@ -80,6 +80,7 @@ class SurveySettings(Section):
     fit_shares: tuple[Share, ...]
     seeds: Positive
     random: bool
+    all_cuts: bool
 
 
 TrainedOn = Literal["pool", "all"]

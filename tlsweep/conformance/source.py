@@ -96,6 +96,14 @@ class SourceSuite(ComponentSuite):
         assert answers[0].shape[0] == 2
         assert all(bool(answer.isfinite().all()) for answer in answers)
 
+    def test_it_names_each_class_of_its_classifier_or_none(self) -> None:
+        import torch
+
+        with torch.no_grad():
+            answers = _tensors(self.source.model()(self.source.example()))[0]
+        if names := self.source.class_names:
+            assert tuple(answers.shape) == (2, len(names))
+
     def test_it_can_be_sent_to_another_process(self) -> None:
         sent: Source = pickle.loads(pickle.dumps(self.source))
         assert sent.fingerprint == self.source.fingerprint

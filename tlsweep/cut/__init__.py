@@ -3,6 +3,7 @@
 from tlsweep.cut.anatomy import PrefixCost
 from tlsweep.cut.chain import LeftOut, through
 from tlsweep.cut.cost import prefix_costs
+from tlsweep.cut.ending import ending
 from tlsweep.cut.fold import folded
 from tlsweep.cut.layered import layered
 from tlsweep.cut.layers import BlockLayers, block_layers, matrices
@@ -22,6 +23,7 @@ __all__ = [
     "Section",
     "block_layers",
     "cut_points",
+    "ending",
     "folded",
     "layered",
     "matrices",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from tlsweep.errors import Refusal
 from tlsweep.heads import whole
+from tlsweep.heads.dropout import drop_before_last
 from tlsweep.registry import component
 
 INPUT_GRID = 16  # raw pixels are averaged to at most this many rows and columns
@@ -96,6 +97,12 @@ def _taken(z_bct: Tensor, tokens: tuple[int, ...]) -> Tensor:
     return z_bct[:, :, run] if in_a_row else z_bct[:, :, list(tokens)]
 
 
+def hidden_sizes(kind: str) -> tuple[int, ...]:
+    """Widths of a head's hidden layers where nothing is said; none where they cannot be chosen."""
+    found: Any = getattr(component("head", kind), "SIZES", ())
+    return tuple(found)
+
+
 class Head(nn.Module):
     """Pools activations, standardises them, and scores classes.
 
@@ -107,8 +114,10 @@ class Head(nn.Module):
 
     shape: of the cut point's activations without the batch; pooling: what is made of them; kind:
     name of the new layers, one of ``registry.names("head")``; scaled: outputs are numbers of any
-    size, and the layers give how far they are from their mean, in standard deviations. Raises
-    Refusal where such layers cannot read these activations.
+    size, and the layers give how far they are from their mean, in standard deviations; own: the
+    layers of the kind that are the source's own, which read activations as they are; sizes: widths
+    of hidden layers, None for what the kind has; dropout: before the last layer, in training.
+    Raises Refusal where such layers cannot read these activations.
     """
 
     mean: Tensor
@@ -124,20 +133,32 @@ class Head(nn.Module):
         *,
         kind: str,
         scaled: bool = False,
+        own: nn.Module | None = None,
+        sizes: Sequence[int] | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.pooling, self.kind, self.scaled = pooling, kind, scaled
+        self.sizes = tuple(sizes) if sizes and hidden_sizes(kind) else None
         if fault := whole.unread(kind, shape, ids=pooling.bag is not None):
             raise Refusal(fault)
         self.reads = whole.kind_of(shape, ids=pooling.bag is not None) if whole.reads(kind) else ""
+        self.is_own = own is not None
         n_features = self.features(torch.zeros(1, *shape)).shape[1]
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
         if scaled:
             self.register_buffer("middle", torch.zeros(n_outputs))
             self.register_buffer("spread", torch.ones(n_outputs))
-        of = (self.reads,) if self.reads else ()
-        self.classify: nn.Module = component("head", kind).layers(n_features, n_outputs, *of)
+        self.classify: nn.Module = own if own is not None else self._new(n_features, n_outputs)
+        if dropout:
+            drop_before_last(self.classify, dropout, kind)
+
+    def _new(self, n_features: int, n_outputs: int) -> nn.Module:
+        module, of = component("head", self.kind), (self.reads,) if self.reads else ()
+        sized = {"sizes": self.sizes} if self.sizes else {}
+        made: nn.Module = module.layers(n_features, n_outputs, *of, **sized)
+        return made
 
     def forward(self, z: Tensor, side: Mapping[str, Tensor] = NOTHING) -> Tensor:
         """[batch, ...] activations, and what rides along with them, to [batch, outputs]."""
@@ -145,9 +166,11 @@ class Head(nn.Module):
         return outputs * self.spread + self.middle if self.scaled else outputs
 
     def _outputs(self, z: Tensor, side: Mapping[str, Tensor]) -> Tensor:
-        if self.reads == "maps":
+        if self.is_own:
+            outputs: Tensor = self.classify(z, side) if side else self.classify(z)
+        elif self.reads == "maps":
             z_bhwc = (z.movedim(self.pooling.channel_dim, -1) - self.mean) * self.scale
-            outputs: Tensor = self.classify(z_bhwc.movedim(-1, 1))
+            outputs = self.classify(z_bhwc.movedim(-1, 1))
         elif self.reads:
             z_btc, there_bt = whole.tokens(z, self.pooling.channel_dim, side.get("mask"))
             z_btc = (z_btc - self.mean) * self.scale
@@ -158,6 +181,8 @@ class Head(nn.Module):
 
     def features(self, z: Tensor, side: Mapping[str, Tensor] = NOTHING) -> Tensor:
         """What is standardised: [n, features], of every example, or of every token or place."""
+        if self.is_own:
+            return z.new_zeros(len(z), 0)
         if self.reads == "maps":
             return z.movedim(self.pooling.channel_dim, -1).flatten(0, 2)
         if self.reads:

@@ -115,7 +115,8 @@ def fit_labels(
     """Binary logistic regression of each of m labels, of several sets of features side by side.
 
     Minimises, label by label, mean binary cross-entropy + penalty / 2 * |weight|^2. y_nm: 0 or 1;
-    other arguments and errors as of ``fit_side_by_side``. The heads' outputs are a logit a label.
+    weights_sn: may be [s, n, m], where examples count otherwise for each label; other arguments and
+    errors as of ``fit_side_by_side``. The heads' outputs are a logit a label.
     """
     m = y_nm.shape[1]
     if weights_sn is None:
@@ -123,7 +124,9 @@ def fit_labels(
     s = len(weights_sn)
     # two classes share what one logit has: half the weight each, so half the penalty's square sum
     doubled = [2 * penalty for penalty in penalties]
-    rows, y_rows = weights_sn.repeat_interleave(m, 0), y_nm.T.long().repeat(s, 1)
+    alike = weights_sn[..., None] if weights_sn.ndim == 2 else weights_sn
+    rows = alike.expand(-1, -1, m).transpose(1, 2).flatten(0, 1)
+    y_rows = y_nm.T.long().repeat(s, 1)
     found = []
     for heads in fit_side_by_side(sets, y_rows, 2, doubled, rows, gap=gap):
         weight_hmd = (heads.weight[..., 1] - heads.weight[..., 0]).view(

@@ -1,12 +1,21 @@
-"""The head "mlp": one hidden layer."""
+"""The head "mlp": one hidden layer, or several (``train.head_sizes``)."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 from torch import nn
 
-HIDDEN = 128  # width of the hidden layer
+SIZES = (128,)  # widths of the hidden layers where nothing is said
 
 
-def layers(n_features: int, n_outputs: int) -> nn.Module:
+def layers(n_features: int, n_outputs: int, sizes: Sequence[int] = SIZES) -> nn.Module:
     """From standardised features [batch, features] to [batch, outputs]."""
-    return nn.Sequential(nn.Linear(n_features, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, n_outputs))
+    widths = [n_features, *sizes]
+    hidden = [
+        layer
+        for low, high in itertools.pairwise(widths)
+        for layer in (nn.Linear(low, high), nn.ReLU())
+    ]
+    return nn.Sequential(*hidden, nn.Linear(widths[-1], n_outputs))

@@ -24,6 +24,11 @@ def reads(kind: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def is_own(kind: str) -> bool:
+    """Whether the layers of a head are the source's own classifier, and no new ones."""
+    return bool(getattr(component("head", kind), "OWN", False))
+
+
 def kind_of(shape: tuple[int, ...], *, ids: bool) -> str:
     """What activations of this shape, without the batch, are. ids: words as they are read."""
     return "texts as they are read" if ids else KINDS.get(len(shape), "of no kind that is known")
@@ -34,7 +39,8 @@ def unread(kind: str, shape: tuple[int, ...], *, ids: bool) -> Fault | None:
     wants, found = reads(kind), kind_of(shape, ids=ids)
     if not wants or found in wants:
         return None
-    fits = [name for name in names("head") if not reads(name) or found in reads(name)]
+    others = [name for name in names("head") if not is_own(name)]
+    fits = [name for name in others if not reads(name) or found in reads(name)]
     return Fault(
         f"train.head={kind} on {'x'.join(map(str, shape))}: {found}",
         f"this head reads {' or '.join(wants)}, before they are pooled",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.heads.head import Head, Pooling
+from tlsweep.heads.whole import is_own
 from tlsweep.model.card import SNIPPET, Card
 from tlsweep.terms import BlockState
 from tlsweep.train.network import PlanNetwork
@@ -21,6 +22,7 @@ def build(card: Card) -> PlanNetwork:
 
     Raises Refusal where this version finds other cut points in the architecture.
     """
+    from tlsweep.cut import ending
     from tlsweep.source import open_architecture
     from tlsweep.train.network import blocks_of
 
@@ -33,12 +35,17 @@ def build(card: Card) -> PlanNetwork:
     names = tuple(block.name for block in card.plan.blocks)
     if cuts.names[1:] != names:
         raise Refusal(_other_cuts(card))
+    # which classes its outputs are is in the weights that are loaded
+    outputs = len(card.output_names)
+    own = ending(kept, cuts, [0] * outputs) if is_own(part.kind) else None
     head = Head(
         part.shape,
         Pooling(part.channel_dim, part.grid, part.tokens, part.bag),
-        len(card.output_names),
+        outputs,
         kind=part.kind,
         scaled=card.target.kind == "numbers",
+        own=own,
+        sizes=part.sizes,
     )
     network = PlanNetwork(blocks_of(plan, cuts, kept, fresh), head).eval()
     network.thaw(range(card.plan.frozen, plan.regrow))

@@ -112,7 +112,11 @@ class TokenPreprocessing(_Part):
 
 
 class HeadCard(_Part):
-    """The new layer on top. shape: of what it is given, without batch; the others: of Pooling."""
+    """The new layers on top.
+
+    shape: of what they are given, without batch; sizes: of hidden layers, None for what the kind
+    has; the others: of Pooling.
+    """
 
     kind: str
     shape: tuple[int, ...]
@@ -120,6 +124,7 @@ class HeadCard(_Part):
     grid: int
     tokens: tuple[int, ...] | None
     bag: int | None = None
+    sizes: tuple[int, ...] | None = None
 
 
 class Card(_Part):

@@ -113,7 +113,10 @@ def _card(trial: Resolved, network: PlanNetwork, about: Mapping[str, Any]) -> Ca
         target=_target(target),
         preprocessing=_preprocessing(source.spec, target),
         head=HeadCard(
-            kind=head.kind, shape=question.cuts[plan.regrow].shape, **asdict(head.pooling)
+            kind=head.kind,
+            shape=question.cuts[plan.regrow].shape,
+            sizes=head.sizes,
+            **asdict(head.pooling),
         ),
         output_names=target.output_names,
         precision=trial.train.precision,

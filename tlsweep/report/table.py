@@ -48,9 +48,7 @@ def verdict_box(material: Material) -> RenderableType:
     """The verdict in a few lines."""
     verdict, r = material.verdict, material.verdict.recommended
     unit = verdict.measure.unit
-    rows = Table(box=None, show_header=False, pad_edge=False)
-    rows.add_column(justify="left")
-    rows.add_column(justify="left")
+    rows = Table("", "", box=None, show_header=False, pad_edge=False)
     each = verdict.best_of_each()
     several = len(each) > 1
     rows.add_row("recommended", " ".join(r.overrides))
@@ -78,11 +76,23 @@ def verdict_box(material: Material) -> RenderableType:
         cut = f"  up to {control['keep_name']}" if control["random_weights"] else ""
         bound = "" if control["settled"] else "  (still improving)"
         rows.add_row(words_of(name, verdict.measure.things), score + cut + bound)
+    for words in mixed_words(verdict):
+        rows.add_row("all cut points at once", words)
     rows.add_row(verdict.measure.blind, unit.written(verdict.majority))
     for note in material.notes:
         rows.add_row("careful", Text(note))
-    title = f"verdict: {verdict.study}"
-    return Panel(Group(Text(verdict.sentence + "\n"), rows), title=title)
+    said = Group(Text(verdict.sentence + "\n"), rows)
+    return Panel(said, title=f"verdict: {verdict.study}")
+
+
+def mixed_words(verdict: Verdict) -> list[str]:
+    """What heads on all cut points at once scored, of each source."""
+    several, unit = len(verdict.sources) > 1, verdict.measure.unit
+    return [
+        with_interval(mix["score"], mix["interval"], unit)
+        + (f"  {mix['source']}, the whole network" if several else "  the whole network")
+        for mix in verdict.mixes
+    ]
 
 
 def _otherwise(verdict: Verdict) -> Iterator[tuple[str, str]]:
@@ -216,7 +226,8 @@ def plan_table(trial: Resolved) -> RenderableType:
     head = question.head(plan, trial.train, trial.seed)
     count = sum(p.numel() for p in head.parameters())
     outputs = str(question.task.n_outputs)
-    table.add_row(f"head ({trial.train.head})", "new", f"{count:,}", f"{count:,}", outputs)
+    begun = str(BlockState.TUNED) if head.is_own else "new"
+    table.add_row(f"head ({trial.train.head})", begun, f"{count:,}", f"{count:,}", outputs)
     return table
 
 

@@ -24,7 +24,9 @@ class Source(ABC):
     name: what the report calls it ("glyphs", "resnet18"); spec: the preprocessing every target is
     brought to; fingerprint: hex digest of architecture and weights, the same in every process (it
     does not cover ``spec``); trained_on: one phrase for the report; licence: of the weights, as
-    far as whoever published them states it; said: what was assumed of it, a sentence each.
+    far as whoever published them states it; said: what was assumed of it, a sentence each;
+    class_names: what its own classifier tells apart, in the order of its outputs, none where that
+    is not known.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Source(ABC):
     trained_on: str
     licence: str = "unknown"
     said: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
 
     def __init__(
         self,

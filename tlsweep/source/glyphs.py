@@ -42,7 +42,7 @@ class GlyphSource(Source):
     licence = "yours: tlsweep trained it on this machine, on drawings of letters"
 
     def __init__(self, pretrained: Pretrained) -> None:
-        from tlsweep.glyphs.images import IMAGE
+        from tlsweep.glyphs.images import IMAGE, LETTERS
         from tlsweep.source.glyph_network import ARCHITECTURE
 
         super().__init__(
@@ -52,6 +52,7 @@ class GlyphSource(Source):
             architecture=ARCHITECTURE,
             weights=pretrained.weights,
         )
+        self.class_names = tuple(LETTERS)
         self.accuracy = pretrained.accuracy
         self.seconds = pretrained.seconds
 

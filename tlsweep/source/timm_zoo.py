@@ -41,7 +41,11 @@ class Settings(SourceSettings):
 
 
 class TimmSource(Source):
-    """One model of timm. n_classes: what its own classifier tells apart, 0 without one."""
+    """One model of timm.
+
+    n_classes: what its own classifier tells apart, 0 without one; class_names: their names, as far
+    as timm knows them.
+    """
 
     def __init__(
         self,
@@ -53,8 +57,10 @@ class TimmSource(Source):
         weights: Mapping[str, Tensor],
         licence: str,
         said: tuple[str, ...],
+        class_names: tuple[str, ...] = (),
     ) -> None:
         self.n_classes, self.licence, self.said = n_classes, licence, said
+        self.class_names = class_names
         self._options = dict(options)
         super().__init__(model, spec, trained_on, f"timm {model} {n_classes}", weights)
 
@@ -127,7 +133,9 @@ def open(  # noqa: A001  (always called with its module)
         said = (*said, f"images are prepared as for timm's {_config(model)['tag']}")
     licence = str(_config(model).get("license") or "unknown")
     spec = spec_of(model, image_size)
-    return TimmSource(model, spec, trained_on, n_classes, options, weights, licence, said)
+    # a file may be of other classes
+    names = class_names(model, n_classes) if checkpoint is None else ()
+    return TimmSource(model, spec, trained_on, n_classes, options, weights, licence, said, names)
 
 
 def architecture(
@@ -253,6 +261,18 @@ def _size_faults(model: str, image_size: int | None) -> list[Fault]:
         mend = f"source.image_size={spec.size}, the size that the weights were trained at"
         return [Fault(f"source.image_size={image_size}", rule, mend)]
     return []
+
+
+def class_names(model: str, n_classes: int) -> tuple[str, ...]:
+    """What the classes of a model's published weights are called; none where timm does not say."""
+    from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+
+    names = _config(model).get("label_names")
+    if not names and (subset := infer_imagenet_subset({"num_classes": n_classes})):
+        info = ImageNetInfo(subset)
+        # the first of its names, as torchvision calls it
+        names = [info.index_to_description(i).split(",")[0] for i in range(n_classes)]
+    return tuple(map(str, names)) if names and len(names) == n_classes else ()
 
 
 def _classes(model: nn.Module) -> int:

@@ -51,7 +51,10 @@ class Settings(SourceSettings):
 
 
 class ZooSource(Source):
-    """One torchvision classification model. n_classes: what its own classifier tells apart."""
+    """One torchvision classification model.
+
+    n_classes: what its own classifier tells apart; class_names: their names, as far as known.
+    """
 
     def __init__(
         self,
@@ -63,8 +66,9 @@ class ZooSource(Source):
         weights: Mapping[str, Tensor],
         licence: str = "unknown",
         said: tuple[str, ...] = (),
+        class_names: tuple[str, ...] = (),
     ) -> None:
-        self.n_classes = n_classes
+        self.n_classes, self.class_names = n_classes, class_names
         self.licence, self.said = licence, said
         self._grid = grid
         super().__init__(model, image, trained_on, f"torchvision {model} {n_classes}", weights)
@@ -139,10 +143,11 @@ def open(  # noqa: A001  (always called as zoo.open)
 
     weights: "DEFAULT" or another name that torchvision gives them; checkpoint: a file of the same
     architecture, with any number of classes, used instead of the published weights where both are
-    given; part: which set of weights of the file, where it holds several; preset: the published
-    weights whose preprocessing is taken, default that of ``weights``; image_size: side of the
-    square input in pixels, default the preset's own. Raises Refusal for every fault of these, for a
-    download that is not possible, and for a file that does not fit.
+    given, which then say what its classes are called, if it has as many; part: which set of weights
+    of the file, where it holds several; preset: the published weights whose preprocessing is taken,
+    default that of ``weights``; image_size: side of the square input in pixels, default the
+    preset's own. Raises Refusal for every fault of these, for a download that is not possible, and
+    for a file that does not fit.
     """
     check(model=model, weights=weights, checkpoint=checkpoint, preset=preset, image_size=image_size)
     published, prepared = _published(model, weights), preset or weights
@@ -158,7 +163,10 @@ def open(  # noqa: A001  (always called as zoo.open)
     n_classes, fitted, said = _read_and_fit(model, path, grid, part)
     if preset is None and (checkpoint is not None or image_size is not None):
         said = (*said, _assumed(model, prepared, image))
-    return ZooSource(model, image, trained_on, n_classes, grid, fitted, licence, said)
+    # of a file only where it is said to be of published weights
+    names = () if weights is None else tuple(published.meta["categories"])
+    names = names if len(names) == n_classes else ()
+    return ZooSource(model, image, trained_on, n_classes, grid, fitted, licence, said, names)
 
 
 def architecture(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from tlsweep.config.idle import idle
 from tlsweep.config.read import read
 from tlsweep.config.settings import Settings
 from tlsweep.errors import Fault, Refusal, together
@@ -115,17 +116,18 @@ def check_combinations(
     bench: Bench, plain: Sequence[str], combinations: Sequence[Sequence[str]]
 ) -> None:
     """Compose every job of a grid and resolve its plan. Raises Refusal with all faults."""
-    faults = []
+    faults, unused = [], list[list[Fault]]()
     for overrides in combinations:
         try:
             settings = read(bench.compose([*plain, *overrides]))
+            unused.append(idle(settings, plain))
             one = resolve(settings)
             check_fold(one)
             check_batch(one)
             check_schedule(one)
         except Refusal as refusal:
             faults.append(refusal)
-    _raise_if(faults)
+    _raise_if([*faults, *_idle_in_all(unused)])
 
 
 def check_space(
@@ -136,7 +138,7 @@ def check_space(
     fixed: Sequence[Sequence[str]],
 ) -> None:
     """Compose each value of a space, and each fixed trial. Raises Refusal with all faults."""
-    faults = []
+    faults, unused = [], list[list[Fault]]()
     values = space.samples()
     samples = [[*plain, *space.fixed, value] for value in values]
     # where these are searched, one value says nothing of another: a trial tells how far it came
@@ -144,13 +146,21 @@ def check_space(
     for overrides in [*samples, *([*inherited(plain, named), *named] for named in fixed)]:
         try:
             settings = read(bench.compose(overrides))
+            unused.append(idle(settings, plain))
             one = resolve(settings, question)
             check_batch(one)
             if not searched:
                 check_schedule(one)
         except Refusal as refusal:
             faults.append(refusal)
-    _raise_if(faults)
+    _raise_if([*faults, *_idle_in_all(unused)])
+
+
+def _idle_in_all(unused: Sequence[Sequence[Fault]]) -> list[Refusal]:
+    """What the command line gives and no plan uses. unused: of each plan."""
+    first, *others = unused or [[]]
+    named = [{fault.value for fault in other} for other in others]
+    return [Refusal(fault) for fault in first if all(fault.value in one for one in named)]
 
 
 def _raise_if(refusals: Sequence[Refusal]) -> None:

@@ -25,10 +25,11 @@ from tlsweep.stages.studies import Studies, read_before
 from tlsweep.stages.take_home import network_of
 from tlsweep.stages.thaws import never_thawed, otherwise
 from tlsweep.study.ledger import Item, Ledger, reason_of_failure
+from tlsweep.survey.all_cuts import refit_mix
 from tlsweep.survey.surveyor import Refitted, answers, refit
 from tlsweep.task.outcome import Logits
 from tlsweep.terms import Stage
-from tlsweep.verdict import Verdict, reach, recommend
+from tlsweep.verdict import Mixed, Verdict, reach, recommend
 
 NO_SCORE = (
     "it was trained on all labels (sweep.final=all); what is quoted is the same plan, trained on"
@@ -91,9 +92,28 @@ def conclude(
         seconds=round(budget.spent, 1),
         shortfalls=[*said, *decided.short, *lacking, *_of_smaller(smaller)],
         smaller=of_smaller,
+        mixes=_mixes(decided),
         shifts=scores_of(decided, shifts, heads) if shifts else (),
     )
     return Concluded(verdict, chosen, answers[0])
+
+
+def _mixes(decided: Decided) -> list[Mixed]:
+    """The heads on all cut points at once that the surveys found, fitted to the whole pool."""
+    s, question = decided.s, decided.s.question
+    y, score = question.target.labels[question.partition.report], question.task.example_scores
+    return [
+        Mixed(
+            source=one.source.called,
+            features=one.findings.mix.features,
+            of=one.findings.mix.of,
+            flops=one.source.question.costs[-1].flops,
+            out_of_fold_n=np.array(one.findings.mix.scores),
+            report_n=score(refit_mix(s.inputs(one.source), one.findings.mix), y),
+        )
+        for one in decided.surveys
+        if one.findings.mix is not None
+    ]
 
 
 def _of_smaller(smaller: Sequence[Decided]) -> list[str]:

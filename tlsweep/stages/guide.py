@@ -84,7 +84,7 @@ def asked_of(s: Session, source: StudySource) -> str:
     features = [digest for variant in variants for digest in s.inputs(source).digests(variant)]
     folds = [rows_digest(fold) for fold in s.question.partition.folds]
     kind = probe_kind(s.question.task, train)
-    what = [*features, *folds, survey.model_dump_json(), kind, VERSION]
+    what = [*features, *folds, survey.model_dump_json(), kind, train.class_weights, VERSION]
     return hashlib.sha256("\n".join(what).encode()).hexdigest()
 
 

@@ -10,7 +10,7 @@ from tlsweep.stages.contenders import Contender, frozen
 from tlsweep.stages.guide import Surveyed, enter_survey, run_survey
 from tlsweep.stages.session import Session
 from tlsweep.stages.studies import Studies
-from tlsweep.survey.rows import Place
+from tlsweep.survey.rows import Frozen, Mix, Place
 from tlsweep.task import Measure
 from tlsweep.verdict import Interval, Told
 
@@ -47,6 +47,26 @@ def _early_answer(s: Session, surveyed: Surveyed, budget: Budget) -> None:
         f"  in {budget.spent:.0f} s: {whose}frozen up to {best.cut},"
         f" {_of_images(own.score, measure, n)}"
         f" out of fold ({number(own.low)} to {number(own.high)}){rest}"
+    )
+    if findings.mix is not None:
+        _say_mix(s, surveyed, findings.mix, best)
+
+
+def _say_mix(s: Session, surveyed: Surveyed, mix: Mix, best: Frozen) -> None:
+    """What a head on all cut points at once answers, beside the best cut point."""
+    task, told = s.question.task, Told(s.question.task.measure, s.settings.sweep.confirm.confidence)
+    answered = np.concatenate(list(surveyed.outcomes[best.weights, best.index].held_out.values()))
+    y = s.question.target.labels[s.question.partition.held_out]
+    mixed = np.array([mix.scores])
+    own = told.score(mixed)
+    more = told.difference(mixed, task.example_scores(answered, y)[None])
+    unit = task.measure.unit
+    number = unit.number
+    s.shown.say(
+        f"  all cut points at once: {_of_images(own.score, task.measure, mixed.shape[1])}"
+        f" out of fold ({number(own.low)} to {number(own.high)}), {unit.difference(more.score)}"
+        f" on {best.cut} ({unit.signed(more.low)} to {unit.signed(more.high)});"
+        f" {mix.features:,} of {mix.of:,} features, the whole network"
     )
 
 

@@ -52,17 +52,36 @@ class Frozen:
 
 
 @dataclass(frozen=True)
+class Mix:
+    """A head on a mix of the features of all cut points: no plan, for it reads the whole network.
+
+    fraction: of the features that are kept; regularisation: of the head on these; features, of: how
+    many are kept, of how many; score, loss: out of fold, each fold with the share and the penalty
+    that the other folds choose; scores: of each example, as they were held out.
+    """
+
+    fraction: float
+    regularisation: float
+    features: int
+    of: int
+    score: float
+    loss: float
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Findings:
     """A survey's result.
 
     rows: every head; frozen: every cut point; transfer: transferability scores by name for each
-    cut point in order.
+    cut point in order; mix: a head on all cut points at once, where it was asked for.
     """
 
     rows: tuple[Row, ...]
     frozen: tuple[Frozen, ...]
     transfer: tuple[dict[str, Any], ...]
     seconds: float
+    mix: Mix | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -71,6 +90,7 @@ class Findings:
             "rows": [asdict(row) for row in self.rows],
             "transfer": list(self.transfer),
             "seconds": self.seconds,
+            "mix": None if self.mix is None else asdict(self.mix),
         }
 
     @classmethod
@@ -78,7 +98,9 @@ class Findings:
         """What ``as_json`` wrote. Raises KeyError or TypeError for anything else."""
         rows = tuple(Row(**row) for row in content["rows"])
         frozen = tuple(Frozen(**point) for point in content["frozen"])
-        return cls(rows, frozen, tuple(content["transfer"]), content["seconds"])
+        told = content.get("mix")
+        mix = None if told is None else Mix(**{**told, "scores": tuple(told["scores"])})
+        return cls(rows, frozen, tuple(content["transfer"]), content["seconds"], mix)
 
     def curve(self, weights: str = "source") -> dict[int, Frozen]:
         """Every cut point with these weights, by its index."""

@@ -25,7 +25,8 @@ from tlsweep.extract.activations import (
     views_of,
 )
 from tlsweep.question import Question
-from tlsweep.survey.rows import Findings, Frozen, Place, Row
+from tlsweep.survey.all_cuts import mix
+from tlsweep.survey.rows import Findings, Frozen, Mix, Place, Row
 from tlsweep.survey.transfer import transfer_scores
 from tlsweep.task.outcome import Logits, Outcome
 from tlsweep.terms import Split
@@ -92,6 +93,7 @@ def survey(
     frozen: list[Frozen] = []
     outcomes: Outcomes = {}
     transfer: list[dict[str, Any]] = []
+    mixed: Mix | None = None
     passes = {"source": USUAL}
     if chosen.random:
         passes["random"] = Variant(weights=inputs.seed)
@@ -101,7 +103,7 @@ def survey(
         if variant == USUAL and inputs.train.devices == 1:  # members of a group cannot end others
             count = len(passes) * len(views_needed(inputs.train))
             told = within_minutes(told, minutes, count, question.task.things)
-        z, views, y = _features(inputs, indices, variant, told)
+        z, views, y = features_of(inputs, indices, variant, told)
         known = _known_of_source(inputs, z) if variant == USUAL else None
         with workers() as pool:
             scores = known and pool.submit(_transfer, question, z, y, *known)
@@ -115,8 +117,11 @@ def survey(
                 say(len(outcomes), total, f"survey: heads at {point.cut}")
             if scores is not None:
                 transfer = scores.result()
+        if chosen.all_cuts and variant == USUAL:
+            places = [(fold.fit, fold.held_out) for fold in folds]
+            mixed = mix(inputs, chosen.penalties, places, views, z, y)
     seconds = round(time.monotonic() - began, 3)
-    return Findings(tuple(rows), tuple(frozen), tuple(transfer), seconds), outcomes
+    return Findings(tuple(rows), tuple(frozen), tuple(transfer), seconds, mixed), outcomes
 
 
 def _passing(say: Say, weights: str) -> Callable[[int, int], None]:
@@ -151,7 +156,7 @@ def within_minutes(
     return watched
 
 
-def _features(
+def features_of(
     inputs: Activations,
     indices: Sequence[int],
     variant: Variant = USUAL,
@@ -384,7 +389,7 @@ def refit(inputs: Activations, penalties: Mapping[int, float]) -> dict[int, Refi
     from tlsweep.survey.workers import workers
 
     indices = sorted(penalties)
-    _, views, y = _features(inputs, indices)
+    _, views, y = features_of(inputs, indices)
     with workers() as pool:
         jobs = [
             pool.submit(_refitted, inputs, penalties[index], columns, y)

@@ -27,7 +27,8 @@ class Task(ABC):
     one that plans are chosen by; n_outputs: width of the head's last layer; probes: the linear
     heads that fit it, the usual one first; blind_words: what always giving one answer is called;
     floor: a training loss below it has little left to learn; loss_name: what records call what
-    training minimises; things: what examples are called.
+    training minimises; things: what examples are called; weights: what each class counts in
+    ``loss``, None for all the same.
     """
 
     kind: Kind
@@ -37,6 +38,7 @@ class Task(ABC):
     blind_words: str
     floor: float
     loss_name: str = "log_loss"
+    weights: NDArray[np.float64] | None = None
 
     metric: Metric
     things: str = "images"
@@ -66,6 +68,23 @@ class Task(ABC):
         ValueError where nothing can be learned from them.
         """
         return self
+
+    @property
+    def can_be_weighted(self) -> bool:
+        """Whether ``balanced`` and ``example_weights`` say something: not of numbers."""
+        return False
+
+    def balanced(self, y_n: Truth) -> Self:
+        """The same task, in whose loss each class of these examples counts as much as any other.
+
+        An example counts n / (classes x examples of its class), as scikit-learn has it; of labels
+        each one that holds or does not is a class. The mean weight is 1.
+        """
+        raise NotImplementedError(f"{self.kind} are not weighted")
+
+    def example_weights(self, y_n: Truth) -> NDArray[np.float64]:
+        """What each example counts in ``loss``: [n]; of labels, each of its labels: [n, m]."""
+        return np.ones(len(y_n))
 
     def beside(self, outputs_no: Outputs, y_n: Truth) -> list[Beside]:
         """What the other metrics say of the same answers."""

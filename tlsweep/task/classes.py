@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,10 +54,29 @@ class Classes(Task):
         return _losses(outputs_no, y_n)
 
     def loss(self, outputs_bo: Tensor, y_b: Tensor) -> Tensor:
-        """Mean cross-entropy, in nats."""
+        """Mean cross-entropy, in nats, weighted by ``weights``."""
         from torch.nn import functional
 
-        return functional.cross_entropy(outputs_bo, y_b)
+        if self.weights is None:
+            return functional.cross_entropy(outputs_bo, y_b)
+        weight_b = outputs_bo.new_tensor(self.weights)[y_b]
+        return (weight_b * functional.cross_entropy(outputs_bo, y_b, reduction="none")).mean()
+
+    @property
+    def can_be_weighted(self) -> bool:
+        """Unless a task of another package has a loss of its own."""
+        return type(self).loss is Classes.loss
+
+    def balanced(self, y_n: Truth) -> Self:
+        """Each class that is there counts the same in ``loss``; one that is not, 1 an example."""
+        chosen, count_k = copy(self), np.bincount(y_n, minlength=self.n_outputs)
+        there = np.count_nonzero(count_k)
+        chosen.weights = np.where(count_k > 0, len(y_n) / (there * np.maximum(count_k, 1)), 1.0)
+        return chosen
+
+    def example_weights(self, y_n: Truth) -> NDArray[np.float64]:
+        """That of each example's class."""
+        return np.ones(len(y_n)) if self.weights is None else self.weights[y_n]
 
     def regressed(self, y_n: Truth) -> NDArray[np.float64]:
         """1 for the class, 0 for the others."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,10 +46,37 @@ class Labels(Task):
         return losses
 
     def loss(self, outputs_bo: Tensor, y_b: Tensor) -> Tensor:
-        """Mean binary cross-entropy over examples and labels, in nats."""
+        """Mean binary cross-entropy over examples and labels, in nats, weighted by ``weights``."""
         from torch.nn import functional
 
-        return functional.binary_cross_entropy_with_logits(outputs_bo, y_b.to(outputs_bo.dtype))
+        t_bo, weight_bo = y_b.to(outputs_bo.dtype), None
+        if self.weights is not None:
+            without_o, with_o = outputs_bo.new_tensor(self.weights)
+            weight_bo = t_bo * with_o + (1 - t_bo) * without_o
+        return functional.binary_cross_entropy_with_logits(outputs_bo, t_bo, weight_bo)
+
+    @property
+    def can_be_weighted(self) -> bool:
+        """Unless a task of another package has a loss of its own."""
+        return type(self).loss is Labels.loss
+
+    def balanced(self, y_n: Truth) -> Self:
+        """Of each label, the examples with it count as much as those without, all together.
+
+        ``weights`` are [2, m]: without and with. A label that all examples have, or none, counts 1.
+        """
+        chosen, with_m, n = copy(self), y_n.sum(0), len(y_n)
+        count_2m = np.stack([n - with_m, with_m])
+        both_m = (count_2m > 0).all(0)
+        chosen.weights = np.where(both_m, n / (2 * np.maximum(count_2m, 1)), 1.0)
+        return chosen
+
+    def example_weights(self, y_n: Truth) -> NDArray[np.float64]:
+        """That of each label of each example."""
+        if self.weights is None:
+            return np.ones(y_n.shape)
+        found: NDArray[np.float64] = np.where(y_n, self.weights[1], self.weights[0])
+        return found
 
     def regressed(self, y_n: Truth) -> NDArray[np.float64]:
         """1 for a label that holds, 0 for others."""

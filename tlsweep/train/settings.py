@@ -62,7 +62,10 @@ class TrainSettings(Section):
     batch_norm: Literal["source", "batch"]
     head_init: Literal["probe", "random"]
     head: Annotated[str, AfterValidator(_head)]
+    head_sizes: Annotated[tuple[Positive, ...], Field(min_length=1)] | None
+    dropout: Annotated[Number, Field(ge=0, lt=1)]
     pool: Annotated[Whole, Field(ge=1, le=16)]
+    class_weights: Literal["none", "balanced"]
     augment: Literal["none", "views", "live"]
     views: Positive
     crop: Rate

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tlsweep.extract.activations import USUAL, Variant
 from tlsweep.plan import TransferPlan
 from tlsweep.terms import Split
@@ -72,7 +74,7 @@ def _fitted(
     found, y = inputs.fitted(indices, variant)
     z_fit = found[mine]
     z = {s: inputs.pooled(s, indices, variant)[mine] for s in splits}
-    head = question.head(plan, train, trial.seed)
+    head = question.head(plan, train, trial.seed).eval()  # dropout is of training alone
     head.calibrate([z_fit])
     head.calibrate_outputs(y)
     sets, penalties = [standardised(head, z_fit)], [train.probe_penalty]
@@ -86,7 +88,7 @@ def _answers(
 ) -> tuple[dict[str, float], dict[Split, Any]]:
     import torch
 
-    task = trial.question.task
+    task = trial.task
     with torch.no_grad():
         fit_loss = float(task.loss(head(z_fit), y))
         logits = {split: head(z_nd) for split, z_nd in z.items()}
@@ -122,20 +124,41 @@ def fit_heads(
     """
     from tlsweep.heads.logistic import fit_labels, fit_side_by_side, together
 
+    balance = train.class_weights == "balanced"
     if probe_kind(task, train) == "logistic":
+        weights = _balanced(y_n, task, subsets_sn) if balance else subsets_sn
         if task.kind == "labels":
-            return fit_labels(sets, y_n, penalties, subsets_sn)
-        return fit_side_by_side(sets, y_n, task.n_outputs, penalties, subsets_sn)
+            return fit_labels(sets, y_n, penalties, weights)
+        return fit_side_by_side(sets, y_n, task.n_outputs, penalties, weights)
     rows = [slice(None)] if subsets_sn is None else list(subsets_sn)
-    return [together([_ridge(z[r], y_n[r], task, penalties) for r in rows]) for z in sets]
+    return [
+        together([_ridge(z[r], y_n[r], task, penalties, balance=balance) for r in rows])
+        for z in sets
+    ]
 
 
-def _ridge(z_nd: Tensor, y_n: Tensor, task: Task, penalties: Sequence[float]) -> Heads:
+def _balanced(y_n: Tensor, task: Task, subsets_sn: Tensor | None) -> Tensor:
+    """What each example counts in each subset, [s, n], or each of its labels, [s, n, m]."""
+    import torch
+
+    y = y_n.numpy()
+    rows = np.ones((1, len(y)), dtype=bool) if subsets_sn is None else subsets_sn.bool().numpy()
+    found = []
+    for row in rows:
+        weights = task.balanced(y[row]).example_weights(y)
+        found.append(weights * row.reshape(-1, *[1] * (weights.ndim - 1)))
+    return torch.from_numpy(np.stack(found))
+
+
+def _ridge(
+    z_nd: Tensor, y_n: Tensor, task: Task, penalties: Sequence[float], *, balance: bool
+) -> Heads:
     import torch
 
     from tlsweep.heads.ridge import fit_ridge
 
     y = y_n.numpy()
-    path = fit_ridge(z_nd, torch.from_numpy(task.regressed(y)), penalties)
+    weights = torch.from_numpy(task.balanced(y).example_weights(y)) if balance else None
+    path = fit_ridge(z_nd, torch.from_numpy(task.regressed(y)), penalties, weights)
     scores = [task.example_scores(left_out.numpy(), y).mean() for left_out in path.left_out]
     return replace(path.heads, left_out=torch.tensor(scores))

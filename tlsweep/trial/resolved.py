@@ -30,6 +30,8 @@ from tlsweep.train.settings import TrainSettings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tlsweep.task import Task
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -61,6 +63,14 @@ class Resolved:
     def inputs(self) -> Activations:
         """What frozen blocks make of the trial's images."""
         return Activations(self.question, self.train, self.features, self.seed, self.fold)
+
+    @property
+    def task(self) -> Task:
+        """The question's, with the loss that is trained on: weighted by the labels that train."""
+        task = self.question.task
+        if self.train.class_weights == "none":
+            return task
+        return task.balanced(self.truth(Split.FIT))
 
     def truth(self, split: Split) -> NDArray[Any]:
         """The truth of a split's images."""

@@ -69,7 +69,7 @@ def train_plan(trial: Resolved, on_epoch: OnEpoch | None) -> Trained:
             train,
             kept=plan.learned,
             seed=trial.seed,
-            task=question.task,
+            task=trial.task,
             on_epoch=on_epoch,
             checkpoint=_checkpoint(trial),
             shelf=first_phase if first_phase.may_be_shared else None,
@@ -155,6 +155,7 @@ def _ignored(trial: Resolved) -> str:
     asked = {
         f"schedule={trial.schedule.name}": trial.schedule.name != "constant",
         "train.augment=live": trial.train.augment == "live",
+        f"train.dropout={trial.train.dropout:g}": trial.train.dropout > 0,
     }
     without = " and ".join(text for text, given in asked.items() if given)
     return (

@@ -9,6 +9,7 @@ from tlsweep.verdict.intervals import (
     mean_interval,
     model_interval,
 )
+from tlsweep.verdict.mixed import Mixed
 from tlsweep.verdict.penalty import PENALTIES, Nested, nested_penalty
 from tlsweep.verdict.reach import CurvePoint, PlanRow, Recommended, Scored, Verdict, reach
 from tlsweep.verdict.rule import Ranked, Recommendation, best, may_still_win, recommend
@@ -32,6 +33,7 @@ __all__ = [
     "CurvePoint",
     "Evidence",
     "Interval",
+    "Mixed",
     "Nested",
     "PlanRow",
     "Ranked",

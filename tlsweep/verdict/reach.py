@@ -6,7 +6,7 @@ import html
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from tlsweep.terms import BlockState
 from tlsweep.verdict.contrast import Contrast, contrast
 from tlsweep.verdict.evidence import Table, compare
 from tlsweep.verdict.intervals import Interval
+from tlsweep.verdict.mixed import Mixed
 from tlsweep.verdict.rule import Recommendation
 from tlsweep.verdict.sentence import sentence
 from tlsweep.verdict.shift import beyond_chance, report_less_held_out
@@ -191,6 +192,7 @@ class Verdict:
     shortfalls: list[str]  # what was to be measured and was not, and why
     shifts: list[ShiftedAnswer]  # on examples unlike the report split's
     smaller: list[Verdict]  # the answers with fewer labelled examples, the fewest first
+    mixes: list[dict[str, Any]] = field(default_factory=list)  # heads on all cut points at once
 
     @property
     def sources(self) -> list[str]:
@@ -260,6 +262,7 @@ def reach(
     beside: Sequence[Beside] = (),
     shortfalls: Sequence[str] = (),
     smaller: Sequence[Verdict] = (),
+    mixes: Sequence[Mixed] = (),
     shifts: Sequence[ShiftedScores] = (),
 ) -> Verdict:
     """The verdict of a study.
@@ -271,7 +274,8 @@ def reach(
     pool_images: labelled images that choose and train, those that no fold holds out among them;
     searched: facts of the trained plans that were tried to find these; draws: scores of the
     recommended plan on other draws of the pool; beside: what other metrics say of its model;
-    smaller: the verdicts of smaller pools; shifts: scores on examples unlike the report split's.
+    smaller: the verdicts of smaller pools; mixes: heads on all cut points at once; shifts: scores
+    on examples unlike the report split's.
     Raises ValueError if the recommended plan or the best one has no report scores.
     """
     told = Told(measure, confidence)
@@ -306,6 +310,7 @@ def reach(
         report_images=chosen.report_rn.shape[1], pool_images=pool_images,
         folds=len(chosen.evidence.folds), shortfalls=list(shortfalls),
         shifts=shifted_answers(shifts, told), smaller=list(smaller),
+        mixes=[one.row(chosen.report_rn, told) for one in mixes],
     )  # fmt: skip
 
 
