@@ -36,4 +36,4 @@ def test_a_line_says_what_the_verdict_says_and_is_not_asked_again(tmp_path: Path
     low, high = verdict["interval"]
     assert f"| {verdict['score']:.1f} ({low:.1f} to {high:.1f}) |" in line
     assert f"plan.keep={verdict['recommended']['keep_name']}" in line
-    assert verdict["metric"] == "rmse"
+    assert verdict["metric"] == "mae"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,18 +57,56 @@ def test_a_folder_of_others_has_the_classes_of_the_target_by_their_names(
     assert found.target.labels[found.rows].tolist() == [1, 1, 2, 2, 2]
 
 
-def test_halves_share_no_copies_and_no_group() -> None:
+@pytest.mark.parametrize("grouped", [True, False])
+def test_halves_share_no_copies_and_no_group(grouped: bool) -> None:
     digits = open_target("digits")
     assert isinstance(digits, ImageTarget)
-    rows = np.arange(100)
-    for groups in (None, [f"group {i // 7}" for i in range(len(digits.labels))]):
-        target = Corrupted(digits, "noise", 1)
-        target.like = np.arange(len(digits.labels)) // 3 * 3
-        target.groups = groups
-        chooses = ShiftedSet("noise", {"noise 1": target}, rows).chooses()
-        assert 35 <= chooses.sum() <= 65
-        key = rows // (3 if groups is None else 7)
-        assert not set(key[chooses]) & set(key[~chooses])
+    rows = np.arange(200)
+    target, everywhere = Corrupted(digits, "noise", 1), np.arange(len(digits.labels))
+    target.like = everywhere - (everywhere % 10 == 9) * 4  # 9 is a copy of 5, 19 of 15
+    target.groups = [f"group {i // 7}" for i in everywhere] if grouped else None
+    chooses = ShiftedSet("noise", {"noise 1": target}, rows).chooses()
+    assert 60 <= chooses.sum() <= 140
+    assert not set(target.like[rows][chooses]) & set(target.like[rows][~chooses])
+    if grouped:
+        assert not set(rows[chooses] // 7) & set(rows[~chooses] // 7)
+
+
+def test_what_is_learned_from_is_left_out_and_said_and_names_are_kept_apart(
+    session: MakeSession, tmp_path: Path
+) -> None:
+    root = folder(tmp_path / "own", {"ant": 40, "bee": 40})
+    s = session(
+        "target=image_folder", f"target.root={root}", "target.fit_size=null",
+        f"target.shift=[{tmp_path / 'a/photos'},{tmp_path / 'b/photos'}]",
+    )  # fmt: skip
+    pool = s.question.partition.pool
+    for place, count in (("a", 5), ("b", 3)):
+        own = folder(tmp_path / place / "photos", {"ant": 6, "bee": 6}, start=ord(place))
+        for i in pool[:count]:
+            file = root / s.question.target.called(int(i))
+            shutil.copy(file, own / file.parent.name / f"copy {i}.png")
+    first, second = open_shifted(s)
+    assert [first.name, second.name] == ["photos (1)", "photos (2)"]
+    assert (len(first.rows), len(second.rows)) == (12, 12)
+    assert first.said[-1] == "photos: 5 examples are learned from, and left out here"
+    assert second.said[-1] == "photos: 3 examples are learned from, and left out here"
+    with pytest.raises(Refusal) as caught:
+        open_shifted(session(
+            "target=image_folder", f"target.root={root}", "target.fit_size=null",
+            f"target.shift={_pool_alone(root, s, tmp_path)}",
+        ))  # fmt: skip
+    assert caught.value.faults[0].value.endswith("pool: all are in the pool")
+
+
+def _pool_alone(root: Path, s: Session, place: Path) -> Path:
+    """A folder of the pool's images."""
+    for i in s.question.partition.pool:
+        file = root / s.question.target.called(int(i))
+        own = place / "pool" / file.parent.name
+        own.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, own / file.name)
+    return place / "pool"
 
 
 def test_what_cannot_be_scored_is_refused_before_anything_trains_all_at_once(

@@ -34,7 +34,7 @@ def notes(
         _few_labelled(verdict),
         _few_quoted(verdict),
         _other_images(verdict),
-        *(_better_elsewhere(shift, verdict.measure) for shift in verdict.shifts),
+        *(_better_elsewhere(shift, verdict) for shift in verdict.shifts),
         _few_of_class(labelled, verdict.measure.things),
         *(_unsettled(name, control, verdict.measure) for name, control in verdict.controls.items()),
         *(_edge(*edge) for edge in edges),
@@ -79,12 +79,13 @@ def _other_images(verdict: Verdict) -> str:
     )
 
 
-def _better_elsewhere(shift: ShiftedAnswer, measure: Measure) -> str:
+def _better_elsewhere(shift: ShiftedAnswer, verdict: Verdict) -> str:
     if not shift.better:
         return ""
-    unit = measure.unit
+    measure, unit = verdict.measure, verdict.measure.unit
+    source = shift.source if len(verdict.sources) > 1 else "the source"
     return (
-        f"On {measure.things} with {shift.name} another plan is better: the source frozen up to"
+        f"On {measure.things} with {shift.name} another plan is better: {source} frozen up to"
         f" {shift.cut}, {unit.written(shift.other.score)} against"
         f" {unit.written(shift.recommended.score)}. The recommended plan is the answer for"
         f" {measure.things} like the labelled ones."

@@ -102,7 +102,7 @@ def _otherwise(verdict: Verdict) -> Iterator[tuple[str, str]]:
         own = with_interval(one.score, one.interval, unit), plan_words(one.recommended.overrides)
         yield f"with {one.pool_images} {things}", "  ".join(own)
     for shift in verdict.shifts:
-        yield f"with {shift.name}", shift_words(shift, unit)
+        yield f"with {shift.name}", shift_words(shift, verdict)
 
 
 def seeds_words(verdict: Verdict) -> str:
@@ -115,14 +115,16 @@ def seeds_words(verdict: Verdict) -> str:
     return f"  {len(seeds)} trainings: mean {mean}, {low} to {high}"
 
 
-def shift_words(shift: ShiftedAnswer, unit: Unit) -> str:
+def shift_words(shift: ShiftedAnswer, verdict: Verdict) -> str:
     """What the recommended plan scores on shifted examples, and what another one, if better."""
+    unit = verdict.measure.unit
+    whose = f"{shift.source} " if len(verdict.sources) > 1 else ""
     own = with_interval(shift.recommended.score, shift.recommended.interval, unit)
     if not shift.better:
         return own
     other, gain = unit.written(shift.other.score), shift.gain
     apart = f"+{unit.number(gain.score)} ({unit.number(gain.low)} to {unit.number(gain.high)})"
-    return f"{own}; better: {plan_words(shift.overrides)}, {other}, {apart}"
+    return f"{own}; better: {whose}{plan_words(shift.overrides)}, {other}, {apart}"
 
 
 def draws_words(verdict: Verdict) -> str:

@@ -29,13 +29,14 @@ class Budget:
 
     minutes: None for no limit; main: the ledger that remembers; before: seconds of earlier
     sessions; more: trainings of the recommended plan beside its final seeds: on other draws of the
-    pool, and on all labels.
+    pool, and on all labels; reserved: seconds that the passes over shifted examples take.
     """
 
     minutes: float | None
     main: Ledger
     before: float
     more: int = 0
+    reserved: float = 0.0
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -46,7 +47,9 @@ class Budget:
     @property
     def left(self) -> float:
         """Seconds that are left."""
-        return float("inf") if self.minutes is None else 60 * self.minutes - self.spent
+        if self.minutes is None:
+            return float("inf")
+        return 60 * self.minutes - self.spent - self.reserved
 
     def ended(self, stage: str) -> bool:
         """Whether a stage has ended for want of time, with as many minutes as now."""

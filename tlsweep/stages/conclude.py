@@ -76,6 +76,7 @@ def conclude(
     ]
     answers = logits[decided.place]
     assert answers is not None  # else there is no verdict
+    shifted = scores_of(decided, shifts, heads) if shifts else ()
     lacking = shortfalls(decided.wanted, studies.confirm, settings, said)
     verdict = reach(
         settings.study_name,
@@ -93,7 +94,7 @@ def conclude(
         shortfalls=[*said, *decided.short, *lacking, *_of_smaller(smaller)],
         smaller=of_smaller,
         mixes=_mixes(decided),
-        shifts=scores_of(decided, shifts, heads) if shifts else (),
+        shifts=shifted,
     )
     return Concluded(verdict, chosen, answers[0])
 

@@ -142,7 +142,9 @@ def _this_plan(s: Session, verdict: Verdict) -> list[str]:
     """Overrides that train just the recommended plan."""
     given = inherited(s.plain, verdict.recommended.overrides)
     ours = [o for o in given if not o.lstrip("+~").startswith(_OF_A_SWEEP)]
-    return [*s.bench.own_configs, *ours, *verdict.recommended.overrides]
+    # a config of one's own may ask for it, too
+    alone = ["target.shift=null"] if s.settings.target.shift else []
+    return [*s.bench.own_configs, *ours, *alone, *verdict.recommended.overrides]
 
 
 def _line(overrides: Sequence[str], *words: str) -> str:

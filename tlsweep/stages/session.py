@@ -37,8 +37,9 @@ class Session:
     """All that the stages of one sweep share.
 
     settings: of the first source, and of the sweep; plain: overrides of the command line that hold
-    in every job; arguments: all of it; began: seconds on the monotonic clock; record, parent_run:
-    where runs are recorded, from ``recorded`` on.
+    in every job; arguments: all of it; also_said: what to know of examples beside the target's;
+    began: seconds on the monotonic clock; record, parent_run: where runs are recorded, from
+    ``recorded`` on.
     """
 
     bench: Bench
@@ -48,6 +49,7 @@ class Session:
     shown: screen.Screen
     began: float
     arguments: tuple[str, ...] = ()
+    also_said: Sequence[str] = ()
     record: Record = field(init=False)
     parent_run: str | None = None
 
@@ -94,13 +96,12 @@ class Session:
     def said(self) -> list[str]:
         """What a user should know of the data before anything trains, a sentence each."""
         if not self.several:
-            return self.question.said()
+            return [*self.question.said(), *self.also_said]
         told = [(one.called, text) for one in self.sources for text in one.question.said()]
         count = Counter(text for _, text in told)
         each = len(self.sources)
-        return list(
-            dict.fromkeys(text if count[text] == each else f"{name}: {text}" for name, text in told)
-        )
+        own = (text if count[text] == each else f"{name}: {text}" for name, text in told)
+        return [*dict.fromkeys(own), *self.also_said]
 
     def source_of(self, overrides: Sequence[str]) -> StudySource:
         """The source of a trial, by its overrides."""

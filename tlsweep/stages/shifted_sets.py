@@ -14,6 +14,7 @@ from tlsweep.question import Question, target_like
 from tlsweep.section import CORRUPTIONS, TargetSettings
 from tlsweep.stages import final
 from tlsweep.stages.decided import Decided
+from tlsweep.stages.guide import Surveyed
 from tlsweep.stages.session import Session
 from tlsweep.stages.take_home import network_of
 from tlsweep.survey.surveyor import Refitted, answers
@@ -21,6 +22,8 @@ from tlsweep.target import Target
 from tlsweep.target.aligned import aligned
 from tlsweep.target.corrupt import STRENGTHS, Corrupted
 from tlsweep.target.images import ImageTarget
+from tlsweep.target.partition import tied
+from tlsweep.task import Truth
 from tlsweep.task.outcome import Logits
 from tlsweep.verdict import ShiftedScores
 
@@ -32,12 +35,15 @@ class ShiftedSet:
     """Examples of one shift, in versions that a plan is scored on one by one.
 
     name: what the answer calls it; versions: its strengths, by their names, each with the same
-    examples; rows: places of the examples in each.
+    examples; rows: places of the examples in each; of_report: whether they are those of the report
+    split, in its order; said: what a user should know of them, a sentence each.
     """
 
     name: str
-    versions: dict[str, Target]
+    versions: Mapping[str, Target]
     rows: NDArray[np.int64]
+    of_report: bool = False
+    said: tuple[str, ...] = ()
 
     @property
     def target(self) -> Target:
@@ -49,9 +55,10 @@ class ShiftedSet:
 
         Groups and copies stay together.
         """
-        groups = self.target.groups
-        key = self.target.like if groups is None else np.unique(groups, return_inverse=True)[1]
-        each, of_n = np.unique(key[self.rows], return_inverse=True)
+        target, everywhere = self.target, np.arange(len(self.target.labels))
+        groups = everywhere if target.groups is None else _numbered(target.groups)
+        tie = tied(target.like, groups, everywhere)
+        each, of_n = np.unique(tie[self.rows], return_inverse=True)
         order = np.random.default_rng(HALVES).permutation(len(each))
         return np.asarray(order[of_n] < len(each) // 2)
 
@@ -67,6 +74,22 @@ def open_shifted(s: Session) -> list[ShiftedSet]:
             faults.append(refusal)
     if faults:
         raise Refusal(*(fault for refusal in faults for fault in refusal.faults))
+    return _named_apart(found)
+
+
+def _named_apart(sets: Sequence[ShiftedSet]) -> list[ShiftedSet]:
+    """The sets, numbered where several would have one name."""
+    names = [one.name for one in sets]
+    return [
+        replace(one, name=f"{one.name} ({names[: place + 1].count(one.name)})")
+        if names.count(one.name) > 1
+        else one
+        for place, one in enumerate(sets)
+    ]
+
+
+def _numbered(names: Sequence[str]) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = np.unique(names, return_inverse=True)[1]
     return found
 
 
@@ -77,12 +100,12 @@ def _corruptions(question: Question) -> list[ShiftedSet]:
         mend = "target.shift=FILE, a file of others, or leave it out"
         raise Refusal(Fault("target.shift=corruptions", rule, mend))
     rows = question.partition.report
-    return [
-        ShiftedSet(
-            kind, {f"{kind} {n}": Corrupted(target, kind, n) for n in range(1, 1 + len(each))}, rows
-        )
-        for kind, each in STRENGTHS.items()
-    ]
+    found = []
+    for kind, amounts in STRENGTHS.items():
+        versions = [Corrupted(target, kind, n) for n in range(1, 1 + len(amounts))]
+        named = {f"{kind} {n}": one for n, one in enumerate(versions, start=1)}
+        found.append(ShiftedSet(kind, named, rows, of_report=True))
+    return found
 
 
 def _files(s: Session, place: str) -> ShiftedSet:
@@ -96,7 +119,24 @@ def _files(s: Session, place: str) -> ShiftedSet:
         told = (replace(f, value=f"{where}: {f.value}") for f in refusal.faults)
         raise Refusal(*told) from refusal
     target = aligned(read, question.target, where)
-    return ShiftedSet(other.title, {other.title: target}, np.arange(len(target.labels)))
+    name, rows = other.title, np.flatnonzero(~_learned(target, question))
+    if not len(rows):
+        rule = "other examples than those that are learned from"
+        raise Refusal(Fault(f"{where}: all are in the pool", rule, "leave it out"))
+    said = [f"{name}: {text}" for text in read.said]
+    if known := len(target.labels) - len(rows):
+        are = "example is" if known == 1 else "examples are"
+        said.append(f"{name}: {known} {are} learned from, and left out here")
+    return ShiftedSet(name, {name: target}, rows, said=tuple(said))
+
+
+def _learned(target: Target, question: Question) -> NDArray[np.bool_]:
+    """Which examples have the content of one of the pool: bool [examples]."""
+    pool, other = question.target.contents, target.contents
+    if pool is None or other is None:
+        return np.zeros(len(target.labels), dtype=np.bool_)
+    learned = {pool[i] for i in question.partition.pool}
+    return np.array([content in learned for content in other], dtype=np.bool_)
 
 
 def _elsewhere(settings: TargetSettings, place: str, where: str) -> TargetSettings:
@@ -108,6 +148,14 @@ def _elsewhere(settings: TargetSettings, place: str, where: str) -> TargetSettin
         rule = f"other examples than those of target.{key}"
         raise Refusal(Fault(where, rule, "leave it out"))
     return settings.model_copy(update={key: place})
+
+
+def seconds_of(sets: Sequence[ShiftedSet], surveys: Sequence[Surveyed], s: Session) -> float:
+    """About how long the passes over all versions will take, by what the surveys took."""
+    examples = sum(len(one.versions) * len(one.rows) for one in sets)
+    passes = 1 + s.settings.sweep.survey.random
+    each = sum(one.findings.seconds for one in surveys) / passes
+    return examples * each / len(s.question.partition.pool)
 
 
 def scores_of(
@@ -124,6 +172,7 @@ def scores_of(
     found = []
     for one in sets:
         tables: dict[int, list[NDArray[np.float64]]] = {}
+        whole, chooses = list[NDArray[np.float64]](), one.chooses()
         for target in one.versions.values():
             logits = _frozen(s, target, one.rows, heads)
             y, score = target.labels[one.rows], s.question.task.example_scores
@@ -134,12 +183,29 @@ def scores_of(
                 elif not (c.candidate and final.refitted(c)):
                     own = None
                 if own is not None:
-                    tables.setdefault(place, []).append(score(own, y))
+                    tables.setdefault(place, []).append(_by_half(score, own, y, chooses))
+                    if place == decided.place:
+                        whole.append(score(own, y))
             done += 1
             s.shown.step(done, total)
         plans = [(decided.known[place][1], np.stack(table)) for place, table in tables.items()]
         first = sorted(plans, key=lambda one: one[0] is not decided.known[decided.place][1])
-        found.append(ShiftedScores(one.name, tuple(one.versions), one.chooses(), first))
+        names = tuple(one.versions)
+        found.append(ShiftedScores(one.name, names, chooses, np.stack(whole), first, one.of_report))
+    return found
+
+
+def _by_half(
+    score: Callable[[Logits, Truth], NDArray[np.float64]],
+    logits: Logits,
+    y: Truth,
+    chooses: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Example scores of two halves, each by itself: those of a ratio depend on one another."""
+    found = np.empty(len(y))
+    for half in (chooses, ~chooses):
+        if half.any():
+            found[half] = score(logits[half], y[half])
     return found
 
 
@@ -171,6 +237,8 @@ def _predictions(decided: Decided) -> Callable[[Target, NDArray[np.int64]], Logi
     from tlsweep.train.fit import predict
 
     studies = decided.studies
-    network, trial = network_of(decided.s, decided.chosen, studies.confirm, studies.final)
+    network, trial = network_of(
+        decided.s, decided.chosen, studies.confirm, studies.final, scored=True
+    )
     spec = trial.question.source.spec
     return lambda target, rows: predict(network, target.dataset(rows, spec), trial.train)

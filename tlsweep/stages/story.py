@@ -36,7 +36,7 @@ from tlsweep.stages.guide import Surveyed, guide, spaces_of, trained_sources
 from tlsweep.stages.pools import decide_of_pool, open_smaller
 from tlsweep.stages.searching import first_of, search, try_named
 from tlsweep.stages.session import Session, locked
-from tlsweep.stages.shifted_sets import open_shifted
+from tlsweep.stages.shifted_sets import open_shifted, seconds_of
 from tlsweep.stages.sources import open_sources, settings_of_each
 from tlsweep.stages.studies import Studies, open_studies
 from tlsweep.stages.surveys import survey_all
@@ -68,7 +68,7 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
     settings = each[0]
     refuse_ddp(settings, is_grid)
     if is_grid:
-        refuse_without_effect(plain)
+        refuse_without_effect([*plain, *(o.input_line or "" for o in listed)])
     else:
         refuse_its_own(o.key_or_group for o in overrides)
         ranges = [key for key, written in bench.options.params.items() if written is not None]
@@ -95,6 +95,9 @@ def _answer(s: Session, listed: Sequence[grammar.Override]) -> Verdict:
     stages, chosen = s.settings.sweep.stages, s.settings.sweep
     refuse_draws(s.question, chosen.confirm.splits)
     shifts = open_shifted(s)
+    s.also_said = [text for one in shifts for text in one.said]
+    for text in s.also_said:
+        s.shown.say(f"  {text}")
     studies, smaller = open_studies(s, where), open_smaller(s)
     with s.recorded(*studies.all, *(one for pool in smaller for one in pool.studies.all)):
         more = chosen.confirm.splits + (chosen.final == "all")
@@ -104,6 +107,7 @@ def _answer(s: Session, listed: Sequence[grammar.Override]) -> Verdict:
         # lists on the command line are the whole search space: nothing is tried beside them
         if "survey" in stages and not (listed and "search" in stages):
             surveys, known = survey_all(s, studies, budget)
+            budget.reserved = seconds_of(shifts, surveys, s)
         said: list[str] = []
         begun = bool(studies.searched())  # in an earlier session: what it trained counts
         if "search" in stages and not begun and not budget.allows("training", 0.0, 0.0):

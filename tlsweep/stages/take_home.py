@@ -25,17 +25,18 @@ if TYPE_CHECKING:
 
 
 def network_of(
-    s: Session, contender: Contender, confirmed: Ledger, finals: Ledger
+    s: Session, contender: Contender, confirmed: Ledger, finals: Ledger, *, scored: bool = False
 ) -> tuple[PlanNetwork, Resolved]:
     """The network to take home, and the trial that trained it.
 
     That of the first final training, or with ``sweep.final=all`` that of the one on all labels,
-    where it ended well.
+    where it ended well. scored: whether it is to be scored, and so has to be the first one, which
+    has not learned from the report split.
     Raises TlsweepError where its tensors are not there any more.
     """
     asked = (contender, confirmed, s.question, s.settings)
     item = final.items(*asked)[0]
-    if s.settings.sweep.final == "all":
+    if s.settings.sweep.final == "all" and not scored:
         more = final.on_all(*asked)
         item = more if contender.facts.is_deterministic or finals.of(more) is not None else item
     trial = resolve(_settings(s, item))

@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 
 
 class ArrayTarget(ImageTarget):
-    """Images uint8 [n, h, w] or [n, h, w, 3] in memory, brought to a source's size when asked."""
+    """Images uint8 [n, h, w] or [n, h, w, 3] in memory, brought to a source's size when asked.
+
+    scaled: whether they were numbers of another type, brought to 0 to 255 by their own range.
+    """
 
     resampling: Resampling = "torch"
+    scaled = False  # from the range of all of them, where they were no bytes
 
     def __init__(
         self,

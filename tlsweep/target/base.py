@@ -64,6 +64,7 @@ class Target(ABC):
         self.labels = labels
         self.given = dict(given or {})
         self.fingerprint = _with_parts(fingerprint, self.given)
+        self.contents = contents
         self.same_as = self.like = _first_with_content(contents, len(labels))
 
     def asked(self, task: Task, name: str) -> Self:

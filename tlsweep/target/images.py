@@ -54,7 +54,7 @@ class ImageTarget(Target):
         disk_gb: float = 0.0,
     ) -> None:
         super().__init__(name, output_names, labels, fingerprint, given, contents, task)
-        self.ram_gb, self.disk_gb, self._contents = ram_gb, disk_gb, contents
+        self.ram_gb, self.disk_gb = ram_gb, disk_gb
         self._on_disk: dict[ImageSpec, DecodedFiles] = {}
         self._stores: dict[ImageSpec, PixelStore] = {}
 
@@ -136,7 +136,7 @@ class ImageTarget(Target):
         return files if files.fill(ids, decode) else None
 
     def _files_of(self, spec: ImageSpec) -> DecodedFiles:
-        contents = self._contents
+        contents = self.contents
         if contents is None:
             return DecodedFiles([""] * len(self.labels), spec, None, 0)
         return DecodedFiles(contents, spec, self.levels, self.disk_gb)

@@ -97,7 +97,7 @@ def open(  # noqa: A001  (always called as npz.open)
     target = ArrayTarget(
         path.stem, answers.names, images, answers.labels, found.given, task=answers.task
     )
-    target.said = (*found.said, *said, *answers.said)
+    target.said, target.scaled = (*found.said, *said, *answers.said), bool(said)
     if twins == "near":
         target.look_for_copies()
     return target

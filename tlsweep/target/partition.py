@@ -171,7 +171,7 @@ def _units(y: Indices, first: Indices, groups: Sequence[str] | None, drawn_from:
     if groups is None:
         alone = drawn_from[_first_of(first[drawn_from])]
         return _Units(alone, first, np.ones(len(y), np.int64), y, y[alone], True, "images")
-    tie = _tied(first, np.unique(np.asarray(groups), return_inverse=True)[1], drawn_from)
+    tie = tied(first, np.unique(np.asarray(groups), return_inverse=True)[1], drawn_from)
     different = drawn_from[_first_of(first[drawn_from])]
     has = np.unique(np.stack([tie[drawn_from], y[drawn_from]], 1), axis=0)
     rarity = np.bincount(has[:, 1], minlength=1)[has[:, 1]]
@@ -183,7 +183,7 @@ def _units(y: Indices, first: Indices, groups: Sequence[str] | None, drawn_from:
     return _Units(alone, tie, size, strata, has[:, 1], len(has) == len(alone), "groups")
 
 
-def _tied(first: Indices, group: Indices, within: Indices) -> Indices:
+def tied(first: Indices, group: Indices, within: Indices) -> Indices:
     """For each image the first of those it is tied to, by content or by group: int64 [n].
 
     Ties go through: two groups that have an image in common are one. Outside of ``within`` an image

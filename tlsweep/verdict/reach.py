@@ -285,6 +285,7 @@ def reach(
     best = by_evidence[id(recommendation.best)]
     if chosen.report_rn is None or best.report_rn is None:
         raise ValueError("what is recommended and what is best are scored on the report split")
+    report = {k: t.report_rn[0] for k, t in by_evidence.items() if t.report_rn is not None}
     more = _more_images(recommendation, chosen, pool_images)
     found, same = _contrasts(best, tried, told), chosen is best
     shift, quoted = report_less_held_out(tried), _scored(chosen.report_rn, told)
@@ -309,7 +310,7 @@ def reach(
         seconds=seconds, sentence=said, confidence=confidence, replicates=len(chosen.report_rn),
         report_images=chosen.report_rn.shape[1], pool_images=pool_images,
         folds=len(chosen.evidence.folds), shortfalls=list(shortfalls),
-        shifts=shifted_answers(shifts, told), smaller=list(smaller),
+        shifts=shifted_answers(shifts, told, report), smaller=list(smaller),
         mixes=[one.row(chosen.report_rn, told) for one in mixes],
     )  # fmt: skip
 
