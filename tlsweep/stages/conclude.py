@@ -64,10 +64,7 @@ def conclude(
         said.append(_train_on_all(s, studies, chosen))
     draws, without = _other_draws(s, studies, chosen, budget)
     said += [*without, *otherwise(decided.wanted, studies.confirm, studies.final)]
-    heads = {
-        one.source.called: refit(s.inputs(one.source), one.findings.penalties())
-        for one in decided.surveys
-    }
+    heads = _heads(decided)
     logits = _report_logits(decided, heads)
     y, score = question.target.labels[question.partition.report], question.task.example_scores
     scored = [
@@ -76,7 +73,8 @@ def conclude(
     ]
     answers = logits[decided.place]
     assert answers is not None  # else there is no verdict
-    shifted = scores_of(decided, shifts, heads) if shifts else ()
+    shifted, without = scores_of(decided, shifts, heads)
+    said += without
     lacking = shortfalls(decided.wanted, studies.confirm, settings, said)
     verdict = reach(
         settings.study_name,
@@ -124,6 +122,15 @@ def _of_smaller(smaller: Sequence[Decided]) -> list[str]:
         for one in smaller
         for text in (*one.said, *one.short)
     ]
+
+
+def _heads(decided: Decided) -> dict[str, dict[int, Refitted]]:
+    """The heads of each source's cut points, fitted to the whole pool."""
+    s = decided.s
+    return {
+        one.source.called: refit(s.inputs(one.source), one.findings.penalties())
+        for one in decided.surveys
+    }
 
 
 def _report_logits(

@@ -135,13 +135,13 @@ def _run(s: Session, stage: Stage, trial: Trial) -> Run:
 
 
 # ---------------------------------------------------------------------- what comes next
-_OF_A_SWEEP = ("sweep", "study=", "hydra.", "target.shift")
+_NOT_OF_ONE_PLAN = ("sweep", "study=", "hydra.", "target.shift")
 
 
 def _this_plan(s: Session, verdict: Verdict) -> list[str]:
     """Overrides that train just the recommended plan."""
     given = inherited(s.plain, verdict.recommended.overrides)
-    ours = [o for o in given if not o.lstrip("+~").startswith(_OF_A_SWEEP)]
+    ours = [o for o in given if not o.lstrip("+~").startswith(_NOT_OF_ONE_PLAN)]
     # a config of one's own may ask for it, too
     alone = ["target.shift=null"] if s.settings.target.shift else []
     return [*s.bench.own_configs, *ours, *alone, *verdict.recommended.overrides]

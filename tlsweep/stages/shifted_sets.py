@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsweep.errors import Fault, Refusal
+from tlsweep.errors import Fault, Refusal, TrialFailure
 from tlsweep.question import Question, target_like
 from tlsweep.section import CORRUPTIONS, TargetSettings
 from tlsweep.stages import final
@@ -160,39 +160,56 @@ def seconds_of(sets: Sequence[ShiftedSet], surveys: Sequence[Surveyed], s: Sessi
 
 def scores_of(
     decided: Decided, sets: Sequence[ShiftedSet], heads: Mapping[str, Mapping[int, Refitted]]
-) -> list[ShiftedScores]:
-    """What the recommended plan and every frozen one score on each set.
+) -> tuple[list[ShiftedScores], list[str]]:
+    """What the recommended plan and every frozen one that may win score on each set.
 
     heads: of each source's cut points, fitted to the whole pool. One pass a version over its
-    examples, for all cut points at once.
+    examples, for all cut points at once. Returns what could not be scored, too, a sentence each.
     """
-    s, total, done = decided.s, sum(len(one.versions) for one in sets), 0
-    s.shown.stage("shifts ", total)
-    predicted = None if final.refitted(decided.chosen) or not sets else _predictions(decided)
-    found = []
+    if not sets:
+        return [], []
+    total = sum(len(one.versions) for one in sets)
+    decided.s.shown.stage("shifts ", total)
+    predicted = None if final.refitted(decided.chosen) else _predictions(decided)
+    found: list[ShiftedScores] = []
+    said: list[str] = []
+    done = 0
     for one in sets:
-        tables: dict[int, list[NDArray[np.float64]]] = {}
-        whole, chooses = list[NDArray[np.float64]](), one.chooses()
-        for target in one.versions.values():
-            logits = _frozen(s, target, one.rows, heads)
-            y, score = target.labels[one.rows], s.question.task.example_scores
-            for place, (c, t) in enumerate(decided.known):
-                own = logits.get((s.source_of(c.overrides).called, t.facts.plan.keep))
-                if place == decided.place and predicted is not None:
-                    own = predicted(target, one.rows)
-                elif not (c.candidate and final.refitted(c)):
-                    own = None
-                if own is not None:
-                    tables.setdefault(place, []).append(_by_half(score, own, y, chooses))
-                    if place == decided.place:
-                        whole.append(score(own, y))
-            done += 1
-            s.shown.step(done, total)
-        plans = [(decided.known[place][1], np.stack(table)) for place, table in tables.items()]
-        first = sorted(plans, key=lambda one: one[0] is not decided.known[decided.place][1])
-        names = tuple(one.versions)
-        found.append(ShiftedScores(one.name, names, chooses, np.stack(whole), first, one.of_report))
-    return found
+        try:
+            found.append(_scored(decided, one, heads, predicted))
+        except TrialFailure as failure:  # no reason to lose the verdict
+            said.append(f"{decided.s.question.task.things} with {one.name}: {failure}")
+        done += len(one.versions)
+        decided.s.shown.step(done, total)
+    return found, said
+
+
+def _scored(
+    decided: Decided,
+    one: ShiftedSet,
+    heads: Mapping[str, Mapping[int, Refitted]],
+    predicted: Callable[[Target, NDArray[np.int64]], Logits] | None,
+) -> ShiftedScores:
+    """The scores of one set. predicted: what the recommended plan's trained network answers."""
+    s, score = decided.s, decided.s.question.task.example_scores
+    tables: dict[int, list[NDArray[np.float64]]] = {}
+    whole, chooses = list[NDArray[np.float64]](), one.chooses()
+    for target in one.versions.values():
+        logits, y = _frozen(s, target, one.rows, heads), target.labels[one.rows]
+        for place, (c, t) in enumerate(decided.known):
+            own = logits.get((s.source_of(c.overrides).called, t.facts.plan.keep))
+            if place == decided.place and predicted is not None:
+                own = predicted(target, one.rows)
+            elif not (c.candidate and final.refitted(c)):
+                own = None
+            if own is not None:
+                tables.setdefault(place, []).append(_by_half(score, own, y, chooses))
+                if place == decided.place:
+                    whole.append(score(own, y))
+    plans = [(decided.known[place][1], np.stack(table)) for place, table in tables.items()]
+    first = sorted(plans, key=lambda plan: plan[0] is not decided.known[decided.place][1])
+    names = tuple(one.versions)
+    return ShiftedScores(one.name, names, chooses, np.stack(whole), first, one.of_report)
 
 
 def _by_half(
