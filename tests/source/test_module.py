@@ -54,6 +54,25 @@ def test_it_answers_as_the_network_that_was_saved(weights: Path) -> None:
     assert cuts.names == ("input", "seq.0", "seq.1", "seq.2", "pooled")
 
 
+@pytest.mark.usefixtures("named")
+@pytest.mark.parametrize("classifier", ["none", "another"])
+def test_its_classifier_is_never_needed_and_all_else_is(weights: Path, classifier: str) -> None:
+    """A file of ``pretrain`` has none, one of another task another."""
+    saved = torch.load(weights, weights_only=True)["model"]
+    *below, weight, bias = saved
+    kept = {name: saved[name] for name in below}
+    other = {weight: saved[weight][:1].repeat(7, 1), bias: torch.zeros(7)}
+    torch.save(kept if classifier == "none" else {**kept, **other}, weights)
+    loaded = open_source("module", **options(weights)).model().state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in kept.items())
+    assert loaded[weight].shape == saved[weight].shape
+    del kept[below[0]]
+    torch.save(kept, weights)
+    with pytest.raises(Refusal) as refused:
+        open_source("module", **options(weights))
+    assert f"missing: {below[0]}" in refused.value.faults[0].rule
+
+
 def test_code_that_no_command_line_has_named_is_refused_and_not_imported(
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,11 +129,13 @@ def open(  # noqa: A001  (always called with its module)
     with private_rng(0):
         expected = _built(build).state_dict()
     found = find_weights(checkpoint, expected, (), part)
-    weights = fit_weights(found.weights, expected, checkpoint, build)
+    image = _spec(channels, image_size, mean, std, resize, interpolation)
+    fits = all(n in found.weights and found.weights[n].shape == expected[n].shape for n in expected)
+    head = frozenset[str]() if fits else _of_the_classifier(build, image)
+    weights = fit_weights(found.weights, expected, checkpoint, build, head)
     said = list(found.said(checkpoint))
     if mean is None or std is None:
         said.append("images are normalised with the mean and the deviation of ImageNet's")
-    image = _spec(channels, image_size, mean, std, resize, interpolation)
     trained_on = f"checkpoint {Path(checkpoint).name}"
     return ModuleSource(build, image, trained_on, weights, tuple(said))
 
@@ -192,6 +194,21 @@ def _spec(
         resize=resize or size,
         interpolation=interpolation,
     )
+
+
+def _of_the_classifier(build: str, image: ImageSpec) -> frozenset[str]:
+    """Names of the weights that only what is above the last cut point has: never needed."""
+    import torch
+
+    from tlsweep.cut import cut_points, section
+
+    model = _built(build)
+    try:
+        cuts = cut_points(model, torch.zeros(2, image.channels, image.size, image.size))
+    except Refusal:  # told where the cut points are asked for
+        return frozenset()
+    above = section(model, cuts, cuts.n_blocks, None).state_dict()
+    return frozenset(above) - frozenset(section(model, cuts, 0, cuts.n_blocks).state_dict())
 
 
 def _faults(look: Callable[[], object]) -> list[Fault]:
