@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ def test_a_survey_alone_answers_every_cut_point_ends_with_a_verdict_and_trains_n
     assert all(isinstance(cut["frechet"], float) for cut in found["transfer"])
     verdict = verdict_of(output)
     assert verdict["sentence"] in shown(text)
+    assert re.search(r"the rest takes (10|[5-9]) min at most", shown(text))  # of ten, after seconds
     assert verdict["n_trials"] == 0
     assert verdict["folds"] == 5
     assert len(verdict["curve"]) == 9

@@ -36,8 +36,8 @@ class Budget:
     main: Ledger
     before: float
     more: int = 0
-    reserved: float = 0.0
     began: float = field(default_factory=time.monotonic)
+    reserved: float = 0.0
 
     @property
     def spent(self) -> float:
