@@ -65,3 +65,12 @@ def test_what_it_does_not_do_is_refused(given: tuple[str, ...], value: str) -> N
     with pytest.raises(Refusal) as refused:
         pretrain.run([*MODEL, *FEW, *given], conf_folder())
     assert any(fault.value.startswith(value) for fault in refused.value.faults)
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_source_that_takes_no_checkpoint_is_refused_before_it_trains() -> None:
+    with pytest.raises(Refusal) as refused:
+        pretrain.run(["source=glyphs", *FEW], conf_folder())
+    (fault,) = refused.value.faults
+    assert fault.value == "source=glyphs"
+    assert fault.mend == "source=torchvision, timm or module"
