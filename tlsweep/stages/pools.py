@@ -66,7 +66,7 @@ def decide_of_pool(pool: SmallerPool, main: Decided, budget: Budget) -> Decided:
     """
     s, studies = pool.s, pool.studies
     s.join(pool.main)
-    own = Budget(budget.minutes, studies.search, budget.before, began=budget.began)
+    own = replace(budget, main=studies.search, more=0)
     surveys, known = list[Surveyed](), list[Contender]()
     if main.surveys:
         surveys, known = survey_all(s, studies, own)
