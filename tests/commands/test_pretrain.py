@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_text_models import write
 
 from tlsweep.cli import conf_folder
 from tlsweep.commands import pretrain
@@ -73,4 +74,23 @@ def test_a_source_that_takes_no_checkpoint_is_refused_before_it_trains() -> None
         pretrain.run(["source=glyphs", *FEW], conf_folder())
     (fault,) = refused.value.faults
     assert fault.value == "source=glyphs"
-    assert fault.mend == "source=torchvision, timm or module"
+    assert fault.mend == "source=torchvision, timm, transformers or module"
+
+
+def test_a_model_of_texts_is_trained_from_its_config_and_tokenizer_alone(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write(cache / "small", "bert")
+    (folder / "model.safetensors").unlink()
+    rows = [f"{'good' if i % 2 else 'bad'} day {i}\t{i % 2}" for i in range(80)]
+    (cache / "t.tsv").write_text("\n".join(["text\tlabel", *rows]))
+    model = ["source=transformers", "source.model=small", "source.length=8"]
+    texts = ["target=text", "target.file=t.tsv"]
+    pretrain.run([*model, *texts, "train.epochs=1"], conf_folder())
+    (file,) = (cache / "pretrained").glob("small_on_*.safetensors")
+    assert f"source.checkpoint={file}" in capsys.readouterr().out
+    options = {"model": str(folder), "length": 8}
+    source = open_source("transformers", checkpoint=file, **options)
+    kept, loaded = load_file(file), source.model().state_dict()
+    assert kept.keys() == loaded.keys()
+    assert all(torch.equal(loaded[name], value) for name, value in kept.items())

@@ -30,6 +30,7 @@ IDS = torch.randint(4, 11, (4, LENGTH), generator=torch.Generator().manual_seed(
 MASK = torch.arange(LENGTH) < torch.tensor([[12], [7], [3], [1]])
 ENCODERS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel"}
 Make = Callable[..., Path]
+WEIGHT = "encoder.layer.0.output.dense.weight"
 
 
 @pytest.fixture
@@ -207,8 +208,75 @@ def test_weights_of_half_precision_and_in_several_files_are_read_as_float32(make
     assert torch.equal(own[name], model.state_dict()[name].float())
 
 
+@pytest.mark.parametrize("family", CONFIGS)
+def test_weights_of_the_parts_of_a_model_are_a_checkpoint_of_it(
+    family: str, make: Make, tmp_path: Path
+) -> None:
+    folder = make(family, seed=1)
+    model, cuts = opened(folder).model(), cut(folder)
+    parts = [section(model, cuts, i, i + 1).state_dict() for i in range(LAYERS + 1)]
+    file = tmp_path / "other.safetensors"
+    save_file({n: v.clone() for part in parts for n, v in part.items()}, file)
+    (folder / "model.safetensors").unlink()
+    source = open_source("transformers", model=str(folder), checkpoint=file, length=LENGTH)
+    wanted = model.state_dict()
+    assert source.model().state_dict().keys() == wanted.keys()
+    assert all(torch.equal(v, wanted[n]) for n, v in source.model().state_dict().items())
+    assert (source.trained_on, source.said) == ("checkpoint other.safetensors", ())
+
+
+def with_checkpoint(folder: Path, file: Path, **more: Any) -> Source:
+    return open_source("transformers", model=str(folder), checkpoint=file, length=LENGTH, **more)
+
+
+def test_a_checkpoint_of_a_whole_training_is_read_behind_its_prefix(
+    make: Make, tmp_path: Path
+) -> None:
+    folder = make(seed=1, kind="AutoModelForSequenceClassification")
+    trained = load_file(folder / "model.safetensors")
+    wanted = opened(folder).model().state_dict()
+    prefixed = {f"model.{name}": value for name, value in trained.items()}
+    torch.save({"state_dict": prefixed, "epoch": 3}, tmp_path / "last.ckpt")
+    source = with_checkpoint(make(), tmp_path / "last.ckpt")
+    assert all(torch.equal(v, wanted[n]) for n, v in source.model().state_dict().items())
+    (said,) = source.said
+    assert said.startswith("4 tensors of last.ckpt are left out: model.bert.pooler.dense.")
+
+
+def test_of_a_student_and_its_teacher_one_is_named(make: Make, tmp_path: Path) -> None:
+    student, teacher = (opened(make(seed=seed)).model().state_dict() for seed in (1, 2))
+    torch.save({"student": student, "teacher": teacher}, tmp_path / "both.pt")
+    with pytest.raises(Refusal) as caught:
+        with_checkpoint(make(), tmp_path / "both.pt")
+    assert caught.value.faults[0].mend == "source.part=teacher"
+    own = with_checkpoint(make(), tmp_path / "both.pt", part="teacher").model().state_dict()
+    assert torch.equal(own[WEIGHT], teacher[WEIGHT])
+
+
+@pytest.mark.parametrize(
+    ("more", "mend"),
+    [
+        ({"max_position_embeddings": 48}, "source.model=FOLDER, with the config.json of the model"),
+        ({"intermediate_size": 48}, "looks like the same architecture in another width"),
+        ({"num_hidden_layers": 2}, "looks like another architecture"),
+    ],
+)
+def test_a_checkpoint_of_another_config_is_refused_with_the_mend(
+    more: dict[str, int], mend: str, make: Make, tmp_path: Path
+) -> None:
+    save_file(opened(make(**more)).model().state_dict(), tmp_path / "other.safetensors")
+    with pytest.raises(Refusal) as caught:
+        with_checkpoint(make(), tmp_path / "other.safetensors")
+    assert caught.value.faults[0].mend.startswith(mend)
+
+
+def test_a_checkpoint_that_is_not_there_is_refused(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(Refusal) as caught:
+        with_checkpoint(make(), tmp_path / "none.pt")
+    assert caught.value.faults[0].value == f"source.checkpoint={tmp_path / 'none.pt'}"
+
+
 Spoil = Callable[[dict[str, Tensor]], Any]
-WEIGHT = "encoder.layer.0.output.dense.weight"
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def _settings(given: Settings) -> Settings:
     if "checkpoint" not in type(given.source).model_fields:
         value, rule = f"source={given.source.name}", "what is trained here is kept as a checkpoint"
         rule += ", and that source takes none"
-        mend = "source=torchvision, timm or module"
+        mend = "source=torchvision, timm, transformers or module"
         raise Refusal(Fault(value, rule, mend))
     plan = PlanSettings.model_validate({**given.plan.model_dump(), **_FROM_NOTHING})
     own = {"plan": plan, "fold": None, "stage": Stage.FINAL, "keep_weights": True, "trial": None}

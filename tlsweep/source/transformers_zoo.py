@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from tlsweep.errors import Fault, Refusal
-from tlsweep.section import NameOrFolder, SourceSettings, Whole
+from tlsweep.section import NameOrFolder, Place, SourceSettings, Whole
 from tlsweep.source.base import Progress, Source, private_rng
+from tlsweep.source.checkpoint import check_file
 from tlsweep.source.hub import quiet_hub
 from tlsweep.source.tokenizer import Tokenizer
+from tlsweep.source.trunk import find_weights, fit_weights
 from tlsweep.terms import ImageSpec, InputSpec, TokenSpec
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ _NO_ARCHITECTURE = (  # of a config: what changes no number of the model
 )
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal, in some texts of errors
 _SHOWN = 3  # names in a sentence
+_OTHER_SIZE = "source.model=FOLDER, with the config.json of the model that was trained"
 
 
 class Settings(SourceSettings):
@@ -55,6 +58,8 @@ class Settings(SourceSettings):
 
     name: Literal["transformers"]
     model: NameOrFolder
+    checkpoint: Place | None
+    part: str | None
     length: Annotated[Whole, Field(ge=8, le=8192)] | None
 
     @property
@@ -68,16 +73,16 @@ class TransformersSource(Source):
 
     def __init__(
         self,
-        model: str,
+        name: str,
         spec: InputSpec,
+        trained_on: str,
         config: Any,
         weights: Mapping[str, Tensor],
         said: tuple[str, ...],
     ) -> None:
         self.said = said
         self._config = config
-        where = f"weights in the folder {_label(model)}" if Path(model).is_dir() else model
-        super().__init__(_label(model), spec, where, f"transformers {_digest(config)}", weights)
+        super().__init__(name, spec, trained_on, f"transformers {_digest(config)}", weights)
 
     def _build(self) -> nn.Module:
         return build(self._config)
@@ -96,39 +101,66 @@ def families() -> Mapping[str, Family | ImageFamily]:
     return {**text_families.FAMILIES, **image_families.FAMILIES}
 
 
-def check(*, model: str, length: int | None = None, progress: Progress | None = None) -> None:
+def check(
+    *,
+    model: str,
+    checkpoint: str | Path | None = None,
+    part: str | None = None,
+    length: int | None = None,
+    progress: Progress | None = None,
+) -> None:
     """Raise one Refusal with every fault of these options; reads no weights.
 
     Of a model on the hub, config and tokenizer are downloaded where they are not in its cache.
     """
     _asked(model, length)
-    if Path(model).is_dir() and not any((Path(model) / name).is_file() for name in _WEIGHTS):
+    if checkpoint is not None:
+        check_file(checkpoint)
+    elif Path(model).is_dir() and not any((Path(model) / name).is_file() for name in _WEIGHTS):
         rule = f"a folder of a model holds its weights: {' or '.join(_WEIGHTS)}"
-        mend = "download them into it, or model.save_pretrained(FOLDER)"
+        mend = "download them into it, model.save_pretrained(FOLDER), or source.checkpoint=FILE"
         raise Refusal(Fault(f"source.model={model}", rule, mend))
 
 
 def open(  # noqa: A001  (always called with its module)
-    *, model: str, length: int | None = None, progress: Progress | None = None
+    *,
+    model: str,
+    checkpoint: str | Path | None = None,
+    part: str | None = None,
+    length: int | None = None,
+    progress: Progress | None = None,
 ) -> TransformersSource:
     """A model of texts with its weights and its tokenizer, or one of images with its processor's.
 
     model: a folder as ``save_pretrained`` writes it (of any class: a head is left out), or
-    ``OWNER/NAME`` on the hub; length: tokens that a text is cut, or filled up, to, default 128, or
-    less where the model takes less. Raises Refusal for every fault of these, for a download that is
-    not possible, and for weights that do not fit.
+    ``OWNER/NAME`` on the hub; checkpoint: a file of other weights of that architecture, with any
+    head or none; part: which set of weights of the file, where it holds several; length: tokens
+    that a text is cut, or filled up, to, default 128, or less where the model takes less. Raises
+    Refusal for every fault of these, for a download that is not possible, and for weights that do
+    not fit.
     """
-    check(model=model, length=length)
-    asked = _asked(model, length)
+    check(model=model, checkpoint=checkpoint, part=part, length=length)
+    asked, name = _asked(model, length), _label(model)
     if progress is not None:
-        progress(0, 1, f"weights of {_label(model)}")
-    weights, said = _read(model, asked)
+        progress(0, 1, f"weights of {name}")
+    if checkpoint is None:
+        trained_on = f"weights in the folder {name}" if Path(model).is_dir() else model
+        weights, said = _read(model, asked)
+    else:
+        trained_on = f"checkpoint {Path(checkpoint).name}"
+        weights, said = _read_checkpoint(name, asked, Path(checkpoint), part)
     if progress is not None:
-        progress(1, 1, f"weights of {_label(model)}")
-    return TransformersSource(model, asked.spec, asked.config, weights, said)
+        progress(1, 1, f"weights of {name}")
+    return TransformersSource(name, asked.spec, trained_on, asked.config, weights, said)
 
 
-def architecture(*, model: str, length: int | None = None) -> tuple[nn.Module, Tensor]:
+def architecture(
+    *,
+    model: str,
+    checkpoint: str | Path | None = None,
+    part: str | None = None,
+    length: int | None = None,
+) -> tuple[nn.Module, Tensor]:
     """The model with random weights, and zeros to feed it: [2, length], or [2, C, size, size].
 
     Raises Refusal for an unknown model or a length that it does not take.
@@ -141,7 +173,13 @@ def architecture(*, model: str, length: int | None = None) -> tuple[nn.Module, T
     return build(asked.config), torch.zeros(2, spec.length, dtype=torch.int64)
 
 
-def spec(*, model: str, length: int | None = None) -> InputSpec:
+def spec(
+    *,
+    model: str,
+    checkpoint: str | Path | None = None,
+    part: str | None = None,
+    length: int | None = None,
+) -> InputSpec:
     """Its tokenizer and the length that texts are brought to, or how images are prepared."""
     return _asked(model, length).spec
 
@@ -310,6 +348,17 @@ def _read(model: str, asked: _Asked) -> tuple[dict[str, Tensor], tuple[str, ...]
     left_out = sorted(info["unexpected_keys"])
     said = f"{len(left_out)} tensors of {_label(model)} are left out: {_some(left_out)}"
     return weights, (said,) if left_out else ()
+
+
+def _read_checkpoint(
+    name: str, asked: _Asked, path: Path, part: str | None
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The trunk in a file, and what was left out. Raises Refusal as trunk.py does."""
+    with private_rng(0):
+        expected = build(asked.config).state_dict()
+    found = find_weights(path, expected, (), part)
+    weights = fit_weights(found.weights, expected, path, name, other_size=_OTHER_SIZE)
+    return weights, found.said(path)
 
 
 def _unfit(model: str, info: Mapping[str, Any]) -> list[Fault]:

@@ -20,6 +20,7 @@ StateOf = Callable[[int], "Mapping[str, Tensor]"]
 # torchvision's DenseNets once had dots in module names, and their published files still do.
 _OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..+)$")
 _SHOWN = 3  # names of each kind in a refusal
+_OTHER_SIZE = "source.image_size=SIZE, the one that the weights were trained at"
 _AS_GOOD = 0.9  # share of the best one's names: what has fewer is no second set of weights
 
 
@@ -150,18 +151,19 @@ def fit_weights(
     path: str | Path,
     model: str,
     head: Collection[str] = (),
+    other_size: str = _OTHER_SIZE,
 ) -> dict[str, Tensor]:
     """``found`` in the order and the dtypes of ``expected``, a state dict of ``model``.
 
     What the file lacks of ``head``, the one part that is never needed, and batch counters that old
-    files lack are taken from ``expected``. Raises Refusal with the names that are missing, and
-    those of another shape, counted.
+    files lack are taken from ``expected``. other_size: the mend where only positions are of another
+    shape. Raises Refusal with the names that are missing, and those of another shape, counted.
     """
     missing = [n for n in expected if n not in found and n not in head and not _is_counter(n)]
     shapes = {n: (found[n].shape, expected[n].shape) for n in expected if n in found}
     misshapen = [n for n, (has, wants) in shapes.items() if has != wants and n not in head]
     if missing or misshapen:
-        raise _unfit(path, model, missing, misshapen, found, expected)
+        raise _unfit(path, model, missing, misshapen, found, expected, other_size)
     fitted: OrderedDict[str, Tensor] = OrderedDict()
     for name, wanted in expected.items():
         value = found.get(name, wanted)
@@ -181,6 +183,7 @@ def _unfit(
     misshapen: list[str],
     found: Mapping[str, Tensor],
     expected: Mapping[str, Tensor],
+    other_size: str,
 ) -> Refusal:
     said = []
     if missing:
@@ -192,7 +195,7 @@ def _unfit(
     if misshapen and not missing:
         mend = "looks like the same architecture in another width or size: check source.model"
         if any("pos_embed" in name or "position" in name for name in misshapen):
-            mend = "source.image_size=SIZE, the one that the weights were trained at"
+            mend = other_size
     return refusal(
         path, f"the file has every weight of {model}, in its shape; {'; '.join(said)}", mend
     )

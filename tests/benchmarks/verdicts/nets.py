@@ -1,7 +1,10 @@
-"""Networks of one's own for ``source=module``."""
+"""Networks of one's own for ``source=module``, and a text encoder that nobody trained."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -53,3 +56,22 @@ def small() -> nn.Module:
         convolution = nn.Conv2d(below, own, 3, 2 if place in (2, 4) else 1, 1, bias=False)
         layers.append(nn.Sequential(convolution, nn.BatchNorm2d(own), nn.ReLU()))
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
+def write_encoder(folder: Path, texts: list[str], words: int = 4000) -> Path:
+    """A BERT of four small layers with random weights; its tokenizer is fitted to the texts."""
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = BertWordPieceTokenizer(lowercase=True)
+    tokenizer.train_from_iterator(texts, vocab_size=words, min_frequency=2)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    BertTokenizerFast(tokenizer_file=str(folder / "tokenizer.json")).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(), hidden_size=128, num_hidden_layers=4,
+        num_attention_heads=4, intermediate_size=256, max_position_embeddings=64,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    BertModel(config).save_pretrained(folder)
+    return folder

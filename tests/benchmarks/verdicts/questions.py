@@ -119,6 +119,20 @@ def _words(name: str) -> Callable[[Path, Path, Tlsweep], Lines]:
     return prepare
 
 
+def _encoder(real: Path, work: Path, tlsweep: Tlsweep) -> Lines:
+    """A text encoder that learns SST-2's films here, and is cut for TREC-6's questions."""
+    from nets import write_encoder
+
+    with (real / "text_sst2" / "train.tsv").open(newline="") as file:
+        rows = csv.DictReader(file, delimiter="	", quoting=csv.QUOTE_NONE)
+        texts = [row["text"] for row in rows]
+    folder = write_encoder(work / "encoder", texts)
+    source = ["source=transformers", f"source.model={folder}", "source.length=48"]
+    more = ("train.epochs=5", "train.lr=5e-4")
+    return [*_pretrained(tlsweep, source, _texts(real, "text_sst2"), *more),
+            *_texts(real, "text_trec6"), "target.fit_size=600"]  # fmt: skip
+
+
 def _numbers(real: Path, work: Path, tlsweep: Tlsweep) -> Lines:
     """Which digit a hand shows, as a number: how far off is the answer?"""
     root, file = _folder(real, work, "sign_digits"), work / "signs.csv"
@@ -161,6 +175,7 @@ QUESTIONS = (
     Question("Fashion-MNIST, classes 0 to 4, trained here, on classes 5 to 9", _halves),
     Question("GloVe on TREC-6", _words("text_trec6")),
     Question("GloVe on SST-2", _words("text_sst2")),
+    Question("a small BERT, trained here on SST-2, on TREC-6", _encoder),
     Question("numbers: which digit a hand shows, survey", _numbers),
     Question("labels: properties of Fashion-MNIST, survey", _several_labels),
 )
