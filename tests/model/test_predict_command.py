@@ -55,6 +55,26 @@ def test_files_and_folders_give_a_row_an_image_with_the_models_probabilities(
     assert err == ""
 
 
+def test_images_in_a_zip_are_answered_where_they_lie_as_in_a_folder(
+    predict: Callable[..., tuple[str, str]], images: Path, tmp_path: Path
+) -> None:
+    file = Path(shutil.make_archive(str(tmp_path / "photos"), "zip", images))
+    out, err = predict(str(images))
+    inside, said = predict(str(file))
+    assert [row["file"] for row in rows(inside)] == [
+        str(file / Path(row["file"]).relative_to(images)) for row in rows(out)
+    ]
+    assert [[*row.values()][1:] for row in rows(inside)] == [
+        [*row.values()][1:] for row in rows(out)
+    ]
+    assert (said, err) == ("", "")
+    (single,) = rows(predict(str(file / "red ant" / "03.jpg"))[0])
+    assert single in rows(inside)
+    assert len(rows(predict(str(file / "red ant"))[0])) == len([*(images / "red ant").iterdir()])
+    with pytest.raises(Refusal, match="no such file"):
+        predict(str(file / "red ant" / "none.jpg"))
+
+
 def test_json_and_an_output_file_hold_the_same(
     predict: Callable[..., tuple[str, str]], images: Path, tmp_path: Path
 ) -> None:
@@ -132,6 +152,7 @@ BAD = {
     "a folder without images": (("model=.", "empty"), "no images in empty"),
     "no such file": (("model=.", "y.jpg"), "mend: x.jpg"),
     "a misspelt option": (("model=.", "fromat=json", "x.jpg"), "mend: format=json"),
+    "no zip": (("model=.", "no.zip"), "a file in the place of a folder is a zip of one, whole"),
     "unknown format": (("model=.", "format=cvs", "x.jpg"), "mend: format=csv"),
 }
 
@@ -142,6 +163,7 @@ def test_what_cannot_be_done_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (9, 9)).save("x.jpg")
+    Path("no.zip").write_bytes(b"no zip")
     (tmp_path / "empty").mkdir()
     with pytest.raises(Refusal) as refusal:
         command.run(arguments, Path())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tlsweep.model import TakenModel
+    from tlsweep.target.zipped import AnyPath
 
 FORMATS = ("csv", "json")
 EVERY_CLASS = 20  # classes, at most, that have a column each; of more the best are told
@@ -29,7 +30,7 @@ Answer = tuple[str, list[float]]  # of a file, by its path, or of a text
 
 
 def run(arguments: Sequence[str], conf: Path) -> None:
-    """Print class and probabilities of what ``arguments`` name: image files, folders, or texts.
+    """Print class and probabilities of what ``arguments`` name: images, folders, zips, or texts.
 
     ``model=DIR``, ``format=csv|json``, ``output=FILE`` and ``input=COLUMN`` are options; all else
     is a path, so that a file may have "=" in its name (``./model=2.jpg`` where it begins like an
@@ -51,9 +52,9 @@ def run(arguments: Sequence[str], conf: Path) -> None:
     if own["input"] and not of_texts:
         rule = "input=COLUMN names the texts of a table; this is a model of images"
         raise Refusal(Fault(f"input={own['input']}", rule, "leave it out"))
-    asked = _texts(given, own["input"]) if of_texts else [str(file) for file in _images(given)]
+    asked: Sequence[Any] = _texts(given, own["input"]) if of_texts else _images(given)
     model = load_model(own["model"])
-    answers = (_of_texts if of_texts else _of_images)(model, asked)
+    answers: Iterator[Answer] = (_of_texts if of_texts else _of_images)(model, asked)
     if own["output"]:
         text = io.StringIO()
         some = _write(model, answers, own["format"], text)
@@ -82,13 +83,18 @@ def _asked(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     return own, given
 
 
-def _images(given: Sequence[str], before: Refusal | None = None) -> list[Path]:
-    """The files that are named, and those of folders.
+def _images(given: Sequence[str], before: Refusal | None = None) -> list[AnyPath]:
+    """The files that are named, and those of folders and zips.
 
     Raises Refusal where there are none, with what was refused before.
     """
-    faults = [_not_there(text) for text in given if not Path(at_home(text)).exists()]
-    files = [file for text in given for file in _files(Path(at_home(text)))]
+    places = [_place(text) for text in given]
+    faults = [
+        _not_there(text)
+        for text, place in zip(given, places, strict=True)
+        if not (place.is_file() or place.is_dir())
+    ]
+    files = [file for place in places for file in _files(place)]
     if not files and not faults:
         faults.append(_no_images(given))
     if faults:
@@ -123,11 +129,18 @@ def _texts(given: Sequence[str], column: str) -> list[str]:
     return found
 
 
-def _files(path: Path) -> list[Path]:
+def _place(text: str) -> AnyPath:
+    """A file or a folder, which may lie in a zip; a zip is the folder that it holds."""
+    from tlsweep.target.zipped import file_of, place_of
+
+    path = Path(at_home(text))
+    return (place_of if path.suffix.lower() == ".zip" or path.is_dir() else file_of)(path)
+
+
+def _files(place: AnyPath) -> Sequence[AnyPath]:
     from tlsweep.target.image_folder import images_below
 
-    inside = images_below(path) if path.is_dir() else [path]
-    return [file for file in inside if isinstance(file, Path)]
+    return list(images_below(place)) if place.is_dir() else [place]
 
 
 def _no_model() -> Fault:
@@ -158,7 +171,7 @@ def _no_images(given: Sequence[str]) -> Fault:
 
     return Fault(
         f"no images in {', '.join(given)}" if given else "predict without images",
-        f"images are given as files, or lie in folders: {USUAL}",
+        f"images are given as files, or lie in folders or zips: {USUAL}",
         "python -m tlsweep predict model=DIR image.jpg FOLDER",
     )
 
@@ -173,7 +186,7 @@ def _of_texts(model: TakenModel, texts: Sequence[str]) -> Iterator[Answer]:
         yield from zip(batch, model.predict(batch).tolist(), strict=True)
 
 
-def _of_images(model: TakenModel, paths: Sequence[str]) -> Iterator[Answer]:
+def _of_images(model: TakenModel, files: Sequence[AnyPath]) -> Iterator[Answer]:
     """File and probabilities of every image that can be decoded, in order, batch by batch."""
     import torch
     from rich.console import Console
@@ -181,7 +194,6 @@ def _of_images(model: TakenModel, paths: Sequence[str]) -> Iterator[Answer]:
 
     from tlsweep.model.taken import BATCH
 
-    files = [Path(path) for path in paths]
     bar = Progress(console=Console(stderr=True), transient=True, disable=len(files) < MANY)
     with bar, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # Pillow leaves the GIL
         task = bar.add_task("predicting", total=len(files))
@@ -201,7 +213,7 @@ def _of_images(model: TakenModel, paths: Sequence[str]) -> Iterator[Answer]:
 def _reader(model: TakenModel) -> Any:
     from tlsweep.target.decode import why_not
 
-    def read(file: Path) -> Tensor | str:
+    def read(file: AnyPath) -> Tensor | str:
         try:
             return model.prepare(file)
         except Exception as error:  # Pillow's decoders raise many kinds: see target/look.py
@@ -210,7 +222,7 @@ def _reader(model: TakenModel) -> Any:
     return read
 
 
-def _decoded(file: Path, found: Tensor | str) -> bool:
+def _decoded(file: AnyPath, found: Tensor | str) -> bool:
     if isinstance(found, str):
         print(f"tlsweep: left out {file}: {found}", file=sys.stderr)  # noqa: T201
         return False

@@ -18,6 +18,7 @@ from tlsweep.source import input_spec
 from tlsweep.target.batch import Side
 from tlsweep.target.dataset import normalise
 from tlsweep.target.decode import fit_image, read_image, why_not
+from tlsweep.target.zipped import AnyPath, Inside
 from tlsweep.terms import TokenSpec
 from tlsweep.train.network import PlanNetwork
 
@@ -57,15 +58,18 @@ class TakenModel(nn.Module):
         outputs: Tensor = self.network(x, side)
         return outputs
 
-    def prepare(self, image: Path | str | Image) -> Tensor:
+    def prepare(self, image: AnyPath | str | Image) -> Tensor:
         """An image as the network sees it, as the study prepared its own: float32 [C, size, size].
+
+        image: a file, which may lie in a zip, or what Pillow has opened.
 
         Raises what Pillow raises for a file that cannot be decoded.
         """
         card = self.card.image
         spec, how, levels = card.image, card.resampling, card.levels
-        if isinstance(image, Path | str):
-            pixels = read_image(Path(image), spec, how, levels)
+        if isinstance(image, Path | Inside | str):
+            file = Path(image) if isinstance(image, str) else image
+            pixels = read_image(file, spec, how, levels)
         else:
             pixels = fit_image(image, spec, how, levels)
         return normalise(torch.from_numpy(np.ascontiguousarray(pixels))[None], spec)[0]
