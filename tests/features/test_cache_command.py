@@ -68,6 +68,33 @@ def test_entries_are_listed_with_the_last_used_first_and_their_sum(
     assert lines[-1] == f"folder {two.folder}"
 
 
+def test_decoded_images_are_counted_beside_them_and_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TLSWEEP_CACHE", str(tmp_path))
+    monkeypatch.setattr(screen.console, "_width", 140)
+
+    def cache(*arguments: str) -> str:
+        command.run(arguments, CONF)
+        return capsys.readouterr().out
+
+    folder = tmp_path / "decoded"
+    assert "decoded images" not in cache()
+    folder.mkdir()
+    (folder / "a.npy").write_bytes(bytes(2048))
+    (folder / ".b.part").write_bytes(bytes(1024))  # another process is at it
+    lines = cache().splitlines()
+    said = "2 files of decoded images, 3.0 kB; target.disk_gb limits them"
+    assert lines[-2:] == [said, f"folder {folder}"]
+    told = as_json(cache("format=json"))["decoded"]
+    assert told == {"folder": str(folder), "files": 2, "bytes": 3072}
+    command.run(["action=clear", f"features.cache_dir={tmp_path / 'other'}"], CONF)
+    assert "decoded images" not in capsys.readouterr().out
+    assert (folder / "a.npy").exists()
+    assert "1 file of decoded images, 1.0 kB" in cache("action=clear")
+    assert [file.name for file in folder.iterdir()] == [".b.part"]
+
+
 def test_entries_are_listed_as_json(cache: Command, two: Store) -> None:
     found = as_json(cache("format=json", "features.budget_gb=1"))
     assert found["folder"] == str(two.folder)

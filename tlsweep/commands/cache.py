@@ -1,4 +1,7 @@
-"""``python -m tlsweep cache``: the activations that are kept on disk, checked and taken away."""
+"""``python -m tlsweep cache``: what is kept on disk to be quick, checked and taken away.
+
+That is activations and, where no other folder for these is named, decoded images.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from tlsweep.features import Kept, Store, open_store, size_text
 from tlsweep.jobs.effect import refuse_others
 from tlsweep.jobs.line import parted
 from tlsweep.jobs.overrides import compose_config
+from tlsweep.target.decoded import clear_decoded, decoded_files, decoded_folder
 
 ACTIONS = ("list", "verify", "prune", "clear")
 FORMATS = ("table", "json")
@@ -43,8 +47,10 @@ def run(arguments: Sequence[str], conf: Path) -> None:
     store = open_store(
         budget_gb=chosen.budget_gb, cache_dir=chosen.cache_dir, say=_teller(own["format"])
     )
+    whole = chosen.cache_dir is None  # another folder has activations and nothing else
     try:
-        _print(store, _act(store, own["action"]), own["format"])
+        done = _act(store, own["action"], whole)
+        _print(store, done, own["format"], _decoded() if whole else None)
     except OSError as error:
         raise Refusal(
             Fault(
@@ -84,19 +90,27 @@ def _teller(form: str) -> Callable[[str], None]:
     return screen.console.print
 
 
-def _act(store: Store, action: str) -> dict[str, Any]:
-    """What was done, for the last line and for JSON."""
+def _act(store: Store, action: str, everything: bool) -> dict[str, Any]:
+    """What was done, for the last lines and JSON. everything: decoded images are cleared, too."""
     if action == "verify":
         digests = [entry.digest for entry in store.entries()]
         whole = [digest for digest in digests if store.check(digest)]
         return {"verified": len(whole), "damaged": sorted({*digests} - {*whole})}
     if action in ("prune", "clear"):
         gone = store.clear() if action == "clear" else store.prune(store.budget_bytes)
+        if everything and action == "clear":
+            clear_decoded()
         return {"evicted": [entry.digest for entry in gone]}
     return {}
 
 
-def _print(store: Store, done: dict[str, Any], form: str) -> None:
+def _decoded() -> dict[str, Any]:
+    """What decoded images take."""
+    sizes = [size for _, size in decoded_files()]
+    return {"folder": str(decoded_folder()), "files": len(sizes), "bytes": sum(sizes)}
+
+
+def _print(store: Store, done: dict[str, Any], form: str, decoded: dict[str, Any] | None) -> None:
     entries = list(reversed(store.entries()))
     held = sum(entry.nbytes for entry in entries)
     if form == "json":
@@ -105,6 +119,7 @@ def _print(store: Store, done: dict[str, Any], form: str) -> None:
             "budget_bytes": store.budget_bytes,
             "bytes": held,
             **done,
+            "decoded": decoded,
             "entries": [_facts(entry) for entry in entries],
         }
         print(json.dumps(found, indent=2))  # noqa: T201 - plain, for other programs
@@ -116,8 +131,17 @@ def _print(store: Store, done: dict[str, Any], form: str) -> None:
         f" {size_text(store.budget_bytes)}",
         *_done_lines(done),
         f"folder {store.folder}",
+        *_decoded_lines(decoded),
     ]
     screen.console.print(cache_table(_rows(entries), "\n".join(lines)))
+
+
+def _decoded_lines(decoded: dict[str, Any] | None) -> list[str]:
+    if not decoded or not decoded["files"]:
+        return []
+    n, size = decoded["files"], size_text(decoded["bytes"])
+    what = f"{n} file{'s' * (n != 1)} of decoded images, {size}; target.disk_gb limits them"
+    return [what, f"folder {decoded['folder']}"]
 
 
 def _done_lines(done: dict[str, Any]) -> list[str]:

@@ -36,6 +36,23 @@ def decoded_folder() -> Path:
     return cache_folder() / "decoded"
 
 
+def decoded_files() -> list[tuple[Path, int]]:
+    """Each file of decoded images, whole or begun, and its bytes."""
+    found = []
+    for file in sorted(decoded_folder().glob("*")):
+        with suppress(FileNotFoundError):  # another process took it away
+            found.append((file, file.stat().st_size))
+    return found
+
+
+def clear_decoded() -> list[Path]:
+    """Take away every file that is whole; who reads one decodes its images anew."""
+    gone = [file for file, _ in decoded_files() if file.suffix == _KEPT]
+    for file in gone:
+        file.unlink(missing_ok=True)
+    return gone
+
+
 class DecodedFiles:
     """Images of one target at one preprocessing, as far as ``budget_gb`` of disk holds them.
 
