@@ -237,3 +237,10 @@ def test_random_labels_of_noise_thrice_are_guessed_by_nobody(
     assert held.low < 1 / len(CLASSES) < held.high
     leaky = nearest_neighbours(question_of(settings(*target, "target.twins=exact")))
     assert leaky.mean() > 0.8  # the premise: copies in another fold tell the label
+
+
+def test_a_long_search_tells_how_far_it_is() -> None:
+    thumbs = np.random.default_rng(0).integers(0, 256, (1100, 1056), dtype=np.uint8)
+    told: list[tuple[int, int, str]] = []
+    firsts(thumbs, np.arange(1100), lambda *one: told.append(one))
+    assert told == [(at, 1100, "looking for near copies") for at in (0, 512, 1024)]

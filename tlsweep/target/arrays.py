@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsweep.target.base import Progress
 from tlsweep.target.images import ImageTarget
 from tlsweep.target.near import thumbnail
 from tlsweep.target.pixels import fit_arrays
@@ -49,12 +50,12 @@ class ArrayTarget(ImageTarget):
         fingerprint = digest.hexdigest()[:16]
         super().__init__(name, output_names, labels, fingerprint, given, ram_gb, contents, task)
 
-    def look_for_copies(self) -> None:
+    def look_for_copies(self, progress: Progress | None = None) -> None:
         """Look for near copies, which then stay together."""
         from PIL import Image
 
         images = (Image.fromarray(image.squeeze()) for image in self._images)
-        self.keep_copies_together(np.stack([thumbnail(image) for image in images]))
+        self.keep_copies_together(np.stack([thumbnail(image) for image in images]), progress)
 
     def pixels(self, indices: NDArray[np.int64], image: ImageSpec) -> Tensor:
         """Bring images to ``image``: uint8 [k, C, size, size]."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsweep.errors import Fault, Refusal, nearest
+from tlsweep.target.base import Progress
 from tlsweep.target.decode import MAX_PIXELS, Readable, read_image
 from tlsweep.target.images import ImageTarget
 from tlsweep.target.limits import DISK_GB
@@ -39,6 +40,7 @@ class FileTarget(ImageTarget):
         task: Task | None = None,
         max_pixels: int = MAX_PIXELS,
         disk_gb: float = DISK_GB,
+        progress: Progress | None = None,
     ) -> None:
         self._files, self._most = tuple(files), max_pixels
         contents = seen.contents
@@ -47,7 +49,7 @@ class FileTarget(ImageTarget):
         )
         self.levels, self.said = seen.levels, seen.said
         if seen.thumbs is not None:
-            self.keep_copies_together(seen.thumbs)
+            self.keep_copies_together(seen.thumbs, progress)
 
     def called(self, index: int) -> str:
         """The file, as seen from the target's own place."""

@@ -172,7 +172,7 @@ def _of_images(
     digest.update(seen.print_of(used) + labels.tobytes())
     target = FileTarget(
         title_of(dataset), answers.names, labels, digest.hexdigest()[:16], used, seen,
-        left_of(rows.given, kept), room[0], answers.task, reading.max_pixels, room[1],
+        left_of(rows.given, kept), room[0], answers.task, reading.max_pixels, room[1], progress,
     )  # fmt: skip
     target.said, target.groups = (*found.said, *rows.said, *target.said), groups
     return target

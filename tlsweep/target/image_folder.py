@@ -123,6 +123,7 @@ def open(  # noqa: A001  (always called as image_folder.open)
     target = FileTarget(
         listing.root.name, names, labels, hashlib.sha256(seen.print_of(files)).hexdigest()[:16],
         files, seen, given, ram_gb, max_pixels=max_pixels, disk_gb=disk_gb,
+        progress=progress,
     )  # fmt: skip
     target.said = (*listing.said, *_lacking(listing), *target.said)
     return target

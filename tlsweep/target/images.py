@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tlsweep.target.base import Target
+from tlsweep.target.base import Progress, Target
 from tlsweep.target.decoded import DecodedFiles
 from tlsweep.target.near import firsts
 from tlsweep.target.pixels import PixelStore
@@ -62,12 +62,14 @@ class ImageTarget(Target):
         """What people call the image at ``index``."""
         return f"image {index}"
 
-    def keep_copies_together(self, thumbs_nd: NDArray[np.uint8]) -> None:
+    def keep_copies_together(
+        self, thumbs_nd: NDArray[np.uint8], progress: Progress | None = None
+    ) -> None:
         """Look for near copies, and say how many there are. thumbs_nd: ``near.thumbnail`` of each.
 
         Those that stand in two parts of the data are named.
         """
-        self.like = firsts(thumbs_nd, self.same_as)
+        self.like = firsts(thumbs_nd, self.same_as, progress)
         heads = np.unique(self.same_as)
         near = heads[self.like[heads] != heads]
         if not len(near):

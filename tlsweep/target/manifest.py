@@ -127,7 +127,7 @@ def open(  # noqa: A001  (always called as manifest.open)
     digest.update(answers.labels.tobytes())
     target = FileTarget(
         Path(file).stem, answers.names, answers.labels, digest.hexdigest()[:16], found.files,
-        seen, found.given, ram_gb, answers.task, max_pixels, disk_gb,
+        seen, found.given, ram_gb, answers.task, max_pixels, disk_gb, progress,
     )  # fmt: skip
     target.said, target.groups = (*found.said, *target.said), found.groups
     return target

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from tlsweep.target.base import Progress
+
 Floats = NDArray[Any]
 Indices = NDArray[np.int64]
 
@@ -51,10 +53,13 @@ def thumbnail(image: Image) -> NDArray[np.uint8]:
     return np.concatenate([np.asarray(one, np.uint8).ravel() for one in (grey, *few)])
 
 
-def firsts(thumbs_nd: NDArray[np.uint8], same_as: Indices) -> Indices:
+def firsts(
+    thumbs_nd: NDArray[np.uint8], same_as: Indices, progress: Progress | None = None
+) -> Indices:
     """For each picture the first one that it is a copy of, through others too: int64 [n].
 
-    thumbs_nd: ``thumbnail`` of each; same_as: the first one of the same content.
+    thumbs_nd: ``thumbnail`` of each; same_as: the first one of the same content. The time grows
+    with the square of n.
     """
     different = np.unique(same_as)
     grey = thumbs_nd[different, : SIZE * SIZE].reshape(-1, SIZE, SIZE).astype(np.float32)
@@ -63,13 +68,13 @@ def firsts(thumbs_nd: NDArray[np.uint8], same_as: Indices) -> Indices:
         return same_as
     places, grey = different[shown], grey[shown]
     colours = thumbs_nd[places, SIZE * SIZE :].astype(np.float32)
-    group = _grouped(grey, colours)
+    group = _grouped(grey, colours, progress)
     first = np.arange(len(same_as), dtype=np.int64)
     first[places] = places[group]
     return first[same_as]
 
 
-def _grouped(grey: Floats, colours: Floats) -> Indices:
+def _grouped(grey: Floats, colours: Floats, progress: Progress | None) -> Indices:
     """The first copy of each picture, by rounds: what is found shows what others are unlike."""
     low = _low_frequencies(grey)
     group, rows = np.arange(len(low)), np.arange(len(low))
@@ -77,7 +82,7 @@ def _grouped(grey: Floats, colours: Floats) -> Indices:
     while len(rows):
         kind[rows] = _of_its_kind(low[rows], low[np.unique(group)])
         kind = np.maximum(kind, np.median(kind) / _CROWD)
-        i, j = candidates(low, kind, rows).T
+        i, j = candidates(low, kind, rows, progress).T
         new = group[i] != group[j]
         i, j = i[new], j[new]
         allowed = np.maximum(NEAR * np.minimum(kind[i], kind[j]), _SAME)
@@ -114,12 +119,16 @@ def _of_its_kind(rows: Floats, others: Floats) -> Floats:
     return found
 
 
-def candidates(low: Floats, kind: Floats, rows: Indices) -> Indices:
+def candidates(
+    low: Floats, kind: Floats, rows: Indices, progress: Progress | None = None
+) -> Indices:
     """Pairs of pictures that may be copies, the lower index first: int64 [pairs, 2]."""
     found = [np.empty((0, 2), np.int64)]
     limits = np.maximum(_ALIKE * kind, 4 * _SAME)
     for at in range(0, len(rows), _ROWS):
         here = rows[at : at + _ROWS]
+        if progress is not None:
+            progress(at, len(rows), "looking for near copies")
         row, other, unlike = _within(low, here, limits[here])
         near = (unlike < limits[other]) & (here[row] != other)
         row, other, unlike = row[near], other[near], unlike[near]

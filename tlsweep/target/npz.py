@@ -99,7 +99,7 @@ def open(  # noqa: A001  (always called as npz.open)
     )
     target.said, target.scaled = (*found.said, *said, *answers.said), bool(said)
     if twins == "near":
-        target.look_for_copies()
+        target.look_for_copies(progress)
     return target
 
 

@@ -113,7 +113,7 @@ def open(  # noqa: A001  (always called as vision_sets.open)
             names, labels = named(next(iter(parts.values())), labels)
             target = ArrayTarget(dataset, names, images, labels, rows_of(parts), ram_gb)
             if twins == "near":
-                target.look_for_copies()
+                target.look_for_copies(progress)
             return target
         files, labels = _files(parts, Path(root), progress)
     except Exception as error:  # told as torchvision's own
@@ -167,5 +167,5 @@ def _of_files(
     digest.update(seen.print_of(used) + labels.tobytes())
     return FileTarget(
         dataset, names, labels, digest.hexdigest()[:16], used, seen, given, room[0],
-        max_pixels=reading.max_pixels, disk_gb=room[1],
+        max_pixels=reading.max_pixels, disk_gb=room[1], progress=progress,
     )  # fmt: skip
