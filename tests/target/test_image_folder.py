@@ -212,12 +212,11 @@ def test_the_fingerprint_follows_content_and_class_but_not_the_place(tmp_path: P
     assert len(set(prints.values())) == 3
 
 
-def test_progress_counts_every_image(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    open_target(
-        "image_folder", root=fill(tmp_path), progress=lambda done, n, _: seen.append((done, n))
-    )
-    assert seen == [(i, 8) for i in range(1, 9)]
+def test_progress_counts_every_image_and_then_those_that_are_compared(tmp_path: Path) -> None:
+    seen: list[tuple[int, int, str]] = []
+    open_target("image_folder", root=fill(tmp_path), progress=lambda *one: seen.append(one))
+    checked = [(i, 8, "checking images") for i in range(1, 9)]
+    assert seen == [*checked, (0, 8, "looking for near copies")]
 
 
 def test_a_missing_folder_is_refused_with_the_nearest_one_beside_it(tmp_path: Path) -> None:
