@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -65,6 +66,7 @@ def subjects() -> Iterator[Subject]:
         yield _transformers("text", family)
     for family in IMAGES:
         yield _transformers("image", family)
+    yield _word_vectors()
     yield from map(_own, OWN)
 
 
@@ -114,6 +116,20 @@ def _transformers(of: str, family: str) -> Subject:
         return dissect("transformers", model, example)
 
     return Subject(f"transformers, {of}", family, build, cut)
+
+
+def _word_vectors() -> Subject:
+    def build(size: int | None) -> tuple[nn.Module, Tensor]:
+        vectors = np.random.default_rng(0).normal(size=(20, 16)).astype(np.float32)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "vectors.npz"
+            np.savez(file, words=[f"word{i}" for i in range(20)], vectors=vectors)
+            return open_architecture("word_vectors", file=str(file), length=12)
+
+    def cut(model: nn.Module, example: Tensor) -> CutPoints:
+        return dissect("word_vectors", model, example)
+
+    return Subject("word vectors", "a table", build, cut)
 
 
 def _own(name: str) -> Subject:
