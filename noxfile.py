@@ -66,7 +66,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Tests of half a minute and more: kills, minutes, several devices, benchmarks."""
+    """The tests that take longest: whole sweeps, kills, minutes, several devices, benchmarks."""
     _side_by_side(session, "slow")
 
 

@@ -35,6 +35,7 @@ def test_a_source_and_a_target_of_another_package_are_surveyed_and_answered(
     assert "after 4 epochs" in again.stdout
 
 
+@pytest.mark.slow
 def test_a_task_of_another_package_scores_chooses_and_is_part_of_the_question(
     outside: Outside, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import networks
 import pytest
 import torch
+from small_torchvision import SMALL
 from torch import Tensor, nn
 
 from tlsweep.cut import CutPoints, Level, cut_points, section, split
@@ -20,10 +21,11 @@ ZOO = [
     ("resnet18", 64, {}),
     ("mobilenet_v2", 64, {}),
     ("squeezenet1_0", 64, {}),
-    ("densenet121", 64, {}),
-    ("vit_b_16", 32, {"image_size": 32}),
-    ("swin_t", 64, {}),
     ("googlenet", 64, {"init_weights": False}),
+    *((name, size, {}) for name, (_, size) in SMALL.items()),
+    pytest.param("densenet121", 64, {}, marks=pytest.mark.slow),
+    pytest.param("vit_b_16", 32, {"image_size": 32}, marks=pytest.mark.slow),
+    pytest.param("swin_t", 64, {}, marks=pytest.mark.slow),
 ]
 
 
@@ -31,7 +33,8 @@ def build_zoo(name: str, options: dict[str, object]) -> nn.Module:
     from torchvision.models import get_model
 
     torch.manual_seed(0)
-    return networks.unlike_fresh(get_model(name, weights=None, **options))
+    model = SMALL[name][0]() if name in SMALL else get_model(name, weights=None, **options)
+    return networks.unlike_fresh(model)
 
 
 def build(kind: type[nn.Module]) -> tuple[nn.Module, CutPoints, Tensor]:

@@ -46,6 +46,7 @@ def test_help_answers_in_under_a_second(environment: dict[str, str], tmp_path: P
         assert f"  {word} " in done.stdout
 
 
+@pytest.mark.slow
 def test_one_plan_twice_with_one_seed_gives_identical_metrics(tlsweep: Run, tmp_path: Path) -> None:
     phases = ("plan=finetune", "train.epochs=2", "schedule=two_phase", "schedule.epochs=1")
     for _ in range(2):
@@ -124,6 +125,7 @@ def test_lists_alone_train_exactly_their_grid(tlsweep: Run, tmp_path: Path) -> N
     assert len(client.search_runs([experiment.experiment_id])) == len(runs)
 
 
+@pytest.mark.slow
 def test_a_job_in_another_folder_reads_and_writes_where_its_command_was_typed(
     tlsweep: Run, tmp_path: Path
 ) -> None:
@@ -138,6 +140,7 @@ def test_a_job_in_another_folder_reads_and_writes_where_its_command_was_typed(
     assert not list((tmp_path / "out").glob("out"))
 
 
+@pytest.mark.slow
 def test_configs_of_the_users_own_run_in_a_grid(tlsweep: Run, tmp_path: Path) -> None:
     plan = tmp_path / "mine" / "plan" / "half.yaml"
     plan.parent.mkdir(parents=True)
@@ -155,6 +158,7 @@ def test_configs_of_the_users_own_run_in_a_grid(tlsweep: Run, tmp_path: Path) ->
     assert "seed: 5" in config
 
 
+@pytest.mark.slow
 def test_another_plan_makes_another_grid(tlsweep: Run) -> None:
     tables, short = [], ("seed=1,2", "target.fit_size=60", "record=none")
     for plan in ("truncate", "random_features"):
@@ -180,6 +184,7 @@ def test_a_grid_may_list_what_a_source_or_target_cannot_do_without(
     assert "target.root=b" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_run_resumes_from_its_own_checkpoint_and_no_other(tlsweep: Run, tmp_path: Path) -> None:
     common = ("plan=truncate_tuned", "plan.keep=block3", "train.epochs=2", "target.fit_size=60")
     assert tlsweep(*common, "seed=0").returncode == 0
@@ -194,6 +199,7 @@ def test_a_run_resumes_from_its_own_checkpoint_and_no_other(tlsweep: Run, tmp_pa
     assert again == []  # nothing was left to train
 
 
+@pytest.mark.slow
 def test_lists_beside_a_named_sweep_are_its_search_space(tlsweep: Run, tmp_path: Path) -> None:
     done = tlsweep(
         "-m", "sweep=random", "plan.keep=block2,block3", "train.lr=interval(1e-3,1e-2)",

@@ -54,6 +54,7 @@ def test_frozen_plans_score_on_a_folder_what_they_score_on_the_same_images_and_l
     assert "Where images differ" in (output / "s" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_trained_plan_scores_on_a_folder_what_it_scores_on_the_same_images(
     photos: Path, ended_well: EndedWell
 ) -> None:

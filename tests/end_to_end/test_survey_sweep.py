@@ -46,6 +46,7 @@ def test_a_survey_alone_answers_every_cut_point_ends_with_a_verdict_and_trains_n
     assert not trials(output, "confirm")
 
 
+@pytest.mark.slow
 def test_a_second_survey_says_the_same_and_adds_nothing(
     surveyed: tuple[Path, str], tlsweep: Run
 ) -> None:
@@ -70,6 +71,7 @@ def test_a_smaller_pool_is_answered_as_a_study_of_that_size_is(ended_well: Ended
     assert verdict_of(both)["pool_images"] == 60
 
 
+@pytest.mark.slow
 def test_a_study_of_which_an_outcome_was_damaged_is_not_concluded_and_the_file_is_named(
     surveyed: tuple[Path, str], tlsweep: Run
 ) -> None:

@@ -170,6 +170,7 @@ def test_what_cannot_be_done_is_refused(
     assert said in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_the_command_exits_with_0_1_and_2(
     probe_folder: Made, images: Path, tmp_path: Path, environment: dict[str, str], python: Warm
 ) -> None:

@@ -113,6 +113,7 @@ def test_a_function_that_returns_no_network_is_refused(weights: Path) -> None:
         open_source("module", **options(weights, build="own_network:numbers"))
 
 
+@pytest.mark.slow
 def test_one_that_cannot_be_traced_is_surveyed_and_tuned_and_answers(
     outside: Outside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +140,7 @@ def test_one_that_cannot_be_traced_is_surveyed_and_tuned_and_answers(
     assert answered.returncode == 0, answered.stderr
 
 
+@pytest.mark.slow
 def test_a_sweep_its_model_and_its_runs_need_the_code_named_each_time(
     outside: Outside, weights: Path, tmp_path: Path
 ) -> None:

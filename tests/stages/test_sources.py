@@ -113,6 +113,7 @@ def test_sources_share_the_target_and_each_has_its_own_cut_points(
     assert names == {"shufflenet_v2_x0_5_or_squeezenet1_1_to_digits"}
 
 
+@pytest.mark.slow
 def test_one_model_with_two_preparations_is_called_by_what_tells_them_apart(
     opened: Callable[..., tuple[StudySource, ...]], checkpoint: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torchvision
+from small_torchvision import SMALL
 
 from tlsweep.cut import cut_points, folded, section
 from tlsweep.cut.fold import TOLERANCE
@@ -13,14 +14,19 @@ from tlsweep.heads.head import Pooling, pool
 from tlsweep.train.network import channels_last
 
 # in-place statements, concatenation, squeeze-and-excitation, tokens, shifted windows
-MODELS = ["resnet18", "densenet121", "mobilenet_v3_small", "vit_b_32", "swin_t", "squeezenet1_1"]
+LARGE = [pytest.param(n, marks=pytest.mark.slow) for n in ("densenet121", "vit_b_32", "swin_t")]
+MODELS = ["resnet18", "mobilenet_v3_small", "squeezenet1_1", *SMALL, *LARGE]
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_tap_equals_its_own_prefix(name: str) -> None:
     """Bit for bit that prefix with its BatchNorm folded; as it is, to the tolerance of folding."""
-    size = 224 if name.startswith("vit") else 96
-    model = torchvision.models.get_model(name, weights=None).eval()
+    if name in SMALL:
+        build, size = SMALL[name]
+        model = build().eval()
+    else:
+        size = 224 if name.startswith("vit") else 96
+        model = torchvision.models.get_model(name, weights=None).eval()
     model.to(memory_format=torch.channels_last)
     x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     x = channels_last(x)

@@ -18,6 +18,7 @@ from tlsweep.files import cache_folder, make_folder, write_whole
 from tlsweep.jobs.effect import refuse_others
 from tlsweep.jobs.line import parted
 from tlsweep.jobs.overrides import compose_config
+from tlsweep.source import refuse_weights
 from tlsweep.terms import Split, Stage
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def _settings(given: Settings) -> Settings:
         rule += ", and that source takes none"
         mend = "source=torchvision, timm, transformers or module"
         raise Refusal(Fault(value, rule, mend))
+    refuse_weights(given.source.model_dump())
     plan = PlanSettings.model_validate({**given.plan.model_dump(), **_FROM_NOTHING})
     own = {"plan": plan, "fold": None, "stage": Stage.FINAL, "keep_weights": True, "trial": None}
     return given.model_copy(update=own)

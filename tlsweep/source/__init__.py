@@ -11,7 +11,7 @@ from tlsweep.source.registry import (
     open_architecture,
     open_source,
 )
-from tlsweep.source.untrained import untrained
+from tlsweep.source.untrained import refuse_weights, untrained
 
 __all__ = [
     "Progress",
@@ -21,5 +21,6 @@ __all__ = [
     "input_spec",
     "open_architecture",
     "open_source",
+    "refuse_weights",
     "untrained",
 ]

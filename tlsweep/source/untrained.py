@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tlsweep.errors import Fault, Refusal
@@ -39,9 +40,14 @@ def untrained(name: str, title: str, **options: Any) -> Untrained:
     options: of the source; title: what reports call it. Raises Refusal for an unknown name, option
     or architecture, and where weights are given.
     """
-    given = [key for key in WEIGHTS if options.get(key) is not None]
-    if given:
-        rule = "pretrain trains a network from random weights"
-        raise Refusal(*(Fault(f"source.{k}={options[k]}", rule, "leave it out") for k in given))
+    refuse_weights(options)
     open_architecture(name, **options)  # refused here, with all that is wrong
     return Untrained(name, title, options)
+
+
+def refuse_weights(options: Mapping[str, Any]) -> None:
+    """Raise Refusal where options of a source say where weights are; loads no torch."""
+    rule = "pretrain trains a network from random weights"
+    given = [key for key in WEIGHTS if options.get(key) is not None]
+    if given:
+        raise Refusal(*(Fault(f"source.{k}={options[k]}", rule, "leave it out") for k in given))
