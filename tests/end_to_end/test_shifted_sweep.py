@@ -47,8 +47,8 @@ def test_frozen_plans_score_on_a_folder_what_they_score_on_the_same_images_and_l
     ]
     frozen = {p["index"]: p["score"] for p in verdict["curve"] if p["index"]}
     assert {p["index"]: p["score"] for p in alike["curve"]} == pytest.approx(frozen)
-    strengths = [one["score"] for one in noise["versions"]]
-    assert verdict["score"] > strengths[0] > strengths[2]
+    severities = [one["score"] for one in noise["versions"]]
+    assert verdict["score"] > severities[0] > severities[2]
     assert noise["examples"] == 120
     assert "with noise" in text
     assert "Where images differ" in (output / "s" / "report.html").read_text()

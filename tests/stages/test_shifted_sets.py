@@ -14,7 +14,7 @@ from tlsweep.errors import Refusal
 from tlsweep.stages.session import Session
 from tlsweep.stages.shifted_sets import ShiftedSet, open_shifted
 from tlsweep.target import open_target
-from tlsweep.target.corrupt import STRENGTHS, Corrupted
+from tlsweep.target.corrupt import SEVERITIES, Corrupted
 from tlsweep.target.images import ImageTarget
 
 MakeSession = Callable[..., Session]
@@ -32,12 +32,12 @@ def folder(root: Path, classes: dict[str, int], start: int = 0) -> Path:
     return root
 
 
-def test_corruptions_are_of_the_report_split_five_kinds_at_three_strengths(
+def test_corruptions_are_of_the_report_split_five_kinds_at_three_severities(
     session: MakeSession,
 ) -> None:
     s = session("target.shift=corruptions")
     found = open_shifted(s)
-    assert [one.name for one in found] == list(STRENGTHS)
+    assert [one.name for one in found] == list(SEVERITIES)
     for one in found:
         assert list(one.versions) == [f"{one.name} {n}" for n in (1, 2, 3)]
         assert all(isinstance(target, Corrupted) for target in one.versions.values())

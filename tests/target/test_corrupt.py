@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from tlsweep.target import open_target
-from tlsweep.target.corrupt import STRENGTHS, Corrupted, corrupted
+from tlsweep.target.corrupt import SEVERITIES, Corrupted, corrupted
 from tlsweep.target.images import ImageTarget
 from tlsweep.terms import ImageSpec
 
 GREY = torch.full((4, 3, 64, 64), 128, dtype=torch.uint8)
-EACH = [(kind, n) for kind in STRENGTHS for n in (1, 2, 3)]
+EACH = [(kind, n) for kind in SEVERITIES for n in (1, 2, 3)]
 SPEC = ImageSpec(channels=1, size=32, resize=32, mean=(0.5,), std=(0.5,))
 
 
@@ -23,54 +23,54 @@ def drawn(n: int = 4, size: int = 64) -> torch.Tensor:
     return slope.to(torch.uint8)
 
 
-def by(kind: str, strength: int, u8: torch.Tensor) -> torch.Tensor:
-    return corrupted(u8, np.arange(len(u8)), kind, STRENGTHS[kind][strength - 1])
+def by(kind: str, severity: int, u8: torch.Tensor) -> torch.Tensor:
+    return corrupted(u8, np.arange(len(u8)), kind, SEVERITIES[kind][severity - 1])
 
 
-@pytest.mark.parametrize(("kind", "strength"), EACH)
+@pytest.mark.parametrize(("kind", "severity"), EACH)
 def test_an_image_is_corrupted_alike_in_any_batch_and_stays_an_image(
-    kind: str, strength: int
+    kind: str, severity: int
 ) -> None:
     for u8 in (drawn(), drawn()[:, :1], drawn(size=8)):
-        whole = by(kind, strength, u8)
+        whole = by(kind, severity, u8)
         assert whole.shape == u8.shape
         assert whole.dtype == torch.uint8
-        amount = STRENGTHS[kind][strength - 1]
+        amount = SEVERITIES[kind][severity - 1]
         assert corrupted(u8[[3, 1]], np.array([3, 1]), kind, amount).equal(whole[[3, 1]])
         assert not whole.equal(u8)
 
 
-@pytest.mark.parametrize("kind", STRENGTHS)
-def test_each_strength_takes_more_than_the_one_below(kind: str) -> None:
+@pytest.mark.parametrize("kind", SEVERITIES)
+def test_each_severity_takes_more_than_the_one_below(kind: str) -> None:
     whole = drawn().float()
     apart = [float((by(kind, n, drawn()).float() - whole).abs().mean()) for n in (1, 2, 3)]
     assert apart[0] < apart[1] < apart[2]
 
 
-@pytest.mark.parametrize("strength", [1, 2])
+@pytest.mark.parametrize("severity", [1, 2])
 def test_noise_has_the_deviation_that_it_says_and_is_another_one_in_each_image(
-    strength: int,
+    severity: int,
 ) -> None:
-    found = by("noise", strength, GREY).float() - 128
-    assert float(found.std()) == pytest.approx(255 * STRENGTHS["noise"][strength - 1], rel=0.02)
+    found = by("noise", severity, GREY).float() - 128
+    assert float(found.std()) == pytest.approx(255 * SEVERITIES["noise"][severity - 1], rel=0.02)
     assert float(found.mean()) == pytest.approx(0, abs=1)
     assert abs(float(torch.corrcoef(found.flatten(1)[:2])[0, 1])) < 0.05
 
 
-@pytest.mark.parametrize("strength", [1, 2, 3])
-def test_brightness_and_contrast_are_what_is_added_and_what_is_left(strength: int) -> None:
-    added = round(255 * STRENGTHS["brightness"][strength - 1])
-    assert by("brightness", strength, GREY - 100).unique().tolist() == [28 + added]
+@pytest.mark.parametrize("severity", [1, 2, 3])
+def test_brightness_and_contrast_are_what_is_added_and_what_is_left(severity: int) -> None:
+    added = round(255 * SEVERITIES["brightness"][severity - 1])
+    assert by("brightness", severity, GREY - 100).unique().tolist() == [28 + added]
     assert by("brightness", 3, GREY + 120).unique().tolist() == [255]
-    left = by("contrast", strength, drawn()).float().std() / drawn().float().std()
-    assert float(left) == pytest.approx(STRENGTHS["contrast"][strength - 1], abs=0.02)
+    left = by("contrast", severity, drawn()).float().std() / drawn().float().std()
+    assert float(left) == pytest.approx(SEVERITIES["contrast"][severity - 1], abs=0.02)
 
 
 def test_blur_spreads_a_point_as_wide_as_its_share_of_the_width() -> None:
     point = torch.zeros(1, 1, 100, 100, dtype=torch.uint8)
     point[0, 0, 45:56, 45:56] = 255  # a point would round to nothing
-    for strength, share in enumerate(STRENGTHS["blur"], start=1):
-        weight = by("blur", strength, point)[0, 0].float().sum(0)
+    for severity, share in enumerate(SEVERITIES["blur"], start=1):
+        weight = by("blur", severity, point)[0, 0].float().sum(0)
         x = torch.arange(100.0)
         spread = float(((x - 50) ** 2 * weight).sum() / weight.sum())
         own = (11**2 - 1) / 12  # variance of the square
@@ -94,7 +94,7 @@ def test_a_corrupted_target_has_the_images_and_labels_of_its_own_and_a_fingerpri
     assert one.dataset(rows[:1], SPEC).batch([0]).z[0].equal(batch.z[0])
 
 
-def test_an_unknown_kind_or_strength_is_an_error() -> None:
+def test_an_unknown_kind_or_severity_is_an_error() -> None:
     digits = open_target("digits")
     assert isinstance(digits, ImageTarget)
     with pytest.raises(KeyError):

@@ -20,7 +20,7 @@ from tlsweep.stages.take_home import network_of
 from tlsweep.survey.surveyor import Refitted, answers
 from tlsweep.target import Target
 from tlsweep.target.aligned import aligned
-from tlsweep.target.corrupt import STRENGTHS, Corrupted
+from tlsweep.target.corrupt import SEVERITIES, Corrupted
 from tlsweep.target.images import ImageTarget
 from tlsweep.target.partition import tied
 from tlsweep.task import Truth
@@ -34,7 +34,7 @@ HALVES = 0  # seed of which half of a set chooses
 class ShiftedSet:
     """Examples of one shift, in versions that a plan is scored on one by one.
 
-    name: what the answer calls it; versions: its strengths, by their names, each with the same
+    name: what the answer calls it; versions: its severities, by their names, each with the same
     examples; rows: places of the examples in each; of_report: whether they are those of the report
     split, in its order; said: what a user should know of them, a sentence each.
     """
@@ -101,7 +101,7 @@ def _corruptions(question: Question) -> list[ShiftedSet]:
         raise Refusal(Fault("target.shift=corruptions", rule, mend))
     rows = question.partition.report
     found = []
-    for kind, amounts in STRENGTHS.items():
+    for kind, amounts in SEVERITIES.items():
         versions = [Corrupted(target, kind, n) for n in range(1, 1 + len(amounts))]
         named = {f"{kind} {n}": one for n, one in enumerate(versions, start=1)}
         found.append(ShiftedSet(kind, named, rows, of_report=True))

@@ -1,7 +1,7 @@
 """Images made worse in ways that cameras, senders and weather make them worse.
 
 Five of the kinds of ImageNet-C (Hendrycks and Dietterich 2019, "Benchmarking Neural Network
-Robustness to Common Corruptions and Perturbations"), at three strengths each. They are applied to
+Robustness to Common Corruptions and Perturbations"), at three severities each. They are applied to
 the image as a source sees it, before it is normalised. Strengths lie within those of ImageNet-C at
 224 pixels and of CIFAR-10-C at 32; blur is a share of the image's width, so that it takes as much
 from a small image as from a large one.
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from tlsweep.target.augment import Augmentation
     from tlsweep.target.dataset import ImageDataset
 
-STRENGTHS: Mapping[str, tuple[float, float, float]] = {
+SEVERITIES: Mapping[str, tuple[float, float, float]] = {
     "noise": (0.06, 0.12, 0.24),  # standard deviation, as a share of black to white
     "blur": (0.01, 0.02, 0.03),  # standard deviation, as a share of the image's width
     "contrast": (0.6, 0.35, 0.15),  # how much of it is left
     "jpeg": (40, 20, 8),  # quality
     "brightness": (0.15, 0.3, 0.5),  # what is added, as a share of black to white
 }
-"""Of each kind of corruption its three strengths, the weakest first."""
+"""Of each kind of corruption its three severities, the weakest first."""
 SMALLEST = 32  # pixels of width: of less, a share would be no blur at all
 _REACH = 3.0  # standard deviations of a blur that its kernel holds, either way
 
@@ -42,16 +42,16 @@ _REACH = 3.0  # standard deviations of a blur that its kernel holds, either way
 class Corrupted(ImageTarget):
     """The images of another target, corrupted; all else is that target's.
 
-    kind: one of ``STRENGTHS``; strength: 1, 2 or 3. The same image is always corrupted alike.
+    kind: one of ``SEVERITIES``; severity: 1, 2 or 3. The same image is always corrupted alike.
     Example: ``Corrupted(target, "blur", 3)``.
     """
 
-    def __init__(self, target: ImageTarget, kind: str, strength: int) -> None:
-        """Raises KeyError for an unknown kind, IndexError for an unknown strength."""
-        amount = STRENGTHS[kind][strength - 1]
+    def __init__(self, target: ImageTarget, kind: str, severity: int) -> None:
+        """Raises KeyError for an unknown kind, IndexError for an unknown severity."""
+        amount = SEVERITIES[kind][severity - 1]
         name = f"{target.fingerprint} {kind} {amount:g}"
         super().__init__(
-            f"{target.name}, {kind} {strength}",
+            f"{target.name}, {kind} {severity}",
             target.output_names,
             target.labels,
             hashlib.sha256(name.encode()).hexdigest()[:16],

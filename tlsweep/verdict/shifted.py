@@ -29,7 +29,7 @@ from tlsweep.verdict.tried import Tried, cost_of
 class ShiftedScores:
     """What plans score on the examples of one shift.
 
-    versions: what its strengths are called; chooses_n: which examples choose; own_vn: example
+    versions: what its severities are called; chooses_n: which examples choose; own_vn: example
     scores of the recommended plan [versions, examples]; plans: each with its example scores, those
     of each half by themselves, the recommended one first, then the frozen ones; of_report: whether
     the examples are those of the report split, in its order.
