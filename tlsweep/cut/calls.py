@@ -6,8 +6,9 @@ rest of the model makes of it alone has to be, bit for bit, what the model answe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -37,14 +38,15 @@ _AFTER_A_CLASSIFIER = {"_log_softmax", "_softmax", "sigmoid", "view", "squeeze",
 class Found:
     """What there is to cut between calls.
 
-    named: the names of each cut point but the input; values: of the anatomy; left_out: places that
-    look like cut points, and at which the rest of the model is not exact; runs: of the model, the
-    last one on the example.
+    named: the names of each cut point but the input; values: of the anatomy; prefix_only: those at
+    which the rest of the model is not exact, while what lies below them is; left_out: places that
+    look like cut points, and at which neither is; runs: of the model, the last one on the example.
     """
 
     anatomy: Calls
     named: list[tuple[str, ...]]
     values: list[str]
+    prefix_only: frozenset[str]
     left_out: tuple[str, ...]
     runs: list[Recording]
 
@@ -54,12 +56,18 @@ class Found:
             how = "no call of a module in it carries all data, so it is kept whole, as one block"
         else:
             how = "it is cut between calls of its modules, where that was seen to be exact"
-        said = [f"{model} is not traced ({why[:160]}): {how}"]
+        said, more = [f"{model} is not traced ({why[:160]}): {how}"], "what follows needs more"
+        if self.prefix_only:
+            pairs = zip(self.values, self.named, strict=True)
+            names = ", ".join(name[0] for value, name in pairs if value in self.prefix_only)
+            said.append(
+                f"{len(self.prefix_only)} cut points of {model} are good for their prefix only"
+                f" ({names}): {more} than what ends there, so a head may stand on it, and nothing"
+                " else may start there"
+            )
         if self.left_out:
             names = ", ".join(self.left_out)
-            said.append(
-                f"{model} is not cut at {names}: what follows needs more than what ends there"
-            )
+            said.append(f"{model} is not cut at {names}: {more} than what ends there")
         return said
 
 
@@ -68,6 +76,8 @@ def between_calls(
 ) -> Found:
     """The places between calls at which ``model`` can be cut; values are empty if there are none.
 
+    Where the rest of the model is not exact, the place is tried for its prefix. The last place is
+    always one at which the rest is exact: the model's own classifier stands on it.
     Raises what the model's own forward raises. Leaves ``model`` as it was.
     """
     inputs = probes(example)
@@ -79,14 +89,22 @@ def between_calls(
         merged = _groups(seen, places, fine)
         named = groups.names(merged, seen.as_trace(places), quiet) if merged else []
         values = {group.ends[-1]: names for group, names in zip(merged, named, strict=True)}
-        left_out: list[str] = []
+        left_out, prefix_only, wrong = list[str](), set[str](), list[str]()
         while True:
+            gone = prefix_only.intersection(wrong) | _on_top(values, prefix_only.union(wrong))
+            prefix_only = prefix_only.union(wrong) - gone
+            left_out += [values.pop(value)[0] for value in list(values) if value in gone]
             anatomy = seen.anatomy(example, list(values))
-            wrong, anatomy = inexact(quiet, anatomy, inputs)
+            wrong, anatomy = inexact(quiet, anatomy, inputs, prefix_only)
             if not wrong:
                 break
-            left_out += [values.pop(value)[0] for value in wrong]
-    return Found(anatomy, list(values.values()), list(values), tuple(left_out), runs)
+    named, kept = list(values.values()), list(values)
+    return Found(anatomy, named, kept, frozenset(prefix_only), tuple(left_out), runs)
+
+
+def _on_top(values: Iterable[str], prefix_only: Collection[str]) -> set[str]:
+    """The values above the last one that is more than a prefix's end."""
+    return set(takewhile(prefix_only.__contains__, reversed(list(values))))
 
 
 def whole(model: nn.Module, example: Tensor) -> Found | None:
@@ -96,7 +114,7 @@ def whole(model: nn.Module, example: Tensor) -> Found | None:
         seen = _Seen(quiet, runs, False)
         if not all(_carries(run, run.calls[0]) for run in runs):
             return None
-        return Found(seen.anatomy(example, [OUTPUT]), [("whole",)], [OUTPUT], (), runs)
+        return Found(seen.anatomy(example, [OUTPUT]), [("whole",)], [OUTPUT], frozenset(), (), runs)
 
 
 def probes(example: Tensor) -> list[Tensor]:
@@ -367,7 +385,7 @@ def known_values(model: nn.Module, found: Found, example: Tensor) -> list[Value]
         shape = seen.sights[value].shape
         assert shape is not None
         dim = channel_dim(value, 0 if value == INPUT else _moment(times, value), seen, other)
-        known.append(Value(value, shape[1:], dim))
+        known.append(Value(value, shape[1:], dim, value not in found.prefix_only))
     return known
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import nn
 
 from tlsweep.cut.points import CutPoints
-from tlsweep.cut.split import section
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -31,7 +31,9 @@ class BlockLayers:
 
 def block_layers(model: nn.Module, cuts: CutPoints) -> tuple[BlockLayers, ...]:
     """The layers of every block of ``model``, from the input up."""
-    return tuple(_layers(section(model, cuts, i, i + 1)) for i in range(cuts.n_blocks))
+    # looked at, not run: where a block begins that no part can start with, too
+    parts = (cuts.anatomy.part(model, a.value, b.value) for a, b in pairwise(cuts))
+    return tuple(map(_layers, parts))
 
 
 def _layers(block: nn.Module) -> BlockLayers:
