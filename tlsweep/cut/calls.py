@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from tlsweep.cut import groups
+from tlsweep.cut.beside import rows_beside
 from tlsweep.cut.blocks import whole_blocks
 from tlsweep.cut.called import ENTRY, INPUT, OUTPUT, Blank, Calls, Known, Unknown
 from tlsweep.cut.channels import channel_dim, more
@@ -89,7 +90,7 @@ def between_calls(
         merged = _groups(seen, places, fine)
         named = groups.names(merged, seen.as_trace(places), quiet) if merged else []
         values = {group.ends[-1]: names for group, names in zip(merged, named, strict=True)}
-        left_out, prefix_only, wrong = list[str](), set[str](), list[str]()
+        left_out, wrong, prefix_only = list[str](), list[str](), seen.beside & values.keys()
         while True:
             gone = prefix_only.intersection(wrong) | _on_top(values, prefix_only.union(wrong))
             prefix_only = prefix_only.union(wrong) - gone
@@ -145,6 +146,9 @@ class _Seen:
             and all(_carries(run, t[path][0]) for run, t in zip(runs, times, strict=True))
             and len(calls) == 1
         }
+        # of these only the prefix can be right
+        self.beside = rows_beside(self.modules, runs, times) - self.carriers
+        self.ends = self.carriers | self.beside
         # torch's own layers are looked into as little as torch.fx does
         layers = {path for path, module in self.modules.items() if _is_layer(module)} - {OUTPUT}
         self.times = times
@@ -153,13 +157,13 @@ class _Seen:
             run.calls[i].path
             for run in runs
             for call in run.calls
-            if call.path in self.carriers and not self._in_block(run, call)
+            if call.path in self.ends and not self._in_block(run, call)
             for i in call.inside
         }
 
     def _blocks(self) -> frozenset[str]:
         run = self.runs[0]
-        ends = [_held(call) for call in run.calls if call.path in self.carriers]
+        ends = [_held(call) for call in run.calls if call.path in self.ends]
         found = whole_blocks(self.model, self.as_trace().calls, ends)
         return found - {OUTPUT}
 
@@ -194,7 +198,7 @@ class _Seen:
         found: list[Called] = []
         for call in ended:
             same = found and call.tensor is found[-1].tensor and call.version == found[-1].version
-            if call.path in self.carriers and not same:
+            if call.path in self.ends and not same:
                 found.append(call)
         return found
 

@@ -52,8 +52,12 @@ def matrices(block: nn.Module) -> Iterator[tuple[nn.Module, str]]:
     """
     for module in block.modules():
         if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
-            yield module, "in_proj_weight"
+            name = "in_proj_weight"
         elif isinstance(module, nn.Linear) or (
             isinstance(module, _CONVOLUTIONS) and module.groups == 1
         ):
-            yield module, "weight"
+            name = "weight"
+        else:
+            continue
+        if name not in module._buffers:  # a layer of another part stands empty in it (called.py)
+            yield module, name
