@@ -12,6 +12,7 @@ import untraceable
 from torch import Tensor, nn
 
 from tlsweep.cut import CutPoints, block_layers, block_of, cut_points, prefix_costs, section, split
+from tlsweep.errors import Refusal
 from tlsweep.extract.taps import Taps
 
 LAYERS = ("layers.0", "layers.1", "layers.2")
@@ -36,7 +37,7 @@ PREFIX_ONLY = {
     "CheckpointsAll": LAYERS[:2],
     "DecidesEarly": ALL[1:4],
     "OwnTable": ALL[1:4],
-    "Conditions": LAYERS,
+    "Conditions": LAYERS[:2],
 }
 
 
@@ -76,6 +77,31 @@ def test_it_is_cut_where_one_tensor_carries_all_and_both_parts_are_exact(name: s
                 kept = z.clone()
                 assert torch.equal(suffix(z), answer), cut.name
                 assert torch.equal(z, kept)  # a part does not write to its input
+
+
+@pytest.mark.parametrize("name", PREFIX_ONLY)
+def test_where_only_the_prefix_is_right_it_gives_what_the_module_gives_and_no_part_starts(
+    name: str,
+) -> None:
+    model, seen = made(name), dict[str, Tensor]()
+    cuts = found(model)
+    for only in PREFIX_ONLY[name]:
+        module = model.get_submodule(only)
+        module.register_forward_hook(lambda *a, key=only: seen.update({key: a[2].clone()}))
+    for x in inputs():
+        with torch.no_grad():
+            model(x.clone())
+            taken = dict(seen)
+            for only in PREFIX_ONLY[name]:
+                assert torch.equal(section(model, cuts, 0, cuts.resolve(only))(x), taken[only])
+    cut = cuts.resolve(PREFIX_ONLY[name][0])
+    for start in (lambda: split(model, cut), lambda: section(model, cuts, cut, cuts.n_blocks)):
+        with pytest.raises(Refusal) as refused:
+            start()
+        (fault,) = refused.value.faults
+        assert fault.value == f"a part of the model that starts at {cut.name}"
+        assert "good for its prefix only" in fault.rule
+        assert fault.mend == f'section(model, cuts, 0, cuts.resolve("{cut.name}")), the prefix'
 
 
 @pytest.mark.parametrize("name", FOUND)
@@ -185,9 +211,9 @@ def test_a_class_token_is_found_and_channels_are() -> None:
 def test_places_at_which_no_part_can_start_are_said_by_name() -> None:
     said = found(made("DecidesEarly")).said
     assert said[1:] == (
-        "3 cut points of DecidesEarly are good for their prefix only (stem, layers.0, layers.1):"
-        " what follows needs more than what ends there, so a head may stand on it, and nothing else"
-        " may start there",
+        "cut points of DecidesEarly that are good for their prefix only: 3 (stem, layers.0,"
+        " layers.1); what follows needs more than what ends there, so a head may stand on it, and"
+        " nothing else may start there",
     )
     assert "cut between calls of its modules, where that was seen to be exact" in said[0]
     assert found(made("Jumps")).said[1:] == ()  # another tensor is read there: no such place

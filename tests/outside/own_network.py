@@ -61,8 +61,8 @@ def conditioned() -> Any:
             self.head = nn.Linear(WIDTH, 4)
 
         def forward(self, x: Any) -> Any:
-            if x.isnan().any():
-                raise ValueError("not a number")
+            if isinstance(x, torch.fx.Proxy):
+                raise TypeError("no symbols here")
             told = self.condition(x.mean((2, 3)))[:, :, None, None]
             x = self.stem(x)
             for layer in self.layers:

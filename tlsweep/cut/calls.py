@@ -62,9 +62,9 @@ class Found:
             pairs = zip(self.values, self.named, strict=True)
             names = ", ".join(name[0] for value, name in pairs if value in self.prefix_only)
             said.append(
-                f"{len(self.prefix_only)} cut points of {model} are good for their prefix only"
-                f" ({names}): {more} than what ends there, so a head may stand on it, and nothing"
-                " else may start there"
+                f"cut points of {model} that are good for their prefix only:"
+                f" {len(self.prefix_only)} ({names}); {more} than what ends there, so a head may"
+                " stand on it, and nothing else may start there"
             )
         if self.left_out:
             names = ", ".join(self.left_out)
