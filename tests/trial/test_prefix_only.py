@@ -63,7 +63,7 @@ def test_a_survey_answers_it_as_heads_answer_what_a_hook_takes_there(asked: Aske
             fit, held_out = (
                 torch.from_numpy(parts.places(s, k)) for s in (Split.FIT, Split.SELECT)
             )
-            mean, scale = standardisation([z[fit]])
+            mean, scale = (t.to(z.dtype) for t in standardisation([z[fit]]))
             sets = [(z[fit] - mean) * scale]
             (heads,) = fit_heads(sets, y[fit], question.task, settings.train, [0.01])
             logits = heads.logits((z[held_out] - mean) * scale)[0].numpy()
