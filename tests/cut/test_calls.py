@@ -185,6 +185,18 @@ def test_nothing_of_a_look_stays_in_the_model(name: str) -> None:
         assert not any(hooks for key, hooks in module.__dict__.items() if key.endswith("_hooks"))
 
 
+@pytest.mark.parametrize("name", ["Branches", "Conditions"])
+@torch.no_grad()
+def test_every_single_tensor_that_carries_all_is_a_cut_point_where_that_is_asked(name: str) -> None:
+    model, x = made(name), next(inputs())
+    cuts = cut_points(model, torch.zeros(2, 3, 16, 16), level="fine")
+    assert cuts.names == (*FOUND[name][:-1], "norm", "before.head")
+    answer = model(x.clone())
+    for cut in (cut for cut in cuts if cut.starts):
+        prefix, suffix = split(model, cut)
+        assert torch.equal(suffix(prefix(x.clone())), answer), cut.name
+
+
 def test_costs_are_those_of_one_run_and_of_the_parameters_below() -> None:
     model = made("Attends")
     costs = prefix_costs(model, found(model), torch.zeros(2, 3, 16, 16))

@@ -88,7 +88,8 @@ def between_calls(
         headed = seen.ends_in_a_classifier() if classifier is None else classifier
         places = seen.below_classifier() if headed else seen.places()
         merged = _groups(seen, places, fine)
-        named = groups.names(merged, seen.as_trace(places), quiet) if merged else []
+        trace = seen.as_trace(places)
+        named = _fine_names(merged) if fine else groups.names(merged, trace, quiet)
         values = {group.ends[-1]: names for group, names in zip(merged, named, strict=True)}
         left_out, wrong, prefix_only = list[str](), list[str](), seen.beside & values.keys()
         while True:
@@ -101,6 +102,15 @@ def between_calls(
                 break
     named, kept = list(values.values()), list(values)
     return Found(anatomy, named, kept, frozenset(prefix_only), tuple(left_out), runs)
+
+
+def _fine_names(ends: Iterable[Group]) -> list[tuple[str, ...]]:
+    """Of each place its module's path; of what the classifier is given, "before" it."""
+    paths = [group.ends[-1] for group in ends]
+    taken = {"input": "input:2"} | {
+        p: f"before.{p.removesuffix(ENTRY)}" for p in paths if ENTRY in p
+    }
+    return [(groups.shown(taken.get(path, path)),) for path in paths]
 
 
 def _on_top(values: Iterable[str], prefix_only: Collection[str]) -> set[str]:
