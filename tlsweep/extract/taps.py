@@ -37,7 +37,8 @@ class Taps(nn.Module):
             LeftOut() if i in without else folded(block_of(model, cuts, i, top)) for i in range(top)
         )
         # where no part can start, the tensor is seen while the block below runs on
-        self.inside = {i: cuts[i].value for i in indices if i < top and not cuts[i].starts}
+        held = [i for i in indices if i < top and not cuts[i].starts and i not in without]
+        self.inside = {i: cuts[i].value for i in held}
         for part in self.blocks:
             if isinstance(part, CalledPart):
                 part.note(self.inside.values())
