@@ -9,14 +9,14 @@ import dataclasses
 import functools
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from tlsweep import screen
-from tlsweep.config.read_plan import droppable, read_plan
+from tlsweep.config.read_plan import droppable, read_plan, stands_alone
 from tlsweep.config.sections import PlanSettings
 from tlsweep.config.settings import Opening
 from tlsweep.errors import Fault, Refusal, together
@@ -66,14 +66,21 @@ class Question:
 
     def named(self, key: str) -> tuple[str, ...]:
         """The names that ``glob(...)`` is matched with: of cut points, or of a region's blocks."""
+        if key == "plan.freeze":
+            return tuple(cut.name for cut in self.cuts if cut.starts)
         if key not in ("plan.tune", "plan.adapt", "plan.drop"):
             return self.cuts.names
-        blocks: Sequence[int] = range(self.cuts.n_blocks)
+        blocks = [i for i in range(self.cuts.n_blocks) if stands_alone(self.cuts, i)]
         if key == "plan.adapt":
             blocks = [i for i in blocks if self.layers[i].shapes]
         elif key == "plan.drop":
-            blocks = [i for i in blocks[:-1] if droppable(self.cuts, i)]
+            blocks = [i for i in blocks if i + 1 < self.cuts.n_blocks and droppable(self.cuts, i)]
         return tuple(self.cuts.names[i + 1] for i in blocks)
+
+    def searched(self, key: str) -> tuple[str, ...]:
+        """As ``named``, for a search: its plans put parts on cut points, and not a head alone."""
+        starts = {cut.name for cut in self.cuts if cut.starts}
+        return tuple(name for name in self.named(key) if name in starts)
 
     def network(self, plan: TransferPlan, train: TrainSettings, seed: int) -> PlanNetwork:
         """The network of a plan: kept blocks with their weights, new ones drawn from ``seed``."""
@@ -104,13 +111,17 @@ class Question:
         return whole + sum(p.numel() for p in self.head(plan, train, seed).parameters())
 
     def untrainable(self, plan: TransferPlan) -> frozenset[int]:
-        """The blocks that a plan trains and that have nothing to train, such as a pooling."""
+        """The blocks that a plan trains and that have nothing to train, such as a pooling.
+
+        One that no part can start with is trained as part of the block below it.
+        """
         adapted = plan.blocks(BlockState.ADAPTED)
-        return frozenset(
-            i
-            for i in plan.trained
-            if not self.layers[i].shapes and (i in adapted or not self.layers[i].others)
-        )
+        held = {self.cuts.below(i).index for i in plan.trained if self._has_layers(i, i in adapted)}
+        return plan.trained - held
+
+    def _has_layers(self, block: int, adapted: bool) -> bool:
+        layers = self.layers[block]
+        return bool(layers.shapes or (layers.others and not adapted))
 
     def adapted_layers(self, plan: TransferPlan) -> tuple[int, int]:
         """Of the adapted blocks: layers that have additions, and layers that have none."""

@@ -11,7 +11,8 @@ import torch
 import untraceable
 from torch import Tensor, nn
 
-from tlsweep.cut import CutPoints, cut_points, prefix_costs, section, split
+from tlsweep.cut import CutPoints, block_layers, block_of, cut_points, prefix_costs, section, split
+from tlsweep.errors import Refusal
 from tlsweep.extract.taps import Taps
 
 LAYERS = ("layers.0", "layers.1", "layers.2")
@@ -21,14 +22,22 @@ FOUND = {
     "Loops": ALL,
     "CallsAsOften": ("input", "stem", "layers.1", "layers.2", "pooled"),
     "Checkpoints": ALL,
-    "CheckpointsAll": ("input", "stem", "layers.2", "pooled"),
+    "CheckpointsAll": ALL,
     "OwnGradient": ALL,
     "Jumps": ("input", "stem", "layers.2", "pooled"),
-    "DecidesEarly": ("input", "layers.2", "pooled"),
-    "OwnTable": ("input", "layers.2", "pooled"),
+    "DecidesEarly": ALL,
+    "OwnTable": ALL,
+    "Conditions": ("input", *LAYERS, "pooled"),
     "TellsPlaces": ALL,
     "InPlace": ALL,
     "Attends": ("input", "patch", "blocks.0", "blocks.1", "blocks.2", "pooled"),
+}
+# names of the cut points at which no part can start
+PREFIX_ONLY = {
+    "CheckpointsAll": LAYERS[:2],
+    "DecidesEarly": ALL[1:4],
+    "OwnTable": ALL[1:4],
+    "Conditions": LAYERS[:2],
 }
 
 
@@ -56,16 +65,43 @@ def test_it_is_cut_where_one_tensor_carries_all_and_both_parts_are_exact(name: s
     model = made(name)
     cuts = found(model)
     assert (cuts.names, cuts.way) == (FOUND[name], "calls")
+    wanted = PREFIX_ONLY.get(name, ())
+    assert tuple(cut.name for cut in cuts if not cut.starts) == wanted
     with torch.no_grad():
         for x in inputs():
             answer = model(x.clone())
-            for cut in cuts:
+            for cut in (cut for cut in cuts if cut.name not in wanted):
                 prefix, suffix = split(model, cut)
                 z = prefix(x.clone())
                 assert z.shape == (4, *cut.shape)
                 kept = z.clone()
                 assert torch.equal(suffix(z), answer), cut.name
                 assert torch.equal(z, kept)  # a part does not write to its input
+
+
+@pytest.mark.parametrize("name", PREFIX_ONLY)
+def test_where_only_the_prefix_is_right_it_gives_what_the_module_gives_and_no_part_starts(
+    name: str,
+) -> None:
+    model, seen = made(name), dict[str, Tensor]()
+    cuts = found(model)
+    for only in PREFIX_ONLY[name]:
+        module = model.get_submodule(only)
+        module.register_forward_hook(lambda *a, key=only: seen.update({key: a[2].clone()}))
+    for x in inputs():
+        with torch.no_grad():
+            model(x.clone())
+            taken = dict(seen)
+            for only in PREFIX_ONLY[name]:
+                assert torch.equal(section(model, cuts, 0, cuts.resolve(only))(x), taken[only])
+    cut = cuts.resolve(PREFIX_ONLY[name][0])
+    for start in (lambda: split(model, cut), lambda: section(model, cuts, cut, cuts.n_blocks)):
+        with pytest.raises(Refusal) as refused:
+            start()
+        (fault,) = refused.value.faults
+        assert fault.value == f"a part of the model that starts at {cut.name}"
+        assert "good for its prefix only" in fault.rule
+        assert fault.mend == f'section(model, cuts, 0, cuts.resolve("{cut.name}")), the prefix'
 
 
 @pytest.mark.parametrize("name", FOUND)
@@ -87,14 +123,14 @@ def test_the_blocks_hold_the_models_own_parameters_by_its_names_and_no_others(na
     cuts = found(model)
     whole, held = dict(model.named_parameters()), {}
     for i in range(cuts.n_blocks):
-        held |= dict(section(model, cuts, i, i + 1).named_parameters())
+        held |= dict(block_of(model, cuts, i, cuts.n_blocks).named_parameters())
     assert all(held[key] is whole[key] for key in held)
     unused = {"shift"} if name not in ("Branches", "OwnGradient", "OwnTable") else set()
     assert set(whole) - set(held) - {"head.weight", "head.bias"} <= unused
     assert not {"head.weight", "head.bias"} & set(held)
-    above = section(model, cuts, 1, None)
+    above = section(model, cuts, cuts.above(0), None)
     assert set(above.state_dict()) <= set(model.state_dict())
-    if "stem" in cuts.names:
+    if cuts.above(0).name == "stem":
         assert not [key for key in above.state_dict() if key.startswith("stem")]
 
 
@@ -105,7 +141,7 @@ def test_gradients_through_a_part_are_those_of_the_model(name: str) -> None:
     own(x.clone()).square().sum().backward()
     z = x.clone()
     for i in range(cuts.n_blocks):
-        z = section(model, cuts, i, i + 1)(z)
+        z = block_of(model, cuts, i, cuts.n_blocks)(z)
     section(model, cuts, cuts.n_blocks, None)(z).square().sum().backward()
     for (key, ours), theirs in zip(model.named_parameters(), own.parameters(), strict=True):
         assert (ours.grad is None) == (theirs.grad is None), key
@@ -142,10 +178,23 @@ def test_nothing_of_a_look_stays_in_the_model(name: str) -> None:
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
     assert [m.training for m in model.modules()].count(False) == 1
-    section(model.eval(), cuts, 1, None)(torch.zeros(2, *cuts[1].shape))
+    start = cuts.above(0)
+    section(model.eval(), cuts, start, None)(torch.zeros(2, *start.shape))
     for path, module in model.named_modules():
         assert set(module.__dict__) == kept[path]
         assert not any(hooks for key, hooks in module.__dict__.items() if key.endswith("_hooks"))
+
+
+@pytest.mark.parametrize("name", ["Branches", "Conditions"])
+@torch.no_grad()
+def test_every_single_tensor_that_carries_all_is_a_cut_point_where_that_is_asked(name: str) -> None:
+    model, x = made(name), next(inputs())
+    cuts = cut_points(model, torch.zeros(2, 3, 16, 16), level="fine")
+    assert cuts.names == (*FOUND[name][:-1], "norm", "before.head")
+    answer = model(x.clone())
+    for cut in (cut for cut in cuts if cut.starts):
+        prefix, suffix = split(model, cut)
+        assert torch.equal(suffix(prefix(x.clone())), answer), cut.name
 
 
 def test_costs_are_those_of_one_run_and_of_the_parameters_below() -> None:
@@ -171,11 +220,12 @@ def test_a_class_token_is_found_and_channels_are() -> None:
     assert [cut.channel_dim for cut in cuts] == [1, 1, 2, 2, 2, 1]
 
 
-def test_places_at_which_it_is_not_exact_are_said_by_name() -> None:
+def test_places_at_which_no_part_can_start_are_said_by_name() -> None:
     said = found(made("DecidesEarly")).said
-    assert said[1] == (
-        "DecidesEarly is not cut at stem, layers.0, layers.1: what follows needs more than what"
-        " ends there"
+    assert said[1:] == (
+        "cut points of DecidesEarly that are good for their prefix only: 3 (stem, layers.0,"
+        " layers.1); what follows needs more than what ends there, so a head may stand on it, and"
+        " nothing else may start there",
     )
     assert "cut between calls of its modules, where that was seen to be exact" in said[0]
     assert found(made("Jumps")).said[1:] == ()  # another tensor is read there: no such place
@@ -219,3 +269,15 @@ def test_parts_in_a_row_are_exported_where_nothing_is_branched_on() -> None:
     shapes = ({0: torch.export.Dim("batch")},)
     program = torch.export.export(row.eval(), (x[:2],), dynamic_shapes=shapes, strict=False)
     assert torch.allclose(program.module()(x), section(model, cuts, 0, len(cuts) - 1)(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["Branches", "Conditions"])
+def test_the_layers_of_a_block_are_those_that_it_uses_and_no_others(name: str) -> None:
+    model = made(name)
+    cuts = found(model)
+    shapes = [[(8, 72)]] * 3 + [[]]  # three layers with a convolution each, and the pooling
+    first = [[(8, 27)]] if name == "Branches" else []  # the stem
+    wanted = [*first, *shapes]
+    if name == "Conditions":  # its first block holds the stem and the condition
+        wanted[0] = [(8, 27), (8, 3), (8, 72)]
+    assert [sorted(b.shapes) for b in block_layers(model, cuts)] == [sorted(w) for w in wanted]

@@ -100,4 +100,5 @@ def test_the_table_has_a_row_of_json_values_for_every_cut_point() -> None:
         "flops": 2 * 3 * 9 * 4 * 14 * 10,
         "activation_bytes": 4 * 14 * 10 * 4,
         "way": "fx",
+        "prefix_only": False,
     }

@@ -202,6 +202,29 @@ class Attends(nn.Module):
         return self.head(self.norm(self.blocks(z))[:, 0])
 
 
+class Told(Block):
+    """A block that is told more than its input."""
+
+    def forward(self, x: Tensor, told: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x) * told
+
+
+class Conditions(Branches):
+    """What a module makes of the input, before all layers, is told to each of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.condition = nn.Linear(3, WIDTH)
+        self.layers = nn.ModuleList(Told() for _ in range(3))
+
+    def forward(self, x: Tensor) -> Any:
+        told = self.condition(x.mean((2, 3)))[:, :, None, None]
+        x = self.stem(x * 2 if x.sum() > 0 else x)
+        for layer in self.layers:
+            x = layer(x, told)
+        return self.end(x)
+
+
 class Refuses(Branches):
     """Branches on nothing, but torch.fx cannot trace it."""
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from folders import ABOUT, Made, Make, probe, trained
 from PIL import Image
+from prefix_only import Asked
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 from warm import Warm
@@ -309,3 +310,20 @@ def test_every_image_that_cannot_be_decoded_is_named(probe_folder: Made, tmp_pat
     ]
     assert model.predict([]).shape == (0, 2)
     assert np.isfinite(model.predict([Image.new("L", (5, 300))]).numpy()).all()
+
+
+@pytest.mark.parametrize("plan", ["truncate", "truncate_tuned"])
+def test_a_head_at_a_cut_point_for_a_prefix_only_comes_back_as_it_was_and_its_program_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: str
+) -> None:
+    asked = Asked(tmp_path, monkeypatch)
+    settings = asked(f"plan={plan}", "plan.keep=layers.1", "train.epochs=1")
+    made = (probe if plan == "truncate" else trained)(settings, tmp_path)
+    model = tlsweep.load_model(made.folder)
+    program = torch.export.load(made.folder / "model.pt2").module()
+    with torch.no_grad():
+        assert torch.equal(model(made.x), made.logits)
+        off = (program(made.x) - made.logits).abs().max()
+    assert off <= 1e-4 * made.logits.abs().max()
+    names = set(load_file(made.folder / "model.safetensors"))
+    assert not {name for name in names if "last" in name or "layers.2" in name}

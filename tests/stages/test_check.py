@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from prefix_only import Asked
 
 from tlsweep.config.read import read
 from tlsweep.config.settings import Settings
@@ -237,6 +239,24 @@ def test_what_no_plan_uses_is_refused_once_and_what_one_plan_uses_is_not(
 def test_a_space_that_can_be_searched_is_not_refused(of: Of, lines: Lines) -> None:
     space = space_of("plan.keep=choice(3,5)", "train.lr=interval(0.001,0.01)")
     check.check_space(*of(), lines, space, [("plan=scratch",), ("plan=finetune",)])
+
+
+def test_a_plan_that_would_start_a_part_at_a_cut_point_for_a_prefix_only_is_not_searched(
+    bench: Callable[..., Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = Asked(tmp_path, monkeypatch).lines
+    made = bench(*lines)
+    question = question_of(read(made.compose(lines)))
+    plans, kept = "plan=choice(truncate_tuned,transfer_tuned)", "plan.keep=choice(layers.1,last)"
+    with refused(
+        Fault(
+            "plan=transfer_tuned: layers.1 is tuned and layers.2 is fresh",
+            "layers.1 is good for its prefix only: a head may stand on it, and no other part may"
+            " start there",
+            "a plan that changes at input or layers.2, or plan=truncate plan.keep=layers.1",
+        )
+    ):
+        check.check_space(made, question, lines, space_of(plans, kept), [])
 
 
 def test_a_fixed_trial_with_a_plan_of_its_own_takes_none_of_the_command_line(

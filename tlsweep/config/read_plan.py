@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tlsweep.config.sections import PlanSettings
@@ -21,7 +22,8 @@ def read_plan(
     """The plan that a config describes.
 
     layers: of each block. Raises Refusal for unknown cut points and blocks, for points out of
-    order, and for regions that cannot be what they are to be.
+    order, for regions that cannot be what they are to be, and for a part that would start at a cut
+    point that is good for its prefix only.
     """
     index = _indices(settings, cuts)
     plan = monotone(**index, n_blocks=cuts.n_blocks, random_weights=settings.weights == "random")
@@ -33,7 +35,28 @@ def read_plan(
             faults.append(refusal)
     if faults:
         raise together(*faults)
-    return _Regions(settings, cuts, tuple(layers), plan, wanted).changed()
+    plan = _Regions(settings, cuts, tuple(layers), plan, wanted).changed()
+    if faults_of_starts := _no_start(settings, cuts, plan):
+        raise Refusal(*faults_of_starts)
+    return plan
+
+
+def _no_start(settings: PlanSettings, cuts: CutPoints, plan: TransferPlan) -> list[Fault]:
+    """The faults of parts that start where none can: blocks on both sides are in another state."""
+    states = plan.states[: plan.regrow]
+    parted = [i for i, pair in enumerate(pairwise(states), start=1) if pair[0] != pair[1]]
+    return [
+        Fault(
+            f"plan={settings.name}: {cuts.names[i]} is {states[i - 1]} and {cuts.names[i + 1]} is"
+            f" {states[i]}",
+            f"{cuts.names[i]} is good for its prefix only: a head may stand on it, and no other"
+            " part may start there",
+            f"a plan that changes at {cuts.below(i).name} or {cuts.above(i).name}, or"
+            f" plan=truncate plan.keep={cuts.names[i]}",
+        )
+        for i in parted
+        if not cuts[i].starts
+    ]
 
 
 def _indices(settings: PlanSettings, cuts: CutPoints) -> dict[str, int]:
@@ -45,7 +68,8 @@ def _indices(settings: PlanSettings, cuts: CutPoints) -> dict[str, int]:
         try:
             share = _share(written) if name == "freeze" else None
             if share is not None and "keep" in index:
-                index[name] = int(share * index["keep"] + 1e-9)  # 29 % of 100 are 29
+                blocks = int(share * index["keep"] + 1e-9)  # 29 % of 100 are 29
+                index[name] = blocks if share == 1 else cuts.below(blocks).index
             else:
                 index[name] = cuts.resolve(written, where=f"plan.{name}").index
         except Refusal as refusal:
@@ -58,7 +82,7 @@ def _indices(settings: PlanSettings, cuts: CutPoints) -> dict[str, int]:
 
 
 def _share(written: str | int | float) -> float | None:
-    """The share of the kept blocks that ``75%`` is; None for other spellings.
+    """The share of the kept blocks that ``75%`` is, at most; None for other spellings.
 
     Raises Refusal where it is more than all of them.
     """
@@ -179,7 +203,11 @@ class _Regions:
         wrong = [i for i in blocks if not droppable(cuts, i)]
         if wrong:
             shapes = f"{cuts[wrong[0]].shape} into {cuts[wrong[0] + 1].shape}"
-            may = [cuts[i + 1].name for i in range(self.plan.regrow - 1) if droppable(cuts, i)]
+            may = [
+                cuts[i + 1].name
+                for i in range(self.plan.regrow - 1)
+                if droppable(cuts, i) and stands_alone(cuts, i)
+            ]
             faults.append(
                 Fault(
                     f"plan.drop={self._written('drop')}: {cuts[wrong[0] + 1].name} makes {shapes}",
@@ -222,3 +250,8 @@ def droppable(cuts: CutPoints, block: int) -> bool:
     """Whether what is before a block can go on behind it: the same shape, channels at one place."""
     before, after = cuts[block], cuts[block + 1]
     return (before.shape, before.channel_dim) == (after.shape, after.channel_dim)
+
+
+def stands_alone(cuts: CutPoints, block: int) -> bool:
+    """Whether a plan may do with a block what it does not do with its neighbours."""
+    return cuts[block].starts and cuts[block + 1].starts

@@ -171,6 +171,8 @@ class SourceSuite(ComponentSuite):
             for cut in cuts:
                 z = section(model, cuts, 0, cut)(x.clone())
                 assert z.shape == (BATCH, *cut.shape), cut.name
+                if not cut.starts:
+                    continue
                 answers = _tensors(section(model, cuts, cut, None)(z))
                 pairs = zip(answers, wanted, strict=False)
                 assert all(torch.equal(one, other) for one, other in pairs), cut.name

@@ -1,6 +1,7 @@
 """Cut points of a model, the parts between them, and what each prefix costs."""
 
 from tlsweep.cut.anatomy import PrefixCost
+from tlsweep.cut.called import CalledPart
 from tlsweep.cut.chain import LeftOut, through
 from tlsweep.cut.cost import prefix_costs
 from tlsweep.cut.ending import ending
@@ -10,11 +11,12 @@ from tlsweep.cut.layers import BlockLayers, block_layers, matrices
 from tlsweep.cut.parts import Section
 from tlsweep.cut.points import CutPoint, CutPoints, Level, cut_points
 from tlsweep.cut.region import region
-from tlsweep.cut.split import section, split
+from tlsweep.cut.split import block_of, section, split
 from tlsweep.cut.table import rows
 
 __all__ = [
     "BlockLayers",
+    "CalledPart",
     "CutPoint",
     "CutPoints",
     "LeftOut",
@@ -22,6 +24,7 @@ __all__ = [
     "PrefixCost",
     "Section",
     "block_layers",
+    "block_of",
     "cut_points",
     "ending",
     "folded",

@@ -8,7 +8,7 @@ points at which that was seen to be exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -157,6 +157,8 @@ class _Pass:
     given: Tensor | None = None
     reached: bool = False
     kept: Tensor | None = None
+    inside: frozenset[str] = frozenset()
+    noted: dict[str, Tensor] = field(default_factory=dict)
     fill: torch.Generator | None = field(default=None, repr=False)
 
     def call(self, path: str, module: nn.Module, args: Any, kwargs: Any) -> Any:
@@ -181,6 +183,8 @@ class _Pass:
         output = type(module).forward(module, *args, **kwargs)
         if path == self.high:
             self._enough(first_tensor(output))
+        if path in self.inside:  # a clone: what follows may write to it
+            self.noted[path] = first_tensor(output).clone()
         return output
 
     def _enough(self, value: Tensor) -> None:
@@ -233,6 +237,15 @@ class CalledPart(nn.Module):
         for name in ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set"):
             self.__dict__[name] = root.__dict__[name]
         self.__dict__["_root"], self.__dict__["_blanks"] = root, shells.blanks
+
+    def note(self, inside: Iterable[str]) -> None:
+        """In each run note the tensors at these values, which lie between its two ends."""
+        self._run.inside = frozenset(inside)
+
+    def noted(self) -> dict[str, Tensor]:
+        """What the last run noted, once."""
+        found, self._run.noted = self._run.noted, {}
+        return found
 
     def spoil(self, generator: torch.Generator) -> None:
         """Draw numbers for parameters that are not used, to see that they are not."""

@@ -6,8 +6,9 @@ rest of the model makes of it alone has to be, bit for bit, what the model answe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from tlsweep.cut import groups
+from tlsweep.cut.beside import rows_beside
 from tlsweep.cut.blocks import whole_blocks
 from tlsweep.cut.called import ENTRY, INPUT, OUTPUT, Blank, Calls, Known, Unknown
 from tlsweep.cut.channels import channel_dim, more
@@ -37,14 +39,15 @@ _AFTER_A_CLASSIFIER = {"_log_softmax", "_softmax", "sigmoid", "view", "squeeze",
 class Found:
     """What there is to cut between calls.
 
-    named: the names of each cut point but the input; values: of the anatomy; left_out: places that
-    look like cut points, and at which the rest of the model is not exact; runs: of the model, the
-    last one on the example.
+    named: the names of each cut point but the input; values: of the anatomy; prefix_only: those at
+    which the rest of the model is not exact, while what lies below them is; left_out: places that
+    look like cut points, and at which neither is; runs: of the model, the last one on the example.
     """
 
     anatomy: Calls
     named: list[tuple[str, ...]]
     values: list[str]
+    prefix_only: frozenset[str]
     left_out: tuple[str, ...]
     runs: list[Recording]
 
@@ -54,12 +57,18 @@ class Found:
             how = "no call of a module in it carries all data, so it is kept whole, as one block"
         else:
             how = "it is cut between calls of its modules, where that was seen to be exact"
-        said = [f"{model} is not traced ({why[:160]}): {how}"]
+        said, more = [f"{model} is not traced ({why[:160]}): {how}"], "what follows needs more"
+        if self.prefix_only:
+            pairs = zip(self.values, self.named, strict=True)
+            names = ", ".join(name[0] for value, name in pairs if value in self.prefix_only)
+            said.append(
+                f"cut points of {model} that are good for their prefix only:"
+                f" {len(self.prefix_only)} ({names}); {more} than what ends there, so a head may"
+                " stand on it, and nothing else may start there"
+            )
         if self.left_out:
             names = ", ".join(self.left_out)
-            said.append(
-                f"{model} is not cut at {names}: what follows needs more than what ends there"
-            )
+            said.append(f"{model} is not cut at {names}: {more} than what ends there")
         return said
 
 
@@ -68,6 +77,8 @@ def between_calls(
 ) -> Found:
     """The places between calls at which ``model`` can be cut; values are empty if there are none.
 
+    Where the rest of the model is not exact, the place is tried for its prefix. The last place is
+    always one at which the rest is exact: the model's own classifier stands on it.
     Raises what the model's own forward raises. Leaves ``model`` as it was.
     """
     inputs = probes(example)
@@ -77,16 +88,34 @@ def between_calls(
         headed = seen.ends_in_a_classifier() if classifier is None else classifier
         places = seen.below_classifier() if headed else seen.places()
         merged = _groups(seen, places, fine)
-        named = groups.names(merged, seen.as_trace(places), quiet) if merged else []
+        trace = seen.as_trace(places)
+        named = _fine_names(merged) if fine else groups.names(merged, trace, quiet)
         values = {group.ends[-1]: names for group, names in zip(merged, named, strict=True)}
-        left_out: list[str] = []
+        left_out, wrong, prefix_only = list[str](), list[str](), seen.beside & values.keys()
         while True:
+            gone = prefix_only.intersection(wrong) | _on_top(values, prefix_only.union(wrong))
+            prefix_only = prefix_only.union(wrong) - gone
+            left_out += [values.pop(value)[0] for value in list(values) if value in gone]
             anatomy = seen.anatomy(example, list(values))
-            wrong, anatomy = inexact(quiet, anatomy, inputs)
+            wrong, anatomy = inexact(quiet, anatomy, inputs, prefix_only)
             if not wrong:
                 break
-            left_out += [values.pop(value)[0] for value in wrong]
-    return Found(anatomy, list(values.values()), list(values), tuple(left_out), runs)
+    named, kept = list(values.values()), list(values)
+    return Found(anatomy, named, kept, frozenset(prefix_only), tuple(left_out), runs)
+
+
+def _fine_names(ends: Iterable[Group]) -> list[tuple[str, ...]]:
+    """Of each place its module's path; of what the classifier is given, "before" it."""
+    paths = [group.ends[-1] for group in ends]
+    taken = {"input": "input:2"} | {
+        p: f"before.{p.removesuffix(ENTRY)}" for p in paths if ENTRY in p
+    }
+    return [(groups.shown(taken.get(path, path)),) for path in paths]
+
+
+def _on_top(values: Iterable[str], prefix_only: Collection[str]) -> set[str]:
+    """The values above the last one that is more than a prefix's end."""
+    return set(takewhile(prefix_only.__contains__, reversed(list(values))))
 
 
 def whole(model: nn.Module, example: Tensor) -> Found | None:
@@ -96,7 +125,7 @@ def whole(model: nn.Module, example: Tensor) -> Found | None:
         seen = _Seen(quiet, runs, False)
         if not all(_carries(run, run.calls[0]) for run in runs):
             return None
-        return Found(seen.anatomy(example, [OUTPUT]), [("whole",)], [OUTPUT], (), runs)
+        return Found(seen.anatomy(example, [OUTPUT]), [("whole",)], [OUTPUT], frozenset(), (), runs)
 
 
 def probes(example: Tensor) -> list[Tensor]:
@@ -127,6 +156,9 @@ class _Seen:
             and all(_carries(run, t[path][0]) for run, t in zip(runs, times, strict=True))
             and len(calls) == 1
         }
+        # of these only the prefix can be right
+        self.beside = rows_beside(self.modules, runs, times) - self.carriers
+        self.ends = self.carriers | self.beside
         # torch's own layers are looked into as little as torch.fx does
         layers = {path for path, module in self.modules.items() if _is_layer(module)} - {OUTPUT}
         self.times = times
@@ -135,13 +167,13 @@ class _Seen:
             run.calls[i].path
             for run in runs
             for call in run.calls
-            if call.path in self.carriers and not self._in_block(run, call)
+            if call.path in self.ends and not self._in_block(run, call)
             for i in call.inside
         }
 
     def _blocks(self) -> frozenset[str]:
         run = self.runs[0]
-        ends = [_held(call) for call in run.calls if call.path in self.carriers]
+        ends = [_held(call) for call in run.calls if call.path in self.ends]
         found = whole_blocks(self.model, self.as_trace().calls, ends)
         return found - {OUTPUT}
 
@@ -176,7 +208,7 @@ class _Seen:
         found: list[Called] = []
         for call in ended:
             same = found and call.tensor is found[-1].tensor and call.version == found[-1].version
-            if call.path in self.carriers and not same:
+            if call.path in self.ends and not same:
                 found.append(call)
         return found
 
@@ -367,7 +399,7 @@ def known_values(model: nn.Module, found: Found, example: Tensor) -> list[Value]
         shape = seen.sights[value].shape
         assert shape is not None
         dim = channel_dim(value, 0 if value == INPUT else _moment(times, value), seen, other)
-        known.append(Value(value, shape[1:], dim))
+        known.append(Value(value, shape[1:], dim, value not in found.prefix_only))
     return known
 
 

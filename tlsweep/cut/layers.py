@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import nn
 
 from tlsweep.cut.points import CutPoints
-from tlsweep.cut.split import section
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -31,7 +31,9 @@ class BlockLayers:
 
 def block_layers(model: nn.Module, cuts: CutPoints) -> tuple[BlockLayers, ...]:
     """The layers of every block of ``model``, from the input up."""
-    return tuple(_layers(section(model, cuts, i, i + 1)) for i in range(cuts.n_blocks))
+    # looked at, not run: where a block begins that no part can start with, too
+    parts = (cuts.anatomy.part(model, a.value, b.value) for a, b in pairwise(cuts))
+    return tuple(map(_layers, parts))
 
 
 def _layers(block: nn.Module) -> BlockLayers:
@@ -50,8 +52,12 @@ def matrices(block: nn.Module) -> Iterator[tuple[nn.Module, str]]:
     """
     for module in block.modules():
         if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
-            yield module, "in_proj_weight"
+            name = "in_proj_weight"
         elif isinstance(module, nn.Linear) or (
             isinstance(module, _CONVOLUTIONS) and module.groups == 1
         ):
-            yield module, "weight"
+            name = "weight"
+        else:
+            continue
+        if name not in module._buffers:  # a layer of another part stands empty in it (called.py)
+            yield module, name

@@ -34,7 +34,9 @@ class CutPoint:
     block that ends there; aliases: other names for it; shape: of the tensor for one example,
     without batch; channel_dim: the dimension that counts channels, with the batch as dimension 0;
     tokens: where channels and tokens are all there is, which of the tokens the model itself pools
-    (a class token is one), None for all; value: the step of ``anatomy`` that makes the tensor.
+    (a class token is one), None for all; value: the step of ``anatomy`` that makes the tensor;
+    starts: whether a part can start there, so that the suffix is exact. Where none can, the cut
+    point is good for its prefix only: a head may stand there.
     """
 
     index: int
@@ -45,6 +47,7 @@ class CutPoint:
     tokens: tuple[int, ...] | None
     value: str = field(repr=False)
     anatomy: Anatomy = field(repr=False, compare=False)
+    starts: bool = True
 
     @property
     def all_names(self) -> tuple[str, ...]:
@@ -56,6 +59,8 @@ class CutPoints(Sequence[CutPoint]):
     """The cut points 0..L of one architecture, from the input up. Immutable, picklable.
 
     They hold no parameters: they serve every instance of the architecture they were found in.
+    Those that are good for their prefix only count among them, but for 0 and L, where a part can
+    always start.
     """
 
     def __init__(self, points: Sequence[CutPoint], said: Sequence[str] = ()) -> None:
@@ -124,6 +129,14 @@ class CutPoints(Sequence[CutPoint]):
         ends = [p for p in self if any(name.endswith(f".{text}") for name in p.all_names)]
         return ends[0] if len(ends) == 1 else None
 
+    def below(self, index: int) -> CutPoint:
+        """The nearest cut point, from this one down, at which a part can start."""
+        return next(point for point in reversed(self[: index + 1]) if point.starts)
+
+    def above(self, index: int) -> CutPoint:
+        """The nearest cut point above this one at which a part can start."""
+        return next(point for point in self[index + 1 :] if point.starts)
+
     def match(self, pattern: str) -> list[CutPoint]:
         """The cut points with a name or alias that matches a glob (``layer*``, ``*.0``)."""
         return [
@@ -188,7 +201,8 @@ def cut_points(
     between cut points take the eval branch in either mode.
 
     A model that torch.fx cannot trace is run on a few inputs, and is cut between calls of its
-    modules, where that is seen to be exact (``calls.py``); one without such a place is one block.
+    modules, where that is seen to be exact (``calls.py``); where only what lies below is, the cut
+    point is one for its prefix only. A model without a place to cut is one block.
 
     Raises Refusal if the model cannot take the example, or has no place to cut.
     """
@@ -280,6 +294,7 @@ def _points(
             tokens.get(value),
             value,
             anatomy,
+            known[value].starts,
         )
         for index, (value, (name, *aliases)) in enumerate(zip(values, named, strict=True))
     ]

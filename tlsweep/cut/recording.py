@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -76,16 +76,26 @@ class Recording:
 
         Of what was made before it of the input.
         """
+        return self.is_features(tensor) and not self.read_later(tensor, moment)
+
+    def is_features(self, tensor: Tensor | None) -> TypeGuard[Tensor]:
+        """Whether it is a floating-point tensor, batch first, computed from the input."""
         if tensor is None or not tensor.is_floating_point() or not tensor.ndim:
             return False
-        if len(tensor) != self.batch or (own := storage(tensor)) not in self.data:
-            return False
+        return len(tensor) == self.batch and storage(tensor) in self.data
+
+    def read_later(self, tensor: Tensor, moment: int) -> list[int]:
+        """What else was made of the input before a moment and is read from then on."""
+        own = storage(tensor)
         returned = {storage(t) for t in tree_leaves(self.answer) if isinstance(t, Tensor)}
-        return not any(
-            made < moment and (self.read.get(other, -1) >= moment or other in returned)
+        return [
+            other
             for other, made in self.made.items()
-            if other != own and other in self.data
-        )
+            if other != own
+            and other in self.data
+            and made < moment
+            and (self.read.get(other, -1) >= moment or other in returned)
+        ]
 
 
 def storage(tensor: Tensor) -> int:

@@ -13,7 +13,8 @@ def rows(
 ) -> list[dict[str, int | str | list[int] | list[str]]]:
     """One row of JSON values for every cut point, for a table of them.
 
-    way: how it was found: "fx" (traced), "calls" (of modules), "layers" (that the source names).
+    way: how it was found: "fx" (traced), "calls" (of modules), "layers" (that the source names);
+    prefix_only: whether no part can start there.
     """
     return [
         {
@@ -25,6 +26,7 @@ def rows(
             "flops": cost.flops,
             "activation_bytes": cost.activation_bytes,
             "way": cut.anatomy.way,
+            "prefix_only": not cut.starts,
         }
         for cut, cost in zip(cuts, costs, strict=True)
     ]

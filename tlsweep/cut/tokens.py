@@ -28,11 +28,15 @@ Between = Callable[[str, str | None], nn.Module]
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor of the forward pass. shape: without batch; channel_dim: with it as dimension 0."""
+    """A tensor of the forward pass. shape: without batch; channel_dim: with it as dimension 0.
+
+    starts: whether a part of the model can start there.
+    """
 
     name: str
     shape: tuple[int, ...]
     channel_dim: int
+    starts: bool = True
 
     @property
     def n_tokens(self) -> int:
@@ -91,6 +95,8 @@ def _traced_back(
     for value in reversed(values):
         if value.n_tokens:
             if above is None or above.n_tokens != value.n_tokens:
+                if not value.starts:
+                    continue  # what is read of it cannot be seen
                 tokens = _reads(between, value, above, tokens, like)
             if not tokens:
                 break
@@ -140,8 +146,9 @@ def _uninformed(
     """
     z = torch.full((1, *like.shape[1:]), math.nan, dtype=like.dtype, device=like.device)
     for count, value in enumerate(values):
-        z = between(below, value.name)(z)
-        if z.movedim(value.token_dim, 0)[list(read[value.name])].isnan().any():
+        found = between(below, value.name)(z)
+        if found.movedim(value.token_dim, 0)[list(read[value.name])].isnan().any():
             return count
-        below = value.name
+        if value.starts:
+            below, z = value.name, found
     return len(values)

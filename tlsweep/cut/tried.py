@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,18 +14,23 @@ from torch.utils._pytree import tree_leaves
 from tlsweep.cut.called import ENTRY, Calls, RunAgain, first_tensor, replaced
 
 
-def inexact(model: nn.Module, cut: Calls, inputs: Sequence[Tensor]) -> tuple[list[str], Calls]:
+def inexact(
+    model: nn.Module, cut: Calls, inputs: Sequence[Tensor], prefix_only: Set[str]
+) -> tuple[list[str], Calls]:
     """The values at which the rest of ``model`` is not exact, and what was learned of the others.
 
     Exact is: the same answer, bit for bit, of each input, whatever stands in the blanks; the same
-    gradients; and no way by which a training step would run again what lies below.
+    gradients; and no way by which a training step would run again what lies below. Of those that
+    are ``prefix_only``: the values that the part below them does not give, bit for bit.
     """
     wrong: set[str] = set()
     written: set[str] = set()
     for x in inputs:
         taken, answer = _taken(model, cut, x)
-        for value, z in taken.items():
-            if value not in wrong and not _answers(model, cut, value, z, answer, written):
+        ends = [(low, high) for low, high in _links(cut, prefix_only) if high in prefix_only]
+        wrong |= {high for low, high in ends if not _gives(model, cut, low, high, taken)}
+        for value in [v for v in taken if v not in wrong | prefix_only]:
+            if not _answers(model, cut, value, taken[value], answer, written):
                 wrong.add(value)
     cut = replace(cut, written=frozenset(written - wrong))
     x = inputs[0]
@@ -34,11 +39,11 @@ def inexact(model: nn.Module, cut: Calls, inputs: Sequence[Tensor]) -> tuple[lis
         own = copy.deepcopy(model)  # the model's own gradients stay as they are
     except Exception:  # a user's module may hold what no copy is made of: a lock, an open file
         own = None
-    for value, z in taken.items():
-        if own is not None and value not in wrong and not _learns(own, cut, value, x, z):
+    for value in [v for v in taken if v not in wrong | prefix_only]:
+        if own is not None and not _learns(own, cut, value, x, taken[value]):
             wrong.add(value)
     if not wrong:
-        wrong |= _broken_links(model, own, cut, taken)
+        wrong |= _broken_links(model, own, cut, taken, prefix_only)
     wrong -= {cut.input}
     return [value for value in cut.values if value in wrong], cut
 
@@ -127,17 +132,40 @@ def _back(output: Any) -> None:
     torch.autograd.backward([t.double().square().sum() for t in tensors])
 
 
+def _links(cut: Calls, prefix_only: Set[str]) -> Iterator[tuple[str, str]]:
+    """Where the parts of a plan begin and end: each value, and the nearest start below it."""
+    low = cut.input
+    for high in cut.values[1:]:
+        yield low, high
+        low = low if high in prefix_only else high
+
+
+@torch.no_grad()
+def _gives(model: nn.Module, cut: Calls, low: str, high: str, taken: Mapping[str, Tensor]) -> bool:
+    """Whether the part between two values makes the upper one of the lower one."""
+    try:
+        return torch.equal(cut.part(model, low, high)(taken[low].clone()), taken[high])
+    except Exception:  # as in _answers
+        return False
+
+
 def _broken_links(
-    model: nn.Module, own: nn.Module | None, cut: Calls, taken: Mapping[str, Tensor]
+    model: nn.Module,
+    own: nn.Module | None,
+    cut: Calls,
+    taken: Mapping[str, Tensor],
+    prefix_only: Set[str],
 ) -> set[str]:
-    """The lower values of parts that do not give the next value, or do not train."""
+    """The lower values of parts that do not give the next value, or do not train.
+
+    The upper one where that is good for its prefix only, or the lower one is the input.
+    """
     broken = set()
-    for low, high in zip(cut.values, cut.values[1:], strict=False):
-        with torch.no_grad():
-            if not torch.equal(cut.part(model, low, high)(taken[low].clone()), taken[high]):
-                broken.add(low)
+    for low, high in _links(cut, prefix_only):
+        if not _gives(model, cut, low, high, taken):
+            broken.add(high if high in prefix_only else low)
         if own is not None and not _trains(own.train(), cut, low, high, taken[low]):
-            broken.add(low if low != cut.input else high)
+            broken.add(high if high in prefix_only or low == cut.input else low)
     return broken
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from tlsweep.cut import CutPoints, LeftOut, folded, section, through
+from tlsweep.cut import CalledPart, CutPoints, LeftOut, block_of, folded, through
 from tlsweep.heads.head import NOTHING, Pooling, pool
 from tlsweep.train.network import channels_last
 
@@ -32,10 +32,16 @@ class Taps(nn.Module):
         without: Collection[int] = (),
     ) -> None:
         super().__init__()
+        top = max(indices, default=0)
         self.blocks = nn.ModuleList(
-            LeftOut() if i in without else folded(section(model, cuts, i, i + 1))
-            for i in range(max(indices, default=0))
+            LeftOut() if i in without else folded(block_of(model, cuts, i, top)) for i in range(top)
         )
+        # where no part can start, the tensor is seen while the block below runs on
+        held = [i for i in indices if i < top and not cuts[i].starts and i not in without]
+        self.inside = {i: cuts[i].value for i in held}
+        for part in self.blocks:
+            if isinstance(part, CalledPart):
+                part.note(self.inside.values())
         taken = [None] * len(indices) if rules is None else rules
         self.rules = dict(zip(indices, taken, strict=True))
         self.eval().to(memory_format=torch.channels_last)
@@ -43,10 +49,14 @@ class Taps(nn.Module):
     @torch.no_grad()
     def forward(self, x: Tensor, side: Mapping[str, Tensor] = NOTHING) -> list[Tensor]:
         """[batch, ...] inputs, and what rides along, to [batch, features], or whole, a tap."""
-        taken, z = [], channels_last(x)
+        taken, z, noted = [], channels_last(x), dict[str, Tensor]()
         for i in range(len(self.blocks) + 1):
-            z = z if i == 0 else through(self.blocks[i - 1], z, side)
+            if i > 0:
+                part = self.blocks[i - 1]
+                z = through(part, z, side)
+                noted |= part.noted() if isinstance(part, CalledPart) else {}
             if i in self.rules:
                 rule = self.rules[i]
-                taken.append(z if rule is None else pool(z, rule, side))
+                here = noted.pop(self.inside[i]) if i in self.inside else z
+                taken.append(here if rule is None else pool(here, rule, side))
         return taken

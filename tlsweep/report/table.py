@@ -192,10 +192,11 @@ def cuts_table(title: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     table.add_column("name, other names", overflow="fold")  # what people write: never cut short
     for name in ("shape", "parameters", "MFLOPs", "kB"):
         table.add_column(name, justify="right", no_wrap=True)
+    only = ["(prefix only)"]
     for row in rows:
         table.add_row(
             str(row["index"]),
-            "\n  ".join([row["name"], *row["aliases"]]),
+            "\n  ".join([row["name"], *row["aliases"], *only[: row["prefix_only"]]]),
             "x".join(str(n) for n in row["shape"]),
             f"{row['parameters']:,}",
             f"{row['flops'] / 1e6:,.1f}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from tlsweep.config.idle import idle
 from tlsweep.config.read import read
@@ -140,7 +141,8 @@ def check_space(
     """Compose each value of a space, and each fixed trial. Raises Refusal with all faults."""
     faults, unused = [], list[list[Fault]]()
     values = space.samples()
-    samples = [[*plain, *space.fixed, value] for value in values]
+    tried = [*([value] for value in values), *_at_prefixes(question, space)]
+    samples = [[*plain, *space.fixed, *some] for some in tried]
     # where these are searched, one value says nothing of another: a trial tells how far it came
     searched = any(value.startswith(("schedule", "train.epochs")) for value in values)
     for overrides in [*samples, *([*inherited(plain, named), *named] for named in fixed)]:
@@ -154,6 +156,17 @@ def check_space(
         except Refusal as refusal:
             faults.append(refusal)
     _raise_if([*faults, *_idle_in_all(unused)])
+
+
+def _at_prefixes(question: Question, space: Space) -> list[list[str]]:
+    """Each listed plan with each listed cut point that is good for its prefix only."""
+    only = []
+    for value in space.listed("plan.keep"):
+        with suppress(Refusal):  # an unknown one is told where it is tried alone
+            only += [] if question.cuts.resolve(value).starts else [value]
+    return [
+        [f"plan={plan}", f"plan.keep={value}"] for plan in space.listed("plan") for value in only
+    ]
 
 
 def _idle_in_all(unused: Sequence[Sequence[Fault]]) -> list[Refusal]:

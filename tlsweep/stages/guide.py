@@ -170,7 +170,7 @@ def guide(
     narrowed = {}
     for one in surveys:
         name, space = one.source.called, where[one.source.called]
-        if set(one.source.question.cuts.names) <= set(space.listed(KEEP)):
+        if set(one.source.question.searched(KEEP)) <= set(space.listed(KEEP)):
             space = space.narrowed(KEEP, ledger.recall("open")[name])
         narrowed[name] = space
     _hint(ledger, ranking, spaces_of(s, narrowed), narrowed)

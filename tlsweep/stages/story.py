@@ -174,7 +174,7 @@ def _what_to_try(
     where: dict[str, Space] = {}
     first: dict[str, list[Item]] = {}
     for one in s.sources:
-        found = grammar.build(listed or swept, one.question.named)
+        found = grammar.build(listed or swept, one.question.searched)
         found = replace(found, fixed=(*mine, *found.fixed))
         wanted = [] if listed else first_trials.grids(s.settings.sweep.fixed, s.bench, one.question)
         items = [Item.of((*one.overrides, *o)) for grid in wanted for o in grid]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from tlsweep.cut import CutPoints, LeftOut, folded, section, through
+from tlsweep.cut import CutPoints, LeftOut, block_of, folded, through
 from tlsweep.heads.head import NOTHING, Head
 from tlsweep.plan import TransferPlan
 from tlsweep.terms import BlockState
@@ -154,12 +154,13 @@ def blocks_of(
 ) -> list[nn.Module]:
     """The blocks below a plan's head, from the input up: sections of ``kept``, and of ``fresh``.
 
-    In place of a block that is left out stands ``LeftOut``, so that blocks keep their numbers.
+    In place of a block that is left out stands ``LeftOut``, so that blocks keep their numbers; and
+    of one that no part can start with: the block below it holds it, in the same state.
     """
     return [
         LeftOut()
         if i in plan.left_out
-        else section(fresh if plan.states[i] == BlockState.FRESH else kept, cuts, i, i + 1)
+        else block_of(fresh if plan.states[i] == BlockState.FRESH else kept, cuts, i, plan.regrow)
         for i in range(plan.regrow)
     ]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsweep.config.sections import FeaturesSettings, TrainedOn
 from tlsweep.config.settings import Settings
+from tlsweep.errors import Fault, Refusal
 from tlsweep.extract.activations import Activations
 from tlsweep.plan import TransferPlan
 from tlsweep.question import (
@@ -30,6 +31,7 @@ from tlsweep.train.settings import TrainSettings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tlsweep.cut import CutPoints
     from tlsweep.task import Task
 
 
@@ -117,7 +119,24 @@ def _freezing(schedule: ScheduleSettings, plan: TransferPlan, question: Question
     """Which blocks of a plan are trained in which phase."""
     opener = component("schedule", schedule.name)
     found: FreezeSchedule = opener.open(schedule, plan, question.cuts, question.untrainable(plan))
+    for phase in found.thawed:
+        _refuse_split(schedule.name, phase, question.cuts)
     return replace(found, anew=schedule.anew) if isinstance(schedule, PhasedSettings) else found
+
+
+def _refuse_split(name: str, phase: frozenset[int], cuts: CutPoints) -> None:
+    """Raise Refusal where a phase thaws a block without the one below it that it is a part of."""
+    for i in sorted(phase):
+        if cuts[i].starts or i - 1 in phase:
+            continue
+        names, low, high = cuts.names, cuts.below(i).index, cuts.above(i).index
+        raise Refusal(
+            Fault(
+                f"schedule={name}: a phase thaws {names[i + 1]} without {names[i]}",
+                f"{names[i]} is good for its prefix only: no part can start there",
+                f"schedule.phases with {names[low + 1]}..{names[high]} in one phase",
+            )
+        )
 
 
 def _digest(settings: Settings) -> str:

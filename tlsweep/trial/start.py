@@ -155,7 +155,9 @@ class Starts:
             seconds = flops(self.plan, index) / COMPUTED_PER_SECOND
             return n_pool * (seconds - costs[index].activation_bytes / READ_PER_SECOND)
 
-        sizes = {i: costs[i].activation_bytes * n_kept for i in range(1, frozen + 1)}
+        # a part starts at what is stored below the boundary
+        places = [i for i in range(1, frozen + 1) if i == frozen or question.cuts[i].starts]
+        sizes = {i: costs[i].activation_bytes * n_kept for i in places}
         for index in sorted(sizes, key=lambda i: (-saved(i), i)):
             if saved(index) <= 0:
                 break

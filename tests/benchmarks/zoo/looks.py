@@ -15,7 +15,7 @@ from models import Subject
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from tlsweep.cut import CutPoints, folded, section
+from tlsweep.cut import CutPoints, block_of, folded, section
 from tlsweep.cut.stand_in import silent
 from tlsweep.errors import Refusal
 from tlsweep.extract.taps import Taps
@@ -99,13 +99,15 @@ def exact(found: Look) -> str:
         if found.cuts.way != "layers":
             wanted = _tensors(model(x.clone()))
         for i in range(len(cuts)):
-            z = z if i == 0 else section(model, cuts, i - 1, i)(z)
+            if not cuts[i].starts:
+                continue
+            z = z if i == 0 else section(model, cuts, cuts.below(i - 1), i)(z)
             answer = _tensors(section(model, cuts, i, None)(z.clone()))
             if not all(torch.equal(a, b) for a, b in zip(answer, wanted, strict=False)):
                 off.append(cuts[i].name)
     if off:
         raise ValueError(f"not at {', '.join(off[:3])} ({len(off)})")
-    return f"{len(cuts)} of {len(cuts)}"
+    return f"{sum(cut.starts for cut in cuts)} of {len(cuts)}"
 
 
 def survey(found: Look) -> str:
@@ -125,6 +127,7 @@ def tuned(found: Look) -> str:
     """One step of training of the upper half: frozen blocks stay, tuned ones move."""
     network = _network(copy.deepcopy(found.model), found)
     half = max(1, len(network.blocks) // 2) if len(network.blocks) > 1 else 0
+    half = found.cuts.below(half).index
     network.thaw(range(half, len(network.blocks)))
     network.train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -172,7 +175,7 @@ def export(found: Look) -> str:
 def _network(model: nn.Module, found: Look) -> PlanNetwork:
     cuts, last = found.cuts, len(found.cuts) - 1
     head = Head(cuts[last].shape, found.rule(last), CLASSES, kind="linear")
-    return PlanNetwork([section(model, cuts, i, i + 1) for i in range(last)], head)
+    return PlanNetwork([block_of(model, cuts, i, last) for i in range(last)], head)
 
 
 def _tensors(answer: object) -> list[Tensor]:
