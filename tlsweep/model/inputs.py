@@ -98,8 +98,8 @@ def _without_us(card: Card) -> str:
         return (
             f"AutoTokenizer.from_pretrained({str(card.source.options['model'])!r})(TEXTS,"
             f' padding="max_length", padding_side="right", truncation=True,'
-            f" max_length={card.tokens.length}) gives input_ids, and attention_mask, which is the mask"
-            " as bool"
+            f" max_length={card.tokens.length}) gives input_ids, and attention_mask, which as bool"
+            " is the mask"
         )
     if card.source.name == "word_vectors":
         return (
