@@ -88,8 +88,9 @@ def how_made(card: Card, folder: str) -> str:
         f"ids: int64 {shape}; mask: bool {shape}. Both are made by"
         f" tlsweep.load_model({folder!r}).encode(TEXTS); the tokenizer is not in the file"
     )
-    without = _without_us(card)
-    return f"{said}. Without tlsweep: {without}" if without else said
+    if without := _without_us(card):
+        said = f"{said}. Without tlsweep: {without} (more: python -m tlsweep help model)"
+    return said
 
 
 def _without_us(card: Card) -> str:
