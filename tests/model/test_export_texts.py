@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -198,7 +199,10 @@ def test_onnx_reads_the_tokens_that_are_there_in_their_order(
 
 # ---------------------------------------------------------------------- from text to answer
 def test_what_export_says_of_the_tokens_is_true(
-    taken: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    taken: Make,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     folder, file = taken("bert"), tmp_path / "model.onnx"
     capfd.readouterr()
@@ -207,6 +211,7 @@ def test_what_export_says_of_the_tokens_is_true(
     assert "checked at 1 and 3 texts" in out
     assert f"ids: int64 [batch, {LENGTH}]; mask: bool [batch, {LENGTH}]." in out
     assert err == ""
+    assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
     model = tlsweep.load_model(folder)
     ours, theirs = re.findall(r"(?:tlsweep\.load_model|AutoTokenizer).*?\(TEXTS.*?\)", out)
     known = {"tlsweep": tlsweep, "AutoTokenizer": transformers.AutoTokenizer, "TEXTS": ASKED}
