@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 from outside_package import ROOT, Outside
 from small_text_models import write
 from warm import Warm
@@ -46,9 +47,10 @@ def test_a_frozen_encoder_is_surveyed_answered_and_taken_home(
     assert said.returncode == 0, said.stderr
     high, low = (float(line.split("\t")[-1]) for line in said.stdout.splitlines())
     assert high > 0 > low
-    refused = outside("export", "format=onnx", f"model={study / 'model'}")
-    assert refused.returncode == 2, refused.stderr
-    assert "takes texts" in refused.stderr
+    written = outside("export", "format=onnx", f"model={study / 'model'}")
+    assert written.returncode == 0, written.stderr
+    assert "model.onnx: checked at 1 and 3 texts" in written.stdout
+    assert "ids: int64 [batch, 64]; mask: bool [batch, 64]. Both are made by" in written.stdout
     with pytest.raises(Refusal, match="source=text_encoder"):
         tlsweep.load_model(study / "model")  # that package is not there
 
@@ -63,13 +65,20 @@ def test_a_folder_of_transformers_is_surveyed_answered_and_taken_home(
     monkeypatch.setenv("TLSWEEP_CACHE", str(tmp_path / "cache"))
     model = write(tmp_path / "small", "bert", initializer_range=0.02)
     asked = ["source=transformers", "source.model=small", "source.length=10", "target=mood"]
-    few = ["target.fit_size=80", "sweep.survey.random=false", "record=none"]
+    few = ["target.fit_size=80", "sweep.survey.random=false"]
     monkeypatch.setattr("sys.argv", ["tlsweep", "-m", *asked, *few, "sweep.stages=[survey]"])
     with pytest.raises(SystemExit, match=r"^0$"):
         cli.main()
     told = capsys.readouterr().out
     assert re.search(r"\d+ of \d+ texts are longer than 10 tokens: cut", told)
+    assert "export model=outputs/small_to_mood/model format=onnx" in told
     study = tmp_path / "outputs" / "small_to_mood"
+    # MLflow gives a program one tensor; that of texts takes two
+    client = MlflowClient(f"sqlite:///{tmp_path / 'outputs' / 'mlflow.db'}")
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    assert client.search_runs(experiments)
+    assert (study / "model" / "model.pt2").exists()
+    assert client.search_logged_models(experiments) == []
     verdict = json.loads((study / "verdict.json").read_text())
     assert len(verdict["curve"]) == 5  # of tokens, of embeddings, of three layers
     assert verdict["score"] < verdict["majority"]  # an error: less than that of the mean

@@ -98,6 +98,20 @@ def test_an_export_that_answers_otherwise_is_not_kept(probe_folder: Made, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+class _NoNumberWhenExported(nn.Module):
+    """Answers what is no number once it is exported."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (float("nan") if torch.compiler.is_exporting() else 1.0)
+
+
+def test_an_export_that_answers_no_number_is_not_kept(probe_folder: Made, tmp_path: Path) -> None:
+    model = _with(_NoNumberWhenExported(), probe_folder)
+    with pytest.raises(NotExported, match="logits would be off by nan"):
+        export_model(model, "torch_export", tmp_path / "model.pt2")
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_the_extra_packages_onnx_is_refused_with_the_command_that_installs_them(
     probe_folder: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

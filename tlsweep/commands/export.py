@@ -23,21 +23,23 @@ def run(arguments: Sequence[str], conf: Path) -> None:
     own = _asked(arguments)
     from tlsweep.model import FORMATS, export_all, load_model
     from tlsweep.model.export import TOLERANCE
+    from tlsweep.model.inputs import TEXTS, examples, how_made
 
     forms = _forms(own["format"], tuple(FORMATS))
     files = _files(own["output"], forms, Path(at_home(own["model"])))
     try:
         model = load_model(own["model"])
-        _ = model.card.image  # formats of a model of texts are refused
         written, refused = export_all(model, files)
     except OSError as error:
         raise Refusal(_unwritable(error)) from error
     for form, off in written.items():
         screen.console.print(
-            f"{files[form]}: checked at 1 and 3 images, its logits differ from the model's by at"
-            f" most {off:.1e} of the largest one ({TOLERANCE:.0e} is allowed)",
+            f"{files[form]}: checked at 1 and 3 {examples(model.card)}, its logits differ from the"
+            f" model's by at most {off:.1e} of the largest one ({TOLERANCE:.0e} is allowed)",
             soft_wrap=True,
         )
+    if written and examples(model.card) == TEXTS:
+        screen.console.print(how_made(model.card, own["model"]), soft_wrap=True)
     if refused:
         lines = [
             f"format={f}: not written, the model does not allow it. {refused[f]}" for f in refused

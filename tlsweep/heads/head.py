@@ -77,7 +77,8 @@ def _last(z_bct: Tensor, mask_bt: Tensor | None) -> Tensor:
         return z_bct[:, :, -1]
     places_t = torch.arange(1, mask_bt.shape[1] + 1, device=mask_bt.device)
     last_b = (mask_bt * places_t).amax(1)
-    z_bc = z_bct[torch.arange(len(z_bct), device=z_bct.device), :, (last_b - 1).clamp_min(0)]
+    # shape[0] and not len(), which an exported program would take for a number that stays
+    z_bc = z_bct[torch.arange(z_bct.shape[0], device=z_bct.device), :, (last_b - 1).clamp_min(0)]
     return z_bc.masked_fill(last_b[:, None] == 0, 0)
 
 
@@ -85,7 +86,7 @@ def _bag(z_bt: Tensor, kinds: int, mask_bt: Tensor | None) -> Tensor:
     """The share of each kind of token: float32 [batch, kinds] (a hashed bag of words)."""
     tokens = z_bt.long() % kinds
     counted = torch.ones_like(tokens) if mask_bt is None else mask_bt.long()
-    bag = torch.zeros(len(tokens), kinds, device=tokens.device)
+    bag = torch.zeros(tokens.shape[0], kinds, device=tokens.device)
     bag.scatter_add_(1, tokens, counted.float())
     return bag / counted.sum(1, keepdim=True).clamp_min(1)
 

@@ -57,7 +57,10 @@ def tokens(z: Tensor, channel_dim: int, mask_bt: Tensor | None) -> tuple[Tensor,
     z_btc = z.movedim(channel_dim, 2)
     if mask_bt is None:
         return z_btc, torch.ones(z_btc.shape[:2], dtype=torch.bool, device=z.device)
-    order_bt = (~mask_bt).int().argsort(dim=1, stable=True)
+    n_tokens = mask_bt.shape[1]
+    place_t = torch.arange(n_tokens, device=mask_bt.device)
+    # each place once, so that no sort needs to be a stable one: ONNX has none
+    order_bt = torch.where(mask_bt, place_t, place_t + n_tokens).argsort(dim=1)
     there_bt = mask_bt.gather(1, order_bt)
     z_btc = z_btc.gather(1, order_bt[..., None].expand_as(z_btc))
     # what is left out may be anything, NaN too

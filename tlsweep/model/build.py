@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tlsweep.errors import Fault, Refusal
 from tlsweep.heads.head import Head, Pooling
 from tlsweep.heads.whole import is_own
-from tlsweep.model.card import SNIPPET, Card
+from tlsweep.model.card import PROGRAM, Card
 from tlsweep.terms import BlockState
 from tlsweep.train.network import PlanNetwork
 
@@ -61,8 +61,9 @@ def _cuts_of(name: str, options: str) -> CutPoints:
 
 def _other_cuts(card: Card) -> Fault:
     versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
+    program = f", or torch.export.load of {PROGRAM} in its folder, which needs no tlsweep"
     return Fault(
         f"a model of {card.source.model}, written with {versions}",
         "the same cut points are found in the architecture as when the model was written",
-        f"those versions, or {SNIPPET} in its folder, which needs no tlsweep",
+        f"those versions{program if PROGRAM in card.files else ''}",
     )

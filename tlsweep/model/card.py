@@ -157,6 +157,15 @@ class Card(_Part):
         mend = "tlsweep.load_model(FOLDER).predict([TEXT, ...]) in Python"
         raise Refusal(Fault(f"a model of {self.source.model}", rule, mend))
 
+    @property
+    def tokens(self) -> TokenPreprocessing:
+        """How a text becomes the input. Raises Refusal for a model of something else."""
+        if isinstance(self.preprocessing, TokenPreprocessing):
+            return self.preprocessing
+        rule = "texts are given to a model of texts; this one takes images"
+        mend = "tlsweep.load_model(FOLDER).predict([FILE, ...]) in Python"
+        raise Refusal(Fault(f"a model of {self.source.model}", rule, mend))
+
 
 def write_card(folder: Path, card: Card) -> None:
     """Write model.json, with a digest of its own content in it."""

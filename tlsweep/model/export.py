@@ -8,17 +8,19 @@ import importlib.util
 import io
 import json
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tlsweep.cut import folded
 from tlsweep.cut.stand_in import silent
 from tlsweep.errors import Fault, Refusal, TlsweepError
-from tlsweep.model import timm_export
+from tlsweep.model import inputs, timm_export
 from tlsweep.model.card import CARD
 from tlsweep.model.taken import TakenModel
 from tlsweep.train.network import PlanNetwork
@@ -29,8 +31,8 @@ EXTRA: Mapping[str, tuple[tuple[str, ...], str]] = {
     "timm": (("timm",), "timm"),
 }
 """What a format takes: packages, and the extra of tlsweep that has them."""
-Answer = Callable[[Tensor], Tensor]
-"""Normalised images [batch, C, size, size] to logits."""
+Answer = Callable[..., Tensor]
+"""The tensors of ``inputs.Inputs``, one by one, to logits."""
 
 
 class NotExported(TlsweepError):  # noqa: N818 - what happened, not a fault of the program
@@ -41,9 +43,10 @@ def export_model(model: TakenModel, form: str, file: Path) -> float:
     """Write ``model`` to ``file``, whole or not at all; returns how far its logits are off.
 
     form: one of FORMATS. The written file takes any number of normalised images, float32 [batch,
-    channels, size, size], and gives logits; it is opened again and compared with the model, at one
-    and at three images. Raises Refusal where the extra packages are missing, NotExported where the
-    model does not allow the format or answers otherwise in it.
+    channels, size, size], or of texts their ids, int64, and their mask, bool [batch, length], and
+    gives logits; it is opened again and compared with the model, at one and at three of them.
+    Raises Refusal where the extra packages are missing, NotExported where the model does not allow
+    the format or answers otherwise in it.
     """
     refuse_missing(form)
     part = file.with_name(f".{file.name}.{uuid.uuid4().hex}{file.suffix}")
@@ -92,20 +95,24 @@ def _torch_export(model: TakenModel, file: Path) -> Answer:
     program = _program(model)
     torch.export.save(program, file, extra_files={CARD: _text(model)})
     loaded = torch.export.load(file).module()
-    return lambda x: loaded(x)
+    return lambda *given: loaded(*given)
 
 
 def _onnx(model: TakenModel, file: Path) -> Answer:
     import onnxruntime
 
+    names = inputs.names(model.card)
     try:
-        made: Any = torch.onnx.export(
-            _program(model),
-            input_names=["images"],
-            output_names=["logits"],
-            dynamo=True,
-            verbose=False,
-        )
+        # constants are computed ahead: T5 has a log(0), and what cannot be is left as it is
+        folding = silent("onnxscript.optimizer._constant_folding")
+        with folding, np.errstate(divide="ignore", invalid="ignore"):
+            made: Any = torch.onnx.export(
+                _program(model),
+                input_names=list(names),
+                output_names=["logits"],
+                dynamo=True,
+                verbose=False,
+            )
         made.model.metadata_props[CARD] = _text(model)
         made.save(file, external_data=False)
         session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
@@ -113,8 +120,12 @@ def _onnx(model: TakenModel, file: Path) -> Answer:
         raise
     except Exception as error:  # exporter and runtime refuse an operation in their own ways
         raise NotExported(_first_line(error)) from error
-    name = session.get_inputs()[0].name
-    return lambda x: torch.from_numpy(session.run(None, {name: x.numpy()})[0])
+
+    def answer(*given: Tensor) -> Tensor:
+        fed = {name: x.numpy() for name, x in zip(names, given, strict=True)}
+        return torch.from_numpy(session.run(None, fed)[0])
+
+    return answer
 
 
 def _timm(model: TakenModel, file: Path) -> Answer:
@@ -136,21 +147,30 @@ FORMATS: dict[str, tuple[str, Callable[[TakenModel, Path], Answer]]] = {
 
 
 def _program(model: TakenModel) -> torch.export.ExportedProgram:
-    spec = model.card.image.image
-    x = torch.zeros(2, spec.channels, spec.size, spec.size)  # a batch of 1 would stay 1
     # nothing is trained any more: all blocks can run folded
     network = PlanNetwork([folded(block) for block in model.network.blocks], model.network.head)
     # torch warns that it cannot tell whether weights in another order are whole
     network = copy.deepcopy(network.eval()).to(memory_format=torch.contiguous_format)
+    whole, given = inputs.taking_inputs(network, model.card).eval(), inputs.example(model.card)
+    batch = {0: torch.export.Dim("batch")}
     try:
-        # torch tells of a failure, the whole program and all, before it raises it
-        told = contextlib.redirect_stderr(io.StringIO())
-        with torch.no_grad(), silent("torch.fx.experimental.symbolic_shapes"), told:
+        with torch.no_grad(), _untold():
             return torch.export.export(
-                network, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
+                whole, given, dynamic_shapes=(batch,) * len(given), strict=False
             )
     except Exception as error:  # a forward can fail under export in any way it likes
         raise NotExported(_first_line(error)) from error
+
+
+@contextlib.contextmanager
+def _untold() -> Iterator[None]:
+    """Inside, torch is not heard: of a failure it tells, program and all, before it raises it."""
+    told = contextlib.redirect_stderr(io.StringIO())
+    with silent("torch.fx.experimental.symbolic_shapes"), told, warnings.catch_warnings():
+        # an LSTM lists its weights a second time, and these are parameters already
+        message = r"The tensor attributes? .*_flat_weights.* assigned during export"
+        warnings.filterwarnings("ignore", message=message)
+        yield
 
 
 def _text(model: TakenModel) -> str:
@@ -158,29 +178,18 @@ def _text(model: TakenModel) -> str:
 
 
 def _largest_difference(model: TakenModel, answer: Answer) -> float:
-    worst = 0.0
+    """How far logits are off at most; NaN where they are none on one side alone."""
+    network, differences = inputs.taking_inputs(model.network, model.card), []
     with torch.no_grad():
-        for x in _inputs(model):
-            ours = model.network(x)
+        for given in inputs.to_compare(model.card):
+            ours = network(*given)
             try:
-                theirs = answer(x)
+                theirs = answer(*given)
             except Exception as error:
                 raise NotExported(_first_line(error)) from error
-            largest = max(1.0, float(ours.abs().max()))
-            worst = max(worst, float((ours - theirs).abs().max()) / largest)
-    return worst
-
-
-def _inputs(model: TakenModel) -> Iterator[Tensor]:
-    """Random and edge inputs: noise, black, white, at one and at three images."""
-    spec = model.card.image.image
-    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (spec.mean, spec.std))
-    generator = torch.Generator().manual_seed(0)
-    for n in (1, 3):
-        shape = (n, spec.channels, spec.size, spec.size)
-        noise = torch.rand(shape, generator=generator)
-        for x in (noise, torch.zeros(shape), torch.ones(shape)):
-            yield (x - mean) / std
+            largest = ours.abs().max().clamp_min(1)
+            differences.append((ours - theirs).abs().max() / largest)
+    return float(torch.stack(differences).max())
 
 
 def _first_line(error: BaseException) -> str:

@@ -71,11 +71,11 @@ _KINDS = {  # what is printed of an image, how outputs become it, and what is sa
 
 def snippet(card: Card, *, program: bool) -> str:
     """The text of load.py. program: whether the exported program stands beside it."""
-    # images of more than 8 bits are read by us
-    wide = not isinstance(card.preprocessing, TokenPreprocessing) and card.image.levels is not None
-    program = program and not wide
+    # images of more than 8 bits are read by us, and tokens are made by the source
+    texts = isinstance(card.preprocessing, TokenPreprocessing)
+    program = program and not texts and card.image.levels is None
     text = _PLAIN if program else _WITH_TLSWEEP
-    if isinstance(card.preprocessing, TokenPreprocessing):
+    if texts:
         for word, other in (("images", "texts"), ("IMAGE", "TEXT"), ("path", "text")):
             text = re.sub(rf"\b{word}\b", other, text)
     what, answer, said = _KINDS[card.target.kind]

@@ -53,7 +53,7 @@ class TakenModel(nn.Module):
     def forward(self, x: Tensor, side: Side = NOTHING) -> Tensor:
         """Images [batch, channels, size, size] as ``prepare`` gives them, to outputs.
 
-        Of a model of texts: tokens [batch, length], and with them ``{"mask": ...}``.
+        Of a model of texts: tokens, and with them ``{"mask": mask}``, as ``encode`` gives them.
         """
         outputs: Tensor = self.network(x, side)
         return outputs
@@ -73,6 +73,13 @@ class TakenModel(nn.Module):
         else:
             pixels = fit_image(image, spec, how, levels)
         return normalise(torch.from_numpy(np.ascontiguousarray(pixels))[None], spec)[0]
+
+    def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Texts as the network sees them: tokens int64 [n, length], and which are there, bool.
+
+        Raises Refusal where the source's tokenizer is another one than the model was trained with.
+        """
+        return self._tokens.encode(list(texts))
 
     @torch.no_grad()
     def predict(self, images: Sequence[Path | str | Image]) -> Tensor:
@@ -100,7 +107,7 @@ class TakenModel(nn.Module):
 
     def _batch(self, images: Sequence[Path | str | Image]) -> tuple[Tensor, Side]:
         if isinstance(self.card.preprocessing, TokenPreprocessing):
-            x, mask = self._tokens.encode([str(text) for text in images])
+            x, mask = self.encode([str(text) for text in images])
             return x, {"mask": mask}
         prepared, faults = [], []
         for image in images:
@@ -116,9 +123,9 @@ class TakenModel(nn.Module):
     @cached_property
     def _tokens(self) -> TokenSpec:
         """The source's tokenizer, opened anew."""
-        card = self.card.preprocessing
+        card = self.card.tokens
         spec = input_spec(self.card.source.name, **self.card.source.options)
-        wanted = (card.tokenizer, card.length) if isinstance(card, TokenPreprocessing) else None
+        wanted = (card.tokenizer, card.length)
         if not isinstance(spec, TokenSpec) or (spec.tokenizer, spec.length) != wanted:
             rule = f"a model of texts is given the tokens that it was trained on: {card.in_words}"
             mend = "the package and the files of the source as they were then"

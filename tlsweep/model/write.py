@@ -76,9 +76,6 @@ def write_model(
 
 def _exported(model: TakenModel, folder: Path) -> Card:
     """Write the exported program beside the weights, or say on the card why there is none."""
-    if isinstance(model.card.preprocessing, TokenPreprocessing):
-        why = "an exported program takes one tensor, and this model takes tokens and their mask"
-        return model.card.model_copy(update={"not_exported": {"torch_export": why}})
     try:
         export_model(model, "torch_export", folder / PROGRAM)
     except NotExported as error:

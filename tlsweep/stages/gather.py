@@ -176,11 +176,9 @@ def _named(s: Session, line: str) -> str:
 
 def _taken(things: str, place: Sequence[str]) -> list[Command]:
     """How a model folder is used."""
-    ask = f"Ask it about {things} of your own"
-    if things != "images":
-        return [Command(ask, _line(place, "predict") + ' "A TEXT" TABLE_OF_TEXTS')]
+    given = "IMAGE_OR_FOLDER" if things == "images" else '"A TEXT" TABLE_OF_TEXTS'
     return [
-        Command(ask, _line(place, "predict") + " IMAGE_OR_FOLDER"),
+        Command(f"Ask it about {things} of your own", f"{_line(place, 'predict')} {given}"),
         Command("Take the model elsewhere", _line([*place, "format=onnx"], "export")),
     ]
 

@@ -53,10 +53,13 @@ def network_of(
 def keep_in_record(s: Session, folder: Path, chosen: Contender) -> None:
     """Keep the folder of a plan's model with the sweep's run, where its program is there."""
     from tlsweep.model import PROGRAM, WEIGHTS, read_card
+    from tlsweep.model.card import Preprocessing
 
     card = read_card(folder)
     if not (folder / PROGRAM).exists():
         return  # its card says why
+    if not isinstance(card.preprocessing, Preprocessing):
+        return  # MLflow hands a program one tensor, and texts are two
     question = s.source_of(chosen.overrides).question
     example = question.examples(Split.POOL).batch([0]).z.numpy()
     torch_version = card.versions["torch"].partition("+")[0]  # of a build that pip knows

@@ -22,7 +22,7 @@ ABOUT = """`nox -s zoo` looks at the models that have no row yet; `--again` at a
 - exact: at how many cut points the rest of the model answers bit for bit what the model answers
 - survey: one pass over all cut points, and a ridge head on each, on a few random examples
 - tuned: one step of training of the upper half; frozen blocks stayed, tuned ones moved
-- export: the whole model under a head, exported and read back, answers the same; texts: none is
+- export: the whole model under a head, exported and read back, answers the same; texts with a mask
 - s: seconds on one core
 """
 FIRST = ("kind", "model")

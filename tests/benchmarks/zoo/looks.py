@@ -21,6 +21,7 @@ from tlsweep.errors import Refusal
 from tlsweep.extract.taps import Taps
 from tlsweep.heads.head import Head, Pooling
 from tlsweep.heads.ridge import fit_ridge
+from tlsweep.model.inputs import OfTexts
 from tlsweep.train.network import PlanNetwork
 
 IMAGES, CLASSES = 6, 3
@@ -36,18 +37,30 @@ class Look:
     example: Tensor
     cuts: CutPoints
 
+    @property
+    def of_texts(self) -> bool:
+        """Whether it takes tokens."""
+        return not self.example.is_floating_point()
+
     def inputs(self, n: int) -> Tensor:
         """So many random examples."""
         generator = torch.Generator().manual_seed(1)
         shape = (n, *self.example.shape[1:])
-        if self.example.is_floating_point():
+        if not self.of_texts:
             return torch.randn(shape, generator=generator)
         return torch.randint(4, 11, shape, generator=generator)
 
+    def exported(self, n: int) -> tuple[Tensor, ...]:
+        """The same as an exported program takes them: texts with their mask, of other lengths."""
+        x = self.inputs(n)
+        if not self.of_texts:
+            return (x,)
+        return x, torch.arange(x.shape[1]) < torch.arange(x.shape[1], 0, -4)[:n, None]
+
     def rule(self, index: int) -> Pooling:
         """How a head pools a cut point."""
-        cut, ids = self.cuts[index], not self.example.is_floating_point()
-        return Pooling(cut.channel_dim, 1, cut.tokens, 16 if index == 0 and ids else None)
+        cut, bag = self.cuts[index], index == 0 and self.of_texts
+        return Pooling(cut.channel_dim, 1, cut.tokens, 16 if bag else None)
 
 
 def look(subject: Subject) -> dict[str, str]:
@@ -150,22 +163,20 @@ def tuned(found: Look) -> str:
 
 def export(found: Look) -> str:
     """The whole model under a head, exported and read back: the same answers."""
-    if not found.example.is_floating_point():
-        return "-"  # of texts none is exported
-    network = _network(copy.deepcopy(found.model), found)
-    network = PlanNetwork([folded(block) for block in network.blocks], network.head)
-    network = network.eval().to(memory_format=torch.contiguous_format)
+    plain = _network(copy.deepcopy(found.model), found)
+    plain = PlanNetwork([folded(block) for block in plain.blocks], plain.head)
+    plain = plain.eval().to(memory_format=torch.contiguous_format)
+    network = OfTexts(plain).eval() if found.of_texts else plain
+    given = found.exported(2)
     held = io.BytesIO()
     told = contextlib.redirect_stderr(io.StringIO())  # torch shows the program of a failure
     with torch.no_grad(), silent("torch.fx.experimental.symbolic_shapes"), told:
-        shapes = ({0: torch.export.Dim("batch")},)
-        program = torch.export.export(
-            network, (found.inputs(2),), dynamic_shapes=shapes, strict=False
-        )
+        shapes = ({0: torch.export.Dim("batch")},) * len(given)
+        program = torch.export.export(network, given, dynamic_shapes=shapes, strict=False)
         torch.export.save(program, held)
         held.seek(0)
-        again, x = torch.export.load(held).module(), found.inputs(3)
-        ours, theirs = network(x), again(x)
+        again, x = torch.export.load(held).module(), found.exported(3)
+        ours, theirs = network(*x), again(*x)
     off = float((ours - theirs).abs().max() / ours.abs().max().clamp_min(1))
     if not off <= TOLERANCE:
         raise ValueError(f"off by {off:.1e}")
