@@ -117,7 +117,23 @@ def test_a_verdict_with_a_single_point_and_no_controls_can_be_drawn(
 ) -> None:
     bare = replace(small_verdict, controls={}, curve=small_verdict.curve[:1])
     assert figure.png_file(figure.curve(bare)).startswith(b"\x89PNG")
-    assert figure.svg(figure.curve(replace(bare, curve=[])), "x", "").startswith("<svg")
+    none = figure.curve(replace(bare, curve=[]))
+    assert figure.png_file(none).startswith(b"\x89PNG")
+    assert figure.svg(none, "x", "").startswith("<svg")
+
+
+def test_a_verdict_without_a_point_on_its_curve_is_drawn_with_the_ring_and_the_lines(
+    small_verdict: Verdict,
+) -> None:
+    """Plans with regions alone, and no survey."""
+    drawn = figure.curve(replace(small_verdict, curve=[]))
+    (axes,) = drawn.axes
+    ((x, y),) = points(axes, "recommended")
+    assert x == small_verdict.recommended.keep
+    assert y == pytest.approx(100 * small_verdict.mean_score)
+    (full,) = figure.curve(small_verdict).axes
+    assert len(axes.texts) == len(full.texts) > 0  # scratch and finetune are lines with a word
+    assert figure.png_file(drawn).startswith(b"\x89PNG")
 
 
 def test_the_survey_shows_both_kinds_of_weights_with_intervals() -> None:

@@ -62,7 +62,9 @@ def curve(verdict: Verdict, size: tuple[int, int] = WIDE) -> Figure:
 
     Of several sources one panel each, below one another.
     """
-    sources = [name for name in verdict.sources if any(p.source == name for p in verdict.curve)]
+    # the recommended one's panel is there without a point, too: it has the ring and the lines
+    shown = {verdict.recommended.source, *(p.source for p in verdict.curve)}
+    sources = [name for name in verdict.sources if name in shown]
     n, measure = len(sources), verdict.measure
     figure = _figure((size[0], size[1] if n == 1 else round(0.75 * n * size[1])))
     scores = [x for p in verdict.curve for x in p.interval] + list(verdict.interval)
@@ -101,7 +103,7 @@ def _curve_of(axes: Any, verdict: Verdict, source: str, size: tuple[int, int]) -
     if random := _random_point(verdict, source):
         _points(axes, [random], unit, "random", WORDS["random"], shift=0.15)
     names = {p.index: p.cut for p in own}
-    last = max(names)
+    last = max(names, default=0)
     if source == r.source:
         _ring(axes, verdict, r.keep)
         names[r.keep], last = r.keep_name, r.n_blocks

@@ -75,7 +75,7 @@ def _opened(task: Task) -> Images:
     taps = Taps(question.source.model(), question.cuts, indices, rules)
     everything = np.arange(len(question.target.labels))
     loader = DataLoader(question.target.dataset(everything, question.source.spec), BATCH)
-    parts = [[z.clone() for z in taps(x_bchw)] for x_bchw, _ in loader]
+    parts = [[z.clone() for z in taps(batch.z)] for batch in loader]
     return Images(
         task.name,
         task.model,
