@@ -381,3 +381,9 @@ def test_what_is_not_there_keeps_its_meaning(
         (tmp_path / name).mkdir()
     for argument in ("plan.keep=1,2", "target.root=c,d", "plan=finetune", "target.root='a,b'"):
         assert as_meant(argument) == argument
+
+
+def test_a_path_that_is_not_utf_8_is_refused_with_what_to_do_about_it() -> None:
+    (fault,) = faults("target.root=/data/caf\udce9")
+    assert fault.value == "target.root=/data/caf\\xe9"
+    assert fault.mend == "another name, or a link: ln -s OLD NEW, and NEW in its place"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,33 @@ def test_a_table_that_cannot_be_read_is_refused(
     (folder / name).write_bytes(content)
     ((found, _, _),) = refused(folder / name)
     assert value in found
+
+
+def test_a_table_in_a_zip_is_read_there_with_its_images(folder: Path, tmp_path: Path) -> None:
+    file = table(folder, rows(lambda i: "ab"[i % 2]))
+    packed = Path(
+        shutil.make_archive(str(tmp_path.with_name(f"{tmp_path.name} all")), "zip", folder)
+    )
+    plain, inside, found = opened(file), opened(packed / "t.csv"), opened(packed)
+    assert plain.fingerprint == inside.fingerprint == found.fingerprint
+    ids = list(range(12))
+    images = [one.dataset(ids, RGB).tensors().z for one in (plain, inside, found)]
+    assert torch.equal(images[0], images[1])
+    assert torch.equal(images[0], images[2])
+
+
+def test_a_zip_with_several_tables_is_refused_with_their_paths(
+    folder: Path, tmp_path: Path
+) -> None:
+    for name in ("a.csv", "b.csv", ".c.csv"):
+        table(folder, rows(lambda i: "ab"[i % 2]), name)
+    packed = Path(
+        shutil.make_archive(str(tmp_path.with_name(f"{tmp_path.name} all")), "zip", folder)
+    )
+    ((value, _, mend),) = refused(packed)
+    both = f"{packed / 'a.csv'}, {packed / 'b.csv'}"
+    assert value == f"target.file={packed}: 2 tables are in it: {both}"
+    assert mend == f"target.file={packed / 'a.csv'}"
 
 
 def test_missing_images_are_counted_and_the_first_ten_named(folder: Path) -> None:

@@ -23,6 +23,7 @@ from omegaconf import OmegaConf
 from tlsweep.config.faults import has_key, of_another_variant
 from tlsweep.config.settings import Settings, flatten
 from tlsweep.errors import Fault, Refusal, nearest, unknown_name
+from tlsweep.files import in_words
 from tlsweep.jobs.line import Line, parted
 from tlsweep.registry import INSIDE
 
@@ -100,6 +101,13 @@ def _opened(line: Line, conf: Path) -> Iterator[ConfigLoader]:
 
 
 def _parse(argument: str, faults: list[Fault]) -> Override | None:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        rule = "what is typed is UTF-8; inside of a folder or zip files may have names of any bytes"
+        mend = "another name, or a link: ln -s OLD NEW, and NEW in its place"
+        faults.append(Fault(in_words(argument), rule, mend))
+        return None
     try:
         return OverridesParser.create().parse_override(argument)
     except HydraException as error:

@@ -17,6 +17,7 @@ from tlsweep.target.images import ImageTarget
 from tlsweep.target.limits import DISK_GB
 from tlsweep.target.look import Files, Seen
 from tlsweep.target.several import in_threads, some
+from tlsweep.target.zipped import AnyPath, file_of, is_of_a_tool, place_of, walk
 from tlsweep.task import Task, Truth
 from tlsweep.terms import ImageSpec, Levels, Split
 
@@ -72,6 +73,36 @@ def left_of(
 ) -> dict[Split, NDArray[np.int64]]:
     """The rows of each split once only ``kept`` are left, counted among these."""
     return {split: np.flatnonzero(np.isin(kept, rows)) for split, rows in given.items()}
+
+
+def table_at(file: str | Path, suffixes: Sequence[str]) -> AnyPath:
+    """The table of ``target.file``, which may lie in a zip; of a zip itself the one in it.
+
+    Raises Refusal for one that is not there, or that ends in none of ``suffixes``, and for a zip
+    that does not hold one table.
+    """
+    path = Path(file)
+    if path.suffix.lower() == ".zip" and path.is_file():
+        return _only_table(path, suffixes)
+    place = file_of(path)
+    inside = not isinstance(place, Path) and place.is_file() and place.suffix.lower() in suffixes
+    if not inside and (faults := table_faults(file, suffixes)):
+        raise Refusal(*faults)
+    return place
+
+
+def _only_table(file: Path, suffixes: Sequence[str]) -> AnyPath:
+    found: list[AnyPath] = []
+    for here, folders, files in walk(place_of(file)):
+        folders[:] = [name for name in folders if not is_of_a_tool(name)]
+        named = (name for name in sorted(files) if not is_of_a_tool(name))
+        found += [here / name for name in named if Path(name).suffix.lower() in suffixes]
+    if len(found) == 1:
+        return found[0]
+    names = f": {some([str(one) for one in found])}" if found else ""
+    value = f"target.file={file}: {len(found)} tables are in it{names}"
+    rule = f"a zip with one table ({', '.join(suffixes)}) in it, or the path of one"
+    raise Refusal(Fault(value, rule, f"target.file={found[0] if found else 'FILE'}"))
 
 
 def table_faults(file: str | Path, suffixes: Sequence[str]) -> list[Fault]:

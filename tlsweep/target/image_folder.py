@@ -26,7 +26,7 @@ from tlsweep.target.files import FileTarget, title_of
 from tlsweep.target.limits import DISK_GB, FileSettings, OnError, Reading, Twins, ram_faults
 from tlsweep.target.look import look_at
 from tlsweep.target.several import SHOWN, images, some
-from tlsweep.target.zipped import AnyPath, Inside, below, place_of, walk
+from tlsweep.target.zipped import AnyPath, Inside, below, is_of_a_tool, place_of, walk
 from tlsweep.terms import Split
 
 
@@ -287,13 +287,8 @@ def _refuse_unnamed_parts(root: AnyPath, inside: list[AnyPath]) -> None:
 
 def _sub_folders(folder: AnyPath) -> list[AnyPath]:
     inside = (entry for entry in folder.iterdir() if entry.is_dir())
-    shown = (entry for entry in inside if not _is_of_a_tool(entry.name))
+    shown = (entry for entry in inside if not is_of_a_tool(entry.name))
     return sorted(shown, key=lambda entry: entry.name)
-
-
-def _is_of_a_tool(name: str) -> bool:
-    # left by tools (.ipynb_checkpoints, __MACOSX, @eaDir), never classes
-    return name.startswith((".", "__", "@"))
 
 
 def _is_image(file: AnyPath) -> bool:
@@ -310,7 +305,7 @@ def images_below(
     """
     seen, left_out = set() if seen is None else seen, Counter() if left_out is None else left_out
     for here, folders, files in walk(folder):
-        inside = sorted(name for name in folders if not _is_of_a_tool(name))
+        inside = sorted(name for name in folders if not is_of_a_tool(name))
         left_out["folders of tools"] += len(folders) - len(inside)
         real = {name: _real(here / name) for name in inside}
         folders[:] = [name for name in inside if real[name] not in seen]

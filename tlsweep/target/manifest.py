@@ -17,7 +17,7 @@ from tlsweep.target.answers import Answers
 from tlsweep.target.base import Progress
 from tlsweep.target.columns import Asked, ColumnNames, read_rows
 from tlsweep.target.decode import MAX_PIXELS
-from tlsweep.target.files import FileTarget, table_faults, title_of
+from tlsweep.target.files import FileTarget, table_at, title_of
 from tlsweep.target.limits import DISK_GB, FileSettings, OnError, Reading, Twins, ram_faults
 from tlsweep.target.look import look_at
 from tlsweep.target.several import some
@@ -145,9 +145,7 @@ def read_manifest(
 
     absent: whether files may be; rows: those that are used, None for all.
     """
-    if faults := table_faults(file, tuple(READERS)):
-        raise Refusal(*faults)
-    path = Path(file)
+    path = table_at(file, tuple(READERS))
     table = read_table(path)
     if rows is not None:
         table = {name: [cells[i] for i in rows] for name, cells in table.items()}
@@ -155,7 +153,7 @@ def read_manifest(
         f"target.file={path}", table, asked, USUAL, kind, inputs="image files", things="images",
         wrong=lambda column, cells: [] if absent else _missing(path, column, cells),
     )  # fmt: skip
-    files = tuple((cell.strip(), file_of(path.parent / cell.strip())) for cell in found.inputs)
+    files = tuple((cell.strip(), _file(path, cell)) for cell in found.inputs)
     return Manifest(files, found.answers, found.given, found.groups, found.said)
 
 
@@ -172,8 +170,14 @@ def _used(whole: Manifest, found: Manifest) -> Manifest:
 
 
 # ---------------------------------------------------------------------- cells
-def _missing(path: Path, column: str, cells: Sequence[str]) -> list[Fault]:
-    gone = [cell for cell in cells if not file_of(path.parent / cell.strip()).is_file()]
+def _file(table: AnyPath, cell: str) -> AnyPath:
+    """The file that a cell names, as seen from the folder of its table."""
+    place = table.parent / cell.strip()
+    return file_of(place) if isinstance(place, Path) else place
+
+
+def _missing(path: AnyPath, column: str, cells: Sequence[str]) -> list[Fault]:
+    gone = [cell for cell in cells if not _file(path, cell).is_file()]
     if not gone:
         return []
     shown = some([cell or "(an empty cell)" for cell in gone], _MISSING)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.target.several import some
+from tlsweep.target.zipped import AnyPath
 
 Columns = dict[str, list[str]]
 
 
-def read_table(file: Path) -> Columns:
+def read_table(file: AnyPath) -> Columns:
     """The columns of a table, by their names, in its order; what is not there is an empty cell.
 
     Raises Refusal for a table that cannot be read, without rows, or with rows of other lengths.
@@ -29,25 +30,29 @@ def read_table(file: Path) -> Columns:
     return columns
 
 
-def _refused(file: Path, value: str, rule: str, mend: str) -> Refusal:
+def _refused(file: AnyPath, value: str, rule: str, mend: str) -> Refusal:
     return Refusal(Fault(f"target.file={file}: {value}", rule, mend))
 
 
-def _csv(file: Path) -> Columns:
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        first = lines.readline()
-        lines.seek(0)
-        # spreadsheets of many countries part cells by semicolons
-        comma = ";" if ";" in first and "," not in first else ","
-        return _parted(file, csv.reader(lines, delimiter=comma, strict=True))
+def _text(file: AnyPath) -> str:
+    return file.read_bytes().decode("utf-8-sig")
 
 
-def _tsv(file: Path) -> Columns:
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        return _parted(file, csv.reader(lines, delimiter="\t", strict=True))
+def _csv(file: AnyPath) -> Columns:
+    lines = io.StringIO(_text(file), newline="")
+    first = lines.readline()
+    lines.seek(0)
+    # spreadsheets of many countries part cells by semicolons
+    comma = ";" if ";" in first and "," not in first else ","
+    return _parted(file, csv.reader(lines, delimiter=comma, strict=True))
 
 
-def _parted(file: Path, reader: Iterator[list[str]]) -> Columns:
+def _tsv(file: AnyPath) -> Columns:
+    lines = io.StringIO(_text(file), newline="")
+    return _parted(file, csv.reader(lines, delimiter="\t", strict=True))
+
+
+def _parted(file: AnyPath, reader: Iterator[list[str]]) -> Columns:
     names = [name.strip() for name in next(reader, [])]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -61,9 +66,9 @@ def _parted(file: Path, reader: Iterator[list[str]]) -> Columns:
     return {name: [row[i] for row in rows] for i, name in enumerate(names)}
 
 
-def _json_lines(file: Path) -> Columns:
+def _json_lines(file: AnyPath) -> Columns:
     items = []
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(_text(file).splitlines(), 1):
         if line.strip():
             item = json.loads(line)
             if not isinstance(item, dict):
@@ -73,13 +78,13 @@ def _json_lines(file: Path) -> Columns:
     return _of_items(items)
 
 
-def _parquet(file: Path) -> Columns:
+def _parquet(file: AnyPath) -> Columns:
     try:
         from pyarrow import parquet
     except ImportError as error:
         rule = "Parquet is read by pyarrow"
         raise _refused(file, "no pyarrow here", rule, "pip install pyarrow, or a .csv") from error
-    return _of_items(parquet.read_table(file).to_pylist())
+    return _of_items(parquet.read_table(io.BytesIO(file.read_bytes())).to_pylist())
 
 
 def _of_items(items: Sequence[Mapping[str, Any]]) -> Columns:
@@ -96,6 +101,6 @@ def as_text(value: Any) -> str:
     return json.dumps(value) if isinstance(value, list | dict) else str(value)
 
 
-READERS: Mapping[str, Callable[[Path], Columns]] = {
+READERS: Mapping[str, Callable[[AnyPath], Columns]] = {
     ".csv": _csv, ".tsv": _tsv, ".jsonl": _json_lines, ".parquet": _parquet,
 }  # fmt: skip

@@ -14,7 +14,7 @@ from tlsweep.section import Place, TargetSettings
 from tlsweep.target.answers import PARTS
 from tlsweep.target.base import Progress
 from tlsweep.target.columns import Asked, ColumnNames, Given, read_rows
-from tlsweep.target.files import table_faults, title_of
+from tlsweep.target.files import table_at, title_of
 from tlsweep.target.several import some
 from tlsweep.target.table import READERS, Columns, read_table
 from tlsweep.target.texts import TextTarget
@@ -121,9 +121,7 @@ def texts_of(file: Path, column: str | None = None) -> list[str]:
 
 
 def _table(file: Path) -> Columns:
-    if faults := table_faults(file, tuple(READERS)):
-        raise Refusal(*faults)
-    return read_table(file)
+    return read_table(table_at(file, tuple(READERS)))
 
 
 def _folder(folder: Path) -> tuple[Columns, Given]:

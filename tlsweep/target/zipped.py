@@ -131,6 +131,11 @@ def walk(folder: AnyPath) -> Iterator[tuple[AnyPath, list[str], list[str]]]:
         yield from walk(folder / name)
 
 
+def is_of_a_tool(name: str) -> bool:
+    """Whether a file or folder is left by a tool (.ipynb_checkpoints, __MACOSX, @eaDir)."""
+    return name.startswith((".", "__", "@"))
+
+
 @functools.lru_cache(maxsize=8)
 def _archive_at(file: Path, size: int, written_ns: int) -> Archive:
     try:
