@@ -11,6 +11,8 @@ from typing import Any
 import optuna
 from mlflow.tracking import MlflowClient
 
+from tlsweep.files import sqlite_url
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 EndedWell = Callable[..., tuple[Path, str]]
 
@@ -33,7 +35,7 @@ ENDS = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
 
 def trials(output: Path, beside: str = "") -> list[optuna.trial.FrozenTrial]:
     """The trials of the study that is searched, or of one of those beside it."""
-    storage = f"sqlite:///{output / 'optuna.db'}"
+    storage = sqlite_url(output / "optuna.db")
     study = f"{STUDY}.{beside}" if beside else STUDY
     return optuna.load_study(study_name=study, storage=storage).trials
 
@@ -48,7 +50,7 @@ def counted(output: Path, *beside: str) -> list[optuna.trial.FrozenTrial]:
 
 
 def runs(output: Path) -> list[Any]:
-    client = MlflowClient(f"sqlite:///{output / 'mlflow.db'}")
+    client = MlflowClient(sqlite_url(output / "mlflow.db"))
     experiment = client.get_experiment_by_name("tlsweep")
     assert experiment is not None
     return list(client.search_runs([experiment.experiment_id], max_results=1000))
