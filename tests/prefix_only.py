@@ -13,7 +13,7 @@ from tlsweep.config.read import read
 from tlsweep.config.settings import Settings
 from tlsweep.terms import NAMED_CODE
 
-BUILD = "own_network:conditioned"
+BUILD = "conditioned_network:build"
 NAMES = ("input", "layers.0", "layers.1", "layers.2", "last", "pooled")
 
 
@@ -23,11 +23,11 @@ class Asked:
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         patch.syspath_prepend(FOLDER)
         patch.setenv(NAMED_CODE, BUILD)
-        from own_network import conditioned
+        from conditioned_network import build
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            torch.save(conditioned().state_dict(), folder / "weights.pt")
+            torch.save(build().state_dict(), folder / "weights.pt")
         self.lines = (
             "source=module",
             f"source.build={BUILD}",

@@ -36,37 +36,3 @@ def branching() -> Any:
             return self.head(x.mean((2, 3)))
 
     return Branching()
-
-
-def conditioned() -> Any:
-    """A network whose layers are told what a module makes of the input, beside their own."""
-    import torch
-    from torch import nn
-
-    class Layer(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
-
-        def forward(self, x: Any, told: Any) -> Any:
-            return x + torch.relu(self.conv(x)) * told
-
-    class Conditioned(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.stem = nn.Conv2d(3, WIDTH, 3)
-            self.condition = nn.Linear(3, WIDTH)
-            self.layers = nn.ModuleList(Layer() for _ in range(3))
-            self.last = nn.Sequential(nn.Conv2d(WIDTH, WIDTH, 3), nn.ReLU())
-            self.head = nn.Linear(WIDTH, 4)
-
-        def forward(self, x: Any) -> Any:
-            if isinstance(x, torch.fx.Proxy):
-                raise TypeError("no symbols here")
-            told = self.condition(x.mean((2, 3)))[:, :, None, None]
-            x = self.stem(x)
-            for layer in self.layers:
-                x = layer(x, told)
-            return self.head(self.last(x).mean((2, 3)))
-
-    return Conditioned()
