@@ -134,7 +134,7 @@ def _place(text: str) -> AnyPath:
     from tlsweep.target.zipped import file_of, place_of
 
     path = Path(at_home(text))
-    return (place_of if path.suffix.lower() == ".zip" or path.is_dir() else file_of)(path)
+    return (place_of if path.suffix.lower() == ".zip" else file_of)(path)
 
 
 def _files(place: AnyPath) -> Sequence[AnyPath]:
