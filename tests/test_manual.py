@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tlsweep.jobs import grammar
 from tlsweep.jobs.effect import refuse_without_effect
 from tlsweep.jobs.line import parted
 from tlsweep.jobs.overrides import compose_config, refuse_unknown
+from tlsweep.registry import component
 from tlsweep.stages import check
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -326,3 +328,48 @@ def test_help_is_a_sub_command_that_the_command_line_tells_of() -> None:
         capture_output=True, text=True, check=True, timeout=100,
     )  # fmt: skip
     assert done.stdout == text_of(help_command.MANUAL / "words.md")
+
+
+# ---------------------------------------------------------------------- the map
+MAPPED = [file for file in sorted(CONF.glob("*/*.yaml")) if file.parent.name != "experiment"]
+
+
+def the_map() -> list[tuple[list[str], str]]:
+    """Patterns of settings, and the files and folders where they act, a line each."""
+    found = []
+    for line in blocks(README, "text")[0].splitlines():
+        patterns, places = re.split(r"\s{2,}", line)
+        section, whole = "", []
+        for pattern in patterns.split():
+            section, _, name = pattern.rpartition(".") if "." in pattern else (section, "", pattern)
+            whole.append(f"{section}.{name}")
+        found.append((whole, places))
+    return found
+
+
+def code_at(place: str, key: str, name: str) -> str:
+    if place.startswith("NAME"):
+        return text_of(Path(str(component(key.partition(".")[0], name).__file__)))
+    path = ROOT / "tlsweep" / place
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    return "\n".join(text_of(file) for file in files)
+
+
+def test_the_map_names_files_and_folders_that_are_there() -> None:
+    places = [p for _, places in the_map() for p in places.split(", ") if not p.startswith("NAME")]
+    assert [place for place in places if not (ROOT / "tlsweep" / place).exists()] == []
+
+
+@pytest.mark.parametrize("file", MAPPED, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_the_map_leads_to_code_that_names_each_setting(file: Path) -> None:
+    group, lines, missed = file.parent.name, the_map(), []
+    settings = OmegaConf.load(file)
+    # other settings by name, and what is handed on to Optuna
+    for left_out in ("defaults", "params", "fixed", "sampler", "pruner"):
+        settings.pop(left_out, None)
+    for key, _ in flatten({group: OmegaConf.to_container(settings)}):
+        fitting = [places for patterns, places in lines if any(fnmatch(key, p) for p in patterns)]
+        word = re.compile(rf"\b{key.rpartition('.')[2]}\b")
+        if not any(word.search(code_at(p, key, file.stem)) for p in fitting[-1].split(", ")):
+            missed.append(f"{key}: {fitting[-1]}")
+    assert missed == []
