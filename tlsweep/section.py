@@ -70,6 +70,15 @@ def _absolute_folder(value: str, info: ValidationInfo) -> str:
     return _absolute(value, info) if Path(path).is_dir() else value
 
 
+def _absolute_local(value: str, info: ValidationInfo) -> str:
+    kind, sign, folder = value.partition(":")
+    if kind != "local-dir" or not sign:
+        return value
+    path = _Typed(f"{kind}:{absolute(folder, _seen_from(info))}")
+    path.typed = value
+    return path
+
+
 def _written(value: str, info: SerializationInfo) -> str:
     if isinstance(value, _Typed) and (info.context or {}).get(AS_TYPED):
         return value.typed
@@ -113,6 +122,11 @@ NameOrFolder = Annotated[
     str, BeforeValidator(_place), AfterValidator(_absolute_folder), PlainSerializer(_written)
 ]
 """A folder where there is one, absolute as a Place is; else a name, which stays as it is."""
+
+LocalDir = Annotated[
+    str, BeforeValidator(_place), AfterValidator(_absolute_local), PlainSerializer(_written)
+]
+"""A name, or ``local-dir:FOLDER``, whose folder is absolute as a Place is."""
 
 _Shift = Annotated[
     str, BeforeValidator(_place), AfterValidator(_made_or_absolute), PlainSerializer(_written)

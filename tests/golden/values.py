@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 Values = dict[str, Any]
 LEFT_OUT = {"seconds", "asked"}
 RECORD = "artifacts"  # the record's copies of the same files, in folders named by chance
+GRID = re.compile(r"grid-[0-9a-f]{8}")  # its digest is of all settings, new ones too
 CLOSE = 1e-6  # of two numbers, relative to the larger one or to 1
 
 
@@ -29,7 +31,8 @@ def values_of(output: Path) -> Values:
     for file in sorted(output.rglob("outcomes/*.npz")):
         with np.load(file) as arrays:
             for key in sorted(set(arrays) - {"task"}):
-                found[f"{file.relative_to(output)} {key}"] = np.array(arrays[key])
+                name = GRID.sub("grid", str(file.relative_to(output)))
+                found[f"{name} {key}"] = np.array(arrays[key])
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,8 @@ from tlsweep.cut import section
 from tlsweep.errors import Refusal, TlsweepError
 from tlsweep.heads.head import Head, Pooling
 from tlsweep.model import NotExported, TakenModel, export_model, write_model
-from tlsweep.source import dissect, open_architecture
+from tlsweep.model.card import SourceCard
+from tlsweep.source import carry_files, dissect, input_spec, open_architecture
 from tlsweep.train.network import PlanNetwork
 from tlsweep.trial import resolve
 from tlsweep.trial.probe import fitted_head
@@ -271,7 +273,7 @@ def test_the_program_in_the_folder_gives_what_predict_gives(
 ) -> None:
     folder = taken("words", kind)
     assert {file.name for file in folder.iterdir()} == {
-        "model.json", "model.safetensors", "model.pt2", "load.py"
+        "model.json", "model.safetensors", "model.pt2", "load.py", "source"
     }  # fmt: skip
     notes = {"model.json": ""}
     program = torch.export.load(folder / "model.pt2", extra_files=notes).module()
@@ -283,7 +285,48 @@ def test_the_program_in_the_folder_gives_what_predict_gives(
     assert torch.allclose(found, model.predict(ASKED), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("source", ["words", *ONE_LAYER])
+def test_a_folder_answers_alike_where_nothing_is_left_of_its_source(
+    source: str, taken: Make, tmp_path: Path
+) -> None:
+    folder = taken(source)
+    wanted = tlsweep.load_model(folder).predict(ASKED)
+    moved = folder.parent.rename(tmp_path / "study") / "model"
+    for left in (moved.parent / "small", moved.parent / "features"):
+        shutil.rmtree(left, ignore_errors=True)
+    (moved.parent / "vectors.npz").unlink(missing_ok=True)
+    assert str(folder.parent) not in (moved / "model.json").read_text()
+    assert torch.equal(tlsweep.load_model(moved).predict(ASKED), wanted)
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_the_carried_tokenizer_of_every_family_is_the_same(family: str, tmp_path: Path) -> None:
+    how = {"model": str(write(tmp_path / "small", family)), "length": LENGTH}
+    (tmp_path / "carried").mkdir()
+    carried = carry_files("transformers", tmp_path / "carried", **how)
+    assert carried == {"model": "."}
+    again = input_spec("transformers", **how | {"model": str(tmp_path / "carried")})
+    assert again == input_spec("transformers", **how)  # by its digest
+    assert not list((tmp_path / "carried").glob("*.safetensors"))
+
+
 # ---------------------------------------------------------------------- what is refused
+def test_a_folder_that_was_changed_below_is_refused(taken: Make, tmp_path: Path) -> None:
+    folder = shutil.copytree(taken("bert"), tmp_path / "model")
+    config = folder / "source" / "config.json"
+    config.write_text(config.read_text().replace('"bert"', '"gpt2"'))
+    with pytest.raises(Refusal, match=r"source/config\.json was changed"):
+        tlsweep.load_model(folder)
+
+
+def test_a_card_does_not_lead_out_of_its_folder(words_folder: Path) -> None:
+    source = json.loads((words_folder / "model.json").read_text())["source"]
+    for outside in ("../../vectors.npz", "/etc/passwd", "local-dir:.."):
+        card = SourceCard(**{**source, "carried": {"file": outside}})
+        with pytest.raises(ValueError, match="leads out of the folder"):
+            card.at(words_folder)
+
+
 def test_a_format_of_images_alone_keeps_no_other_from_being_written(
     words_folder: Path, tmp_path: Path
 ) -> None:

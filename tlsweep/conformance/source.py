@@ -6,6 +6,8 @@ import pickle
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from tlsweep.conformance.component import ComponentSuite
 from tlsweep.cut import CutPoints, section, through
 from tlsweep.source import (
     Source,
+    carried,
+    carry_files,
     check_source,
     dissect,
     input_spec,
@@ -87,6 +91,22 @@ class SourceSuite(ComponentSuite):
             assert spec.resize >= spec.size
         else:
             assert input_spec(self.name, **self.settings().model_dump(exclude={"name"})) == spec
+
+    def test_what_it_carries_describes_the_same_architecture(self) -> None:
+        """What a model folder holds of its files builds what they build, wherever it is."""
+        options = self.settings().model_dump(exclude={"name"})
+        with TemporaryDirectory() as folder:
+            written = carry_files(self.name, Path(folder), **options)
+            options |= carried(Path(folder), written)
+            model, example = open_architecture(self.name, **options)
+            mine, shown = self._architecture()
+            assert dissect(self.name, model, example).names == self.cuts.names
+            assert {name: value.shape for name, value in model.state_dict().items()} == {
+                name: value.shape for name, value in mine.state_dict().items()
+            }
+            assert example.shape == shown.shape
+            if not isinstance(spec := self.source.spec, ImageSpec):
+                assert input_spec(self.name, **options) == spec
 
     def test_its_model_answers_its_example_with_finite_numbers(self) -> None:
         import torch

@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.files import write_whole
 from tlsweep.plan import TransferPlan
+from tlsweep.source import carried
 from tlsweep.task import Kind
 from tlsweep.terms import BlockState, ImageSpec, Interpolation, Levels, Resampling
 
 LAYOUT = 4  # raise it when a folder of before can no longer be read as one of now
 CARD, WEIGHTS, PROGRAM, SNIPPET = "model.json", "model.safetensors", "model.pt2", "load.py"
+SOURCE = "source"  # folder of what is read to build the source's architecture
 _OWN_DIGEST = "sha256"
 _RULE = f"a model folder is one that a sweep wrote, unchanged: {CARD}, {WEIGHTS} and {SNIPPET}"
 
@@ -54,7 +56,8 @@ class PlanCard(_Part):
 class SourceCard(_Part):
     """Where the weights are from.
 
-    name, options: what ``open_architecture`` takes; model: what reports call it; licence: of its
+    name, options: what ``open_architecture`` takes; carried: of them, those that name files which
+    lie in the folder ``source``, seen from there; model: what reports call it; licence: of its
     weights.
     """
 
@@ -64,6 +67,12 @@ class SourceCard(_Part):
     trained_on: str
     fingerprint: str
     licence: str
+    carried: dict[str, str] = {}
+
+    def at(self, folder: Path) -> SourceCard:
+        """As it is used where the model folder lies. Raises ValueError for a path outside of it."""
+        options = {**self.options, **carried(folder / SOURCE, self.carried)}
+        return self.model_copy(update={"options": options})
 
 
 class TargetCard(_Part):
@@ -132,7 +141,8 @@ class Card(_Part):
 
     versions: of the libraries that wrote it; output_names: of its classes, labels or numbers;
     precision: that it was trained and scored at; about: what the sweep says of it (score, interval,
-    seeds, epochs); not_exported: format to why not; files: name to sha256.
+    seeds, epochs); not_exported: format to why not; files: path in the folder
+    to sha256.
     """
 
     layout: int
@@ -167,6 +177,11 @@ class Card(_Part):
         raise Refusal(Fault(f"a model of {self.source.model}", rule, mend))
 
 
+def at(card: Card, folder: Path) -> Card:
+    """The card as it is used where the model folder lies."""
+    return card.model_copy(update={"source": card.source.at(folder)})
+
+
 def write_card(folder: Path, card: Card) -> None:
     """Write model.json, with a digest of its own content in it."""
     fields = card.model_dump(mode="json")
@@ -189,8 +204,8 @@ def read_card(folder: Path) -> Card:
     if fields.get("layout") != LAYOUT:
         raise Refusal(_other_layout(folder, fields))
     try:
-        card = Card.model_validate_json(json.dumps(fields))
-    except ValidationError as error:
+        card = at(Card.model_validate_json(json.dumps(fields)), folder)
+    except ValueError as error:  # pydantic's too
         raise Refusal(_changed(folder, f"{CARD} lacks what a model needs")) from error
     wrong = [text for name, digest in card.files.items() if (text := _fault(folder, name, digest))]
     if wrong:

@@ -18,6 +18,7 @@ from tlsweep.model.card import (
     LAYOUT,
     PROGRAM,
     SNIPPET,
+    SOURCE,
     WEIGHTS,
     Block,
     Card,
@@ -27,6 +28,7 @@ from tlsweep.model.card import (
     SourceCard,
     TargetCard,
     TokenPreprocessing,
+    at,
     file_digest,
     write_card,
 )
@@ -35,6 +37,7 @@ from tlsweep.model.read import load_weights
 from tlsweep.model.snippet import snippet
 from tlsweep.model.taken import TakenModel
 from tlsweep.section import SourceSettings
+from tlsweep.source import carry_files
 from tlsweep.target import ImageTarget, Target
 from tlsweep.terms import ImageSpec, InputSpec, Levels, Resampling
 from tlsweep.train.network import PlanNetwork
@@ -58,29 +61,32 @@ def write_model(
         shutil.rmtree(left, ignore_errors=True)
     built.mkdir(parents=True)
     try:
-        card = _card(trial, network, about)
+        card = _card(trial, network, about, built)
         safetensors.save_model(network, str(built / WEIGHTS))
-        again = build(card)
+        here = at(card, built)
+        again = build(here)
         load_weights(again, built)
-        card = _exported(TakenModel(again, card), built)
+        failed = _not_exported(TakenModel(again, here), built)
         (built / SNIPPET).write_text(snippet(card, program=(built / PROGRAM).exists()))
         # safetensors writes what only its owner may read: a study's folder may be a group's
         shutil.copymode(built / SNIPPET, built / WEIGHTS)
-        files = {file.name: file_digest(file) for file in sorted(built.iterdir())}
-        write_card(built, card.model_copy(update={"files": files}))
+        whole = sorted(file for file in built.rglob("*") if file.is_file())
+        files = {file.relative_to(built).as_posix(): file_digest(file) for file in whole}
+        card = card.model_copy(update={"not_exported": failed, "files": files})
+        write_card(built, card)
         _put(built, folder)
     finally:
         shutil.rmtree(built, ignore_errors=True)
     return folder
 
 
-def _exported(model: TakenModel, folder: Path) -> Card:
-    """Write the exported program beside the weights, or say on the card why there is none."""
+def _not_exported(model: TakenModel, folder: Path) -> dict[str, str]:
+    """Write the exported program beside the weights, or say why there is none, by its format."""
     try:
         export_model(model, "torch_export", folder / PROGRAM)
     except NotExported as error:
-        return model.card.model_copy(update={"not_exported": {"torch_export": str(error)}})
-    return model.card
+        return {"torch_export": str(error)}
+    return {}
 
 
 def _put(built: Path, folder: Path) -> None:
@@ -91,9 +97,11 @@ def _put(built: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _card(trial: Resolved, network: PlanNetwork, about: Mapping[str, Any]) -> Card:
+def _card(trial: Resolved, network: PlanNetwork, about: Mapping[str, Any], folder: Path) -> Card:
+    """What model.json says; what the source's architecture is read from goes into ``folder``."""
     question, plan, head = trial.question, trial.plan, network.head
     source, target, opened = question.source, question.target, question.opening.source
+    options, carried = _carried(opened, folder)
     libraries = {name: metadata.version(name) for name in ("tlsweep", "torchvision", "pillow")}
     return Card(
         layout=LAYOUT,
@@ -101,7 +109,8 @@ def _card(trial: Resolved, network: PlanNetwork, about: Mapping[str, Any]) -> Ca
         plan=_plan(trial, network),
         source=SourceCard(
             name=opened.name,
-            options=_options(opened),
+            options=options,
+            carried=carried,
             model=source.name,
             trained_on=source.trained_on,
             fingerprint=source.fingerprint,
@@ -139,12 +148,19 @@ def _plan(trial: Resolved, network: PlanNetwork) -> PlanCard:
     )
 
 
-def _options(source: SourceSettings) -> dict[str, Any]:
-    """What describes the architecture; of files and folders at most the name, on any machine."""
+def _carried(source: SourceSettings, folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """What describes the architecture, and of it what files in ``folder`` do, on any machine."""
     options = source.model_dump(exclude={"name", "cache_dir"}, exclude_none=True)
     if "checkpoint" in options:
         options["checkpoint"] = Path(options["checkpoint"]).name
-    return options
+    inside = folder / SOURCE
+    inside.mkdir()
+    carried = carry_files(source.name, inside, **options)
+    if not carried:
+        inside.rmdir()
+    for option in carried:  # the path on this machine says nothing on another
+        options[option] = Path(options[option]).name
+    return options, carried
 
 
 def _preprocessing(spec: InputSpec, target: Target) -> Preprocessing | TokenPreprocessing:

@@ -5,6 +5,8 @@ A source is one file that yields a model and its preprocessing.
 
 from tlsweep.source.base import Progress, Source
 from tlsweep.source.registry import (
+    carried,
+    carry_files,
     check_source,
     dissect,
     input_spec,
@@ -16,6 +18,8 @@ from tlsweep.source.untrained import refuse_weights, untrained
 __all__ = [
     "Progress",
     "Source",
+    "carried",
+    "carry_files",
     "check_source",
     "dissect",
     "input_spec",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,35 @@ def input_spec(name: str, **options: object) -> InputSpec:
         rule = f"a source of texts has spec(**options), its tokenizer; {module.__name__} has none"
         raise Refusal(Fault(f"source={name}", rule, "add it there"))
     found: InputSpec = module.spec(**options)
+    return found
+
+
+def carry_files(name: str, folder: Path, **options: object) -> dict[str, str]:
+    """Copy the files that ``open_architecture`` and ``input_spec`` read into ``folder``.
+
+    Returns each option that names such files, as it is written for ``carried``. Empty where they
+    read none. Raises Refusal for an unknown name or option.
+    """
+    module = _module(name, options)
+    if not hasattr(module, "carry"):
+        return {}
+    found: dict[str, str] = module.carry(folder, **options)
+    return found
+
+
+def carried(folder: Path, written: Mapping[str, str]) -> dict[str, str]:
+    """The options of a source whose files ``carry_files`` put into ``folder``.
+
+    written: option to a path seen from there, perhaps after a word and a colon. Raises ValueError
+    for a path that leads out of the folder.
+    """
+    inside, found = folder.resolve(), {}
+    for option, value in written.items():
+        kind, sign, name = value.rpartition(":")
+        path = (inside / name).resolve()
+        if not path.is_relative_to(inside):
+            raise ValueError(f"{option}={value} leads out of the folder")
+        found[option] = f"{kind}{sign}{path}"
     return found
 
 

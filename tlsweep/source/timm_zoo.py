@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import Field
 
 from tlsweep.errors import Fault, Refusal, nearest
-from tlsweep.section import Place, SourceSettings, Whole
+from tlsweep.section import LocalDir, Place, SourceSettings, Whole
 from tlsweep.source.base import Progress, Source, private_rng
 from tlsweep.source.checkpoint import check_file
 from tlsweep.source.hub import quiet_hub
@@ -22,14 +24,16 @@ if TYPE_CHECKING:
 
     from tlsweep.cut import CutPoints, Level
 
-_HUB = "hf-hub:"
+_HUB, _FOLDER = "hf-hub:", "local-dir:"  # as timm spells them
+_CONFIG = "config.json"
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
 class Settings(SourceSettings):
     """conf/source/timm.yaml."""
 
     name: Literal["timm"]
-    model: str
+    model: LocalDir
     checkpoint: Place | None
     part: str | None
     image_size: Annotated[Whole, Field(ge=8, le=4096)] | None
@@ -37,7 +41,7 @@ class Settings(SourceSettings):
     @property
     def title(self) -> str:
         """The source's name in file names and records: the model's."""
-        return self.model.removeprefix(_HUB).rpartition("/")[2]
+        return self.model.rpartition(":")[2].rpartition("/")[2]
 
 
 class TimmSource(Source):
@@ -61,11 +65,13 @@ class TimmSource(Source):
     ) -> None:
         self.n_classes, self.licence, self.said = n_classes, licence, said
         self.class_names = class_names
-        self._options = dict(options)
-        super().__init__(model, spec, trained_on, f"timm {model} {n_classes}", weights)
+        self._model, self._options = model, dict(options)
+        # a folder may be moved
+        known = _label(model) if model.startswith(_FOLDER) else model
+        super().__init__(known, spec, trained_on, f"timm {known} {n_classes}", weights)
 
     def _build(self) -> nn.Module:
-        return build(self.name, self.n_classes, self._options)
+        return build(self._model, self.n_classes, self._options)
 
 
 def build(model: str, n_classes: int | None, options: Mapping[str, Any] | None = None) -> nn.Module:
@@ -76,6 +82,8 @@ def build(model: str, n_classes: int | None, options: Mapping[str, Any] | None =
     import timm
 
     given: dict[str, Any] = {} if n_classes is None else {"num_classes": n_classes}
+    if model.startswith(_HUB):  # what was downloaded once
+        model = f"{_FOLDER}{_config_file(model).parent}"
     built: nn.Module = timm.create_model(model, pretrained=False, **given, **(options or {}))
     return built
 
@@ -90,10 +98,7 @@ def check(
 ) -> None:
     """Raise one Refusal with every fault of these options; downloads and reads no weights."""
     _refuse_unknown(model)
-    faults: list[Fault] = []
-    if checkpoint is None and not model.startswith(_HUB) and not _is_published(model):
-        rule = f"timm publishes no weights of {model}: a source needs some"
-        faults.append(Fault(f"source.model={model}", rule, "source.checkpoint=FILE"))
+    faults = [] if checkpoint is not None else _weights_faults(model)
     if checkpoint is not None:
         try:
             check_file(checkpoint)
@@ -114,16 +119,21 @@ def open(  # noqa: A001  (always called with its module)
 ) -> TimmSource:
     """A model of timm with its published weights or those of a checkpoint.
 
-    model: a name that timm lists, with or without the tag of its weights (``resnet18.a1_in1k``), or
-    ``hf-hub:OWNER/NAME``; checkpoint: a file of the same architecture, with any number of classes
-    or none; part: which set of weights of the file, where it holds several; image_size: side of the
-    square input in pixels, default the weights' own. Raises Refusal for every fault of these, for a
-    download that is not possible, and for a file that does not fit.
+    model: a name that timm lists, with or without the tag of its weights (``resnet18.a1_in1k``),
+    ``hf-hub:OWNER/NAME``, or ``local-dir:FOLDER`` with what the hub has of it; checkpoint: a file
+    of the same architecture, with any number of classes or none; part: which set of weights of the
+    file, where it holds several; image_size: side of the square input in pixels, default the
+    weights' own. Raises Refusal for every fault of these, for a download that is not possible, and
+    for a file that does not fit.
     """
     check(model=model, checkpoint=checkpoint, part=part, image_size=image_size)
     options = told(model, image_size)
     said: tuple[str, ...] = ()
-    if checkpoint is None:
+    own = None if checkpoint is not None else _weights_in(model)
+    if own is not None:
+        n_classes, weights, said = _read(model, own, options, part)
+        trained_on = f"weights in the folder {_label(model)}"
+    elif checkpoint is None:
         pretrained = _published(model, options, progress)
         n_classes, weights = _classes(pretrained), dict(pretrained.state_dict())
         trained_on = f"published weights {_config(model)['tag']}"
@@ -200,6 +210,21 @@ def spec(
     return spec_of(model, image_size)
 
 
+def carry(
+    folder: Path,
+    *,
+    model: str,
+    checkpoint: str | Path | None = None,
+    part: str | None = None,
+    image_size: int | None = None,
+) -> dict[str, str]:
+    """The config of a model that timm does not list itself, into ``folder``."""
+    if not model.startswith((_HUB, _FOLDER)):
+        return {}
+    shutil.copyfile(_config_file(model), folder / _CONFIG)
+    return {"model": f"{_FOLDER}."}
+
+
 # ---------------------------------------------------------------------- what timm knows
 def _refuse_unknown(model: str) -> None:
     try:
@@ -207,10 +232,14 @@ def _refuse_unknown(model: str) -> None:
     except ImportError as error:
         rule = "models of timm need the package timm"
         raise Refusal(Fault("source=timm", rule, "pip install 'tlsweep[timm]'")) from error
-    if model.startswith(_HUB):
+    if model.startswith((_HUB, _FOLDER)):
+        _config(model)
         return
     if not timm.is_model(model):
-        rule = "a model of timm is one that timm.list_models() names, or hf-hub:OWNER/NAME"
+        rule = (
+            "a model of timm is one that timm.list_models() names, hf-hub:OWNER/NAME, or"
+            " local-dir:FOLDER"
+        )
         near = nearest(model, timm.list_models()) or "resnet18"
         raise Refusal(Fault(f"source.model={model}", rule, f"source.model={near}"))
     name, _, tag = model.partition(".")
@@ -221,19 +250,81 @@ def _refuse_unknown(model: str) -> None:
         raise Refusal(Fault(f"source.model={model}", rule, mend))
 
 
-def _is_published(model: str) -> bool:
+def _weights_faults(model: str) -> list[Fault]:
+    """That a model without a checkpoint has no weights, as far as that is known here."""
     import timm
 
-    return bool(timm.is_model_pretrained(model))
+    if model.startswith(_FOLDER) and _weights_in(model) is None:
+        rule = f"a folder of a model holds its weights: {' or '.join(_WEIGHTS)}"
+        mend = "download them into it, or source.checkpoint=FILE"
+        return [Fault(f"source.model={model}", rule, mend)]
+    if not model.startswith((_HUB, _FOLDER)) and not timm.is_model_pretrained(model):
+        rule = f"timm publishes no weights of {model}: a source needs some"
+        return [Fault(f"source.model={model}", rule, "source.checkpoint=FILE")]
+    return []
+
+
+def _label(model: str) -> str:
+    """What a model is called; a folder by its own name."""
+    return Path(model.removeprefix(_FOLDER)).name if model.startswith(_FOLDER) else model
+
+
+def _weights_in(model: str) -> Path | None:
+    """The weights that lie in a model's folder; None without any, or without a folder."""
+    if not model.startswith(_FOLDER):
+        return None
+    there = (Path(model.removeprefix(_FOLDER)) / name for name in _WEIGHTS)
+    return next((file for file in there if file.is_file()), None)
+
+
+@lru_cache(maxsize=8)  # the hub is asked once
+def _config_file(model: str) -> Path:
+    """The config of a model in a folder or on the hub. Raises Refusal where it cannot be had."""
+    from huggingface_hub import hf_hub_download
+
+    if model.startswith(_FOLDER):
+        return Path(model.removeprefix(_FOLDER)) / _CONFIG
+    name, _, revision = model.removeprefix(_HUB).partition("@")
+    try:
+        with quiet_hub():
+            return Path(hf_hub_download(name, _CONFIG, revision=revision or None))
+    except Exception as error:  # the hub's and the network's errors are of many kinds
+        lines = str(error).strip().splitlines()
+        value = f"source.model={model} ({lines[0][:160] if lines else type(error).__name__})"
+        rule = "a model is in the hub's cache, or can be downloaded"
+        where = f"https://huggingface.co/{name}"
+        mend = (
+            f"download {_CONFIG} and {_WEIGHTS[0]} from {where} into a folder, and"
+            " source.model=local-dir:FOLDER"
+        )
+        raise Refusal(Fault(value, rule, mend)) from error
+
+
+def _written(model: str) -> dict[str, Any]:
+    """What the config of a folder or of the hub says. Raises Refusal for one of no model."""
+    import timm
+    from timm.models import _hub
+
+    file = _config_file(model)
+    try:
+        config, name, _ = _hub.load_model_config_from_path(file.parent)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        rule = f"a model of timm has a {_CONFIG}, with its architecture"
+        value = f"source.model={model} ({type(error).__name__}: {error})"
+        raise Refusal(Fault(value, rule, "the folder that timm's save_for_hf writes")) from error
+    if not timm.is_model(name):
+        rule = f"its architecture is one that timm.list_models() names, not {name}"
+        mend = "a version of timm that has it (pip install -U timm)"
+        raise Refusal(Fault(f"source.model={model}", rule, mend))
+    return {**config, "tag": name}
 
 
 def _config(model: str) -> dict[str, Any]:
-    """What timm knows of a model's weights; of one on the hub, what lies there."""
+    """What timm knows of a model's weights; of one in a folder or on the hub, what lies there."""
     import timm
 
-    if model.startswith(_HUB):
-        config, name, _ = timm.models.load_model_config_from_hf(model.removeprefix(_HUB))
-        return {**config, "tag": name}
+    if model.startswith((_HUB, _FOLDER)):
+        return _written(model)
     known: Any = timm.get_pretrained_cfg(model)
     tag = f"{model.partition('.')[0]}.{known.tag}" if known.tag else model
     return {**known.to_dict(), "tag": tag}

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,12 @@ _WEIGHTS = (
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
+)
+_TOKENIZER = (  # beside its vocabulary
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
 )
 _NO_ARCHITECTURE = (  # of a config: what changes no number of the model
     "_name_or_path",
@@ -182,6 +189,35 @@ def spec(
 ) -> InputSpec:
     """Its tokenizer and the length that texts are brought to, or how images are prepared."""
     return _asked(model, length).spec
+
+
+def carry(
+    folder: Path,
+    *,
+    model: str,
+    checkpoint: str | Path | None = None,
+    part: str | None = None,
+    length: int | None = None,
+) -> dict[str, str]:
+    """The config, and the tokenizer's files or the image processor's, into ``folder``."""
+    from transformers.utils.hub import cached_file
+
+    from tlsweep.source.image_families import PREPROCESSOR
+
+    files = {"config.json", PREPROCESSOR, *_TOKENIZER}
+    encode = getattr(_asked(model, length).spec, "encode", None)
+    if isinstance(encode, Tokenizer):
+        files |= set(type(encode.own).vocab_files_names.values())
+    how = {
+        "_raise_exceptions_for_missing_entries": False,
+        "_raise_exceptions_for_connection_errors": False,
+    }
+    for file in sorted(files):
+        with _quiet():
+            found = cached_file(model, file, **how)
+        if found is not None:
+            shutil.copyfile(found, folder / file)
+    return {"model": "."}
 
 
 def dissect(model: nn.Module, example: Tensor) -> CutPoints:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from tlsweep.cut import CutPoints
 
+_WORDS_ALONE = ".json"  # of a model that was taken home, which has the vectors itself
+_CARRIED = f"words{_WORDS_ALONE}"
 LENGTH = 64  # words that a text is cut to where nothing is said
 _PARTS = re.compile(r"\w+|[^\w\s]")
 _BAD = 3  # words named in a refusal
@@ -126,6 +128,8 @@ def check(
     *, file: str, words: int | None = None, length: int = LENGTH, progress: Progress | None = None
 ) -> None:
     """Raise Refusal where the file is no table of word vectors."""
+    if Path(file).suffix == _WORDS_ALONE:
+        raise Refusal(_no_table(f"source.file={file} (words without vectors)"))
     _table(file, words)
 
 
@@ -140,6 +144,7 @@ def open(  # noqa: A001  (always called with its module)
     None for all; length: words that a text is cut, or filled up, to. Raises Refusal for a file that
     is not such a table, or that has a word twice.
     """
+    check(file=file, words=words, length=length)
     if progress is not None:
         progress(0, 1, f"words of {Path(file).name}")
     table = _table(file, words)
@@ -160,6 +165,16 @@ def architecture(
 def spec(*, file: str, words: int | None = None, length: int = LENGTH) -> TokenSpec:
     """The words, and the length that texts are brought to."""
     return _spec(_table(file, words), length)
+
+
+def carry(
+    folder: Path, *, file: str, words: int | None = None, length: int = LENGTH
+) -> dict[str, str]:
+    """The words, and how many numbers each has, into ``folder``."""
+    table = _table(file, words)
+    told = {"words": table.words, "numbers": table.vectors.shape[1]}
+    (folder / _CARRIED).write_text(json.dumps(told))
+    return {"file": _CARRIED}
 
 
 def dissect(model: nn.Module, example: Tensor) -> CutPoints:
@@ -194,18 +209,25 @@ def _table(file: str, most: int | None) -> Table:
         words, vectors = _read(path, most)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        rule = "text of a word and its numbers a line; .npz with words and vectors; .safetensors"
-        raise Refusal(Fault(f"{where} ({what})", rule, "a file of GloVe or word2vec")) from error
+        raise Refusal(_no_table(f"{where} ({what})")) from error
     faults = _faults(where, words, vectors)
     if faults:
         raise Refusal(*faults)
     return Table(tuple(words), np.ascontiguousarray(vectors, np.float32))
 
 
+def _no_table(value: str) -> Fault:
+    rule = "text of a word and its numbers a line; .npz with words and vectors; .safetensors"
+    return Fault(value, rule, "a file of GloVe or word2vec")
+
+
 def _read(path: Path, most: int | None) -> tuple[list[str], NDArray[Any]]:
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
             return [str(w) for w in arrays["words"][:most]], arrays["vectors"][:most]
+    if path.suffix == _WORDS_ALONE:
+        told = json.loads(path.read_bytes())
+        return told["words"], np.broadcast_to(np.float32(0), (len(told["words"]), told["numbers"]))
     if path.suffix == ".safetensors":
         return _safetensors(path, most)
     return _text(path, most)
