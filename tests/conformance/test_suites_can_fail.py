@@ -129,6 +129,16 @@ def _alike_names(module: Any, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(module, "dissect", dissect, raising=False)
 
 
+def _carries_another(module: Any, patch: pytest.MonkeyPatch) -> None:
+    own = module.architecture
+
+    def architecture(*, width: Any) -> Any:
+        return own(width=width if isinstance(width, int) else 1)
+
+    patch.setattr(module, "architecture", architecture)
+    patch.setattr(module, "carry", lambda folder, **options: {"width": "."}, raising=False)
+
+
 SOURCE: dict[str, Breaks] = {
     "test_its_yaml_names_it_and_every_setting_that_it_has_and_no_other": _settings_with_more,
     "test_its_settings_are_read_as_they_were_recorded": _settings_that_grow,
@@ -137,6 +147,7 @@ SOURCE: dict[str, Breaks] = {
     ),
     CHECK: lambda module, patch: patch.setattr(module, "check", refuse),
     "test_it_wants_to_see_what_its_example_is": _method("example", lambda self: torch.zeros(1)),
+    "test_what_it_carries_describes_the_same_architecture": _carries_another,
     "test_its_model_answers_its_example_with_finite_numbers": _method("model", _not_a_number),
     "test_it_names_each_class_of_its_classifier_or_none": _method("class_names", ("one",)),
     "test_it_can_be_sent_to_another_process": _method(

@@ -25,6 +25,7 @@ from scenarios import SCENARIOS, Scenario  # noqa: E402
 from values import Values, differences, values_of  # noqa: E402
 
 SHOWN = 20  # differences of a scenario
+SCORES = ("  accuracy", "  loss")  # the lines that hold them
 
 
 def main() -> int:
@@ -72,7 +73,8 @@ def _run(tree: Path, scenario: Scenario, work: Path) -> Values:
         if done.returncode:
             raise SystemExit(f"{tree}: {' '.join(arguments)}\n{done.stdout}{done.stderr}")
         if arguments[0] != "-m":  # one plan leaves nothing but what it prints
-            said[" ".join(arguments)] = done.stdout.partition("  trained ")[0]
+            scores = [line for line in done.stdout.splitlines() if line.startswith(SCORES)]
+            said[" ".join(arguments)] = "\n".join(scores)
     return {**said, **values_of(output)}
 
 
