@@ -12,7 +12,8 @@ from PIL import Image
 
 from tlsweep.errors import Refusal
 from tlsweep.stages.session import Session
-from tlsweep.stages.shifted_sets import ShiftedSet, open_shifted
+from tlsweep.stages.shifted_sets import ShiftedSet, answers_to, open_shifted
+from tlsweep.survey.surveyor import refit
 from tlsweep.target import open_target
 from tlsweep.target.corrupt import SEVERITIES, Corrupted
 from tlsweep.target.images import ImageTarget
@@ -55,6 +56,17 @@ def test_a_folder_of_others_has_the_classes_of_the_target_by_their_names(
     assert found.name == "elsewhere"
     assert list(found.versions) == ["elsewhere"]
     assert found.target.labels[found.rows].tolist() == [1, 1, 2, 2, 2]
+
+
+def test_answers_are_the_same_however_many_batches_pass_at_a_time(session: MakeSession) -> None:
+    s = session()
+    inputs, rows = s.inputs(s.sources[0]), s.question.partition.report[:41]
+    heads = refit(inputs, {0: 0.1, 3: 0.1})
+    few, all_ = (answers_to(s.question.target, rows, inputs, heads, n) for n in (1, 99))
+    assert few.keys() == all_.keys() == {0, 3}
+    for index, logits in all_.items():
+        assert len(logits) == 41 > 2 * inputs.train.batch_size
+        assert np.array_equal(few[index], logits)
 
 
 @pytest.mark.parametrize("grouped", [True, False])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -72,6 +73,34 @@ def test_tables_of_a_folder_are_splits_by_their_names(tmp_path: Path) -> None:
         Split.SELECT: ["a fine film", "no plot"],
         Split.REPORT: ["warm, funny", "a bore"],
     }
+    assert target.said[-1] == "left out of the folder: notes.tsv"
+
+
+@pytest.mark.parametrize("below", ["", "data/"])
+def test_a_zip_of_a_folder_of_tables_is_what_the_folder_is(tmp_path: Path, below: str) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    table(folder / "train.tsv", ROWS)
+    table(folder / "test.tsv", ROWS[2:])
+    with ZipFile(tmp_path / "own.zip", "w") as file:
+        for name in ("train.tsv", "test.tsv"):
+            file.write(folder / name, f"{below}{name}")
+        file.writestr(f"{below}._train.tsv", "of a tool")
+    wanted = open_target("text", file=folder)
+    places = [tmp_path / "own.zip", *([tmp_path / "own.zip" / "data"] if below else [])]
+    for found in (open_target("text", file=place) for place in places):
+        assert found.fingerprint == wanted.fingerprint
+        assert {s: r.tolist() for s, r in found.given.items()} == {
+            s: r.tolist() for s, r in wanted.given.items()
+        }
+        assert found.said == wanted.said
+
+
+def test_two_tables_of_one_split_are_refused(tmp_path: Path) -> None:
+    table(tmp_path / "train.tsv", ROWS)
+    table(tmp_path / "Train.csv", ROWS[:2])
+    (fault,) = faults_of(file=tmp_path)
+    assert fault.value == f"target.file={tmp_path}: Train.csv and train.tsv"
 
 
 def test_texts_of_one_author_stay_together(tmp_path: Path) -> None:

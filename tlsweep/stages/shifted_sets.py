@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsweep.errors import Fault, Refusal, TrialFailure
+from tlsweep.extract.activations import Activations
 from tlsweep.question import Question, target_like
 from tlsweep.section import CORRUPTIONS, TargetSettings
 from tlsweep.stages import final
@@ -27,6 +28,7 @@ from tlsweep.task import Truth
 from tlsweep.task.outcome import Logits
 from tlsweep.verdict import ShiftedScores
 
+BATCHES = 256  # that pass at a time; whole ones, so that each holds the same examples
 HALVES = 0  # seed of which half of a set chooses
 
 
@@ -238,15 +240,32 @@ def _frozen(
         if source.called not in heads:
             continue
         inputs = s.inputs(source)
-        part = replace(inputs.question.partition, report=rows)
-        asked = replace(inputs.question, target=target, partition=part)
         # other processes would open the question's own target
         alone = inputs.train.model_copy(update={"devices": 1, "strategy": "auto"})
         once = inputs.features.model_copy(update={"budget_gb": 0.0})  # no other trial reads them
-        shifted = replace(inputs, question=asked, train=alone, features=once)
-        own = answers(shifted, heads[source.called])
+        shifted = replace(inputs, train=alone, features=once)
+        own = answers_to(target, rows, shifted, heads[source.called])
         found |= {(source.called, index): logits for index, logits in own.items()}
     return found
+
+
+def answers_to(
+    target: Target,
+    rows: NDArray[np.int64],
+    inputs: Activations,
+    heads: Mapping[int, Refitted],
+    batches: int = BATCHES,
+) -> dict[int, Logits]:
+    """What refitted heads answer of examples of another target: logits [n, outputs] a cut point.
+
+    batches: that are passed at a time, whose features of all cut points are in memory at once.
+    """
+    several, own = inputs.train.batch_size * batches, []
+    for start in range(0, len(rows), several):
+        part = replace(inputs.question.partition, report=rows[start : start + several])
+        asked = replace(inputs.question, target=target, partition=part)
+        own.append(answers(replace(inputs, question=asked), heads))
+    return {index: np.concatenate([logits[index] for logits in own]) for index in own[0]}
 
 
 def _predictions(decided: Decided) -> Callable[[Target, NDArray[np.int64]], Logits]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -18,6 +18,7 @@ from tlsweep.target.files import table_at, title_of
 from tlsweep.target.several import some
 from tlsweep.target.table import READERS, Columns, read_table
 from tlsweep.target.texts import TextTarget
+from tlsweep.target.zipped import AnyPath, file_of, is_of_a_tool, place_of, walk
 from tlsweep.task import Kind
 from tlsweep.terms import Split
 
@@ -80,7 +81,8 @@ def open(  # noqa: A001  (always called as text.open)
     group; kind: of answers, None to see for oneself. Raises Refusal with all faults.
     """
     asked, path = Asked(input, label, split, group), Path(file)
-    table, given = _folder(path) if path.is_dir() else (_table(path), None)
+    folder = _of_splits(path)
+    table, given, left_out = (_table(path), None, ()) if folder is None else _folder(folder)
     found = read_rows(
         f"target.file={path}",
         table,
@@ -102,7 +104,7 @@ def open(  # noqa: A001  (always called as text.open)
         answers.task,
         found.groups,
     )
-    target.said = found.said
+    target.said = (*found.said, *left_out)
     return target
 
 
@@ -124,21 +126,30 @@ def _table(file: Path) -> Columns:
     return read_table(table_at(file, tuple(READERS)))
 
 
-def _folder(folder: Path) -> tuple[Columns, Given]:
-    """The tables of a folder as one, and the rows of each. Raises Refusal where they differ."""
-    files = {
-        PARTS[file.stem.lower()]: file
-        for file in sorted(folder.iterdir())
-        if file.suffix.lower() in READERS and file.stem.lower() in PARTS
-    }
-    if Split.FIT not in files:
-        raise Refusal(
-            Fault(
-                f"target.file={folder}: a folder without a table called train",
-                f"there tables are splits, by their names: train, val, test ({', '.join(READERS)})",
-                "target.file=FILE for one table",
-            )
-        )
+def _of_splits(path: Path) -> AnyPath | None:
+    """The folder whose tables are splits, perhaps in a zip; None where a table is meant."""
+    if path.is_dir():
+        return path
+    if path.is_file() and path.suffix.lower() == ".zip":
+        found = [here for here, _, files in walk(place_of(path)) if _part_of(files, Split.FIT)]
+        return found[0] if len(found) == 1 else None
+    place = file_of(path)
+    return place if place.is_dir() else None
+
+
+def _part_of(names: Iterable[str], part: Split) -> list[str]:
+    """Those of the names that are of tables of this split."""
+    tables = (name for name in sorted(names) if Path(name).suffix.lower() in READERS)
+    return [name for name in tables if PARTS.get(Path(name).stem.lower()) is part]
+
+
+def _folder(folder: AnyPath) -> tuple[Columns, Given, tuple[str, ...]]:
+    """The tables of a folder as one, the rows of each, and what is left out, in words.
+
+    Raises Refusal where they differ.
+    """
+    names = sorted(entry.name for entry in folder.iterdir() if not is_of_a_tool(entry.name))
+    files = _split_files(folder, names)
     tables = {part: read_table(file) for part, file in files.items()}
     first = tables[Split.FIT]
     faults = [
@@ -160,7 +171,30 @@ def _folder(folder: Path) -> tuple[Columns, Given]:
         given[part] = np.arange(start, start + rows)
         for name, cells in table.items():
             whole[name] += cells
-    return whole, _several(given)
+    others = sorted(set(names) - {file.name for file in files.values()})
+    left_out = (f"left out of the folder: {some(others)}",) if others else ()
+    return whole, _several(given), left_out
+
+
+def _split_files(folder: AnyPath, names: Sequence[str]) -> dict[Split, AnyPath]:
+    """The table of each split. Raises Refusal for two of one, and without one to learn from."""
+    parts = {part: _part_of(names, part) for part in Split}
+    faults = [
+        Fault(
+            f"target.file={folder}: {' and '.join(twice)}",
+            "one table a split, by its name",
+            "leave one out, or target.file=FILE for one table",
+        )
+        for twice in parts.values()
+        if len(twice) > 1
+    ]
+    if not parts[Split.FIT]:
+        rule = f"there tables are splits, by their names: train, val, test ({', '.join(READERS)})"
+        value = f"target.file={folder}: a folder without a table called train"
+        faults.append(Fault(value, rule, "target.file=FILE for one table"))
+    if faults:
+        raise Refusal(*faults)
+    return {part: folder / found[0] for part, found in parts.items() if found}
 
 
 def _several(given: Mapping[Split, NDArray[np.int64]]) -> Given:
