@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from pathlib import Path
+from typing import Any
 
 import networks
 import pytest
@@ -42,6 +43,12 @@ def opened(name: str) -> tuple[nn.Module, Tensor, CutPoints]:
     return model, x, cut_points(model, x)
 
 
+def large_later(name: str) -> Any:
+    """The large ones run with the slow tests."""
+    large = name in ("densenet121", "efficientnet_b0", "vit_b_16")
+    return pytest.param(name, marks=pytest.mark.slow if large else ())
+
+
 def norms(part: nn.Module) -> int:
     return sum(isinstance(module, nn.BatchNorm2d) for module in part.modules())
 
@@ -60,7 +67,7 @@ def compared(model: nn.Module, x: Tensor, cuts: CutPoints) -> tuple[int, int]:
     return found, left
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [large_later(name) for name in MODELS])
 def test_every_cut_point_of_a_folded_model_is_where_it_was(name: str) -> None:
     """To ``TOLERANCE`` of the largest value."""
     assert compared(*opened(name)) == MODELS[name]
@@ -76,7 +83,7 @@ def test_trained_weights_fold_within_the_tolerance_too() -> None:
     assert compared(model, x, cuts) == MODELS["mobilenet_v2"]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "densenet121"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", large_later("densenet121")])
 @torch.no_grad()
 def test_in_half_precision_a_folded_part_is_as_near_to_the_truth_as_the_part_is(name: str) -> None:
     model, x, cuts = opened(name)
@@ -116,7 +123,7 @@ def _steady(part: nn.Module) -> nn.Module:
     return part
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "densenet121"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", large_later("densenet121")])
 def test_a_part_that_is_folded_in_each_pass_trains_as_it_would(name: str) -> None:
     """The same tensors, the same gradients, to the tolerance of folding; in double precision."""
     model, x, cuts = opened(name)

@@ -32,8 +32,8 @@ def resnet() -> CutPoints:
     ("name", "blocks"),
     [
         ("resnet50", 19),
-        ("densenet121", 10),
-        ("swin_t", 17),
+        pytest.param("densenet121", 10, marks=pytest.mark.slow),
+        pytest.param("swin_t", 17, marks=pytest.mark.slow),
         ("convnext_tiny", 23),
         ("squeezenet1_0", 12),
         ("mobilenet_v2", 20),

@@ -89,8 +89,9 @@ def test_a_folder_of_transformers_is_surveyed_answered_and_taken_home(
     rules = json.loads((model / "tokenizer.json").read_text())
     rules["model"]["vocab"] |= {"good": 5, "bad": 4}
     (model / "tokenizer.json").write_text(json.dumps(rules))
-    with pytest.raises(Refusal, match="the tokens that it was trained on"):
-        tlsweep.load_model(study / "model").predict(["good"])
+    # it has its own tokenizer, whatever becomes of the source's
+    again = tlsweep.load_model(study / "model").predict(["good good good sun", "bad bad bad rain"])
+    assert again.flatten().tolist() == [high, low]
 
 
 def texts_are_predicted(model: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,8 +45,11 @@ def ask(images: Path, tmp_path: Path) -> Ask:
     return make
 
 
-@pytest.mark.parametrize("model", SMALL)
-@pytest.mark.parametrize("classes", [7, 0])
+@pytest.mark.parametrize(
+    ("model", "classes"),
+    [("resnet10t", 7), ("resnet10t", 0), ("vit_tiny_patch16_224", 0),
+     pytest.param("vit_tiny_patch16_224", 7, marks=pytest.mark.slow)],
+)  # fmt: skip
 def test_timm_reads_it_and_gives_the_models_logits(
     model: str, classes: int, ask: Ask, tmp_path: Path
 ) -> None:

@@ -32,7 +32,10 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
-@pytest.mark.parametrize(("optimizer", "workers"), [("adamw", 0), ("adamw", 2), ("sgd", 0)])
+@pytest.mark.parametrize(
+    ("optimizer", "workers"),
+    [("adamw", 0), pytest.param("adamw", 2, marks=pytest.mark.slow), ("sgd", 0)],
+)
 def test_resumed_runs_end_with_the_same_weights_and_history(
     name: str, stop_after: int, optimizer: str, workers: int, images: Pairs, tmp_path: Path
 ) -> None:

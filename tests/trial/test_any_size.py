@@ -15,11 +15,12 @@ from tlsweep.trial import checked, train_plan
 Make = Callable[..., Settings]
 # a fifth is held out: 16 and 17 images are trained on
 SIZES = (20, 21)
+LATER = [pytest.param(n, marks=pytest.mark.slow) for n in (8, 15, 16, 64)]
 
 
 @pytest.mark.parametrize("plan", ["finetune", "scratch"])
 @pytest.mark.parametrize("statistics", ["source", "batch"])
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 8, 15, 16, 17, 64])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 17, *LATER])
 def test_batches_of_any_size_train_where_the_last_maps_are_of_one_pixel(
     settings: Make, plan: str, statistics: str, batch_size: int
 ) -> None:

@@ -36,13 +36,13 @@ def epochs_of(asked: Settings) -> tuple[Trained, list[int]]:
     "own",
     [
         ("train.lr_ratio=0.5",),
-        ("train.block_decay=0.7",),
+        pytest.param(("train.block_decay=0.7",), marks=pytest.mark.slow),
         ("plan.freeze=2",),
         ("schedule=gradual",),
         ("train.optimizer=sgd", "train.weight_decay=0.01", "train.lr_ratio=0.5"),
         ("train.augment=views", "train.views=2", "train.lr_ratio=0.5"),
-        ("train.lr_schedule=constant", "train.lr_ratio=0.5"),
-        ("schedule.rates=phase", "train.lr_ratio=0.5"),
+        pytest.param(("train.lr_schedule=constant", "train.lr_ratio=0.5"), marks=pytest.mark.slow),
+        pytest.param(("schedule.rates=phase", "train.lr_ratio=0.5"), marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )

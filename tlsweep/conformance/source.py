@@ -97,6 +97,8 @@ class SourceSuite(ComponentSuite):
         options = self.settings().model_dump(exclude={"name"})
         with TemporaryDirectory() as folder:
             written = carry_files(self.name, Path(folder), **options)
+            if not written:  # its options alone say what it is
+                return
             options |= carried(Path(folder), written)
             model, example = open_architecture(self.name, **options)
             mine, shown = self._architecture()
