@@ -326,6 +326,14 @@ def test_a_folder_that_was_changed_below_is_refused(taken: Make, tmp_path: Path)
         tlsweep.load_model(folder)
 
 
+def test_a_source_whose_tokenizer_is_another_one_now_is_refused(words_folder: Path) -> None:
+    taken = tlsweep.load_model(words_folder)
+    before = taken.card.tokens.model_copy(update={"tokenizer": "words of before"})
+    model = TakenModel(taken.network, taken.card.model_copy(update={"preprocessing": before}))
+    with pytest.raises(Refusal, match="the tokens that it was trained on"):
+        model.predict(["good"])
+
+
 def test_a_card_does_not_lead_out_of_its_folder(words_folder: Path) -> None:
     source = json.loads((words_folder / "model.json").read_text())["source"]
     for outside in ("../../vectors.npz", "/etc/passwd", "local-dir:.."):
