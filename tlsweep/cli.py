@@ -17,6 +17,7 @@ from tlsweep.errors import (
     Refusal,
     TlsweepError,
     interrupts_heard,
+    masked,
     nearest,
     unknown_name,
 )
@@ -307,7 +308,7 @@ def _fail(error: TlsweepError) -> int:
 
 
 def _complain(text: str) -> None:
-    print(f"tlsweep: {text}", file=sys.stderr)  # noqa: T201
+    print(f"tlsweep: {masked(text)}", file=sys.stderr)  # noqa: T201
 
 
 def _refusal_of(error: Exception) -> Refusal | None:

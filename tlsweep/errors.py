@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import signal
 import sys
 import threading
@@ -13,6 +14,21 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
+
+
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]+@")
+_NAMED = re.compile(
+    r"(?i)([?&][\w.-]*(?:password|passwd|pwd|secret|token|api_?key)[\w.-]*=)[^&\s'\"]+"
+)
+
+
+def masked(text: str) -> str:
+    """The text without the passwords in its URLs: what is said, recorded or shown is handed on.
+
+    >>> masked("postgresql://me:hunter2@host/db?sslpassword=abc")
+    'postgresql://me:***@host/db?sslpassword=***'
+    """
+    return _NAMED.sub(r"\1***", _PASSWORD.sub(r"\1***@", text))
 
 
 @dataclass(frozen=True)
@@ -27,7 +43,7 @@ class Fault:
     mend: str
 
     def __str__(self) -> str:
-        return f"{self.value}\n    rule: {self.rule}\n    mend: {self.mend}"
+        return masked(f"{self.value}\n    rule: {self.rule}\n    mend: {self.mend}")
 
 
 class TlsweepError(Exception):

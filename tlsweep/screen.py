@@ -16,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from tlsweep.errors import masked
+
 # no markup: names, paths and error texts hold brackets of their own
 console = Console(highlight=False, markup=False)
 
@@ -42,7 +44,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """A line that stays above the bars."""
-        self.progress.console.print(text)
+        self.progress.console.print(masked(text))
 
     def stage(self, text: str, total: int, done: int = 0) -> None:
         """Begin a stage of ``total`` steps."""

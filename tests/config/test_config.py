@@ -437,6 +437,14 @@ def test_passwords_in_urls_are_not_written_down() -> None:
     written = to_yaml(settings("sweep.storage='postgresql+psycopg://me:s3:cr/et@host/db'"))
     assert "s3:cr/et" not in written
     assert "postgresql+psycopg://me:***@host/db" in written
+    for line in (
+        "sweep.storage='postgresql://host/db?user=me&password=hunter2&sslmode=require'",
+        "record.tracking_uri='http://me:hunter2@host:5000/'",
+        "record.tracking_uri='postgresql://host/db?sslpassword=hunter2'",
+    ):
+        written = to_yaml(settings(line))
+        assert "hunter2" not in written
+        assert "host" in written
 
 
 def test_an_entry_of_a_list_is_mended_by_the_whole_list() -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tlsweep.record.mlflow import MlflowLedger, open_mlflow
+from tlsweep.record.mlflow import MlflowLedger
+from tlsweep.record.opening import open_mlflow
 
 
 @pytest.fixture(scope="session")

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tlsweep.record.mlflow import open_mlflow
 from tlsweep.record.moved import mend_moved
+from tlsweep.record.opening import open_mlflow
 
 # in a process of its own, as a command is: MLflow remembers addresses while it runs
 NEXT_COMMAND = """
 import sys
 from pathlib import Path
-from tlsweep.record.mlflow import open_mlflow
+from tlsweep.record.opening import open_mlflow
 folder, run_id, file = sys.argv[1:]
 record = open_mlflow(None, "tests", Path(folder))
 print(*(f.path for f in record.client.list_artifacts(run_id)))

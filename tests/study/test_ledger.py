@@ -393,6 +393,71 @@ def test_reclaiming_twice_queues_a_lost_trial_once(open_ledger: Open, space: Mak
     assert [t.state.name for t in ledger.trials()] == ["FAIL", "WAITING"]
 
 
+def test_a_trial_that_ends_with_its_process_three_times_failed_and_the_sweep_goes_on(
+    open_ledger: Open, space: MakeSpace, jobs: Any
+) -> None:
+    ledger, where = open_ledger(), space("x=interval(0,1)")
+    params = []
+    for _ in range(3):
+        job = ledger.ask(where)
+        params.append(ledger.trials()[job.number].params)
+        assert len(ledger.reclaim()) == 1
+    assert params[0] == params[1] == params[2]
+    (failed,) = ledger.ended()
+    assert (
+        failed.user_attrs["reason"]
+        == "its process ended before it did, 3 times: it is not run again"
+    )
+    assert not ledger.trials(TrialState.WAITING)
+    launch = jobs()
+    search(ledger, where, launch, n_trials=1, max_failure_rate=1.0)
+    assert launch.overrides != [job.overrides]
+
+
+def test_an_item_that_kills_its_process_is_run_three_times_in_all(
+    open_ledger: Open, url: str, jobs: Any
+) -> None:
+    code = (
+        "import os, sys; from tlsweep.study import choice; from tlsweep.study.ledger import *;"
+        "ledger = Ledger(sys.argv[1], 's', choice.sampler({'name': 'random'}, 0),"
+        " facts={'question': 1}).open(resume=True); ledger.reclaim();"
+        "ledger.run_list([Item.of(('seed=1',))], lambda jobs: os._exit(9), n_jobs=1)"
+    )
+    ended = [
+        subprocess.run([sys.executable, "-c", code, url], check=False).returncode for _ in range(4)
+    ]
+    assert ended == [9, 9, 9, 0]
+    ledger, launch = open_ledger(), jobs()
+    ledger.run_list([Item.of(("seed=2",))], launch, n_jobs=1)
+    assert launch.overrides == [("seed=2",)]
+    assert not ledger.would_run(Item.of(("seed=1",)))
+    failed = [t for t in ledger.ended() if t.state == TrialState.FAIL]
+    assert [t.user_attrs["key"] for t in failed] == ["seed=1"]
+
+
+def test_a_trial_that_gets_further_each_time_is_run_again_however_often(
+    open_ledger: Open, space: MakeSpace
+) -> None:
+    ledger, where = open_ledger(), space("x=interval(0,1)")
+    for epochs in (1, 2, 3, 4, 4, 4):
+        job = ledger.ask(where)
+        for epoch in range(1, epochs + 1):
+            TrialHandle(ledger.storage, ledger.name, job.number).report(epoch, 0.1)
+        assert not [t for t in ledger.ended() if t.user_attrs.get("again") is False]
+        ledger.reclaim()
+    assert len(ledger.ended()) == 1
+
+
+def test_a_study_of_another_program_is_refused_and_left_as_it_is(
+    open_ledger: Open, url: str
+) -> None:
+    theirs = optuna.create_study(study_name="s", storage=url, direction="maximize")
+    theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    with pytest.raises(Refusal, match=r"study=s \(2 trials of another program\)"):
+        open_ledger()
+    assert optuna.load_study(study_name="s", storage=url).user_attrs == {}
+
+
 def test_reclaim_waits_for_a_trial_whose_process_still_runs(
     open_ledger: Open, space: MakeSpace
 ) -> None:

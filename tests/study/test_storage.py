@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,73 @@ def test_the_default_database_has_an_absolute_path(
 
 def test_a_database_is_opened_once_a_process(url: str) -> None:
     assert open_storage(url) is open_storage(url)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix != ".lock"}
+
+
+def test_several_processes_that_begin_at_once_make_one_database(url: str) -> None:
+    code = (
+        "import sys, optuna; from tlsweep.study.storage import open_storage;"
+        "print('ready', flush=True); sys.stdin.readline();"
+        "storage = open_storage(sys.argv[1]);"
+        "optuna.create_study(study_name='s', storage=storage, load_if_exists=True)"
+    )
+    command = [sys.executable, "-c", code, url]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    makers = [subprocess.Popen(command, text=True, **pipes) for _ in range(4)]
+    for maker in makers:
+        assert maker.stdout.readline() == "ready\n"
+    for maker in makers:
+        maker.stdin.write("\n")
+        maker.stdin.flush()
+    errors = [maker.communicate(timeout=120)[1] for maker in makers]
+    assert [maker.returncode for maker in makers] == [0] * 4, errors
+
+
+def test_a_database_of_another_tool_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
+        for name in ("experiments", "metrics", "params", "runs"):
+            connection.execute(f"CREATE TABLE {name} (id INTEGER)")
+    connection.close()
+    before, url = _files(tmp_path), f"sqlite:///{tmp_path}/mlflow.db"
+    with pytest.raises(Refusal) as caught:
+        open_storage(url)
+    (fault,) = caught.value.faults
+    why = "it is no database of Optuna, but has the tables experiments, metrics, params, ..."
+    assert fault.value == f"sweep.storage={url}: {why}"
+    assert _files(tmp_path) == before
+
+
+def test_a_damaged_file_is_refused_by_its_name_with_what_helps(tmp_path: Path, url: str) -> None:
+    optuna.create_study(study_name="s", storage=url)
+    file = Path(url.removeprefix("sqlite:///"))
+    content = file.read_bytes()
+    for damaged in (
+        content[: len(content) // 2],
+        content[:4096] + b"\xff" * 4096 + content[8192:],
+        b"no database, but long enough to be read as one" * 99,
+    ):
+        file.write_bytes(damaged)
+        with pytest.raises(Refusal) as caught:
+            open_storage(url)
+        (fault,) = caught.value.faults
+        assert "the file is damaged (" in fault.value
+        assert fault.mend.startswith(f"a copy of {file.name} from before; or move it away")
+        assert file.read_bytes() == damaged
+
+
+def test_a_database_of_another_version_is_refused_with_the_command_that_mends_it(
+    url: str,
+) -> None:
+    optuna.create_study(study_name="s", storage=url)
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.execute("UPDATE version_info SET schema_version = 2")
+        connection.execute("UPDATE alembic_version SET version_num = 'v0.9.0.a'")
+    connection.close()
+    with pytest.raises(Refusal, match="optuna storage upgrade --storage"):
+        open_storage(url)
 
 
 def _no_database(tmp_path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from pydantic import ValidationError
 from tlsweep import registry
 from tlsweep.config.faults import told
 from tlsweep.config.settings import Settings, flatten
-from tlsweep.errors import Fault, Refusal
+from tlsweep.errors import Fault, Refusal, masked
 from tlsweep.section import TYPED_IN, Section
 
 
@@ -96,8 +95,3 @@ def to_yaml(settings: Settings) -> str:
     It goes to records and into the report page, which are made to be shared.
     """
     return masked(OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json"))))
-
-
-def masked(text: str) -> str:
-    """The text without the passwords in its URLs: records and pages are made to be shared."""
-    return re.sub(r"(://[^:/@\s]*:)[^@\s]+@", r"\1***@", text)

@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, Transforme
 from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
-from tlsweep.errors import Fault, Refusal, TlsweepError, nearest, unknown_name
+from tlsweep.errors import Fault, Refusal, TlsweepError, masked, nearest, unknown_name
 from tlsweep.jobs import grammar
 from tlsweep.jobs.bench import Bench, ended
 from tlsweep.study import choice, space
@@ -57,7 +57,7 @@ def sweep_foreign_app(bench: Bench, arguments: Sequence[str]) -> list[list[JobRe
 
 def _exit(error: TlsweepError) -> NoReturn:
     # Hydra prints a traceback of what it does not know
-    print(f"tlsweep: {error}", file=sys.stderr)  # noqa: T201
+    print(f"tlsweep: {masked(str(error))}", file=sys.stderr)  # noqa: T201
     raise SystemExit(2 if isinstance(error, Refusal) else 1) from error
 
 

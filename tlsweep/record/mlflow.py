@@ -7,7 +7,6 @@ call is said once on the screen and training goes on.
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 import tempfile
 import time
@@ -17,22 +16,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-# read by MLflow when it is imported. A record of research is nobody else's business; and a server
-# that does not answer is noticed in seconds, not in four minutes.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from tlsweep.errors import Fault, Refusal
-from tlsweep.files import sqlite_url
+from tlsweep.errors import Fault, Refusal, masked
 from tlsweep.record.base import Params, Record, Recorded, Status, TrialRun
 from tlsweep.record.logged_model import ToLog, write_mlflow_model
-from tlsweep.record.moved import mend_moved
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -45,34 +35,6 @@ _MLFLOW_STATUS: dict[Status, str] = {
     "failed": "FAILED",
     "killed": "KILLED",
 }
-
-
-def open_mlflow(tracking_uri: str | None, experiment: str, output_dir: Path) -> MlflowLedger:
-    """The record at ``tracking_uri``, by default in output_dir/mlflow.db.
-
-    Raises Refusal if it does not answer.
-    """
-    uri = tracking_uri or sqlite_url(output_dir / "mlflow.db")
-    try:
-        if tracking_uri is None:
-            mend_moved(output_dir)
-        client = MlflowClient(tracking_uri=uri)
-        found = client.get_experiment_by_name(experiment)
-        if found is not None:
-            experiment_id = found.experiment_id
-        else:
-            # beside the database; a server knows its own place
-            place = None if tracking_uri else (output_dir / "artifacts").as_uri()
-            experiment_id = client.create_experiment(experiment, artifact_location=place)
-    except (MlflowException, OSError, ImportError) as error:
-        raise Refusal(
-            Fault(
-                f"record.tracking_uri={uri}: {str(error).splitlines()[0][:200]}",
-                "the MLflow server or database answers before training starts",
-                "start it (mlflow server), or use record.tracking_uri=null or record=none",
-            )
-        ) from error
-    return MlflowLedger(client, experiment_id, uri)
 
 
 def without_secrets(uri: str) -> str:
@@ -94,9 +56,10 @@ class _Careful:
             return call(*arguments, **options)
         except (MlflowException, OSError) as error:
             if not self.said:
+                why = masked(str(error).splitlines()[0])[:200]
                 warnings.warn(
-                    f"MLflow does not record at present ({str(error).splitlines()[0][:200]});"
-                    " training goes on, and the study keeps its results",
+                    f"MLflow does not record at present ({why}); training goes on, and the study"
+                    " keeps its results",
                     RuntimeWarning,
                     stacklevel=3,
                 )
@@ -164,7 +127,9 @@ class MlflowLedger(Record):
                 self.client.update_run(known, "RUNNING")
                 return known
             except (MlflowException, OSError):
-                pass  # the study was recorded elsewhere until now
+                said = f"the runs of {study} until now are not in this record: they were recorded"
+                said += " elsewhere, or are lost; it goes on in a run of its own"
+                warnings.warn(said, RuntimeWarning, stacklevel=2)
         return self._create(study, params, {"tlsweep.study": study, "tlsweep.role": "sweep"})
 
     def end_sweep(self, run_id: str | None, status: Status, metrics: Mapping[str, float]) -> None:

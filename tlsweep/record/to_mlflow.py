@@ -14,11 +14,11 @@ class Settings(RecordSettings):
 
     name: Literal["mlflow"]
     tracking_uri: Address | None
-    experiment: str
+    experiment: str | None
 
 
 def open(settings: Settings, output_dir: Path) -> Record:  # noqa: A001
     """The record. Raises Refusal if it cannot be reached."""
-    from tlsweep.record.mlflow import open_mlflow  # MLflow takes over a second to import
+    from tlsweep.record.opening import open_mlflow  # MLflow takes over a second to import
 
     return open_mlflow(settings.tracking_uri, settings.experiment, output_dir)

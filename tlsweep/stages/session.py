@@ -14,9 +14,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tlsweep import screen
-from tlsweep.config.read import masked, to_yaml
+from tlsweep.config.read import to_yaml
 from tlsweep.config.settings import Settings
-from tlsweep.errors import Fault, Refusal
+from tlsweep.errors import Fault, Refusal, masked
 from tlsweep.extract.activations import Activations
 from tlsweep.facts import LAYOUT
 from tlsweep.jobs.bench import Bench, ended

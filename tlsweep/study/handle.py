@@ -16,6 +16,7 @@ import optuna
 import psutil
 from optuna.trial import TrialState
 
+from tlsweep.errors import masked
 from tlsweep.study.choice import pruner
 from tlsweep.study.storage import open_storage
 
@@ -74,7 +75,7 @@ class TrialHandle:
         again: whether it may succeed once something outside it has been mended.
         """
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # the first end holds
-            self.trial.set_user_attr("reason", reason)
+            self.trial.set_user_attr("reason", masked(reason))
             self.trial.set_user_attr("again", again)
         self.study.tell(self.trial.number, state=TrialState.FAIL, skip_if_finished=True)
 

@@ -27,6 +27,8 @@ from tlsweep.study.storage import open_storage
 
 Trial = FrozenTrial  # what the rooms above may know of Optuna: a trial's number, value, attributes
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
+RETRIES = 2  # of a trial that ended with its process, and again without getting further
+_DIED = "its process ended before it did"
 
 
 class TooManyFailures(TlsweepError):  # noqa: N818 - a word of the project
@@ -117,6 +119,8 @@ class Ledger:
         )
         self._refuse_other_directions()
         kept = self.study.user_attrs.get("facts")
+        if kept is None and self.called == "study":
+            self._refuse_foreign()
         facts = json.loads(json.dumps(dict(self.facts)))  # as the database gives them back
         if kept is None:
             self.study.set_user_attr("facts", facts)
@@ -134,6 +138,17 @@ class Ledger:
                     f" {_listed(kept)}",
                     "a study goes on in the direction that it was begun with",
                     f"{self.called}={self.name}_2, or {self.where}.direction={_listed(kept)}",
+                )
+            )
+
+    def _refuse_foreign(self) -> None:
+        """A study of a sweep has its facts from the beginning on; one with trials alone has not."""
+        if trials := self.trials():
+            raise Refusal(
+                Fault(
+                    f"study={self.name} ({len(trials)} trials of another program)",
+                    "a study that a sweep goes on with was begun by a sweep",
+                    f"study={self.name}_2, or another {self.where}.storage",
                 )
             )
 
@@ -181,7 +196,8 @@ class Ledger:
     def reclaim(self) -> list[FrozenTrial]:
         """Give trials whose process is gone back to the queue; wait for those that still run.
 
-        Call it with the sweep's lock held. Returns the trials that were under way.
+        One that ended so three times, and never later than before, failed: it may be what kills
+        the process. Call it with the sweep's lock held. Returns the trials that were under way.
         """
         lost = []
         for trial in self.trials(TrialState.RUNNING):
@@ -189,14 +205,28 @@ class Ledger:
             while worker and lives(worker) and self._running(trial.number):
                 time.sleep(0.5)
             if self._running(trial.number):
-                self.requeue(trial, "its process ended before it did")
+                self._run_again(self._trial(trial.number))
                 lost.append(trial)
         return lost
 
-    def requeue(self, trial: FrozenTrial, reason: str) -> None:
-        """Close a trial that was cut short and queue it again under a new number."""
-        kept = ("key", "overrides")
-        attributes = {k: v for k, v in trial.user_attrs.items() if k in kept}
+    def _run_again(self, trial: FrozenTrial) -> None:
+        """Queue a trial again whose process is gone, unless that may be its own doing."""
+        before, here = trial.user_attrs.get("got_to", 0), max(trial.intermediate_values, default=0)
+        died = 1 if here > before else trial.user_attrs.get("died", 0) + 1
+        if died <= RETRIES or self._queued(trial.number):
+            self.requeue(trial, _DIED, died=died, got_to=max(here, before))
+            return
+        self._attribute(trial, "reason", f"{_DIED}, {died} times: it is not run again")
+        self._attribute(trial, "again", False)
+        self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def requeue(self, trial: FrozenTrial, reason: str, **noted: Any) -> None:
+        """Close a trial that was cut short and queue it again under a new number.
+
+        noted: attributes of the new one.
+        """
+        kept = ("key", "overrides", "died", "got_to")
+        attributes = {k: v for k, v in trial.user_attrs.items() if k in kept} | noted
         # queued first: if we are killed between the two, reclaim finds the trial still running
         # and `_queued` finds its successor
         if not self._queued(trial.number):
@@ -337,15 +367,15 @@ class Ledger:
             # Ctrl-C, or a launcher that lost its workers: what is still open goes back
             for job in jobs:
                 if self._running(job.number):
-                    self.requeue(self.study.trials[job.number], "interrupted")
+                    self.requeue(self._trial(job.number), "interrupted")
             raise
         for job, end in zip(jobs, ended, strict=True):
             self._close(job, end)
-            self.on_trial(self.study.trials[job.number])
+            self.on_trial(self._trial(job.number))
 
     def _close(self, job: Job, end: Ended) -> None:
         # the job has told its own end; this is for jobs of other apps and for those that died
-        trial = self.study.trials[job.number]
+        trial = self._trial(job.number)
         if trial.state != TrialState.RUNNING:
             return
         if end.error is not None:
@@ -378,8 +408,14 @@ class Ledger:
     def _failed(self) -> list[FrozenTrial]:
         return [t for t in self.ended() if t.state == TrialState.FAIL]
 
+    def _trial(self, number: int) -> FrozenTrial:
+        """One trial, as it is now; ``study.trials`` would copy them all."""
+        storage = self.study._storage
+        trial_id = storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+        return storage.get_trial(trial_id)
+
     def _running(self, number: int) -> bool:
-        return self.study.trials[number].state == TrialState.RUNNING
+        return self._trial(number).state == TrialState.RUNNING
 
     def _queued(self, number: int) -> bool:
         return any(t.user_attrs.get("retry_of") == number for t in self.trials())

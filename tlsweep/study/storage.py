@@ -7,12 +7,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import filelock
 import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.files import sqlite_url
+from tlsweep.files.database import Unfit, alone, refuse_others
 
 optuna.logging.set_verbosity(
     optuna.logging.WARNING
@@ -28,18 +30,42 @@ def open_storage(url: str, where: str = "sweep") -> RDBStorage:
     """The storage behind ``url``, its tables made where they are missing.
 
     where: the section of the config that its key stands in.
-    Raises Refusal if the database cannot be reached.
+    Raises Refusal if the database cannot be reached, is damaged, or is another tool's.
     """
     try:
         return _opened(url)
-    except (ImportError, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        rule = "the study's database can be opened and written"
-        folder = "output_dir" if where == "sweep" else "hydra.sweep.dir"
-        mend = f"start that server, or leave {where}.storage out to use a file in {folder}"
-        if isinstance(error, sqlalchemy.exc.ArgumentError) and "://" not in url:
-            mend = f"{where}.storage=sqlite:///{url}"
-        raise Refusal(Fault(f"{where}.storage={url}: {reason}", rule, mend)) from error
+    except (*_UNREACHED, Unfit, RuntimeError, ValueError) as error:
+        raise Refusal(_not_opened(url, where, error)) from error
+
+
+_UNREACHED = ImportError, sqlalchemy.exc.SQLAlchemyError, OSError
+
+
+def _not_opened(url: str, where: str, error: Exception) -> Fault:
+    folder = "output_dir" if where == "sweep" else "hydra.sweep.dir"
+    another = f"leave {where}.storage out to use a file in {folder}"
+    value = f"{where}.storage={url}"
+    if isinstance(error, Unfit):
+        rule = "studies have a database of their own, whole"
+        return Fault(f"{value}: {error.why}", rule, f"{error.mend}; or {another}")
+    if isinstance(error, filelock.Timeout):
+        rule = "one process at a time makes the tables of a database"
+        return Fault(value, rule, f"wait for the other one; or remove {error.lock_file}")
+    reason = str(error).splitlines()[0]
+    if isinstance(error, RuntimeError):  # of Optuna: other tables than those of this version
+        rule = "the database was made by this version of Optuna, or one like it"
+        mend = f"optuna storage upgrade --storage {url}, or the version of Optuna that made it"
+        return Fault(f"{value}: {reason}", rule, mend)
+    rule = "the study's database can be opened and written"
+    if isinstance(error, sqlalchemy.exc.ArgumentError) and "://" not in url:
+        return Fault(f"{value}: {reason}", rule, f"{where}.storage=sqlite:///{url}")
+    in_a_file = url.startswith("sqlite")
+    mend = (
+        f"a file that can be written; or {another}"
+        if in_a_file
+        else f"start that server, or {another}"
+    )
+    return Fault(f"{value}: {reason}", rule, mend)
 
 
 @functools.lru_cache(maxsize=8)
@@ -49,10 +75,12 @@ def _opened(url: str) -> RDBStorage:
     options: dict[str, Any] = (
         {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
     )
-    # Optuna takes what is in braces for a field of a template
-    storage = RDBStorage(re.sub(r"[{}]", r"\g<0>\g<0>", url), engine_kwargs=options)
-    if sqlite:
-        _make_fast(storage.engine)
+    with alone(url):
+        refuse_others(url, "Optuna", "studies")
+        # Optuna takes what is in braces for a field of a template
+        storage = RDBStorage(re.sub(r"[{}]", r"\g<0>\g<0>", url), engine_kwargs=options)
+        if sqlite:
+            _make_fast(storage.engine)
     return storage
 
 
