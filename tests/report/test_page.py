@@ -142,6 +142,15 @@ def test_every_number_of_the_verdict_is_on_the_page(written: str, material: Mate
             assert unbroken(f"{100 * row.report.mean:.1f} %") in text
 
 
+def test_two_differences_from_one_control_are_told_apart(written: str, material: Material) -> None:
+    """That in the sentence is of all examples, that in the table of the report split."""
+    assert material.verdict.contrasts
+    told = "the differences in the first sentence are others"
+    assert told in Loads(written).text
+    without = replace(material, verdict=replace(material.verdict, contrasts=[]))
+    assert told not in page(without)
+
+
 def test_the_recommended_row_alone_is_marked_in_the_table_of_plans(written: str) -> None:
     table = written[written.index("<h2>Every plan") : written.index("<h2>Accuracy against comp")]
     assert table.count('class="chosen"') == table.count("◀ recommended") == 1
