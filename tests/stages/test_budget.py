@@ -13,7 +13,7 @@ import pytest
 from tlsweep.facts import Facts
 from tlsweep.stages.budget import CLOSING, FOLDS, SLOWER, Budget, expected
 from tlsweep.stages.contenders import Contender, Identity, identity
-from tlsweep.study import choice
+from tlsweep.study.draws import Sampling
 from tlsweep.study.ledger import Ledger
 from tlsweep.study.storage import default_url
 from tlsweep.task.outcome import Outcome
@@ -21,8 +21,8 @@ from tlsweep.task.outcome import Outcome
 
 @pytest.fixture
 def main(tmp_path: Path) -> Ledger:
-    sampler = choice.sampler({"name": "random"}, 0)
-    return Ledger(default_url(tmp_path), "s", sampler).open(resume=True)
+    sampling = Sampling({"name": "random"}, 0)
+    return Ledger(default_url(tmp_path), "s", sampling).open(resume=True)
 
 
 def budget(main: Ledger, minutes: float | None, *, spent: float = 0.0, before: float = 0.0,

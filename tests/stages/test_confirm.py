@@ -15,7 +15,7 @@ from tlsweep.question import Question
 from tlsweep.stages.budget import FOLDS
 from tlsweep.stages.confirm import item_of, race, replicates, shortfalls, tried
 from tlsweep.stages.contenders import Contender
-from tlsweep.study import choice
+from tlsweep.study.draws import Sampling
 from tlsweep.study.handle import TrialHandle
 from tlsweep.study.ledger import Ended, Item, Job, Ledger
 from tlsweep.study.storage import default_url
@@ -78,8 +78,8 @@ def question(asked: Settings) -> Question:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    sampler = choice.sampler({"name": "random"}, 0)
-    return Ledger(default_url(tmp_path), "s.confirm", sampler).open(resume=True)
+    sampling = Sampling({"name": "random"}, 0)
+    return Ledger(default_url(tmp_path), "s.confirm", sampling).open(resume=True)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tlsweep.question import Question
 from tlsweep.stages import final
 from tlsweep.stages.confirm import item_of, replicates
 from tlsweep.stages.contenders import Contender
-from tlsweep.study import choice
+from tlsweep.study.draws import Sampling
 from tlsweep.study.ledger import Ended, Item, Ledger
 from tlsweep.study.storage import default_url
 from tlsweep.survey.rows import Findings, Frozen
@@ -41,8 +41,8 @@ def question(asked: Settings) -> Question:
 
 @pytest.fixture
 def open_ledger(tmp_path: Path) -> Callable[[str], Ledger]:
-    sampler = choice.sampler({"name": "random"}, 0)
-    return lambda name: Ledger(default_url(tmp_path), name, sampler).open(resume=True)
+    sampling = Sampling({"name": "random"}, 0)
+    return lambda name: Ledger(default_url(tmp_path), name, sampling).open(resume=True)
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from tlsweep.stages.contenders import facts_of, frozen_facts, overrides_of
 from tlsweep.stages.guide import Surveyed
 from tlsweep.stages.session import Session
 from tlsweep.stages.sources import StudySource, only
-from tlsweep.study import choice, space
+from tlsweep.study import space
+from tlsweep.study.draws import Sampling
 from tlsweep.study.ledger import Ended, Job, Ledger
 from tlsweep.study.storage import default_url
 from tlsweep.survey.rows import Findings, Frozen, Row
@@ -94,7 +95,7 @@ def ledger(session: Session, tmp_path: Path) -> Ledger:
     return Ledger(
         storage=default_url(tmp_path),
         name="s",
-        sampler=choice.sampler({"name": "random"}, 0),
+        sampling=Sampling({"name": "random"}, 0),
         typed=space.typed(names, ["truncate", "random_features", "truncate_tuned"]),
     ).open(resume=True)
 
@@ -264,8 +265,7 @@ def test_of_two_sources_the_cut_points_that_are_best_of_all_stay_open_and_are_tr
     found = guide.guide(session, ledger, surveys, where)
     assert list(found["one"].listed("plan.keep")) == [names[1], names[-1]]
     assert list(found["two"].listed("plan.keep")) == list(names[1:])
-    hinted = [t.system_attrs["fixed_params"] for t in ledger.trials()]
-    assert hinted == [
+    assert ledger.recall("hints") == [
         {"source": "two", "plan.keep of two": name, "plan": "truncate_tuned"} for name in names[1:3]
     ]
 

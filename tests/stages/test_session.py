@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hydra.core.hydra_config import HydraConfig
 from notes_record import Notes
+from optuna.distributions import FloatDistribution
 from rich.console import Console
 
 from tlsweep import screen
@@ -21,6 +22,7 @@ from tlsweep.errors import Fault, Refusal
 from tlsweep.record import none
 from tlsweep.stages.session import Session, locked
 from tlsweep.study.ledger import Ended, Job
+from tlsweep.study.space import Space
 from tlsweep.terms import Stage
 
 MakeSession = Callable[..., Session]
@@ -82,13 +84,15 @@ def test_how_and_where_a_study_runs_may_change(session: MakeSession) -> None:
 def test_a_study_that_is_taken_up_draws_other_numbers_than_it_began_with(
     session: MakeSession,
 ) -> None:
-    asked = ("sweep.sampler={name: random}",)
-    first = session(*asked).ledger("s", {})
-    drawn = [first.study.ask().suggest_float("x", 0, 1) for _ in range(3)]
-    again = session(*asked).ledger("s", {})
-    assert not {again.study.ask().suggest_float("x", 0, 1) for _ in range(3)} & {*drawn}
-    anew = session(*asked).ledger("other", {})
-    assert [anew.study.ask().suggest_float("x", 0, 1) for _ in range(3)] == drawn
+    where = Space({"train.lr": FloatDistribution(0, 1)})
+
+    def drawn(name: str) -> list[tuple[str, ...]]:
+        ledger = session("sweep.sampler={name: random}").ledger(name, {})
+        return [ledger.ask(where).overrides for _ in range(3)]
+
+    first = drawn("s")
+    assert not {*first} & {*drawn("s")}
+    assert drawn("other") == first
 
 
 def test_an_unknown_sampler_or_pruner_is_refused_before_there_is_a_study(

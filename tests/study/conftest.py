@@ -14,6 +14,7 @@ from optuna.distributions import BaseDistribution
 
 from tlsweep.jobs.grammar import build, parse
 from tlsweep.study import choice
+from tlsweep.study.draws import Sampling
 from tlsweep.study.ledger import Ended, Job, Ledger
 from tlsweep.study.space import Space
 
@@ -58,7 +59,7 @@ def open_ledger(url: str) -> Callable[..., Ledger]:
         return Ledger(
             storage=url,
             name="s",
-            sampler=choice.sampler({"name": "random"}, seed),
+            sampling=Sampling({"name": "random"}, seed),
             pruner=pruner or {"name": "none"},
             typed=typed or {},
             facts=facts or {"question": 1},

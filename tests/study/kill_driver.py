@@ -15,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tlsweep.jobs.grammar import build, parse
 from tlsweep.study import choice
+from tlsweep.study.draws import Sampling
 from tlsweep.study.handle import TrialHandle
 from tlsweep.study.ledger import Ended, Item, Job, Ledger
 
@@ -29,7 +30,7 @@ def main(url: str) -> None:
     ledger = Ledger(
         storage=url,
         name="s",
-        sampler=choice.sampler({"name": "random"}, time.time_ns() % 10_000),
+        sampling=Sampling({"name": "random"}, 0),
         facts={"space": space.fingerprint()},
     ).open(resume=True)
     finished = Path(url.removeprefix("sqlite:///")).parent / "FINISHED"

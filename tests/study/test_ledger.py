@@ -418,8 +418,9 @@ def test_an_item_that_kills_its_process_is_run_three_times_in_all(
     open_ledger: Open, url: str, jobs: Any
 ) -> None:
     code = (
-        "import os, sys; from tlsweep.study import choice; from tlsweep.study.ledger import *;"
-        "ledger = Ledger(sys.argv[1], 's', choice.sampler({'name': 'random'}, 0),"
+        "import os, sys; from tlsweep.study.draws import Sampling;"
+        "from tlsweep.study.ledger import *;"
+        "ledger = Ledger(sys.argv[1], 's', Sampling({'name': 'random'}, 0),"
         " facts={'question': 1}).open(resume=True); ledger.reclaim();"
         "ledger.run_list([Item.of(('seed=1',))], lambda jobs: os._exit(9), n_jobs=1)"
     )
@@ -522,18 +523,3 @@ def test_without_resume_a_known_study_is_refused_and_a_new_one_is_not(open_ledge
     with pytest.raises(Refusal) as caught:
         open_ledger(resume=False)
     assert caught.value.faults[0].mend == "study=s_2, or sweep.resume=true"
-
-
-def test_a_taken_up_study_goes_on_with_the_sampler_it_is_given(
-    open_ledger: Open, space: MakeSpace, jobs: Any
-) -> None:
-    launch, where = jobs(), space("x=interval(0,1)")
-    search(open_ledger(seed=0), where, launch, n_trials=1)
-    search(open_ledger(seed=0), where, launch, n_trials=2)
-    assert launch.overrides[0] == launch.overrides[1]  # the premise: one seed, one value
-    ledger = open_ledger(seed=0)
-    from tlsweep.study import choice
-
-    ledger.reseed(choice.sampler({"name": "random"}, 1))
-    search(ledger, where, launch, n_trials=3)
-    assert launch.overrides[2] != launch.overrides[0]

@@ -21,6 +21,7 @@ from tlsweep.errors import Fault, Refusal, TlsweepError, masked, nearest, unknow
 from tlsweep.jobs import grammar
 from tlsweep.jobs.bench import Bench, ended
 from tlsweep.study import choice, space
+from tlsweep.study.draws import Sampling
 from tlsweep.study.handle import this_process
 from tlsweep.study.ledger import Ended, Job, Ledger, Trial, reason_of_failure
 from tlsweep.study.space import Space
@@ -83,10 +84,7 @@ def _search(bench: Bench, overrides: Sequence[Override]) -> list[list[JobReturn]
     points = _points(where) if options.sampler.get("name") == "grid" else None
     bench.compose(_example(where))  # a key that the app does not have: Hydra says so
     ledger = _ledger(options, where, options.storage or default_url(bench.folder()))
-    # a study that goes on draws other points than those it began with, into other folders
-    begun = ledger.begun()
-    ledger.reseed(_sampler(options, begun))
-    bench.launched = begun
+    bench.launched = ledger.begun()  # jobs of a study that goes on have folders of their own
     launches = _Launches(bench)
     ledger.on_trial = launches.tell
     ledger.reclaim()
@@ -186,7 +184,7 @@ def _ledger(options: Any, where: Space, storage: str) -> Ledger:
     return Ledger(
         storage=storage,
         name=options.study_name or "study",
-        sampler=_sampler(options, begun=0),
+        sampling=_sampling(options),
         pruner=options.pruner,
         facts={**searched, "fixed": sorted(where.fixed)},
         directions=_directions(options.direction),
@@ -196,12 +194,8 @@ def _ledger(options: Any, where: Space, storage: str) -> Ledger:
     ).open(resume=options.resume)
 
 
-def _sampler(options: Any, begun: int) -> Any:
-    settings = dict(options.sampler)
-    seed = settings.pop("seed", options.seed)
-    seed = options.seed if seed is None else seed
-    where = f"{_SECTION}.sampler"
-    return choice.sampler(settings, seed + 1_000 * begun, where, choice.OTHER_SAMPLERS)
+def _sampling(options: Any) -> Sampling:
+    return Sampling(options.sampler, options.seed, f"{_SECTION}.sampler", choice.OTHER_SAMPLERS)
 
 
 def _directions(direction: Any) -> list[str]:
@@ -272,7 +266,7 @@ def _directions_faults(direction: Any) -> list[Fault]:
 def _sampler_faults(options: Any) -> Sequence[Fault]:
     code, known, key = options.sampler.get("_target_"), choice.OTHER_SAMPLERS, f"{_SECTION}.sampler"
     if code is None:
-        return _faults_of(lambda: _sampler(options, begun=0))
+        return _faults_of(lambda: _sampling(options))
     guess = nearest(str(code).rpartition(".")[2].lower().removesuffix("sampler"), known) or "tpe"
     rule = f"a sampler is given by its name: {', '.join(known)}"
     return [Fault(f"{key}._target_={code}", rule, f"{key}.name={guess}")]

@@ -26,6 +26,7 @@ from tlsweep.record import Record, open_record
 from tlsweep.stages import first_trials
 from tlsweep.stages.sources import StudySource, recorded
 from tlsweep.study import choice, space
+from tlsweep.study.draws import Sampling
 from tlsweep.study.ledger import Ended, Job, Ledger, Trial, reason_of_failure
 from tlsweep.study.storage import default_url
 from tlsweep.terms import Stage
@@ -130,14 +131,12 @@ class Session:
         ledger = Ledger(
             storage=self.storage,
             name=name,
-            sampler=choice.sampler(options.sampler, options.seed),
+            sampling=Sampling(options.sampler, options.seed),
             pruner=options.pruner,
             typed=space.typed(self._cut_names(), self.bench.options_of("plan")),
             facts=facts,
             minutes=self.settings.sweep.minutes or math.inf,
         ).open(resume=options.resume)
-        # a taken-up study goes on with other random numbers than those it began with
-        ledger.reseed(choice.sampler(options.sampler, options.seed + 1_000 * len(ledger.trials())))
         return ledger
 
     # ------------------------------------------------------------------ smaller pools

@@ -16,11 +16,12 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tlsweep.errors import Fault, Refusal, TlsweepError
+from tlsweep.study.draws import DRAW, OF_SAMPLER, Draws, Sampling
 from tlsweep.study.handle import lives
 from tlsweep.study.space import Space, Spaces, parameters, suggest
 from tlsweep.study.storage import open_storage
@@ -73,7 +74,8 @@ OnTrial = Callable[[FrozenTrial], None]
 class Ledger:
     """The ledger of the study ``name`` in the database at ``storage``.
 
-    pruner: its settings (``sweep.pruner``); kept with the study, where each trial's job reads them;
+    sampling: how configurations are drawn; pruner: its settings (``sweep.pruner``), kept with the
+    study, where each trial's job reads them;
     typed: which overrides of wanted trials are parameters, so that Optuna's plots show them;
     minutes: of this session; a trial that was given up for want of more is run again with more;
     directions: of the values that a trial ends with; worker: the process that runs all trials,
@@ -85,7 +87,7 @@ class Ledger:
 
     storage: str
     name: str
-    sampler: BaseSampler
+    sampling: Sampling
     pruner: Mapping[str, Any] = field(default_factory=lambda: {"name": "none"})
     facts: Mapping[str, Any] = field(default_factory=dict)
     typed: Mapping[str, BaseDistribution] = field(default_factory=dict)
@@ -97,6 +99,8 @@ class Ledger:
     called: str = "study"
     study: optuna.Study = field(init=False)
     _failed_before: int = 0
+    _draws: Draws | None = None
+    _ahead: int = 1
 
     def open(self, *, resume: bool) -> Ledger:
         """Create the study or take it up. Raises Refusal if it exists with other facts."""
@@ -113,7 +117,7 @@ class Ledger:
         self.study = optuna.create_study(
             study_name=self.name,
             storage=storage,
-            sampler=self.sampler,
+            sampler=RandomSampler(0),  # never asked: every trial has all its values
             directions=[StudyDirection[d.upper()] for d in self.directions],
             load_if_exists=True,
         )
@@ -225,7 +229,7 @@ class Ledger:
 
         noted: attributes of the new one.
         """
-        kept = ("key", "overrides", "died", "got_to")
+        kept = ("key", "overrides", "died", "got_to", DRAW, OF_SAMPLER)
         attributes = {k: v for k, v in trial.user_attrs.items() if k in kept} | noted
         # queued first: if we are killed between the two, reclaim finds the trial still running
         # and `_queued` finds its successor
@@ -252,6 +256,7 @@ class Ledger:
 
         failed_count: whether the budget counts this session's failures, too.
         """
+        self._ahead = n_jobs
         self._failed_before = len(self._failed())  # what made them fail may have been mended
         while (left := n_trials - len(self.counted())) > 0 and go_on():
             self._stop_if_failing(max_failure_rate, n_trials)
@@ -278,10 +283,6 @@ class Ledger:
             t.state in (*COUNTED, TrialState.FAIL) and not self._may_succeed(t) for t in mine
         )
 
-    def reseed(self, sampler: BaseSampler) -> None:
-        """Ask this sampler from now on."""
-        self.study.sampler = sampler
-
     def add_finished(self, item: Item, score: float, attributes: Mapping[str, Any]) -> None:
         """Enter a trial that has its result already, whole or not at all.
 
@@ -303,15 +304,12 @@ class Ledger:
         return any(trial.user_attrs.get("key") == item.key for trial in self.trials())
 
     def hint(self, params: Sequence[Mapping[str, Any]]) -> None:
-        """Let the sampler's next trials have these values; what a hint leaves out it draws.
+        """Let the sampler's first trials have these values; what a hint leaves out it draws.
 
         Once a study, whatever the session.
         """
-        if self.recall("hinted"):
-            return
-        self.remember("hinted", True)
-        for values in params:
-            self.study.enqueue_trial(dict(values))
+        if self.recall("hints") is None:
+            self.remember("hints", [dict(values) for values in params])
 
     def queue(self, points: Sequence[Mapping[str, Any]]) -> int:
         """Let the next trials have these values, but for those that were counted or wait.
@@ -329,6 +327,8 @@ class Ledger:
 
     def ask(self, space: Space | Spaces) -> Job:
         """The next trial as a job: one that waits for its turn, else one that the sampler draws."""
+        if not self.trials(TrialState.WAITING):
+            self._draw(space)
         trial = self.study.ask()
         if self.worker:
             trial.set_user_attr("worker", dict(self.worker))
@@ -342,6 +342,13 @@ class Ledger:
         return Job(trial.number, tuple(overrides))
 
     # ------------------------------------------------------------------ within
+    def _draw(self, space: Space | Spaces) -> None:
+        """Queue what the sampler asks for next, with all its values."""
+        if self._draws is None or self._draws.space is not space:
+            self._draws = Draws(self.sampling, self.directions, space)
+        drawn = self._draws.next(self.trials(), self.recall("hints") or [], self._ahead)
+        self.study.enqueue_trial(drawn.params, user_attrs=drawn.attributes)
+
     def _enqueue(self, items: Sequence[Item]) -> None:
         # one that failed is run again, once a session: the user may have mended what made it fail.
         # So is one that was cut short, unless its successor is known

@@ -1,0 +1,144 @@
+"""What a study's sampler asks for, draw by draw: the same however often a sweep is interrupted.
+
+Draw i follows from the study's seed, from i, and from how the draws up to ``i - ahead`` ended. The
+sampler sees a copy of the study in memory, in which draws have their order; the study itself holds
+trials in the order in which they were begun, some of them twice. (NSGA-II, for other apps alone,
+keeps more than its trials: interrupted, it goes on otherwise.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from tlsweep.study import choice
+from tlsweep.study.space import Space, Spaces
+
+DRAW, OF_SAMPLER = "draw", "of_sampler"  # attributes of a trial: which draw it is, and its notes
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+_COUNTS = ("qmc",)  # samplers that count their draws: they are asked for the earlier ones again
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a study draws. settings: of ``sweep.sampler``; a seed among them stands above ``seed``.
+
+    where: the key that they stand at; known: the samplers there are, by name. Raises Refusal, when
+    it is made, for an unknown name or option.
+    """
+
+    settings: Mapping[str, Any]
+    seed: int
+    where: str = "sweep.sampler"
+    known: Mapping[str, Callable[..., BaseSampler]] = field(default_factory=lambda: choice.SAMPLERS)
+
+    def __post_init__(self) -> None:
+        self.sampler(0)
+
+    @property
+    def counts(self) -> bool:
+        """Whether the sampler goes through a sequence, one sampler for all draws."""
+        return self.settings.get("name") in _COUNTS
+
+    def sampler(self, draw: int) -> BaseSampler:
+        """The sampler of one draw, with random numbers of its own."""
+        settings = dict(self.settings)
+        given = settings.pop("seed", None)
+        seed = self.seed if given is None else given
+        if not self.counts and draw:
+            seed = int(np.random.SeedSequence([abs(seed), draw]).generate_state(1)[0])
+        return choice.sampler(settings, seed, self.where, self.known)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One draw. params: by name; attributes: what its trial is to be noted with."""
+
+    params: dict[str, Any]
+    attributes: dict[str, Any]
+
+
+class Draws:
+    """The draws of one study, from a space, as its sampler makes them."""
+
+    def __init__(
+        self, sampling: Sampling, directions: Sequence[str], space: Space | Spaces
+    ) -> None:
+        self.sampling, self.space = sampling, space
+        self.memory = optuna.create_study(
+            sampler=sampling.sampler(0), directions=[StudyDirection[d.upper()] for d in directions]
+        )
+        self.numbers: dict[int, int] = {}  # of a draw, in the study in memory
+
+    def next(
+        self, trials: Sequence[FrozenTrial], hints: Sequence[Mapping[str, Any]], ahead: int
+    ) -> Drawn:
+        """The next draw.
+
+        trials: all of the study; hints: values that the first draws have, the rest of them is
+        drawn; ahead: draws that may be under way at a time.
+        """
+        last = {t.user_attrs[DRAW]: t for t in trials if DRAW in t.user_attrs}
+        draw = 1 + max(last, default=-1)
+        if not self.numbers:
+            self._take_up(trials, last, hints)
+        for place, number in self.numbers.items():
+            if place <= draw - ahead and place in last:
+                self._end(number, last[place])
+        return self._asked(draw, hints)
+
+    def _take_up(
+        self,
+        trials: Sequence[FrozenTrial],
+        last: Mapping[int, FrozenTrial],
+        hints: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Bring the memory to where the study is."""
+        others = [t for t in trials if not {DRAW, "key", "retry_of"} & set(t.user_attrs)]
+        for trial in others:  # of a study that its user began
+            if trial.state in _ENDED:
+                self.memory.add_trial(trial)
+        for draw in sorted(last):
+            if self.sampling.counts:
+                self._asked(draw, hints)
+                continue
+            trial = last[draw]
+            begun = optuna.trial.create_trial(
+                state=TrialState.RUNNING,
+                params=trial.params,
+                distributions=trial.distributions,
+                system_attrs=trial.user_attrs.get(OF_SAMPLER, {}),
+            )
+            self.numbers[draw] = len(self.memory.trials)
+            self.memory.add_trial(begun)
+
+    def _asked(self, draw: int, hints: Sequence[Mapping[str, Any]]) -> Drawn:
+        if draw < len(hints):
+            self.memory.enqueue_trial(dict(hints[draw]))
+        if not self.sampling.counts:
+            self.memory.sampler = self.sampling.sampler(draw)
+        trial = self.memory.ask()
+        self.space.draw(trial)
+        self.numbers[draw] = trial.number
+        noted: dict[str, Any] = {DRAW: draw}
+        attrs = self.memory._storage.get_trial(trial._trial_id).system_attrs
+        if own := {k: v for k, v in attrs.items() if k != "fixed_params"}:
+            noted[OF_SAMPLER] = own
+        return Drawn(dict(trial.params), noted)
+
+    def _end(self, number: int, trial: FrozenTrial) -> None:
+        """Let the sampler know how a draw ended."""
+        storage, study = self.memory._storage, self.memory._study_id
+        mine = storage.get_trial_id_from_study_id_trial_number(study, number)
+        if trial.state not in _ENDED or storage.get_trial(mine).state in _ENDED:
+            return
+        for step, value in trial.intermediate_values.items():
+            storage.set_trial_intermediate_value(mine, step, value)
+        storage.set_trial_state_values(mine, trial.state, trial.values)
