@@ -55,6 +55,7 @@ def open_ledger(url: str) -> Callable[..., Ledger]:
         pruner: Mapping[str, Any] | None = None,
         typed: Mapping[str, BaseDistribution] | None = None,
         minutes: float = math.inf,
+        patience: float = 1.0,
     ) -> Ledger:
         return Ledger(
             storage=url,
@@ -64,6 +65,7 @@ def open_ledger(url: str) -> Callable[..., Ledger]:
             typed=typed or {},
             facts=facts or {"question": 1},
             minutes=minutes,
+            patience=patience,
         ).open(resume=resume)
 
     return open_it

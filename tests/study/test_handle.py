@@ -8,7 +8,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tlsweep.study.handle import TrialHandle, this_process
+from tlsweep.study.alive import this_process
+from tlsweep.study.handle import TrialHandle
 from tlsweep.study.ledger import Ledger, reason_of_failure
 
 Open = Callable[..., Ledger]

@@ -15,7 +15,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from tlsweep.errors import Refusal
-from tlsweep.study.handle import TrialHandle, lives, this_process
+from tlsweep.study.alive import lives, this_process
+from tlsweep.study.handle import TrialHandle
 from tlsweep.study.ledger import Ended, Item, Job, Ledger, TooManyFailures, reason_of_failure
 from tlsweep.study.space import Space
 
@@ -369,7 +370,7 @@ def test_a_trial_whose_process_is_dead_is_given_back_to_the_queue(
     open_ledger: Open, space: MakeSpace, jobs: Any
 ) -> None:
     ledger, where = open_ledger(), space("x=interval(0,1)")
-    code = "import json; from tlsweep.study.handle import this_process as t; print(json.dumps(t()))"
+    code = "import json; from tlsweep.study.alive import this_process as t; print(json.dumps(t()))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     import json
 
@@ -484,7 +485,7 @@ def test_only_the_process_that_was_noted_lives() -> None:
     assert lives(me)
     assert not lives({**me, "started": me["started"] - 60})  # its number was given out again
     assert not lives({**me, "pid": 2**22 + 1})
-    assert not lives({**me, "host": "elsewhere"})  # its sweep is gone: we hold the lock
+    assert lives({**me, "machine": "elsewhere"}) is None  # its counter tells
 
 
 def test_a_dead_process_that_nobody_collected_does_not_live() -> None:

@@ -96,6 +96,7 @@ class SweepSettings(Section):
     n_jobs: Positive
     max_failure_rate: Annotated[Number, Field(ge=0, le=1)]
     resume: bool
+    patience: Annotated[Number, Field(gt=0)]
     sampler: dict[str, Any]
     pruner: dict[str, Any]
     sources: tuple[str | dict[str, Any], ...]

@@ -21,8 +21,8 @@ from tlsweep.errors import Fault, Refusal, TlsweepError, masked, nearest, unknow
 from tlsweep.jobs import grammar
 from tlsweep.jobs.bench import Bench, ended
 from tlsweep.study import choice, space
+from tlsweep.study.alive import this_process
 from tlsweep.study.draws import Sampling
-from tlsweep.study.handle import this_process
 from tlsweep.study.ledger import Ended, Job, Ledger, Trial, reason_of_failure
 from tlsweep.study.space import Space
 from tlsweep.study.storage import default_url

@@ -136,6 +136,7 @@ class Session:
             typed=space.typed(self._cut_names(), self.bench.options_of("plan")),
             facts=facts,
             minutes=self.settings.sweep.minutes or math.inf,
+            patience=self.settings.sweep.patience,
         ).open(resume=options.resume)
         return ledger
 

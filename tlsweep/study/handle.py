@@ -7,24 +7,25 @@ worker, a neighbour's crash) then loses no finished trial.
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import optuna
-import psutil
 from optuna.trial import TrialState
 
 from tlsweep.errors import masked
+from tlsweep.study.alive import BEAT, Beating, this_process
 from tlsweep.study.choice import pruner
 from tlsweep.study.storage import open_storage
 
 
 class TrialHandle:
-    """One running trial of a study in storage."""
+    """One running trial of a study in storage. beat: seconds between two signs of life."""
 
-    def __init__(self, storage: str, study: str, number: int) -> None:
+    def __init__(self, storage: str, study: str, number: int, beat: float = BEAT) -> None:
+        self._beat = beat
+        self._beating: Beating | None = None
         self.study = optuna.load_study(study_name=study, storage=open_storage(storage))
         # a study in storage forgets its pruner; its ledger has kept the pruner's settings
         self.study.pruner = pruner(self.study.user_attrs.get("pruner", {"name": "none"}))
@@ -39,8 +40,10 @@ class TrialHandle:
         return tuple(self.trial.user_attrs.get("overrides", ()))
 
     def begin(self) -> None:
-        """Note which process runs the trial, so that a later session can tell whether it lives."""
+        """Note which process runs the trial, and go on to show that it lives, until it ends."""
         self.trial.set_user_attr("worker", this_process())
+        over = (optuna.exceptions.UpdateFinishedTrialError,)
+        self._beating = Beating(lambda n: self.trial.set_user_attr("beat", n), over, self._beat)
 
     def note(self, attributes: Mapping[str, Any]) -> None:
         """Keep facts with the trial (JSON values)."""
@@ -63,7 +66,16 @@ class TrialHandle:
         self.note({"takes": round(takes, 1), "given_up_at": minutes})
 
     def finish(self, score: float, *, pruned: bool) -> None:
-        """Tell the study the trial's end."""
+        """Tell the study the trial's end.
+
+        Warns where the trial was taken up by another process meanwhile, as one that gave no sign of
+        life: that one's result counts.
+        """
+        self._rest()
+        if self._was_taken():
+            said = f"trial {self.trial.number} of {self.study.study_name} was taken up by another"
+            said += " process while this one gave no sign of life: this result does not count"
+            warnings.warn(said, RuntimeWarning, stacklevel=2)
         if pruned:
             self.study.tell(self.trial.number, state=TrialState.PRUNED, skip_if_finished=True)
         else:
@@ -74,30 +86,16 @@ class TrialHandle:
 
         again: whether it may succeed once something outside it has been mended.
         """
+        self._rest()
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # the first end holds
             self.trial.set_user_attr("reason", masked(reason))
             self.trial.set_user_attr("again", again)
         self.study.tell(self.trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
+    def _rest(self) -> None:
+        if self._beating is not None:
+            self._beating.stop()
 
-def this_process() -> dict[str, Any]:
-    """What identifies this process while it lives, and no other after it."""
-    process = psutil.Process()
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": process.create_time()}
-
-
-def lives(worker: Mapping[str, Any]) -> bool:
-    """Whether the process that ``this_process`` described still runs, on this host.
-
-    One on another host counts as gone. A sweep's jobs run on the sweep's own host, and whoever
-    asks holds the sweep's lock: that host is down, or is this one under a new name.
-    """
-    if worker["host"] != socket.gethostname():
-        return False
-    try:
-        process = psutil.Process(worker["pid"])
-        if process.status() == psutil.STATUS_ZOMBIE:  # dead, and never collected by its parent
-            return False
-        return bool(abs(process.create_time() - worker["started"]) < 1.0)
-    except psutil.NoSuchProcess:
-        return False
+    def _was_taken(self) -> bool:
+        trial = self.study._storage.get_trial(self.trial._trial_id)
+        return trial.state == TrialState.FAIL and "cut_short" in trial.user_attrs

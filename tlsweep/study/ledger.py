@@ -21,8 +21,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tlsweep.errors import Fault, Refusal, TlsweepError
+from tlsweep.study.alive import PATIENCE, Watch, lives
 from tlsweep.study.draws import DRAW, OF_SAMPLER, Draws, Sampling
-from tlsweep.study.handle import lives
 from tlsweep.study.space import Space, Spaces, parameters, suggest
 from tlsweep.study.storage import open_storage
 
@@ -81,6 +81,7 @@ class Ledger:
     directions: of the values that a trial ends with; worker: the process that runs all trials,
     where their jobs do not tell it themselves; where: the section of the config that asks;
     called: its key for the study's name;
+    patience: seconds that a trial of another machine may give no sign of life;
     facts: what has to be the same whenever the study is taken up (search space, data, training);
     they are kept with the study and compared. Raises Refusal, in ``open``, if they differ.
     """
@@ -97,6 +98,7 @@ class Ledger:
     worker: Mapping[str, Any] | None = None
     where: str = "sweep"
     called: str = "study"
+    patience: float = PATIENCE
     study: optuna.Study = field(init=False)
     _failed_before: int = 0
     _draws: Draws | None = None
@@ -205,13 +207,20 @@ class Ledger:
         """
         lost = []
         for trial in self.trials(TrialState.RUNNING):
-            worker = trial.user_attrs.get("worker")
-            while worker and lives(worker) and self._running(trial.number):
+            watch = Watch(self.patience)
+            while self._lives(self._trial(trial.number), watch):
                 time.sleep(0.5)
             if self._running(trial.number):
                 self._run_again(self._trial(trial.number))
                 lost.append(trial)
         return lost
+
+    def _lives(self, trial: FrozenTrial, watch: Watch) -> bool:
+        """Whether a trial is under way, as far as can be seen from here."""
+        if trial.state != TrialState.RUNNING or "worker" not in trial.user_attrs:
+            return False
+        seen = lives(trial.user_attrs["worker"])
+        return watch.moves(trial.user_attrs.get("beat")) if seen is None else seen
 
     def _run_again(self, trial: FrozenTrial) -> None:
         """Queue a trial again whose process is gone, unless that may be its own doing."""
