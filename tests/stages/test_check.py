@@ -59,6 +59,31 @@ def test_several_devices_may_share_a_survey_and_one_device_may_do_all(
     check.refuse_ddp(settings(), is_grid=True)
 
 
+@pytest.mark.parametrize(
+    ("studies", "record"),
+    [
+        ("sqlite:////data/a.db", "sqlite+pysqlite:////data/a.db"),
+        ("postgresql+psycopg://me:hunter2@host/db", "postgresql://you@host/db"),
+    ],
+)
+def test_one_database_for_studies_and_record_is_refused_before_either_writes(
+    settings: Callable[..., Settings], studies: str, record: str
+) -> None:
+    both = settings(
+        "record=mlflow", f"sweep.storage='{studies}'", f"record.tracking_uri='{record}'"
+    )
+    with pytest.raises(Refusal, match="each have a database of their own") as caught:
+        check.refuse_one_database(both)
+    assert "hunter2" not in str(caught.value)
+    for other in (record.replace("db", "other"), "http://host:5000"):
+        check.refuse_one_database(
+            settings(
+                "record=mlflow", f"sweep.storage='{studies}'", f"record.tracking_uri='{other}'"
+            )
+        )
+    check.refuse_one_database(settings("record=none", f"sweep.storage='{studies}'"))
+
+
 # ---------------------------------------------------------------------- what a sweep sets itself
 ALONE = "without -m it trains one plan"
 

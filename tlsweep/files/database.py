@@ -31,6 +31,13 @@ def file_of(url: str) -> Path | None:
     return None if in_words else Path(parsed.database)
 
 
+def same(one: str, other: str) -> bool:
+    """Whether two URLs lead to one database, whatever driver they name."""
+    pair = [sqlalchemy.make_url(url) for url in (one, other)]
+    first, second = ((u.get_backend_name(), u.host, u.port, u.database) for u in pair)
+    return first == second
+
+
 @contextmanager
 def alone(url: str) -> Iterator[None]:
     """Within, no other process that asks here makes or changes the tables of this database.

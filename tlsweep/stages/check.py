@@ -37,6 +37,19 @@ def refuse_ddp(settings: Settings, is_grid: bool) -> None:
         )
 
 
+def refuse_one_database(settings: Settings) -> None:
+    """Raise Refusal where the studies and the record would share a database."""
+    from tlsweep.files.database import same  # SQLAlchemy takes a while to import
+
+    record, studies = getattr(settings.record, "tracking_uri", None), settings.sweep.storage
+    if record is None or studies is None or "://" not in studies or record.startswith("http"):
+        return
+    if same(record, studies):
+        rule = "Optuna and MLflow each have a database of their own: both name their tables alike"
+        value = f"sweep.storage={studies} record.tracking_uri={record}"
+        raise Refusal(Fault(value, rule, "another database in one of the two, or leave it out"))
+
+
 _INSTEAD = {
     "fold": "target.folds and target.split_seed say how the pool is cut",
     "train_on": "sweep.final=all trains the model to take home on all labels",

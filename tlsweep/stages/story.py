@@ -23,6 +23,7 @@ from tlsweep.stages.check import (
     check_space,
     refuse_ddp,
     refuse_its_own,
+    refuse_one_database,
     refuse_twice,
     refuse_without_effect,
 )
@@ -67,6 +68,7 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
     each = settings_of_each(bench, plain, chosen)
     settings = each[0]
     refuse_ddp(settings, is_grid)
+    refuse_one_database(settings)
     if is_grid:
         refuse_without_effect([*plain, *(o.input_line or "" for o in listed)])
     else:
