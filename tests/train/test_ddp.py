@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -136,6 +140,25 @@ def fail_in_rank_1(tell: Callable[[Any], None]) -> None:
 def test_a_rank_that_fails_ends_the_group_with_its_reason() -> None:
     with pytest.raises(TrialFailure, match="the loss is nan"):
         run_in_group(2, fail_in_rank_1, on_message=lambda message: None)
+
+
+def test_no_member_outlives_a_parent_that_was_killed_and_nothing_is_left(tmp_path: Path) -> None:
+    pids, left = tmp_path / "pids", tmp_path / "temporary"
+    pids.mkdir()
+    left.mkdir()
+    command = [sys.executable, str(Path(__file__).parent / "group_driver.py"), str(pids)]
+    driver = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(left)})
+    members: list[psutil.Process] = []
+    while len(members) < 2:
+        assert driver.poll() is None
+        members = [psutil.Process(int(text)) for f in pids.iterdir() if (text := f.read_text())]
+        time.sleep(0.1)
+    assert list(left.glob("tlsweep-group-*"))
+    driver.kill()
+    driver.wait()
+    gone, alive = psutil.wait_procs(members, timeout=10)
+    assert (len(gone), alive) == (2, [])
+    assert not list(left.glob("tlsweep-group-*"))
 
 
 def test_a_group_that_cannot_start_says_why() -> None:

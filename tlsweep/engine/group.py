@@ -12,10 +12,13 @@ import multiprocessing
 import os
 import pickle
 import queue
+import shutil
 import socket
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +42,14 @@ def run_in_group(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "pytorch_lightning"])
     messages = context.Queue(maxsize=WAITING)
+    # closed when this process ends, however it does
+    theirs, ours = context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory(prefix="tlsweep-group-") as folder:
         port = _free_port()
         processes = [
             context.Process(
                 target=_member,
-                args=(rank, world, port, folder, messages, member, arguments),
+                args=(rank, world, port, folder, theirs, messages, member, arguments),
                 name=f"tlsweep-rank{rank}",
             )
             for rank in range(world)
@@ -59,12 +64,22 @@ def run_in_group(
                 if process.is_alive():
                     process.terminate()
                 process.join()
+            theirs.close()
+            ours.close()
         return _result(Path(folder), [p.exitcode for p in processes])
 
 
 def _member(
-    rank: int, world: int, port: int, folder: str, messages: Any, member: Member, arguments: Any
+    rank: int,
+    world: int,
+    port: int,
+    folder: str,
+    parent: Connection,
+    messages: Any,
+    member: Member,
+    arguments: Any,
 ) -> None:
+    threading.Thread(target=_end_with, args=(parent, folder), daemon=True).start()
     os.environ.update(
         **{IN_GROUP: "1"},
         RANK=str(rank),
@@ -85,6 +100,14 @@ def _member(
         raise SystemExit(1) from None
     if rank == 0:
         _write(Path(folder) / "result", value)
+
+
+def _end_with(parent: Connection, folder: str) -> None:
+    """End this process as soon as the one that began the group is gone; leave nothing behind."""
+    with contextlib.suppress(EOFError, OSError):
+        parent.recv_bytes()  # nothing is ever sent
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
 
 
 def in_group() -> bool:
