@@ -100,7 +100,6 @@ GROUPS = {
 # each is tlsweep/commands/NAME.py
 SUB_COMMANDS = ("help", "cuts", "cache", "pretrain", "predict", "export", "reproduce")
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS, errno.EINVAL)
-NO_SPACE = "Finished trials are kept; free some space and give the same command again."
 
 
 def main() -> None:
@@ -273,8 +272,10 @@ def _guarded(action: Callable[[], Any]) -> int:
             raise
         return _refuse(error) if isinstance(error, Refusal) else _fail(error)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            return _fail(TlsweepError(f"{error.filename or 'disk'}: {error.strerror}. {NO_SPACE}"))
+        from tlsweep.files.unwritten import why_unwritten
+
+        if (why := why_unwritten(error)) is not None and not wants_traceback:
+            return _fail(TlsweepError(why))
         refusal = _refusal_of(error)
         if refusal is None or wants_traceback:
             raise

@@ -191,6 +191,21 @@ def test_controls_that_are_not_asked_for_compete_as_plans_and_scratch_never_wins
     assert {c.facts.name: c.candidate for c in found} == {"finetune": True, "scratch": False}
 
 
+def test_what_keeps_nothing_takes_the_place_of_no_plan_that_may_win(facts: MakeFacts) -> None:
+    """Else a search whose best trained plan keeps the input alone ends without an answer."""
+    nothing = facts("truncate_tuned", keep=0, freeze=0, regrow=0)
+    trials = [
+        trial(nothing, 0.97),
+        trial(facts("truncate_tuned", keep=4, freeze=0), 0.60),
+        trial(facts("truncate_tuned", keep=6, freeze=0), 0.50),
+    ]
+    found = trained(trials, chosen(top=1, controls=("scratch",)), 100)
+    assert [(c.label, c.candidate) for c in found] == [
+        ("truncate_tuned up to block0", False),
+        ("truncate_tuned up to block4", True),
+    ]
+
+
 def test_blocks_with_random_weights_are_a_control_whatever_is_trained_above(
     facts: MakeFacts,
 ) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tlsweep.errors import Fault, TlsweepError
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from tlsweep.files.unwritten import FULL
 
 
 class NotStored(TlsweepError):  # noqa: N818 - a word of the project
@@ -35,7 +33,7 @@ def _fault(folder: Path, error: OSError) -> Fault:
         f"activations are not stored in {folder} ({error.strerror or error}), but computed anew",
         "activations are kept in a folder that tlsweep can write to, with room for them",
         f"free some space on that disk, or {elsewhere} on another one"
-        if error.errno in _FULL
+        if error.errno in FULL
         else f"{elsewhere}, a folder of your own",
     )
 

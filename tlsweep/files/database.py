@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy
 from filelock import FileLock
 from sqlalchemy.pool import NullPool
 
+DELETED = "the database was deleted while it was in use"
 WAIT = 120.0  # seconds that another process may take to make the tables
 
 
@@ -49,8 +52,10 @@ def alone(url: str) -> Iterator[None]:
         if not file.parent.is_dir():  # a lock would make it: it is told when the file is opened
             yield
             return
-        with FileLock(file.with_name(f".{file.name}.lock"), timeout=WAIT):
+        with FileLock(lock_file := file.with_name(f".{file.name}.lock"), timeout=WAIT):
             yield
+            # two that waited for it may now go on together: the tables are there, and both see that
+            lock_file.unlink(missing_ok=True)
         return
     lock = _LOCKS.get(sqlalchemy.make_url(url).get_backend_name())
     if lock is None:
@@ -69,6 +74,30 @@ _LOCKS = {
     "mysql": f"SELECT GET_LOCK(CONCAT('tlsweep', :key), {WAIT:.0f})",
     "mariadb": f"SELECT GET_LOCK(CONCAT('tlsweep', :key), {WAIT:.0f})",
 }
+
+
+def notice_if_gone(engine: sqlalchemy.Engine, file: Path) -> None:
+    """Raise FileNotFoundError where an SQLite file is used that was deleted, or replaced, since.
+
+    The system keeps a deleted file for whoever has it open: all that is written would be lost.
+    """
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def remember(_connection: Any, record: Any) -> None:
+        record.info["file"] = _identity(file)
+
+    @sqlalchemy.event.listens_for(engine, "checkout")
+    def compare(_connection: Any, record: Any, _proxy: Any) -> None:
+        if record.info["file"] != _identity(file):
+            raise FileNotFoundError(errno.ENOENT, DELETED, str(file))
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def refuse_others(url: str, whose: str, own: str) -> None:

@@ -281,8 +281,13 @@ def why_nothing(*ledgers: Ledger) -> str:
     """What to say where all trainings failed."""
     ended = (t for ledger in ledgers for t in ledger.ended())
     reasons = sorted({reason for t in ended if (reason := reason_of_failure(t))})
+    if not reasons:
+        return (
+            "no plan could be confirmed: none that keeps something of the source was trained often"
+            " enough. Ask anew with a survey, or with more sweep.minutes and sweep.n_trials, under"
+            " another name: study=NAME"
+        )
     return (
-        "no plan could be confirmed: all replicates failed. Reasons: "
-        + ("; ".join(reasons) or "none was run")
-        + ". Once they are mended, ask anew under another name: study=NAME"
+        f"no plan could be confirmed: all replicates failed. Reasons: {'; '.join(reasons)}."
+        " Once they are mended, ask anew under another name: study=NAME"
     )

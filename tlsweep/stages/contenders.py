@@ -139,7 +139,7 @@ def trained(
     without: Collection[str] = (),
     called: Callable[[Sequence[str]], str] | None = None,
 ) -> list[Contender]:
-    """The ``top`` best plans that the search trained, and the controls among them.
+    """The ``top`` best plans that the search trained and that may win, and the controls among them.
 
     A plan's best setting is the one that scored best on the fold that the search held out, of
     ``images``, but for those ``without``, by key. One image is no evidence: of settings that differ
@@ -153,12 +153,15 @@ def trained(
     chosen_of = {i: _worth_its_time(some, images) for i, some in settings.items()}
     best = dict(sorted(chosen_of.items(), key=lambda item: _merit(item[1])))
     controls = {i: names for i, t in best.items() if (names := _controls(t, chosen.controls))}
-    others = [i for i in best if i not in controls][: chosen.top]
+    others = [i for i in best if i not in controls]
+    win = [i for i in others if may_win(best[i])][: chosen.top]
+    # what keeps nothing of the source is shown, and takes the place of no plan that may win
+    shown = [i for i in others if i in win or i in others[: chosen.top]]
     return [
         replace(
             _contender(best[i], called), controls=controls.get(i, ()), candidate=may_win(best[i])
         )
-        for i in [*others, *controls]
+        for i in [*shown, *controls]
     ]
 
 

@@ -14,7 +14,7 @@ from optuna.storages import RDBStorage
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.files import sqlite_url
-from tlsweep.files.database import Unfit, alone, refuse_others
+from tlsweep.files.database import Unfit, alone, file_of, notice_if_gone, refuse_others
 
 optuna.logging.set_verbosity(
     optuna.logging.WARNING
@@ -81,6 +81,9 @@ def _opened(url: str) -> RDBStorage:
         storage = RDBStorage(re.sub(r"[{}]", r"\g<0>\g<0>", url), engine_kwargs=options)
         if sqlite:
             _make_fast(storage.engine)
+        if (file := file_of(url)) is not None:
+            notice_if_gone(storage.engine, file)
+        storage.engine.dispose()  # connections from before the listeners lack the settings
     return storage
 
 
@@ -91,5 +94,3 @@ def _make_fast(engine: sqlalchemy.Engine) -> None:
     def set_pragmas(connection: Any, _record: Any) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
-
-    engine.dispose()  # connections from before the listener lack the settings
