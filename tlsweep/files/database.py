@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,13 +50,8 @@ def alone(url: str) -> Iterator[None]:
     where another one takes longer than two minutes.
     """
     if (file := file_of(url)) is not None:
-        if not file.parent.is_dir():  # a lock would make it: it is told when the file is opened
+        with _alone_with(file):
             yield
-            return
-        with FileLock(lock_file := file.with_name(f".{file.name}.lock"), timeout=WAIT):
-            yield
-            # two that waited for it may now go on together: the tables are there, and both see that
-            lock_file.unlink(missing_ok=True)
         return
     lock = _LOCKS.get(sqlalchemy.make_url(url).get_backend_name())
     if lock is None:
@@ -67,6 +63,22 @@ def alone(url: str) -> Iterator[None]:
     with engine.connect() as connection:
         connection.execute(sqlalchemy.text(lock), {"key": key})
         yield
+
+
+@contextmanager
+def _alone_with(file: Path) -> Iterator[None]:
+    # a lock would make the folder: that it is missing is told when the file is opened. And what
+    # cannot be written needs none: a record may be read where it lies
+    if not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
+        yield
+        return
+    lock_file = file.with_name(f".{file.name}.lock")
+    with FileLock(lock_file, timeout=WAIT):
+        try:
+            yield
+        finally:
+            # two that waited for it may go on together now: the tables are there, and both see it
+            lock_file.unlink(missing_ok=True)
 
 
 _LOCKS = {

@@ -75,7 +75,8 @@ class Draws:
         self.memory = optuna.create_study(
             sampler=sampling.sampler(0), directions=[StudyDirection[d.upper()] for d in directions]
         )
-        self.numbers: dict[int, int] = {}  # of a draw, in the study in memory
+        self.known = False  # whether the memory is where the study is
+        self.under_way: dict[int, int] = {}  # draw to its number in the study in memory
 
     def next(
         self, trials: Sequence[FrozenTrial], hints: Sequence[Mapping[str, Any]], ahead: int
@@ -87,11 +88,11 @@ class Draws:
         """
         last = {t.user_attrs[DRAW]: t for t in trials if DRAW in t.user_attrs}
         draw = 1 + max(last, default=-1)
-        if not self.numbers:
+        if not self.known:
             self._take_up(trials, last, hints)
-        for place, number in self.numbers.items():
-            if place <= draw - ahead and place in last:
-                self._end(number, last[place])
+        for place in [p for p in self.under_way if p <= draw - ahead and p in last]:
+            if last[place].state in _ENDED:
+                self._end(self.under_way.pop(place), last[place])
         return self._asked(draw, hints)
 
     def _take_up(
@@ -101,10 +102,12 @@ class Draws:
         hints: Sequence[Mapping[str, Any]],
     ) -> None:
         """Bring the memory to where the study is."""
+        self.known = True
         others = [t for t in trials if not {DRAW, "key", "retry_of"} & set(t.user_attrs)]
         for trial in others:  # of a study that its user began
             if trial.state in _ENDED:
                 self.memory.add_trial(trial)
+        count = len(self.memory.trials)
         for draw in sorted(last):
             if self.sampling.counts:
                 self._asked(draw, hints)
@@ -116,8 +119,9 @@ class Draws:
                 distributions=trial.distributions,
                 system_attrs=trial.user_attrs.get(OF_SAMPLER, {}),
             )
-            self.numbers[draw] = len(self.memory.trials)
+            self.under_way[draw] = count
             self.memory.add_trial(begun)
+            count += 1
 
     def _asked(self, draw: int, hints: Sequence[Mapping[str, Any]]) -> Drawn:
         if draw < len(hints):
@@ -126,7 +130,7 @@ class Draws:
             self.memory.sampler = self.sampling.sampler(draw)
         trial = self.memory.ask()
         self.space.draw(trial)
-        self.numbers[draw] = trial.number
+        self.under_way[draw] = trial.number
         noted: dict[str, Any] = {DRAW: draw}
         attrs = self.memory._storage.get_trial(trial._trial_id).system_attrs
         if own := {k: v for k, v in attrs.items() if k != "fixed_params"}:
@@ -137,8 +141,6 @@ class Draws:
         """Let the sampler know how a draw ended."""
         storage, study = self.memory._storage, self.memory._study_id
         mine = storage.get_trial_id_from_study_id_trial_number(study, number)
-        if trial.state not in _ENDED or storage.get_trial(mine).state in _ENDED:
-            return
         for step, value in trial.intermediate_values.items():
             storage.set_trial_intermediate_value(mine, step, value)
         storage.set_trial_state_values(mine, trial.state, trial.values)
