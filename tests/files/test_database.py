@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from filelock import FileLock, Timeout
 
 from tlsweep.files import database
-from tlsweep.files.database import alone, file_of, same
+from tlsweep.files.database import alone, file_of, make_whole, same
 
 
 def test_within_nobody_else_makes_the_tables_and_after_it_nothing_is_left(
@@ -35,6 +37,27 @@ def test_a_folder_that_cannot_be_written_or_is_not_there_is_no_reason_to_fail(
         with alone(f"sqlite:///{folder}/a.db"):
             pass
     assert not (tmp_path / "none").exists()
+
+
+def test_a_database_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
+    url, made = f"sqlite:///{tmp_path}/a%20b.db", []
+
+    def make(given: str) -> None:
+        made.append(given)
+        with closing(sqlite3.connect(str(file_of(given)))) as connection:
+            connection.execute("CREATE TABLE studies (id INTEGER)")
+            if len(made) == 1:
+                raise KeyError("killed")
+
+    with pytest.raises(KeyError):
+        make_whole(url, make)
+    place = file_of(url)
+    assert place is not None
+    assert not place.exists()
+    make_whole(url, make)
+    assert [file.name for file in tmp_path.iterdir()] == [place.name]
+    make_whole(url, make)  # it is there
+    assert len(made) == 2
 
 
 def test_one_database_is_known_by_where_it_is() -> None:

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -85,6 +86,27 @@ def test_a_deleted_experiment_is_refused_with_what_restores_it(made: Path) -> No
     assert fault.value.endswith("the experiment gone was deleted")
     wanted = f"mlflow experiments restore --experiment-id {record.experiment_id}"
     assert fault.mend == f"{wanted}, or record.experiment=NAME"
+
+
+@pytest.mark.slow
+def test_whoever_is_killed_while_the_tables_are_made_leaves_nothing_that_keeps_the_next_one_out(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tlsweep.record.opening import open_mlflow;"
+        "print('ready', flush=True); open_mlflow(None, None, Path(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    for seconds in (0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(seconds)
+        process.kill()
+        process.wait()
+    record = open_mlflow(None, None, tmp_path)
+    assert record.start_sweep("s", {}) is not None
+    assert {file.name for file in tmp_path.iterdir()} <= {"mlflow.db", "artifacts"}
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,23 @@ _LOCKS = {
     "mysql": f"SELECT GET_LOCK(CONCAT('tlsweep', :key), {WAIT:.0f})",
     "mariadb": f"SELECT GET_LOCK(CONCAT('tlsweep', :key), {WAIT:.0f})",
 }
+
+
+def make_whole(url: str, make: Callable[[str], object]) -> None:
+    """Make an SQLite database that is not there yet, whole or not at all.
+
+    make: makes the tables in the database at the URL that it is given. Whoever is killed while
+    tables are made leaves some of them, with which many tools cannot go on.
+    """
+    file = file_of(url)
+    if file is None or (file.is_file() and file.stat().st_size) or not file.parent.is_dir():
+        return
+    built = file.with_name(f".{file.name}.new")
+    for left in file.parent.glob(f"{built.name}*"):  # by a process that was killed
+        left.unlink()
+    parsed = sqlalchemy.make_url(url).set(database=str(built))
+    make(parsed.render_as_string(hide_password=False))
+    built.rename(file)
 
 
 def notice_if_gone(engine: sqlalchemy.Engine, file: Path) -> None:

@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.files import sqlite_url
-from tlsweep.files.database import Unfit, alone, refuse_others
+from tlsweep.files.database import Unfit, alone, make_whole, refuse_others
 from tlsweep.record.mlflow import MlflowLedger
 from tlsweep.record.moved import DATABASE, mend_moved
 
@@ -35,6 +35,8 @@ def open_mlflow(tracking_uri: str | None, experiment: str | None, output_dir: Pa
         with alone(uri) if _is_database(uri) else contextlib.nullcontext():
             if _is_database(uri):
                 _checked(uri, output_dir / DATABASE if given is None else None)
+                # asked for anything, MLflow makes its tables
+                make_whole(uri, lambda built: MlflowClient(built).get_experiment_by_name(name))
             if given is None:
                 mend_moved(output_dir)
             # beside the database; a server knows its own place

@@ -14,7 +14,7 @@ from optuna.storages import RDBStorage
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.files import sqlite_url
-from tlsweep.files.database import Unfit, alone, file_of, notice_if_gone, refuse_others
+from tlsweep.files.database import Unfit, alone, file_of, make_whole, notice_if_gone, refuse_others
 
 optuna.logging.set_verbosity(
     optuna.logging.WARNING
@@ -77,14 +77,19 @@ def _opened(url: str) -> RDBStorage:
     )
     with alone(url):
         refuse_others(url, "Optuna", "studies")
-        # Optuna takes what is in braces for a field of a template
-        storage = RDBStorage(re.sub(r"[{}]", r"\g<0>\g<0>", url), engine_kwargs=options)
+        make_whole(url, lambda built: _storage(built, {}).engine.dispose())
+        storage = _storage(url, options)
         if sqlite:
             _make_fast(storage.engine)
         if (file := file_of(url)) is not None:
             notice_if_gone(storage.engine, file)
         storage.engine.dispose()  # connections from before the listeners lack the settings
     return storage
+
+
+def _storage(url: str, options: dict[str, Any]) -> RDBStorage:
+    # Optuna takes what is in braces for a field of a template
+    return RDBStorage(re.sub(r"[{}]", r"\g<0>\g<0>", url), engine_kwargs=options)
 
 
 def _make_fast(engine: sqlalchemy.Engine) -> None:
