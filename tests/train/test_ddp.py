@@ -6,8 +6,9 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +143,17 @@ def test_a_rank_that_fails_ends_the_group_with_its_reason() -> None:
         run_in_group(2, fail_in_rank_1, on_message=lambda message: None)
 
 
-def test_no_member_outlives_a_parent_that_was_killed_and_nothing_is_left(tmp_path: Path) -> None:
-    pids, left = tmp_path / "pids", tmp_path / "temporary"
-    pids.mkdir()
-    left.mkdir()
+@pytest.fixture
+def left() -> Iterator[Path]:
+    """A folder for temporary files with a short path: a socket's has at most 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_no_member_outlives_a_parent_that_was_killed_and_nothing_is_left(
+    tmp_path: Path, left: Path
+) -> None:
+    pids = tmp_path
     command = [sys.executable, str(Path(__file__).parent / "group_driver.py"), str(pids)]
     driver = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(left)})
     members: list[psutil.Process] = []
