@@ -67,8 +67,9 @@ def refuse_unknown(line: Line, conf: Path) -> None:
         if line.config_name not in (names := configs.options("")):
             names = [name for name in names if not name.startswith("_")]  # Hydra's own
             raise Refusal(*faults, unknown_name("config", "--config-name", line.config_name, names))
-        groups = [p for p in parsed if configs.options(p.key_or_group)]
-        wrong = [_unknown_options(g, configs.options(g.key_or_group)) for g in groups]
+        options = {key: configs.options(key) for key in {p.key_or_group for p in parsed}}
+        groups = [p for p in parsed if options[p.key_or_group]]
+        wrong = [_unknown_options(g, options[g.key_or_group]) for g in groups]
         faults += [fault for found in wrong for fault in found]
         known = [g for g, found in zip(groups, wrong, strict=True) if not found]
         package = str(line.options.get("package", "_global_"))
