@@ -34,7 +34,7 @@ def resnet() -> CutPoints:
         ("resnet50", 19),
         pytest.param("densenet121", 10, marks=pytest.mark.slow),
         pytest.param("swin_t", 17, marks=pytest.mark.slow),
-        ("convnext_tiny", 23),
+        pytest.param("convnext_tiny", 23, marks=pytest.mark.slow),
         ("squeezenet1_0", 12),
         ("mobilenet_v2", 20),
         ("alexnet", 11),
@@ -204,7 +204,10 @@ HEADLESS = {
 }
 
 
-@pytest.mark.parametrize("name", HEADLESS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n == "resnet18" else pytest.mark.slow) for n in HEADLESS],
+)
 def test_a_model_without_its_classifier_keeps_its_last_block(name: str) -> None:
     change, blocks, shape = HEADLESS[name]
     model = get_model(name, weights=None).eval()

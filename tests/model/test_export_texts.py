@@ -292,7 +292,10 @@ def test_the_program_in_the_folder_gives_what_predict_gives(
     assert torch.allclose(found, model.predict(ASKED), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("source", ["words", *ONE_LAYER])
+@pytest.mark.parametrize(
+    "source",
+    ["words", "bert", *(pytest.param(n, marks=pytest.mark.slow) for n in ("gpt2", "t5"))],
+)
 def test_a_folder_answers_alike_where_nothing_is_left_of_its_source(
     source: str, taken: Make, tmp_path: Path
 ) -> None:

@@ -117,6 +117,7 @@ def test_every_kind_of_plan_comes_back_as_it_was(
         assert torch.equal(model(made.x), made.logits)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_with_another_number_of_classes_needs_not_be_there_again(
     asked: Make, tmp_path: Path
 ) -> None:

@@ -45,11 +45,10 @@ def ask(images: Path, tmp_path: Path) -> Ask:
     return make
 
 
+@pytest.mark.parametrize("classes", [7, 0])
 @pytest.mark.parametrize(
-    ("model", "classes"),
-    [("resnet10t", 7), ("resnet10t", 0), ("vit_tiny_patch16_224", 0),
-     pytest.param("vit_tiny_patch16_224", 7, marks=pytest.mark.slow)],
-)  # fmt: skip
+    "model", ["resnet10t", pytest.param("vit_tiny_patch16_224", marks=pytest.mark.slow)]
+)
 def test_timm_reads_it_and_gives_the_models_logits(
     model: str, classes: int, ask: Ask, tmp_path: Path
 ) -> None:

@@ -69,7 +69,7 @@ def test_there_is_a_row_for_every_head_and_an_outcome_for_every_fold(settings: M
         assert point.loss == pytest.approx(TASK.losses(z, y).mean())
 
 
-@pytest.mark.parametrize("probe", ["logistic", "ridge"])
+@pytest.mark.parametrize("probe", ["logistic", pytest.param("ridge", marks=pytest.mark.slow)])
 def test_each_fold_answers_as_its_plan_trained_alone_with_that_fold_held_out(
     settings: Make, probe: str
 ) -> None:
@@ -307,6 +307,7 @@ def test_an_error_in_a_worker_ends_the_survey(
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.slow
 def test_without_a_store_the_survey_finds_the_same(settings: Make, tmp_path: Path) -> None:
     computed, _ = found(settings("features.budget_gb=0"))
     assert not list(tmp_path.rglob("data.bin"))

@@ -164,7 +164,15 @@ def test_a_classifier_without_one_last_layer_cannot_be_taken_apart() -> None:
     assert ending(model, cuts, [0, 1, 2]) is None
 
 
-@pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v3_small", "vgg11", "vit_b_16"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "squeezenet1_1",
+        "mobilenet_v3_small",
+        "vgg11",
+        pytest.param("vit_b_16", marks=pytest.mark.slow),
+    ],
+)
 def test_the_ending_of_a_network_of_the_zoo_answers_its_rows(name: str) -> None:
     from torchvision.models import get_model
 
