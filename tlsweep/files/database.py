@@ -14,7 +14,8 @@ import sqlalchemy
 from filelock import FileLock
 from sqlalchemy.pool import NullPool
 
-DELETED = "the database was deleted while it was in use"
+from tlsweep.files.unwritten import DELETED
+
 WAIT = 120.0  # seconds that another process may take to make the tables
 
 

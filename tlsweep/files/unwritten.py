@@ -6,9 +6,10 @@ import errno
 from collections.abc import Iterator
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DELETED = "the database was deleted while it was in use"
 _FULL_DATABASE = "database or disk is full"
 _GONE_DATABASE = (
-    "the database was deleted while it was in use",  # files/database.py
+    DELETED,
     "unable to open database file",
     "disk I/O error",
     "attempt to write a readonly database",
