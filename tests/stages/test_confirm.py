@@ -15,9 +15,11 @@ from tlsweep.question import Question
 from tlsweep.stages.budget import FOLDS
 from tlsweep.stages.confirm import item_of, race, replicates, shortfalls, tried
 from tlsweep.stages.contenders import Contender
+from tlsweep.study.crew import Batches, Ended
 from tlsweep.study.draws import Sampling
 from tlsweep.study.handle import TrialHandle
-from tlsweep.study.ledger import Ended, Item, Job, Ledger
+from tlsweep.study.ledger import Item, Ledger
+from tlsweep.study.queue import Job
 from tlsweep.study.storage import default_url
 from tlsweep.task.outcome import Outcome, write
 from tlsweep.trial import outcomes_folder, question_of, study_folder
@@ -40,7 +42,7 @@ class Trainings:
         self.ran: list[tuple[str, int, int]] = []
 
     def run(self, items: Sequence[Item]) -> None:
-        self.ledger.run_list(items, lambda jobs: [self._train(job) for job in jobs], n_jobs=1)
+        self.ledger.run_list(items, Batches(lambda jobs: [self._train(job) for job in jobs]))
 
     def _train(self, job: Job) -> Ended:
         given = dict(o.split("=", 1) for o in job.overrides)

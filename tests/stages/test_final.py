@@ -16,8 +16,9 @@ from tlsweep.question import Question
 from tlsweep.stages import final
 from tlsweep.stages.confirm import item_of, replicates
 from tlsweep.stages.contenders import Contender
+from tlsweep.study.crew import Batches, Ended
 from tlsweep.study.draws import Sampling
-from tlsweep.study.ledger import Ended, Item, Ledger
+from tlsweep.study.ledger import Item, Ledger
 from tlsweep.study.storage import default_url
 from tlsweep.survey.rows import Findings, Frozen
 from tlsweep.survey.surveyor import answers, refit
@@ -144,7 +145,7 @@ def test_logits_of_the_seeds_that_ended_well_are_stacked_in_their_order(
             question.task,
         )
         ledger.add_finished(items[i], 0.5, {"outcome": f"{i}.npz"})
-    ledger.run_list([items[1]], lambda jobs: [Ended(error=OSError("full")) for _ in jobs], n_jobs=1)
+    ledger.run_list([items[1]], Batches(lambda jobs: [Ended(error=OSError("full")) for _ in jobs]))
     found = logits()
     assert found.shape == (2, n, 10)
     assert found[:, 0, 0].tolist() == [0, 2]

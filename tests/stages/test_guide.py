@@ -24,8 +24,10 @@ from tlsweep.stages.guide import Surveyed
 from tlsweep.stages.session import Session
 from tlsweep.stages.sources import StudySource, only
 from tlsweep.study import space
+from tlsweep.study.crew import Batches, Ended
 from tlsweep.study.draws import Sampling
-from tlsweep.study.ledger import Ended, Job, Ledger
+from tlsweep.study.ledger import Ledger
+from tlsweep.study.queue import Job
 from tlsweep.study.storage import default_url
 from tlsweep.survey.rows import Findings, Frozen, Row
 from tlsweep.task import Classes, Labels, outcome
@@ -215,7 +217,7 @@ def test_the_two_best_cut_points_are_tried_first_and_once(session: Session, ledg
         jobs.extend(asked)
         return [Ended(0.5) for _ in asked]
 
-    ledger.search(found, launch, n_trials=2 + len(ledger.counted()), n_jobs=1, max_failure_rate=0)
+    ledger.search(found, Batches(launch), n_trials=2 + len(ledger.counted()), max_failure_rate=0)
     assert [job.overrides[:2] for job in jobs] == [
         ("plan=truncate_tuned", f"plan.keep={names[1]}"),
         ("plan=truncate_tuned", f"plan.keep={names[2]}"),

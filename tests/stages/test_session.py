@@ -21,7 +21,8 @@ from tlsweep.config.settings import Settings
 from tlsweep.errors import Fault, Refusal
 from tlsweep.record import none
 from tlsweep.stages.session import Session, locked
-from tlsweep.study.ledger import Ended, Job
+from tlsweep.study.crew import Batches, Ended
+from tlsweep.study.queue import Job
 from tlsweep.study.space import Space
 from tlsweep.terms import Stage
 
@@ -88,7 +89,15 @@ def test_a_study_that_is_taken_up_draws_other_numbers_than_it_began_with(
 
     def drawn(name: str) -> list[tuple[str, ...]]:
         ledger = session("sweep.sampler={name: random}").ledger(name, {})
-        return [ledger.ask(where).overrides for _ in range(3)]
+        seen: list[tuple[str, ...]] = []
+
+        def launch(jobs: Sequence[Job]) -> list[Ended]:
+            seen.extend(job.overrides for job in jobs)
+            return [Ended(0.5) for _ in jobs]
+
+        n_trials = 3 + len(ledger.counted())
+        ledger.search(where, Batches(launch), n_trials=n_trials, max_failure_rate=0)
+        return seen
 
     first = drawn("s")
     assert not {*first} & {*drawn("s")}

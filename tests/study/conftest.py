@@ -14,8 +14,10 @@ from optuna.distributions import BaseDistribution
 
 from tlsweep.jobs.grammar import build, parse
 from tlsweep.study import choice
+from tlsweep.study.crew import Ended
 from tlsweep.study.draws import Sampling
-from tlsweep.study.ledger import Ended, Job, Ledger
+from tlsweep.study.ledger import Ledger
+from tlsweep.study.queue import Job
 from tlsweep.study.space import Space
 
 

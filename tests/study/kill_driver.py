@@ -15,9 +15,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tlsweep.jobs.grammar import build, parse
 from tlsweep.study import choice
+from tlsweep.study.crew import Batches, Ended
 from tlsweep.study.draws import Sampling
 from tlsweep.study.handle import TrialHandle
-from tlsweep.study.ledger import Ended, Item, Job, Ledger
+from tlsweep.study.ledger import Item, Ledger
+from tlsweep.study.queue import Job
 
 SPACE = ("x=interval(0,1)", "k=range(0,5)", "c=choice(a,b)")
 ITEMS = (Item.of(("plan=scratch",)), Item.of(("plan=finetune",)))
@@ -50,8 +52,8 @@ def main(url: str) -> None:
     ledger.reclaim()
     # one by one, as a sweep asks for them: a session that begins again asks from the first one
     for item in ITEMS:
-        ledger.run_list([item], launch, n_jobs=1)
-    ledger.search(space, launch, n_trials=8, n_jobs=1, max_failure_rate=0.0)
+        ledger.run_list([item], Batches(launch))
+    ledger.search(space, Batches(launch), n_trials=8, max_failure_rate=0.0)
 
 
 if __name__ == "__main__":

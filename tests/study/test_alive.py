@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from lost_trials import begun as taken
+
 from tlsweep.study.alive import Beating, Watch, this_machine, this_process
 from tlsweep.study.handle import TrialHandle
 from tlsweep.study.ledger import Ledger
@@ -58,7 +60,7 @@ def test_counts_go_on_over_errors_until_the_trial_ends_or_is_over() -> None:
 
 def begun(ledger: Ledger) -> TrialHandle:
     """A trial under way, of a process that is not on this machine."""
-    job = ledger.ask(Space())
+    job = taken(ledger, Space())
     handle = TrialHandle(ledger.storage, ledger.name, job.number, beat=0.1)
     handle.begin()
     handle.note({"worker": ELSEWHERE})
@@ -91,7 +93,7 @@ def test_a_suspended_process_loses_its_trial_and_its_late_result_does_not_count(
     open_ledger: Open,
 ) -> None:
     ledger = open_ledger()
-    job = ledger.ask(Space())
+    job = taken(ledger, Space())
     code = (
         "import sys, time; from tlsweep.study.handle import TrialHandle;"
         "handle = TrialHandle(sys.argv[1], 's', 0, beat=0.1); handle.begin();"
@@ -109,7 +111,7 @@ def test_a_suspended_process_loses_its_trial_and_its_late_result_does_not_count(
     said = process.communicate(timeout=30)[1]
     assert "trial 0 of s was taken up by another process" in said
     assert [t.state.name for t in ledger.trials()] == ["FAIL", "WAITING"]
-    again = ledger.ask(Space())
+    (again,) = ledger.take(1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         TrialHandle(ledger.storage, ledger.name, again.number).finish(0.8, pruned=False)

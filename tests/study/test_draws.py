@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from tlsweep.study import choice
+from tlsweep.study.crew import Batches, Ended
 from tlsweep.study.draws import Sampling
-from tlsweep.study.ledger import Ended, Job, Ledger
+from tlsweep.study.ledger import Ledger
+from tlsweep.study.queue import Job
 from tlsweep.study.space import Space
 
 N = 12
@@ -54,7 +56,7 @@ def drawn(
         sampling = Sampling(settings, seed, known=choice.OTHER_SAMPLERS)
         ledger = Ledger(url, "s", sampling).open(resume=True)
         try:
-            ledger.search(where, launch, n_trials=N, n_jobs=n_jobs, max_failure_rate=0.0)
+            ledger.search(where, Batches(launch, n_jobs), n_trials=N, max_failure_rate=0.0)
             break
         except Interrupted:
             continue

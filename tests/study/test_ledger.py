@@ -11,13 +11,16 @@ from typing import Any
 import optuna
 import psutil
 import pytest
+from lost_trials import GONE, begun
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from tlsweep.errors import Refusal
 from tlsweep.study.alive import lives, this_process
+from tlsweep.study.crew import Batches, Ended
 from tlsweep.study.handle import TrialHandle
-from tlsweep.study.ledger import Ended, Item, Job, Ledger, TooManyFailures, reason_of_failure
+from tlsweep.study.ledger import Item, Ledger, TooManyFailures, reason_of_failure
+from tlsweep.study.queue import GOES_ON, Job
 from tlsweep.study.space import Space
 
 Open = Callable[..., Ledger]
@@ -26,7 +29,7 @@ MakeSpace = Callable[..., Space]
 
 def search(ledger: Ledger, space: Space, launch: Any, *, n_trials: int = 6, n_jobs: int = 1,
            max_failure_rate: float = 0.0, **more: Any) -> None:  # fmt: skip
-    ledger.search(space, launch, n_trials=n_trials, n_jobs=n_jobs,
+    ledger.search(space, Batches(launch, n_jobs), n_trials=n_trials,
                   max_failure_rate=max_failure_rate, **more)  # fmt: skip
 
 
@@ -78,7 +81,7 @@ def test_what_is_wanted_by_name_has_typed_parameters_that_optunas_plots_show(
     ran = Item.of(("plan=scratch", "train.lr=1e-3", "fold=2", "record=none"))
     known = Item.of(("plan=truncate", "fold=null"))
     launch = jobs(lambda overrides: 0.25)
-    ledger.run_list([ran], launch, n_jobs=1)
+    ledger.run_list([ran], Batches(launch))
     ledger.add_finished(known, 0.75, {"seconds": 0.0})
     assert launch.overrides == [ran.overrides]
     first, second = ledger.completed()
@@ -99,10 +102,10 @@ def test_an_item_is_found_by_its_key_once_it_is_finished(open_ledger: Open, jobs
     def fail(overrides: Sequence[str]) -> float:
         raise RuntimeError("no")
 
-    ledger.run_list([item], jobs(fail), n_jobs=1)
+    ledger.run_list([item], Batches(jobs(fail)))
     assert ledger.knows(item)
     assert ledger.of(item) is None
-    ledger.run_list([item], jobs(lambda overrides: 0.5), n_jobs=1)
+    ledger.run_list([item], Batches(jobs(lambda overrides: 0.5)))
     found = ledger.of(item)
     assert found is not None
     assert found.value == 0.5
@@ -193,8 +196,8 @@ def test_after_each_trial_its_end_is_shown(open_ledger: Open, space: MakeSpace, 
 def test_a_list_runs_each_item_once_whatever_the_session(open_ledger: Open, jobs: Any) -> None:
     items = [Item.of((f"seed={i}",)) for i in range(5)]
     first, second = jobs(), jobs()
-    open_ledger().run_list(items[:3], first, n_jobs=2)
-    open_ledger().run_list(items, second, n_jobs=2)
+    open_ledger().run_list(items[:3], Batches(first, 2))
+    open_ledger().run_list(items, Batches(second, 2))
     assert [len(b) for b in first.batches] == [2, 1]
     assert first.overrides + second.overrides == [i.overrides for i in items]
 
@@ -205,9 +208,9 @@ def test_an_item_is_the_same_in_whatever_order_its_overrides_are_written(
     one, same = Item.of(("plan=finetune", "seed=1")), Item.of(("seed=1", "plan=finetune"))
     assert one.key == same.key != Item.of(("seed=2", "plan=finetune")).key
     first, second = jobs(lambda overrides: 0.5), jobs(lambda overrides: 0.5)
-    open_ledger().run_list([one], first, n_jobs=1)
+    open_ledger().run_list([one], Batches(first))
     assert first.overrides == [("plan=finetune", "seed=1")]  # run as it was written
-    open_ledger().run_list([same], second, n_jobs=1)
+    open_ledger().run_list([same], Batches(second))
     assert second.overrides == []
 
 
@@ -223,14 +226,14 @@ def test_a_failed_item_does_not_stop_the_list_and_the_next_session_runs_it_again
 
     items = [Item.of((f"seed={i}",)) for i in range(3)]
     first, second, third = jobs(act), jobs(act), jobs(act)
-    open_ledger().run_list(items, first, n_jobs=1)
+    open_ledger().run_list(items, Batches(first))
     assert first.overrides == [i.overrides for i in items]
     broken.clear()
     ledger = open_ledger()
-    ledger.run_list(items, second, n_jobs=1)
+    ledger.run_list(items, Batches(second))
     assert second.overrides == [("seed=1",)]
     assert sorted(t.user_attrs["key"] for t in ledger.ended()) == [i.key for i in items]
-    open_ledger().run_list(items, third, n_jobs=1)
+    open_ledger().run_list(items, Batches(third))
     assert third.overrides == []
 
 
@@ -245,9 +248,9 @@ def test_an_item_that_would_fail_the_same_way_is_not_run_again(
         return [Ended(error=RuntimeError("the loss is NaN")) for _ in batch]
 
     items = [Item.of(("train.lr=100",))]
-    ledger.run_list(items, diverge, n_jobs=1)
+    ledger.run_list(items, Batches(diverge))
     later = jobs()
-    open_ledger().run_list(items, later, n_jobs=1)
+    open_ledger().run_list(items, Batches(later))
     assert later.overrides == []
 
 
@@ -265,13 +268,13 @@ def test_an_item_that_took_too_long_is_run_again_where_there_are_more_minutes(
         return [Ended() for _ in batch]
 
     item = Item.of(("plan=finetune",))
-    ledger.run_list([item], give_up, n_jobs=1)
+    ledger.run_list([item], Batches(give_up))
     assert [t.user_attrs["takes"] for t in ledger.given_up()] == [90.0]
     assert reason_of_failure(ledger.given_up()[0]) is None
     later, jobs_run = open_ledger(minutes=minutes), jobs()
     assert later.would_run(item) == run
     assert bool(later.given_up()) != run
-    later.run_list([item], jobs_run, n_jobs=1)
+    later.run_list([item], Batches(jobs_run))
     assert len(jobs_run.overrides) == run
     assert (later.of(item) is not None) == run
     assert not later.would_run(item)
@@ -303,10 +306,12 @@ def test_parameters_outlive_two_interruptions_at_the_worst_moments(
     open_ledger: Open, space: MakeSpace, jobs: Any
 ) -> None:
     where, ledger = space("x=interval(0,1)"), open_ledger()
-    lost = ledger.ask(where)
+    lost = begun(ledger, where, **GONE)
     params = ledger.study.trials[lost.number].params
     ledger.reclaim()
-    ledger.study.ask()  # the second attempt is killed before it has taken up its values
+    ledger.queue.take()  # the second attempt is killed before it has done anything
+    (second,) = ledger.trials(TrialState.RUNNING)
+    ledger.queue.note(second, "worker", {**second.user_attrs["worker"], **GONE})
     ledger.reclaim()
     launch = jobs()
     search(ledger, where, launch, n_trials=1)
@@ -320,9 +325,9 @@ def test_an_interrupted_item_keeps_its_key_and_overrides(open_ledger: Open, jobs
 
     items = [Item.of(("seed=1",)), Item.of(("seed=2",))]
     with pytest.raises(KeyboardInterrupt):
-        open_ledger().run_list(items, interrupt, n_jobs=1)
+        open_ledger().run_list(items, Batches(interrupt))
     launch, ledger = jobs(), open_ledger()
-    ledger.run_list(items, launch, n_jobs=1)
+    ledger.run_list(items, Batches(launch))
     assert sorted(launch.overrides) == [("seed=1",), ("seed=2",)]
     assert sorted(t.user_attrs["key"] for t in ledger.completed()) == ["seed=1", "seed=2"]
 
@@ -340,14 +345,14 @@ def test_a_lost_item_is_run_again_though_other_items_are_asked_for_first(
 
     def one_by_one() -> None:
         for item in items:
-            open_ledger().run_list([item], killed_in_the_second, n_jobs=1)
+            open_ledger().run_list([item], Batches(killed_in_the_second))
 
     with pytest.raises(KeyboardInterrupt):
         one_by_one()
     launch, ledger = jobs(), open_ledger()
     ledger.reclaim()
     for item in items:
-        ledger.run_list([item], launch, n_jobs=1)
+        ledger.run_list([item], Batches(launch))
     assert launch.overrides == [items[1].overrides, items[2].overrides]
     assert sorted(t.user_attrs["key"] for t in ledger.completed()) == [i.key for i in items]
 
@@ -374,9 +379,7 @@ def test_a_trial_whose_process_is_dead_is_given_back_to_the_queue(
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     import json
 
-    job = ledger.ask(where)
-    handle = TrialHandle(ledger.storage, ledger.name, job.number)
-    handle.note({"worker": json.loads(out.stdout)})
+    job = begun(ledger, where, **json.loads(out.stdout))
     (lost,) = open_ledger().reclaim()
     assert lost.number == job.number
     launch = jobs()
@@ -386,11 +389,36 @@ def test_a_trial_whose_process_is_dead_is_given_back_to_the_queue(
 
 def test_reclaiming_twice_queues_a_lost_trial_once(open_ledger: Open, space: MakeSpace) -> None:
     ledger = open_ledger()
-    ledger.ask(space("x=interval(0,1)"))
+    begun(ledger, space("x=interval(0,1)"), **GONE)
     (trial,) = ledger.trials(TrialState.RUNNING)
-    ledger.study.enqueue_trial(trial.params, user_attrs={"retry_of": 0})  # then killed
-    assert len(ledger.reclaim()) == 1
-    assert ledger.reclaim() == []
+    # a session that reclaimed it was killed after it had closed the trial
+    ledger.queue.note(trial, GOES_ON, {"died": 1})
+    assert ledger.queue.close(trial, "its process ended before it did")
+    for _ in range(2):
+        assert ledger.reclaim() == []
+        assert [t.state.name for t in ledger.trials()] == ["FAIL", "WAITING"]
+    (again,) = ledger.trials(TrialState.WAITING)
+    assert (again.params, again.user_attrs["died"]) == (trial.params, 1)
+
+
+def test_a_trial_that_ends_as_it_is_given_back_counts_and_has_no_successor(
+    open_ledger: Open, space: MakeSpace
+) -> None:
+    ledger = open_ledger()
+    job = begun(ledger, space("x=interval(0,1)"))
+    (seen,) = ledger.trials(TrialState.RUNNING)
+    ledger.study.tell(job.number, 0.9)
+    assert not ledger.queue.give_back(seen, "its process ended before it did")
+    assert [t.value for t in ledger.ended()] == [0.9]
+    assert len(ledger.trials()) == 1
+
+
+def test_a_trial_that_two_give_back_at_once_waits_once(open_ledger: Open, space: MakeSpace) -> None:
+    ledger = open_ledger()
+    begun(ledger, space("x=interval(0,1)"))
+    (seen,) = ledger.trials(TrialState.RUNNING)
+    assert ledger.queue.give_back(seen, "interrupted")
+    assert ledger.queue.give_back(seen, "its process ended before it did")
     assert [t.state.name for t in ledger.trials()] == ["FAIL", "WAITING"]
 
 
@@ -400,7 +428,7 @@ def test_a_trial_that_ends_with_its_process_three_times_failed_and_the_sweep_goe
     ledger, where = open_ledger(), space("x=interval(0,1)")
     params = []
     for _ in range(3):
-        job = ledger.ask(where)
+        job = begun(ledger, where, **GONE)
         params.append(ledger.trials()[job.number].params)
         assert len(ledger.reclaim()) == 1
     assert params[0] == params[1] == params[2]
@@ -420,17 +448,17 @@ def test_an_item_that_kills_its_process_is_run_three_times_in_all(
 ) -> None:
     code = (
         "import os, sys; from tlsweep.study.draws import Sampling;"
-        "from tlsweep.study.ledger import *;"
+        "from tlsweep.study.crew import Batches; from tlsweep.study.ledger import *;"
         "ledger = Ledger(sys.argv[1], 's', Sampling({'name': 'random'}, 0),"
         " facts={'question': 1}).open(resume=True); ledger.reclaim();"
-        "ledger.run_list([Item.of(('seed=1',))], lambda jobs: os._exit(9), n_jobs=1)"
+        "ledger.run_list([Item.of(('seed=1',))], Batches(lambda jobs: os._exit(9)))"
     )
     ended = [
         subprocess.run([sys.executable, "-c", code, url], check=False).returncode for _ in range(4)
     ]
     assert ended == [9, 9, 9, 0]
     ledger, launch = open_ledger(), jobs()
-    ledger.run_list([Item.of(("seed=2",))], launch, n_jobs=1)
+    ledger.run_list([Item.of(("seed=2",))], Batches(launch))
     assert launch.overrides == [("seed=2",)]
     assert not ledger.would_run(Item.of(("seed=1",)))
     failed = [t for t in ledger.ended() if t.state == TrialState.FAIL]
@@ -442,7 +470,7 @@ def test_a_trial_that_gets_further_each_time_is_run_again_however_often(
 ) -> None:
     ledger, where = open_ledger(), space("x=interval(0,1)")
     for epochs in (1, 2, 3, 4, 4, 4):
-        job = ledger.ask(where)
+        job = begun(ledger, where, **GONE)
         for epoch in range(1, epochs + 1):
             TrialHandle(ledger.storage, ledger.name, job.number).report(epoch, 0.1)
         assert not [t for t in ledger.ended() if t.user_attrs.get("again") is False]
@@ -464,7 +492,7 @@ def test_reclaim_waits_for_a_trial_whose_process_still_runs(
     open_ledger: Open, space: MakeSpace
 ) -> None:
     ledger = open_ledger()
-    job = ledger.ask(space("x=interval(0,1)"))
+    job = begun(ledger, space("x=interval(0,1)"))
     code = (
         "import sys, time; from tlsweep.study import handle;"
         "h = handle.TrialHandle(sys.argv[1], 's', 0);"

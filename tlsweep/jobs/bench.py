@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from tlsweep.study.ledger import Ended
+from tlsweep.study.crew import Ended
 
 
 @dataclass

@@ -21,9 +21,10 @@ from tlsweep.errors import Fault, Refusal, TlsweepError, masked, nearest, unknow
 from tlsweep.jobs import grammar
 from tlsweep.jobs.bench import Bench, ended
 from tlsweep.study import choice, space
-from tlsweep.study.alive import this_process
+from tlsweep.study.crew import Batches, Ended
 from tlsweep.study.draws import Sampling
-from tlsweep.study.ledger import Ended, Job, Ledger, Trial, reason_of_failure
+from tlsweep.study.ledger import Ledger, Trial, reason_of_failure
+from tlsweep.study.queue import Job
 from tlsweep.study.space import Space
 from tlsweep.study.storage import default_url
 
@@ -90,12 +91,11 @@ def _search(bench: Bench, overrides: Sequence[Override]) -> list[list[JobReturn]
     ledger.reclaim()
     n_trials = options.n_trials
     if points is not None:
-        n_trials = min(n_trials, ledger.queue(points[:n_trials]))
+        n_trials = min(n_trials, ledger.queue_points(points[:n_trials]))
     ledger.search(
         where,
-        launches,
+        Batches(launches, options.n_jobs),
         n_trials=n_trials,
-        n_jobs=options.n_jobs,
         max_failure_rate=options.max_failure_rate,
         failed_count=True,
     )
@@ -188,7 +188,6 @@ def _ledger(options: Any, where: Space, storage: str) -> Ledger:
         pruner=options.pruner,
         facts={**searched, "fixed": sorted(where.fixed)},
         directions=_directions(options.direction),
-        worker=this_process(),
         where=_SECTION,
         called=f"{_SECTION}.study_name",
     ).open(resume=options.resume)

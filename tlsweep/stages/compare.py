@@ -84,7 +84,7 @@ def replicate(
     wanted = [c for c in contenders if c.outcome is None]
     total = len(wanted) * len(replicates(s.question, s.settings))
     ledger.on_trial = s.follow("confirm", total, lambda: len(ledger.counted()))
-    launch = s.launch(ledger, Stage.CONFIRM)
+    crew = s.crew(ledger, Stage.CONFIRM)
 
     def allowed(alive: Sequence[Contender], rounds: int) -> Sequence[Contender]:
         reserved = budget.final(contenders)
@@ -97,6 +97,6 @@ def replicate(
         return alive
 
     def run(items: Sequence[Item]) -> None:
-        ledger.run_list(items, launch, n_jobs=s.bench.options.n_jobs)
+        ledger.run_list(items, crew)
 
     return race(contenders, ledger, s.question, s.settings, run, allowed)

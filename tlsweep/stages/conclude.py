@@ -221,7 +221,7 @@ def _train_on_all(s: Session, studies: Studies, chosen: Contender) -> str:
     """Train the recommended plan once more, on all labels. Returns what its model then lacks."""
     item = final.on_all(chosen, studies.confirm, s.question, s.settings)
     if not chosen.facts.is_deterministic:
-        studies.final.run_list([item], s.launch(studies.final, Stage.FINAL), n_jobs=1)
+        studies.final.run_list([item], s.crew(studies.final, Stage.FINAL))
         if studies.final.of(item) is None:
             return "a model of all labels: its training failed; that of the pool is taken home"
     return f"a score of the model to take home: {NO_SCORE}"
@@ -233,7 +233,7 @@ def _other_draws(
     """Scores of the recommended plan on other draws of the pool, and what was left out."""
     if not (splits := s.settings.sweep.confirm.splits):
         return [], []
-    ledger, launch = studies.final, s.launch(studies.final, Stage.FINAL)
+    ledger, crew = studies.final, s.crew(studies.final, Stage.FINAL)
     done = len(ledger.counted())
     ledger.on_trial = s.follow("draws  ", splits, lambda: len(ledger.counted()) - done)
     return final.train_on_draws(
@@ -242,7 +242,7 @@ def _other_draws(
         ledger,
         s.question,
         s.settings,
-        lambda items: ledger.run_list(items, launch, n_jobs=1),
+        lambda items: ledger.run_list(items, crew),
         lambda: budget.allows("draws", SLOWER * chosen.seconds, CLOSING),
     )
 
@@ -253,10 +253,10 @@ def _train_finally(
     """Train what is quoted on the whole pool. Returns what was left out for want of time."""
     ledger, total = studies.final, s.settings.sweep.confirm.seeds * len(quoted)
     ledger.on_trial = s.follow("final  ", total, lambda: len(ledger.counted()))
-    launch = s.launch(ledger, Stage.FINAL)
+    crew = s.crew(ledger, Stage.FINAL)
 
     def run(items: Sequence[Item]) -> None:
-        ledger.run_list(items, launch, n_jobs=s.bench.options.n_jobs)
+        ledger.run_list(items, crew)
 
     return final.train(
         quoted,

@@ -36,7 +36,7 @@ def run_grid(s: Session, listed: Sequence[grammar.Override]) -> list[Trial]:
         if any(o.key_or_group.split(".")[0] == "source" for o in listed):
             s.shown.say("  lists are a grid, a table of trials; sweep.sources=[A,B] has a verdict")
         ledger.on_trial = s.follow("grid   ", len(items), lambda: len(ledger.counted()))
-        ledger.run_list(items, s.launch(ledger, Stage.GRID), n_jobs=s.bench.options.n_jobs)
+        ledger.run_list(items, s.crew(ledger, Stage.GRID))
         if not ledger.counted():
             raise TlsweepError(why_nothing(ledger).replace("confirmed", "trained"))
         s.record.end_sweep(s.parent_run, "finished", {})

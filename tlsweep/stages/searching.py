@@ -52,7 +52,7 @@ def try_named(s: Session, studies: Studies, first: Sequence[Item], budget: Budge
     """
     ledger = studies.first
     ledger.on_trial = s.follow("first  ", len(first), lambda: len(ledger.counted()))
-    run = s.launch(ledger, Stage.FIRST, lambda: budget.room)
+    crew = s.crew(ledger, Stage.FIRST, lambda: budget.room)
     left_out, said = 0, []
     one_each: dict[tuple[str, ...], Item] = {}
     for item in first:
@@ -63,7 +63,7 @@ def try_named(s: Session, studies: Studies, first: Sequence[Item], budget: Budge
             said.append(why)
             continue
         if _time_for(s, studies, item, budget):
-            ledger.run_list([item], run, n_jobs=1)
+            ledger.run_list([item], crew)
             continue
         left_out += 1
         if item not in others:
@@ -161,9 +161,8 @@ def search(s: Session, studies: Studies, where: Space | Spaces, budget: Budget) 
     ledger.on_trial = s.follow("search ", options.n_trials, lambda: len(ledger.counted()))
     ledger.search(
         where,
-        s.launch(ledger, Stage.SEARCH, lambda: budget.room),
+        s.crew(ledger, Stage.SEARCH, lambda: budget.room),
         n_trials=options.n_trials,
-        n_jobs=options.n_jobs,
         max_failure_rate=options.max_failure_rate,
         go_on=lambda: _time_for_another(s, studies, budget),
     )

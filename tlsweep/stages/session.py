@@ -26,8 +26,10 @@ from tlsweep.record import Record, open_record
 from tlsweep.stages import first_trials
 from tlsweep.stages.sources import StudySource, recorded
 from tlsweep.study import choice, space
+from tlsweep.study.crew import Batches, Crew, Ended
 from tlsweep.study.draws import Sampling
-from tlsweep.study.ledger import Ended, Job, Ledger, Trial, reason_of_failure
+from tlsweep.study.ledger import Ledger, Trial, reason_of_failure
+from tlsweep.study.queue import Job
 from tlsweep.study.storage import default_url
 from tlsweep.terms import Stage
 from tlsweep.trial import question_of, settings_of, study_folder, unwritable
@@ -207,10 +209,10 @@ class Session:
         own = {k: v for k, v in found.items() if not k.startswith("source.")}
         return {**own, "sweep.sources": chosen}
 
-    def launch(
+    def crew(
         self, ledger: Ledger, stage: Stage, room: Callable[[], float] = lambda: math.inf
-    ) -> Callable[[Sequence[Job]], list[Ended]]:
-        """How jobs of a study are run: through Hydra's launcher, told which trials they are.
+    ) -> Crew:
+        """Who runs trials of a study: Hydra's launcher, told which trials they are.
 
         room: seconds that a training which begins now may take; a longer one is given up as soon as
         its epochs tell.
@@ -238,7 +240,7 @@ class Session:
             ]
             return [*plain, *job.overrides, *mine]
 
-        return launch
+        return Batches(launch, self.bench.options.n_jobs)
 
     def follow(self, text: str, total: int, done: Callable[[], int]) -> Callable[[Trial], None]:
         """Begin a stage on the screen; what is returned is to be told of every ended trial."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -62,6 +63,8 @@ class Drawn:
     """One draw. params: by name; attributes: what its trial is to be noted with."""
 
     params: dict[str, Any]
+    distributions: dict[str, BaseDistribution]
+    overrides: list[str]
     attributes: dict[str, Any]
 
 
@@ -129,13 +132,13 @@ class Draws:
         if not self.sampling.counts:
             self.memory.sampler = self.sampling.sampler(draw)
         trial = self.memory.ask()
-        self.space.draw(trial)
+        overrides = self.space.draw(trial)
         self.under_way[draw] = trial.number
         noted: dict[str, Any] = {DRAW: draw}
         attrs = self.memory._storage.get_trial(trial._trial_id).system_attrs
         if own := {k: v for k, v in attrs.items() if k != "fixed_params"}:
             noted[OF_SAMPLER] = own
-        return Drawn(dict(trial.params), noted)
+        return Drawn(dict(trial.params), dict(trial.distributions), overrides, noted)
 
     def _end(self, number: int, trial: FrozenTrial) -> None:
         """Let the sampler know how a draw ended."""

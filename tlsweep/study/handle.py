@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from tlsweep.errors import masked
 from tlsweep.study.alive import BEAT, Beating, this_process
 from tlsweep.study.choice import pruner
+from tlsweep.study.queue import is_cut_short
 from tlsweep.study.storage import open_storage
 
 
@@ -97,5 +98,4 @@ class TrialHandle:
             self._beating.stop()
 
     def _was_taken(self) -> bool:
-        trial = self.study._storage.get_trial(self.trial._trial_id)
-        return trial.state == TrialState.FAIL and "cut_short" in trial.user_attrs
+        return is_cut_short(self.study._storage.get_trial(self.trial._trial_id))

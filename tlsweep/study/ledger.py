@@ -1,8 +1,8 @@
 """A study's ledger: which trials are to be run, which are under way, which are done.
 
 The ledger is what makes a sweep resumable. It lives in the study's database, so a session that
-was killed at any moment is taken up by the next one: finished trials are counted, the one that
-was under way is given back to the queue, and nothing is run twice.
+was killed at any moment is taken up by the next one: finished trials are counted, what was under
+way is given back to the queue, and nothing is run twice. Who runs the trials is a crew's business.
 """
 
 from __future__ import annotations
@@ -10,26 +10,34 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tlsweep.errors import Fault, Refusal, TlsweepError
 from tlsweep.study.alive import PATIENCE, Watch, lives
-from tlsweep.study.draws import DRAW, OF_SAMPLER, Draws, Sampling
-from tlsweep.study.space import Space, Spaces, parameters, suggest
+from tlsweep.study.crew import Crew, Ended, Launch
+from tlsweep.study.draws import DRAW, Draws, Sampling
+from tlsweep.study.queue import ASKS, Job, Queue, is_cut_short, job_of
+from tlsweep.study.space import Space, Spaces, parameters
 from tlsweep.study.storage import open_storage
 
 Trial = FrozenTrial  # what the rooms above may know of Optuna: a trial's number, value, attributes
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
+INTERRUPTED = "interrupted"
 RETRIES = 2  # of a trial that ended with its process, and again without getting further
 _DIED = "its process ended before it did"
+_LEAD = 8  # trials of a list that wait, for each worker: enough to go on, and few to read
+_LOOK = 1.0  # seconds from one look at who lives to the next
+_POLL = 0.05  # seconds from one look at who has ended to the next
 
 
 class TooManyFailures(TlsweepError):  # noqa: N818 - a word of the project
@@ -49,24 +57,6 @@ class Item:
         return cls(" ".join(sorted(overrides)), tuple(overrides))
 
 
-@dataclass(frozen=True)
-class Job:
-    """A trial about to be launched."""
-
-    number: int
-    overrides: tuple[str, ...]
-    named: bool = False  # wanted by name, not drawn by the sampler
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a launched job ended: its return value, or the error that it raised."""
-
-    value: Any = None
-    error: BaseException | None = None
-
-
-Launch = Callable[[Sequence[Job]], Sequence[Ended]]
 OnTrial = Callable[[FrozenTrial], None]
 
 
@@ -78,8 +68,8 @@ class Ledger:
     study, where each trial's job reads them;
     typed: which overrides of wanted trials are parameters, so that Optuna's plots show them;
     minutes: of this session; a trial that was given up for want of more is run again with more;
-    directions: of the values that a trial ends with; worker: the process that runs all trials,
-    where their jobs do not tell it themselves; where: the section of the config that asks;
+    on_trial: told of every trial that ended; on_lost: of every one that ended with its process;
+    directions: of the values that a trial ends with; where: the section of the config that asks;
     called: its key for the study's name;
     patience: seconds that a trial of another machine may give no sign of life;
     facts: what has to be the same whenever the study is taken up (search space, data, training);
@@ -94,15 +84,19 @@ class Ledger:
     typed: Mapping[str, BaseDistribution] = field(default_factory=dict)
     minutes: float = math.inf
     on_trial: OnTrial = lambda trial: None
+    on_lost: OnTrial = lambda trial: None
     directions: Sequence[str] = ("maximize",)
-    worker: Mapping[str, Any] | None = None
     where: str = "sweep"
     called: str = "study"
     patience: float = PATIENCE
     study: optuna.Study = field(init=False)
+    queue: Queue = field(init=False)
+    _watches: dict[int, Watch] = field(default_factory=dict)
+    _open: tuple[int, ...] = ()  # numbers of the trials that are waited for
+    _space: Space | Spaces = field(default_factory=Space)
     _failed_before: int = 0
+    _known_before: int | None = None
     _draws: Draws | None = None
-    _ahead: int = 1
 
     def open(self, *, resume: bool) -> Ledger:
         """Create the study or take it up. Raises Refusal if it exists with other facts."""
@@ -123,6 +117,7 @@ class Ledger:
             directions=[StudyDirection[d.upper()] for d in self.directions],
             load_if_exists=True,
         )
+        self.queue = Queue(self.study)
         self._refuse_other_directions()
         kept = self.study.user_attrs.get("facts")
         if kept is None and self.called == "study":
@@ -169,7 +164,7 @@ class Ledger:
     # ------------------------------------------------------------------ reading
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """The study's trials in these states, in order of their numbers."""
-        return self.study.get_trials(deepcopy=False, states=states or None)
+        return self.queue.trials(*states)
 
     def begun(self) -> int:
         """How many trials there are that do not wait."""
@@ -185,8 +180,7 @@ class Ledger:
         return [
             t
             for t in self.trials(*COUNTED, TrialState.FAIL)
-            if "cut_short" not in t.user_attrs
-            and last.get(t.user_attrs.get("key"), t.number) == t.number
+            if not is_cut_short(t) and last.get(t.user_attrs.get("key"), t.number) == t.number
         ]
 
     def given_up(self) -> list[FrozenTrial]:
@@ -198,87 +192,136 @@ class Ledger:
         """The trials that the budget counts: finished and pruned ones."""
         return self.trials(*COUNTED)
 
-    # ------------------------------------------------------------------ running
+    # ------------------------------------------------------------------ what was cut short
     def reclaim(self) -> list[FrozenTrial]:
         """Give trials whose process is gone back to the queue; wait for those that still run.
 
-        One that ended so three times, and never later than before, failed: it may be what kills
-        the process. Call it with the sweep's lock held. Returns the trials that were under way.
+        Returns the trials that were under way and are gone.
         """
+        lost = self.look_after()
+        while self.trials(TrialState.RUNNING):
+            time.sleep(0.5)
+            lost += self.look_after()
+        return lost
+
+    def look_after(self) -> list[FrozenTrial]:
+        """Give trials whose process is gone back to the queue, as far as can be seen by now.
+
+        One that ended so three times, and never later than before, failed: it may be what kills
+        the process. Only one session of a study looks after its trials. Returns those that it lost.
+        """
+        self.queue.complete()
         lost = []
         for trial in self.trials(TrialState.RUNNING):
-            watch = Watch(self.patience)
-            while self._lives(self._trial(trial.number), watch):
-                time.sleep(0.5)
-            if self._running(trial.number):
-                self._run_again(self._trial(trial.number))
+            watch = self._watches.setdefault(trial.number, Watch(self.patience))
+            if not self._lives(trial, watch) and self._run_again(trial):
                 lost.append(trial)
+                self.on_lost(trial)
         return lost
 
     def _lives(self, trial: FrozenTrial, watch: Watch) -> bool:
         """Whether a trial is under way, as far as can be seen from here."""
-        if trial.state != TrialState.RUNNING or "worker" not in trial.user_attrs:
-            return False
-        seen = lives(trial.user_attrs["worker"])
-        return watch.moves(trial.user_attrs.get("beat")) if seen is None else seen
+        attrs = trial.user_attrs
+        # one that was taken this moment has not said by whom
+        seen = lives(attrs["worker"]) if "worker" in attrs else None
+        return watch.moves(attrs.get("beat")) if seen is None else seen
 
-    def _run_again(self, trial: FrozenTrial) -> None:
+    def _run_again(self, trial: FrozenTrial) -> bool:
         """Queue a trial again whose process is gone, unless that may be its own doing."""
         before, here = trial.user_attrs.get("got_to", 0), max(trial.intermediate_values, default=0)
         died = 1 if here > before else trial.user_attrs.get("died", 0) + 1
-        if died <= RETRIES or self._queued(trial.number):
-            self.requeue(trial, _DIED, died=died, got_to=max(here, before))
-            return
-        self._attribute(trial, "reason", f"{_DIED}, {died} times: it is not run again")
-        self._attribute(trial, "again", False)
-        self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        if died <= RETRIES:
+            return self.queue.give_back(trial, _DIED, died=died, got_to=max(here, before))
+        with suppress(UpdateFinishedTrialError):  # it came to its end this moment
+            self.queue.note(trial, "reason", f"{_DIED}, {died} times: it is not run again")
+            self.queue.note(trial, "again", False)
+            self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+            return True
+        return False
 
-    def requeue(self, trial: FrozenTrial, reason: str, **noted: Any) -> None:
-        """Close a trial that was cut short and queue it again under a new number.
-
-        noted: attributes of the new one.
-        """
-        kept = ("key", "overrides", "died", "got_to", DRAW, OF_SAMPLER)
-        attributes = {k: v for k, v in trial.user_attrs.items() if k in kept} | noted
-        # queued first: if we are killed between the two, reclaim finds the trial still running
-        # and `_queued` finds its successor
-        if not self._queued(trial.number):
-            # what it was enqueued with counts too: it may have ended before it took that up
-            params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-            self.study.enqueue_trial(params, user_attrs={**attributes, "retry_of": trial.number})
-        self._attribute(trial, "reason", reason)
-        self._attribute(trial, "cut_short", True)
-        self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-
+    # ------------------------------------------------------------------ running
     def search(
         self,
         space: Space | Spaces,
-        launch: Launch,
+        crew: Crew,
         *,
         n_trials: int,
-        n_jobs: int,
         max_failure_rate: float,
         go_on: Callable[[], bool] = lambda: True,
         failed_count: bool = False,
     ) -> None:
-        """Run the sampler's trials until ``n_trials`` are counted, or ``go_on`` says no.
+        """Let the sampler's trials be run until ``n_trials`` are counted, or ``go_on`` says no.
 
+        Draw i sees how the draws up to i - n ended, of a crew of n, whoever was faster.
         failed_count: whether the budget counts this session's failures, too.
         """
-        self._ahead = n_jobs
+        self._space = space
         self._failed_before = len(self._failed())  # what made them fail may have been mended
-        while (left := n_trials - len(self.counted())) > 0 and go_on():
-            self._stop_if_failing(max_failure_rate, n_trials)
-            if failed_count and (left := left - len(self._failed_now())) <= 0:
+        self._tell_anew(crew, {None})
+        while True:
+            ended = len(self.counted()) + (len(self._failed_now()) if failed_count else 0)
+            open_ = self.trials(TrialState.WAITING, TrialState.RUNNING)
+            if (left := n_trials - ended) > 0:
+                self._stop_if_failing(max_failure_rate, n_trials)
+            while len(open_) < min(crew.n, left) and self._may_draw(crew.n, open_) and go_on():
+                self._draw(crew)
+                open_ = self.trials(TrialState.WAITING, TrialState.RUNNING)
+            if not open_:
                 return
-            self._launch([self.ask(space) for _ in range(min(n_jobs, left))], launch)
+            self._go_on(crew, open_)
 
-    def run_list(self, items: Sequence[Item], launch: Launch, *, n_jobs: int) -> None:
-        """Run each item once, those that are counted already excepted."""
-        self._enqueue(items)
-        self._drop_waiting_but({item.key for item in items})
-        while waiting := self.trials(TrialState.WAITING):
-            self._launch([self.ask(Space()) for _ in waiting[:n_jobs]], launch)
+    def run_list(self, items: Sequence[Item], crew: Crew, *, leave: int = 0) -> None:
+        """Let each item be run once, those that are counted already excepted.
+
+        leave: how many may still wait or be under way when it returns.
+        """
+        keys = {item.key for item in items}
+        self._drop_what_waited_but(keys)
+        self._tell_anew(crew, keys)
+        due = self._due(items)
+        while True:
+            open_ = self._open_of(keys)
+            waiting = sum(t.state == TrialState.WAITING for t in open_)
+            for item, noted in due[: max(0, _LEAD * crew.n - waiting)]:
+                self._enter(item, crew, noted)
+                due.remove((item, noted))
+            open_ = self._open_of(keys)
+            if len(open_) + len(due) <= leave:
+                return
+            self._go_on(crew, open_)
+
+    def take(self, n: int) -> list[Job]:
+        """Up to ``n`` of the trials that wait, for this process to run."""
+        jobs: list[Job] = []
+        while len(jobs) < n and (trial := self.queue.take()) is not None:
+            jobs.append(job_of(self._whole(trial)))
+        return jobs
+
+    def run(self, jobs: Sequence[Job], launch: Launch) -> None:
+        """Run jobs that were taken, and close those that did not tell their end themselves."""
+        try:
+            ended = launch(jobs)
+        except BaseException:
+            # Ctrl-C, or a launcher that lost its workers: what is still open goes back
+            for job in jobs:
+                if self._running(job.number):
+                    self.queue.give_back(self.queue.trial(job.number), INTERRUPTED)
+            raise
+        for job, end in zip(jobs, ended, strict=True):
+            self._close(job, end)
+
+    def wait(self, tend: Callable[[], None] = lambda: None) -> None:
+        """Wait until one at least of the trials that are open has ended.
+
+        tend: called now and then. What has lost its process is given back.
+        """
+        last = -math.inf
+        while not any(self.queue.trial(n).state.is_finished() for n in self._open):
+            if time.monotonic() - last > _LOOK:
+                self.look_after()
+                last = time.monotonic()
+            tend()
+            time.sleep(_POLL)
 
     def of(self, item: Item) -> FrozenTrial | None:
         """The item's finished trial; None where there is none."""
@@ -320,7 +363,7 @@ class Ledger:
         if self.recall("hints") is None:
             self.remember("hints", [dict(values) for values in params])
 
-    def queue(self, points: Sequence[Mapping[str, Any]]) -> int:
+    def queue_points(self, points: Sequence[Mapping[str, Any]]) -> int:
         """Let the next trials have these values, but for those that were counted or wait.
 
         Returns how many trials the study then has that were counted or wait.
@@ -334,76 +377,96 @@ class Ledger:
                 self.study.enqueue_trial(dict(values))
         return len(self.trials(*COUNTED, TrialState.WAITING))
 
-    def ask(self, space: Space | Spaces) -> Job:
-        """The next trial as a job: one that waits for its turn, else one that the sampler draws."""
-        if not self.trials(TrialState.WAITING):
-            self._draw(space)
-        trial = self.study.ask()
-        if self.worker:
-            trial.set_user_attr("worker", dict(self.worker))
-        if "key" in trial.user_attrs:  # an item of a list: run as it is written
-            given = parameters(trial.user_attrs["overrides"], self.typed)
-            suggest(trial, {name: self.typed[name] for name in given})
-            return Job(trial.number, tuple(trial.user_attrs["overrides"]), named=True)
-        # for a trial that is run again these are the values that it had
-        overrides = space.draw(trial)
-        trial.set_user_attr("overrides", overrides)
-        return Job(trial.number, tuple(overrides))
-
     # ------------------------------------------------------------------ within
-    def _draw(self, space: Space | Spaces) -> None:
-        """Queue what the sampler asks for next, with all its values."""
-        if self._draws is None or self._draws.space is not space:
-            self._draws = Draws(self.sampling, self.directions, space)
-        drawn = self._draws.next(self.trials(), self.recall("hints") or [], self._ahead)
-        self.study.enqueue_trial(drawn.params, user_attrs=drawn.attributes)
+    def _draw(self, crew: Crew) -> None:
+        """Let what the sampler asks for next wait."""
+        if self._draws is None or self._draws.space is not self._space:
+            self._draws = Draws(self.sampling, self.directions, self._space)
+        drawn = self._draws.next(self.trials(), self.recall("hints") or [], crew.n)
+        noted = {"overrides": drawn.overrides, **drawn.attributes}
+        asks = crew.asks(drawn.overrides, named=False)
+        self.queue.enter(drawn.params, drawn.distributions, {**noted, **_asking(asks)})
 
-    def _enqueue(self, items: Sequence[Item]) -> None:
+    def _may_draw(self, ahead: int, open_: Sequence[FrozenTrial]) -> bool:
+        """Whether all draws have ended that the next one sees."""
+        following = 1 + max((t.user_attrs.get(DRAW, -1) for t in self.trials()), default=-1)
+        return all(t.user_attrs.get(DRAW, math.inf) > following - ahead for t in open_)
+
+    def _due(self, items: Sequence[Item]) -> list[tuple[Item, dict[str, Any]]]:
+        """What of a list is still to be entered, and what to note with it."""
         # one that failed is run again, once a session: the user may have mended what made it fail.
         # So is one that was cut short, unless its successor is known
         known = {t.user_attrs.get("key") for t in self.trials() if not self._may_succeed(t)}
-        for item in items:
-            if item.key not in known:
-                attributes = {"key": item.key, "overrides": list(item.overrides)}
-                params = parameters(item.overrides, self.typed)
-                self.study.enqueue_trial(params, user_attrs=attributes)
+        last = {t.user_attrs["key"]: t for t in self.trials() if "key" in t.user_attrs}
+        due: list[tuple[Item, dict[str, Any]]] = []
+        for item in (item for item in items if item.key not in known):
+            before = last.get(item.key)
+            lost = before is not None and is_cut_short(before)
+            attrs = before.user_attrs if before is not None and lost else {}
+            due.append((item, {k: attrs[k] for k in ("died", "got_to") if k in attrs}))
+        return due
 
-    def _drop_waiting_but(self, keys: set[str]) -> None:
-        # a session that was stopped may have queued items that are not asked for now
+    def _enter(self, item: Item, crew: Crew, noted: Mapping[str, Any]) -> None:
+        params = parameters(item.overrides, self.typed)
+        asks = crew.asks(item.overrides, named=True)
+        attributes = {"key": item.key, "overrides": list(item.overrides), **noted, **_asking(asks)}
+        self.queue.enter(params, {name: self.typed[name] for name in params}, attributes)
+
+    def _tell_anew(self, crew: Crew, keys: Container[str | None]) -> None:
+        """Tell what waited before this session how it is to be run now."""
         for trial in self.trials(TrialState.WAITING):
-            if trial.user_attrs.get("key") not in keys:
-                self._attribute(trial, "reason", "no longer wanted")
-                self._attribute(trial, "cut_short", True)
-                self.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            if "overrides" in trial.user_attrs and trial.user_attrs.get("key") in keys:
+                named = "key" in trial.user_attrs
+                for name, value in _asking(
+                    crew.asks(trial.user_attrs["overrides"], named=named)
+                ).items():
+                    self.queue.note(trial, name, value)
 
-    def _launch(self, jobs: Sequence[Job], launch: Launch) -> None:
-        try:
-            ended = launch(jobs)
-        except BaseException:
-            # Ctrl-C, or a launcher that lost its workers: what is still open goes back
-            for job in jobs:
-                if self._running(job.number):
-                    self.requeue(self._trial(job.number), "interrupted")
-            raise
-        for job, end in zip(jobs, ended, strict=True):
-            self._close(job, end)
-            self.on_trial(self._trial(job.number))
+    def _drop_what_waited_but(self, keys: set[str]) -> None:
+        # a session that was stopped may have queued items that are not asked for now
+        if self._known_before is None:
+            self._known_before = len(self.trials())
+        for trial in self.trials(TrialState.WAITING):
+            before = trial.number < self._known_before
+            if before and DRAW not in trial.user_attrs and trial.user_attrs.get("key") not in keys:
+                self.queue.close(trial, "no longer wanted")
+
+    def _open_of(self, keys: set[str]) -> list[FrozenTrial]:
+        open_ = self.trials(TrialState.WAITING, TrialState.RUNNING)
+        return [t for t in open_ if t.user_attrs.get("key") in keys]
+
+    def _go_on(self, crew: Crew, open_: Sequence[FrozenTrial]) -> None:
+        """Let the crew work, and tell of each trial that ended."""
+        self._open = tuple(trial.number for trial in open_)
+        crew.work(self)
+        for number in self._open:
+            if (trial := self.queue.trial(number)).state.is_finished():
+                self._watches.pop(number, None)
+                self.on_trial(trial)
+
+    def _whole(self, trial: FrozenTrial) -> FrozenTrial:
+        """A trial with its overrides: one that its user queued, or of a grid, has only values."""
+        if "overrides" in trial.user_attrs:
+            return trial
+        overrides = self._space.draw(optuna.trial.Trial(self.study, trial._trial_id))
+        self.queue.note(trial, "overrides", overrides)
+        return self.queue.trial(trial.number)
 
     def _close(self, job: Job, end: Ended) -> None:
         # the job has told its own end; this is for jobs of other apps and for those that died
-        trial = self._trial(job.number)
+        trial = self.queue.trial(job.number)
         if trial.state != TrialState.RUNNING:
             return
         if end.error is not None:
             if "reason" not in trial.user_attrs:
-                self._attribute(trial, "reason", f"{type(end.error).__name__}: {end.error}")
+                self.queue.note(trial, "reason", f"{type(end.error).__name__}: {end.error}")
             self.study.tell(job.number, state=TrialState.FAIL, skip_if_finished=True)
         elif (values := _numbers(end.value, len(self.directions))) is not None:
             self.study.tell(job.number, values, skip_if_finished=True)
         else:
             n = len(self.directions)
             wanted = "a finite number" if n == 1 else f"a list of {n} finite numbers"
-            self._attribute(trial, "reason", f"the job returned {end.value}, not {wanted}")
+            self.queue.note(trial, "reason", f"the job returned {end.value}, not {wanted}")
             self.study.tell(job.number, state=TrialState.FAIL, skip_if_finished=True)
 
     def _stop_if_failing(self, max_failure_rate: float, n_trials: int) -> None:
@@ -424,17 +487,8 @@ class Ledger:
     def _failed(self) -> list[FrozenTrial]:
         return [t for t in self.ended() if t.state == TrialState.FAIL]
 
-    def _trial(self, number: int) -> FrozenTrial:
-        """One trial, as it is now; ``study.trials`` would copy them all."""
-        storage = self.study._storage
-        trial_id = storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
-        return storage.get_trial(trial_id)
-
     def _running(self, number: int) -> bool:
-        return self._trial(number).state == TrialState.RUNNING
-
-    def _queued(self, number: int) -> bool:
-        return any(t.user_attrs.get("retry_of") == number for t in self.trials())
+        return self.queue.trial(number).state == TrialState.RUNNING
 
     def _may_succeed(self, trial: FrozenTrial) -> bool:
         """Whether a trial that did not run to its end may do so now."""
@@ -442,8 +496,9 @@ class Ledger:
             return bool(trial.user_attrs.get("given_up_at", math.inf) < self.minutes)
         return trial.state == TrialState.FAIL and bool(trial.user_attrs.get("again", True))
 
-    def _attribute(self, trial: FrozenTrial, name: str, value: Any) -> None:
-        self.study._storage.set_trial_user_attr(trial._trial_id, name, value)
+
+def _asking(asks: Mapping[str, Any]) -> dict[str, Any]:
+    return {ASKS: dict(asks)} if asks else {}
 
 
 def _numbers(value: Any, n: int) -> list[float] | None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import filelock
 import optuna
 import sqlalchemy
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from optuna.trial import TrialState
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.files import sqlite_url
@@ -88,8 +91,33 @@ def _opened(url: str) -> RDBStorage:
 
 
 def _storage(url: str, options: dict[str, Any]) -> RDBStorage:
+    kind = _LockedStorage if url.startswith("sqlite") else RDBStorage
     # Optuna takes what is in braces for a field of a template
-    return RDBStorage(re.sub(r"[{}]", r"\g<0>\g<0>", url), engine_kwargs=options)
+    return kind(re.sub(r"[{}]", r"\g<0>\g<0>", url), engine_kwargs=options)
+
+
+class _LockedStorage(RDBStorage):
+    """Optuna's, in which one of several processes that reach for a trial gets it, on SQLite too.
+
+    Optuna reads a trial's state with a lock on its row, which SQLite does not know: between that
+    and its write another process could do the same, and both would run the trial.
+    """
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """As Optuna's. A write that changes nothing locks the database for what follows."""
+        session = self.scoped_session()
+        try:
+            session.execute(_TOUCH, {"id": trial_id})
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            session.rollback()
+            raise StorageInternalError(str(error)) from error
+        done: bool = super().set_trial_state_values(trial_id, state, values)
+        return done
+
+
+_TOUCH = sqlalchemy.text("UPDATE trials SET state = state WHERE trial_id = :id")
 
 
 def _make_fast(engine: sqlalchemy.Engine) -> None:
