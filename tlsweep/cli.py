@@ -56,6 +56,9 @@ tlsweep: how much of a pre-trained model should I keep for my task?
   python -m tlsweep export model=DIR format=onnx,torch_export
                                           that model in other formats, checked; output=FILE
   python -m tlsweep reproduce run=ID      a recorded run again, every number compared
+  python -m tlsweep worker study=NAME output_dir=DIR
+                                          runs trials of a sweep that goes on elsewhere: any number
+                                          of workers may join and leave (sweep.storage=URL)
   python -m tlsweep help                  the topics of the manual; help TOPIC shows a page
 
 Groups (conf/GROUP/NAME.yaml; choose with GROUP=NAME):
@@ -98,7 +101,7 @@ GROUPS = {
     "experiment": "whole questions",
 }
 # each is tlsweep/commands/NAME.py
-SUB_COMMANDS = ("help", "cuts", "cache", "pretrain", "predict", "export", "reproduce")
+SUB_COMMANDS = ("help", "cuts", "cache", "pretrain", "predict", "export", "reproduce", "worker")
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS, errno.EINVAL)
 
 

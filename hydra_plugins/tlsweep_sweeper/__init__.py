@@ -28,7 +28,7 @@ class SweeperConfig:
     storage: str | None = None
     study_name: str | None = None
     n_trials: int = 20
-    n_jobs: int = 1
+    n_jobs: Any = 1  # tlsweep's own sweeps know auto, too
     max_failure_rate: float = 0.0
     sampler: dict[str, Any] = field(default_factory=lambda: {"name": "tpe"})
     pruner: dict[str, Any] = field(default_factory=lambda: {"name": "median"})

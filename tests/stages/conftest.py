@@ -1,4 +1,4 @@
-"""A sweep's bench with Hydra's own config loader and launcher; its jobs are the test's."""
+"""A sweep's bench with Hydra's own config loader, and sessions whose trials are the test's."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tlsweep import screen
 from tlsweep.cli import conf_folder
 from tlsweep.config.read import read
 from tlsweep.jobs.bench import Bench
+from tlsweep.stages.crews import Act
 from tlsweep.stages.session import Session
 from tlsweep.stages.sources import only
 from tlsweep.study import choice
@@ -54,15 +55,16 @@ def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
 
 @pytest.fixture
 def session(bench: Callable[..., Bench], lines: tuple[str, ...]) -> MakeSession:
-    """Makes the session of a sweep with these overrides. job: what runs in place of training."""
+    """Makes the session of a sweep with these overrides. act: what runs in place of training."""
     choice.silence_experimental()
 
-    def make(*overrides: str, job: Callable[[Any], Any] = lambda config: 0.5) -> Session:
+    def make(*overrides: str, act: Act = lambda brief, study, job: 0.5) -> Session:
         arguments = (*lines, "study=s", "record=none", *overrides)
-        made = bench(*arguments, job=job)
+        made = bench(*arguments)
         asked = read(made.compose(arguments))
         sources, began = (only(asked, question_of(asked)),), time.monotonic()
-        found = Session(made, asked, sources, arguments, screen.Screen(), began, arguments)
+        shown = screen.Screen()
+        found = Session(made, asked, sources, arguments, shown, began, arguments, act=act)
         found.folder.mkdir(parents=True, exist_ok=True)
         return found
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra.core.hydra_config import HydraConfig
 from notes_record import Notes
 from optuna.distributions import FloatDistribution
 from rich.console import Console
@@ -21,10 +19,13 @@ from tlsweep.config.settings import Settings
 from tlsweep.errors import Fault, Refusal
 from tlsweep.record import none
 from tlsweep.stages.session import Session, locked
+from tlsweep.study.alive import this_process
 from tlsweep.study.crew import Batches, Ended
+from tlsweep.study.ledger import Item, Trial, reason_of_failure
 from tlsweep.study.queue import Job
 from tlsweep.study.space import Space
 from tlsweep.terms import Stage
+from tlsweep.trial.brief import Brief
 
 MakeSession = Callable[..., Session]
 
@@ -176,6 +177,7 @@ def test_a_lost_trial_is_given_back_and_its_run_closed_as_lost(
     dead = session()
     for name, run_id in (("s", "run 1"), ("s.first", "run 2"), ("s.first", None)):
         trial = dead.ledger(name, {}).study.ask()
+        trial.set_user_attr("worker", {**this_process(), "pid": 2**22 + 1})  # of nobody
         if run_id:
             trial.set_user_attr("run_id", run_id)
     s = session()
@@ -232,22 +234,24 @@ def test_a_folder_that_cannot_be_written_is_refused(
 
 # ---------------------------------------------------------------------- jobs
 class Seen:
-    """A job that notes what it was given. overrides: as Hydra was handed them."""
+    """Runs trials by noting their settings."""
 
     def __init__(self) -> None:
-        self.configs: list[Settings] = []
-        self.overrides: list[list[str]] = []
+        self.settings: list[Settings] = []
 
-    def __call__(self, config: Any) -> float:
-        self.overrides.append(list(HydraConfig.get().overrides.task))
-        self.configs.append(read(config))
-        if config.seed == 13:
+    def __call__(self, brief: Brief, study: str, job: Job) -> float:
+        asked = brief.settings(study, job)
+        self.settings.append(asked)
+        if asked.seed == 13:
             raise RuntimeError("unlucky")
-        return 0.25 + config.seed
+        return 0.25 + asked.seed
 
 
-def launched(s: Session, stage: Stage, *jobs: Job, **options: Any) -> Sequence[Ended]:
-    return s.launch(s.ledger("s.x", {}), stage, **options)(jobs)
+def run(s: Session, stage: Stage, *items: Item, **options: Any) -> list[Trial]:
+    """The trials of a list, run as that stage of the sweep runs them."""
+    ledger = s.ledger("s.x", {})
+    ledger.run_list(items, s.crew(ledger, stage, **options))
+    return ledger.ended()
 
 
 @pytest.fixture
@@ -258,72 +262,85 @@ def odd_folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_job_is_given_its_overrides_and_which_trial_of_which_study_it_is(
+def test_a_trial_is_given_its_settings_and_which_trial_of_which_study_it_is(
     session: MakeSession, odd_folder: Path
 ) -> None:
     seen = Seen()
     quoted = str(odd_folder).replace("'", "\\'")
-    s = session(f"output_dir='{quoted}'", job=seen)
+    s = session(f"output_dir='{quoted}'", act=seen)
     s.parent_run = "run, 'of' the sweep"
-    ends = launched(s, Stage.SEARCH, Job(3, ("plan=finetune", "seed=1")), Job(4, ("seed=2",)))
-    assert [end.value for end in ends] == [1.25, 2.25]
-    for config, number in zip(seen.configs, (3, 4), strict=True):
-        assert config.trial is not None
-        assert config.trial.model_dump() == {
+    items = Item.of(("plan=finetune", "seed=1")), Item.of(("seed=2",))
+    ended = run(s, Stage.SEARCH, *items)
+    assert [trial.value for trial in ended] == [1.25, 2.25]
+    for asked, number in zip(seen.settings, (0, 1), strict=True):
+        assert asked.trial is not None
+        assert asked.trial.model_dump() == {
             "study": "s.x", "storage": s.storage, "number": number,
             "parent_run": "run, 'of' the sweep", "room": None,
         }  # fmt: skip
-        assert (config.stage, config.study_name) == (Stage.SEARCH, "s")
-        assert config.output_dir == str(odd_folder)
+        assert (asked.stage, asked.study_name) == (Stage.SEARCH, "s")
+        assert asked.output_dir == str(odd_folder)
     assert (odd_folder / "optuna.db").is_file()
-    assert [config.plan.name for config in seen.configs] == ["finetune", "truncate"]
-    own = seen.overrides[0][len(s.plain) :]
-    assert seen.overrides[0][: len(s.plain)] == list(s.plain)
-    assert own[:2] == ["plan=finetune", "seed=1"]
-    assert own[3:] == ["stage=search", "study=s"]
-    assert own[2].startswith("trial={study:")
+    assert [asked.plan.name for asked in seen.settings] == ["finetune", "truncate"]
 
 
-def test_a_job_without_a_parent_run_is_told_of_none(session: MakeSession) -> None:
+def test_a_trial_has_the_settings_that_its_command_line_makes(
+    session: MakeSession, tmp_path: Path
+) -> None:
+    """What it is told travels as JSON; a study knows its question by paths as they were typed."""
     seen = Seen()
-    launched(session(job=seen), Stage.GRID, Job(0, ()))
-    (identity,) = (one.trial for one in seen.configs)
+    s = session("train.lr=auto", "features.cache_dir=some/folder", act=seen)
+    own = ("plan=surgical", "plan.tune=[stage2,stage3]", "schedule=two_phase", "seed=5", "fold=1")
+    run(s, Stage.CONFIRM, Item.of(own))
+    line = [*s.plain, *own, "stage=confirm", "study=s"]
+    composed = read(s.bench.compose(line))
+    (asked,) = seen.settings
+    assert asked.model_copy(update={"trial": None}) == composed
+    assert asked.asked() == composed.asked()
+    assert asked.question() == composed.question()
+
+
+def test_a_trial_without_a_parent_run_is_told_of_none(session: MakeSession) -> None:
+    seen = Seen()
+    run(session(act=seen), Stage.GRID, Item.of(()))
+    (identity,) = (one.trial for one in seen.settings)
     assert identity is not None
     assert identity.parent_run is None
 
 
 @pytest.mark.parametrize(("seconds", "room"), [(12.34, 12.3), (-5.0, 0.0), (float("inf"), None)])
-def test_a_job_is_told_how_long_its_training_may_take(
+def test_a_trial_is_told_how_long_its_training_may_take(
     session: MakeSession, seconds: float, room: float | None
 ) -> None:
     seen = Seen()
-    launched(session(job=seen), Stage.FIRST, Job(0, ()), room=lambda: seconds)
-    (identity,) = (one.trial for one in seen.configs)
+    run(session(act=seen), Stage.FIRST, Item.of(()), room=lambda: seconds)
+    (identity,) = (one.trial for one in seen.settings)
     assert identity is not None
     assert identity.room == room
 
 
-def test_a_job_that_is_wanted_by_name_takes_no_plan_of_the_command_line_but_in_a_grid(
+def test_a_trial_that_is_wanted_by_name_takes_no_plan_of_the_command_line_but_in_a_grid(
     session: MakeSession,
 ) -> None:
     seen = Seen()
-    s = session("plan=last_layers", "plan.freeze=3", "train.lr=0.5", job=seen)
-    job = Job(0, ("plan=finetune",), named=True)
-    launched(s, Stage.CONFIRM, job)
-    assert "plan.freeze=3" not in seen.overrides[0]
-    assert (seen.configs[0].plan.name, seen.configs[0].train.lr) == ("finetune", 0.5)
-    launched(s, Stage.CONFIRM, replace(job, named=False, overrides=("train.lr=0.1",)))
-    assert (seen.configs[1].plan.name, seen.configs[1].train.lr) == ("last_layers", 0.1)
-    launched(s, Stage.GRID, replace(job, overrides=("plan=surgical", "plan.tune=stage3")))
-    assert "plan.freeze=3" in seen.overrides[2]
+    s = session("plan=last_layers", "plan.freeze=3", "train.lr=0.5", act=seen)
+    run(s, Stage.CONFIRM, Item.of(("plan=finetune",)))
+    assert (seen.settings[0].plan.name, seen.settings[0].train.lr) == ("finetune", 0.5)
+    assert seen.settings[0].plan.freeze != 3
+    run(s, Stage.GRID, Item.of(("plan=surgical", "plan.tune=stage3")))
+    assert seen.settings[1].plan.freeze == 3
+    ledger = s.ledger("s.y", {})
+    rates = Space({"train.lr": FloatDistribution(0.1, 0.1)})
+    ledger.search(rates, s.crew(ledger, Stage.SEARCH), n_trials=1, max_failure_rate=0)
+    assert (seen.settings[2].plan.name, seen.settings[2].train.lr) == ("last_layers", 0.1)
 
 
-def test_a_job_that_raises_ends_with_its_error_and_the_others_with_their_values(
+def test_a_trial_that_raises_failed_with_its_error_and_the_others_have_their_values(
     session: MakeSession,
 ) -> None:
-    ends = launched(session(job=Seen()), Stage.SEARCH, Job(0, ("seed=13",)), Job(1, ("seed=4",)))
-    assert str(ends[0].error) == "unlucky"
-    assert (ends[1].value, ends[1].error) == (4.25, None)
+    bad, good = run(session(act=Seen()), Stage.SEARCH, Item.of(("seed=13",)), Item.of(("seed=4",)))
+    assert reason_of_failure(bad) == "RuntimeError: unlucky"
+    assert good.value == 4.25
 
 
 # ---------------------------------------------------------------------- on the screen

@@ -105,6 +105,9 @@ def test_an_item_is_found_by_its_key_once_it_is_finished(open_ledger: Open, jobs
     ledger.run_list([item], Batches(jobs(fail)))
     assert ledger.knows(item)
     assert ledger.of(item) is None
+    ledger.run_list([item], Batches(jobs(lambda overrides: 0.5)))  # once a session
+    assert ledger.of(item) is None
+    ledger = open_ledger()
     ledger.run_list([item], Batches(jobs(lambda overrides: 0.5)))
     found = ledger.of(item)
     assert found is not None

@@ -93,9 +93,10 @@ class SweepSettings(Section):
     storage: Address | None
     minutes: Minutes | None
     n_trials: Positive
-    n_jobs: Positive
+    n_jobs: Positive | Literal["auto"]
     max_failure_rate: Annotated[Number, Field(ge=0, le=1)]
     resume: bool
+    code: str | None
     patience: Annotated[Number, Field(gt=0)]
     sampler: dict[str, Any]
     pruner: dict[str, Any]

@@ -30,6 +30,13 @@ WAITING = 64  # messages that may wait to be heard: members that compute faster 
 IN_GROUP = "TLSWEEP_GROUP"  # set in every member, so that none of them begins a group of its own
 
 
+def context() -> Any:
+    """How processes are begun here: from a server that has imported torch already."""
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload(["torch", "pytorch_lightning"])
+    return found
+
+
 def run_in_group(
     world: int, member: Member, *arguments: Any, on_message: Callable[[Any], None]
 ) -> Any:
@@ -39,15 +46,14 @@ def run_in_group(
     ``on_message`` here, in the order of each. Raises TrialFailure with the first error of any
     rank; the others are ended.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "pytorch_lightning"])
-    messages = context.Queue(maxsize=WAITING)
+    begun = context()
+    messages = begun.Queue(maxsize=WAITING)
     # closed when this process ends, however it does
-    theirs, ours = context.Pipe(duplex=False)
+    theirs, ours = begun.Pipe(duplex=False)
     with tempfile.TemporaryDirectory(prefix="tlsweep-group-") as folder:
         port = _free_port()
         processes = [
-            context.Process(
+            begun.Process(
                 target=_member,
                 args=(rank, world, port, folder, theirs, messages, member, arguments),
                 name=f"tlsweep-rank{rank}",
@@ -79,7 +85,7 @@ def _member(
     member: Member,
     arguments: Any,
 ) -> None:
-    threading.Thread(target=_end_with, args=(parent, folder), daemon=True).start()
+    end_with(parent, folder)
     os.environ.update(
         **{IN_GROUP: "1"},
         RANK=str(rank),
@@ -102,12 +108,20 @@ def _member(
         _write(Path(folder) / "result", value)
 
 
-def _end_with(parent: Connection, folder: str) -> None:
-    """End this process as soon as the one that began the group is gone; leave nothing behind."""
-    with contextlib.suppress(EOFError, OSError):
-        parent.recv_bytes()  # nothing is ever sent
-    shutil.rmtree(folder, ignore_errors=True)
-    os._exit(1)
+def end_with(parent: Connection, folder: str | None = None) -> None:
+    """From now on this process ends as soon as the one at the pipe's other end does, however.
+
+    folder: is removed then.
+    """
+
+    def watch() -> None:
+        with contextlib.suppress(EOFError, OSError):
+            parent.recv_bytes()  # nothing is ever sent
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent").start()
 
 
 def in_group() -> bool:

@@ -64,6 +64,11 @@ class Bench:
         path = [o for o in self.own_configs if o.startswith("hydra.searchpath=")]
         return list(loader.get_group_options(group, config_name=name, overrides=path))
 
+    @property
+    def has_launcher(self) -> bool:
+        """Whether jobs go elsewhere: another launcher than Hydra's own was chosen."""
+        return not str(self.config.hydra.launcher._target_).endswith(".BasicLauncher")
+
     def launch(self, jobs: Sequence[Sequence[str]]) -> list[JobReturn]:
         """Run one job for each list of overrides, and wait for all of them."""
         batch = [list(overrides) for overrides in jobs]

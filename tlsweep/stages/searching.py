@@ -55,6 +55,7 @@ def try_named(s: Session, studies: Studies, first: Sequence[Item], budget: Budge
     crew = s.crew(ledger, Stage.FIRST, lambda: budget.room)
     left_out, said = 0, []
     one_each: dict[tuple[str, ...], Item] = {}
+    begun: list[Item] = []
     for item in first:
         one_each.setdefault(_family(item.overrides), item)
     others = [item for item in first if item not in one_each.values()]
@@ -63,11 +64,13 @@ def try_named(s: Session, studies: Studies, first: Sequence[Item], budget: Budge
             said.append(why)
             continue
         if _time_for(s, studies, item, budget):
-            ledger.run_list([item], crew)
+            begun.append(item)
+            ledger.run_list(begun, crew, leave=crew.n - 1)  # the next one is decided on then
             continue
         left_out += 1
         if item not in others:
             said.append(f"{_named(s, item)}: {budget.without_room()}")
+    ledger.run_list(begun, crew)
     if left_out:
         s.shown.say(f"  sweep.minutes has no room for {left_out} plans of sweep.fixed")
     return said + _given_up(s, studies, one_each.values(), budget)

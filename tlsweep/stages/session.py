@@ -6,15 +6,16 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from tlsweep import screen
-from tlsweep.config.read import to_yaml
+from tlsweep.config.read import read, to_yaml
 from tlsweep.config.settings import Settings
 from tlsweep.errors import Fault, Refusal, masked
 from tlsweep.extract.activations import Activations
@@ -24,15 +25,20 @@ from tlsweep.jobs.line import quoted
 from tlsweep.question import Question
 from tlsweep.record import Record, open_record
 from tlsweep.stages import first_trials
+from tlsweep.stages.crews import Act, Elsewhere, Here, Workers, number_of
 from tlsweep.stages.sources import StudySource, recorded
 from tlsweep.study import choice, space
 from tlsweep.study.crew import Batches, Crew, Ended
 from tlsweep.study.draws import Sampling
 from tlsweep.study.ledger import Ledger, Trial, reason_of_failure
-from tlsweep.study.queue import Job
+from tlsweep.study.post import BRIEF, Lead, pin_code, refuse_two_leaders
+from tlsweep.study.queue import Job, is_cut_short
 from tlsweep.study.storage import default_url
 from tlsweep.terms import Stage
 from tlsweep.trial import question_of, settings_of, study_folder, unwritable
+from tlsweep.trial.brief import Brief
+from tlsweep.trial.folder import share
+from tlsweep.trial.worker import run_job
 
 
 @dataclass
@@ -41,8 +47,8 @@ class Session:
 
     settings: of the first source, and of the sweep; plain: overrides of the command line that hold
     in every job; arguments: all of it; also_said: what to know of examples beside the target's;
-    began: seconds on the monotonic clock; record, parent_run: where runs are recorded, from
-    ``recorded`` on.
+    began: seconds on the monotonic clock; act: runs a trial that was taken; record, parent_run:
+    where runs are recorded, workers: the processes that run trials, from ``recorded`` on.
     """
 
     bench: Bench
@@ -53,8 +59,11 @@ class Session:
     began: float
     arguments: tuple[str, ...] = ()
     also_said: Sequence[str] = ()
+    act: Act = run_job
     record: Record = field(init=False)
     parent_run: str | None = None
+    workers: Workers | None = None
+    lead: Lead | None = None
 
     @property
     def command(self) -> str:
@@ -116,6 +125,16 @@ class Session:
         s = self.settings
         return Activations(source.question, s.train, s.features, s.seed)
 
+    @property
+    def n_jobs(self) -> int:
+        """How many trials are under way at once."""
+        return number_of(self.settings.sweep.n_jobs)
+
+    @cached_property
+    def brief(self) -> Brief:
+        """What whoever runs a trial is told of all of them."""
+        return Brief.of(self.settings, self.storage)
+
     def facts(self) -> dict[str, Any]:
         """What must stay the same for trials to be comparable: settings, weights and images."""
         return {
@@ -161,8 +180,9 @@ class Session:
         return replace(self, settings=sources[0].settings, sources=sources, plain=plain)
 
     def join(self, main: Session) -> None:
-        """Be recorded within another session's run."""
+        """Be recorded within another session's run, and have trials run by its workers."""
         self.record, self.parent_run = main.record, main.parent_run
+        self.workers, self.lead, self.brief = main.workers, main.lead, main.brief
 
     def _cut_names(self) -> list[str]:
         return list(dict.fromkeys(n for one in self.sources for n in one.question.cuts.names))
@@ -175,6 +195,7 @@ class Session:
         main one first, have been opened, so that a refused command changes no finished study.
         """
         main, settings = ledgers[0], self.settings
+        self._refuse_to_lead(main, answered=any(ledger.counted() for ledger in ledgers))
         self.record = open_record(settings.record, Path(settings.output_dir))
         params: dict[str, str | int | float | bool] = {
             "source": " or ".join(one.called for one in self.sources),
@@ -189,16 +210,41 @@ class Session:
         (self.folder / "config.yaml").write_text(self.config)
         try:
             for ledger in ledgers:
-                for lost in ledger.reclaim():
-                    if run_id := lost.user_attrs.get("run_id"):
-                        self.record.end_lost(run_id)
-            yield
+                ledger.on_lost = self._end_run_of
+                ledger.look_after()
+            with self._at_work(main):
+                yield
         except KeyboardInterrupt:
             self.record.end_sweep(self.parent_run, "killed", {})
             raise
         except BaseException:
             self.record.end_sweep(self.parent_run, "failed", {})
             raise
+
+    def _end_run_of(self, lost: Trial) -> None:
+        if run_id := lost.user_attrs.get("run_id"):
+            self.record.end_lost(run_id)
+
+    def _refuse_to_lead(self, main: Ledger, *, answered: bool) -> None:
+        """Raise Refusal where another sweep leads the study, by other code, or in another folder.
+
+        answered: whether trials of it have ended.
+        """
+        patience = self.settings.sweep.patience
+        refuse_two_leaders(self.storage, main.name, patience, self.shown.say)
+        pin_code(main, self.settings.sweep.code)
+        share(main, self.folder, answered=answered)
+
+    @contextmanager
+    def _at_work(self, main: Ledger) -> Iterator[None]:
+        """Within: workers may join, and there are some of its own where several are wanted."""
+        main.remember(BRIEF, self.brief.note())
+        with closing(Lead(main)) as self.lead:
+            if self.n_jobs == 1:
+                yield
+                return
+            with closing(Workers(self.n_jobs, self.brief, main.name)) as self.workers:
+                yield
 
     def _settings(self) -> dict[str, str]:
         """Every setting that the sweep's trials have in common."""
@@ -212,11 +258,27 @@ class Session:
     def crew(
         self, ledger: Ledger, stage: Stage, room: Callable[[], float] = lambda: math.inf
     ) -> Crew:
-        """Who runs trials of a study: Hydra's launcher, told which trials they are.
+        """Who runs trials of a study from now on.
 
         room: seconds that a training which begins now may take; a longer one is given up as soon as
         its epochs tell.
         """
+        if stage == Stage.GRID and self.bench.has_launcher:
+            return self._launched(ledger, stage)
+
+        def ask(overrides: Sequence[str], *, named: bool) -> dict[str, Any]:
+            settings = read(self.bench.compose(self._line(overrides, stage, named=named)))
+            left = None if (seconds := room()) == math.inf else max(0.0, round(seconds, 1))
+            return self.brief.asks(settings, parent_run=self.parent_run, room=left)
+
+        if self.lead is not None:
+            self.lead.go_to(ledger.name)
+        if self.workers is None:
+            return Here(self.brief, ask, self.act)
+        return Elsewhere(self.workers.n, ask, self.workers.tend)
+
+    def _launched(self, ledger: Ledger, stage: Stage) -> Crew:
+        """Hydra's launcher, told which trials they are."""
 
         def launch(jobs: Sequence[Job]) -> list[Ended]:
             return [ended(job) for job in self.bench.launch([line(job) for job in jobs])]
@@ -226,21 +288,18 @@ class Session:
             identity += f",number:{job.number}"
             if self.parent_run:
                 identity += f",parent_run:{quoted(self.parent_run)}"
-            if (seconds := room()) < math.inf:
-                identity += f",room:{max(0.0, seconds):.1f}"
-            named = job.named and stage != Stage.GRID  # a grid is run as it is written
-            plain: Sequence[str] = self.plain
-            if stage != Stage.GRID:
-                plain = first_trials.inherited(self.plain, job.overrides, plan=named)
-            # the sweep's study, also where a grid over targets would give each job its own name
-            mine = [
-                "trial={" + identity + "}",
-                f"stage={stage}",
-                f"study={self.settings.study_name}",
-            ]
-            return [*plain, *job.overrides, *mine]
+            own = self._line(job.overrides, stage, named=job.named)
+            return [*own, "trial={" + identity + "}"]
 
-        return Batches(launch, self.bench.options.n_jobs)
+        return Batches(launch, self.n_jobs)
+
+    def _line(self, overrides: Sequence[str], stage: Stage, *, named: bool) -> list[str]:
+        """The overrides that a trial is composed with. named: wanted by name."""
+        plain: Sequence[str] = self.plain
+        if stage != Stage.GRID:  # a grid is run as it is written
+            plain = first_trials.inherited(self.plain, overrides, plan=named)
+        # the sweep's study, also where a grid over targets would give each job its own name
+        return [*plain, *overrides, f"stage={stage}", f"study={self.settings.study_name}"]
 
     def follow(self, text: str, total: int, done: Callable[[], int]) -> Callable[[Trial], None]:
         """Begin a stage on the screen; what is returned is to be told of every ended trial."""
@@ -250,7 +309,8 @@ class Session:
             self.shown.step(done(), total)
             if reason := reason_of_failure(trial):
                 what = " ".join(trial.user_attrs.get("overrides", ()))
-                self.shown.say(f"trial {trial.number} {what} failed: {reason}")
+                again = "; it is run again" if is_cut_short(trial) else ""
+                self.shown.say(f"trial {trial.number} {what} failed: {reason}{again}")
 
         return after
 

@@ -26,13 +26,12 @@ from tlsweep.errors import Fault, Refusal, TlsweepError
 from tlsweep.study.alive import PATIENCE, Watch, lives
 from tlsweep.study.crew import Crew, Ended, Launch
 from tlsweep.study.draws import DRAW, Draws, Sampling
-from tlsweep.study.queue import ASKS, Job, Queue, is_cut_short, job_of
+from tlsweep.study.queue import ASKS, INTERRUPTED, Job, Queue, is_cut_short, job_of
 from tlsweep.study.space import Space, Spaces, parameters
 from tlsweep.study.storage import open_storage
 
 Trial = FrozenTrial  # what the rooms above may know of Optuna: a trial's number, value, attributes
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
-INTERRUPTED = "interrupted"
 RETRIES = 2  # of a trial that ended with its process, and again without getting further
 _DIED = "its process ended before it did"
 _LEAD = 8  # trials of a list that wait, for each worker: enough to go on, and few to read
@@ -96,6 +95,7 @@ class Ledger:
     _space: Space | Spaces = field(default_factory=Space)
     _failed_before: int = 0
     _known_before: int | None = None
+    _entered: set[str] = field(default_factory=set)  # of lists, in this session
     _draws: Draws | None = None
 
     def open(self, *, resume: bool) -> Ledger:
@@ -399,7 +399,7 @@ class Ledger:
         known = {t.user_attrs.get("key") for t in self.trials() if not self._may_succeed(t)}
         last = {t.user_attrs["key"]: t for t in self.trials() if "key" in t.user_attrs}
         due: list[tuple[Item, dict[str, Any]]] = []
-        for item in (item for item in items if item.key not in known):
+        for item in (item for item in items if item.key not in known | self._entered):
             before = last.get(item.key)
             lost = before is not None and is_cut_short(before)
             attrs = before.user_attrs if before is not None and lost else {}
@@ -407,6 +407,7 @@ class Ledger:
         return due
 
     def _enter(self, item: Item, crew: Crew, noted: Mapping[str, Any]) -> None:
+        self._entered.add(item.key)
         params = parameters(item.overrides, self.typed)
         asks = crew.asks(item.overrides, named=True)
         attributes = {"key": item.key, "overrides": list(item.overrides), **noted, **_asking(asks)}
@@ -458,9 +459,7 @@ class Ledger:
         if trial.state != TrialState.RUNNING:
             return
         if end.error is not None:
-            if "reason" not in trial.user_attrs:
-                self.queue.note(trial, "reason", f"{type(end.error).__name__}: {end.error}")
-            self.study.tell(job.number, state=TrialState.FAIL, skip_if_finished=True)
+            self.queue.fail_if_open(job.number, end.error)
         elif (values := _numbers(end.value, len(self.directions))) is not None:
             self.study.tell(job.number, values, skip_if_finished=True)
         else:

@@ -17,10 +17,12 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from tlsweep.errors import masked
 from tlsweep.study.alive import this_process
 from tlsweep.study.draws import DRAW, OF_SAMPLER
 
 ASKS = "asks"  # attribute of a trial: what whoever runs it is told
+INTERRUPTED = "interrupted"
 GOES_ON = "goes_on"  # of one that was cut short: what its successor is noted with
 _KEPT = ("key", "overrides", "died", "got_to", ASKS, DRAW, OF_SAMPLER)  # by a trial's successor
 
@@ -120,6 +122,14 @@ class Queue:
             self.study.enqueue_trial({**fixed, **trial.params}, user_attrs=attributes)
         else:
             self.enter(trial.params, trial.distributions, attributes)
+
+    def fail_if_open(self, number: int, error: BaseException) -> None:
+        """Close a trial as failed that did not tell its end itself."""
+        if (trial := self.trial(number)).state != TrialState.RUNNING:
+            return
+        if "reason" not in trial.user_attrs:
+            self.note(trial, "reason", masked(f"{type(error).__name__}: {error}"))
+        self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
     def note(self, trial: FrozenTrial, name: str, value: Any) -> None:
         """Keep an attribute with a trial that has not ended."""

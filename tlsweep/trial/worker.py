@@ -1,0 +1,59 @@
+"""A worker: takes trials of a study, runs them, and tells how they ended, until it is told to stop.
+
+The study's database is the only channel: where the sweep stands, what is to be run, how it ended.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tlsweep.study.post import Notes, Post
+from tlsweep.study.queue import INTERRUPTED, Job, Queue, job_of
+from tlsweep.trial.brief import Brief
+from tlsweep.trial.run import run
+
+QUICK, SLOW = 0.02, 1.0  # seconds from one look for work to the next: it looks less and less often
+
+
+def run_job(brief: Brief, study: str, job: Job) -> float:
+    """Run a trial that was taken; its score on what its fold holds out, 0 without.
+
+    Raises what the trial raised, after the study was told.
+    """
+    return run(brief.settings(study, job)).scores.get("select", 0.0)
+
+
+def serve(
+    brief: Brief,
+    study: str,
+    goes_on: Callable[[Notes], bool] = lambda notes: True,
+    act: Callable[[Brief, str, Job], Any] = run_job,
+) -> int:
+    """Run trials of the sweep of ``study`` as long as ``goes_on`` says so.
+
+    goes_on: told the sweep's notes; act: runs one trial. Returns how many were run. Raises
+    KeyboardInterrupt, after it gave its trial back.
+    """
+    post, wait, done = Post(brief.storage, study), QUICK, 0
+    while goes_on(notes := post.read()):
+        queue = post.queue(notes)
+        trial = queue.take() if queue is not None else None
+        if queue is None or trial is None:
+            time.sleep(wait)
+            wait = min(SLOW, 1.5 * wait)
+            continue
+        _do(brief, queue, job_of(trial), act)
+        wait, done = QUICK, done + 1
+    return done
+
+
+def _do(brief: Brief, queue: Queue, job: Job, act: Callable[[Brief, str, Job], Any]) -> None:
+    try:
+        act(brief, queue.study.study_name, job)
+    except KeyboardInterrupt:
+        queue.give_back(queue.trial(job.number), INTERRUPTED)
+        raise
+    except Exception as error:
+        queue.fail_if_open(job.number, error)
