@@ -289,7 +289,7 @@ def test_a_trial_has_the_settings_that_its_command_line_makes(
 ) -> None:
     """What it is told travels as JSON; a study knows its question by paths as they were typed."""
     seen = Seen()
-    s = session("train.lr=auto", "features.cache_dir=some/folder", act=seen)
+    s = session("features.cache_dir=some/folder", act=seen)
     own = ("plan=surgical", "plan.tune=[stage2,stage3]", "schedule=two_phase", "seed=5", "fold=1")
     run(s, Stage.CONFIRM, Item.of(own))
     line = [*s.plain, *own, "stage=confirm", "study=s"]
