@@ -10,7 +10,7 @@ import hashlib
 import math
 import statistics
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tlsweep.stages.contenders import Contender, identity
@@ -29,7 +29,8 @@ class Budget:
 
     minutes: None for no limit; main: the ledger that remembers; before: seconds of earlier
     sessions; more: trainings of the recommended plan beside its final seeds: on other draws of the
-    pool, and on all labels; reserved: seconds that the passes over shifted examples take.
+    pool, and on all labels; reserved: seconds that the passes over shifted examples take; abreast:
+    trials that are under way at once.
     """
 
     minutes: float | None
@@ -38,11 +39,17 @@ class Budget:
     more: int = 0
     began: float = field(default_factory=time.monotonic)
     reserved: float = 0.0
+    abreast: int = 1
 
     @property
     def spent(self) -> float:
         """Seconds so far, those of earlier sessions among them."""
-        return self.before + time.monotonic() - self.began
+        return self.before / self.abreast + time.monotonic() - self.began
+
+    def side_by_side(self, seconds: Iterable[float]) -> float:
+        """Seconds that trainings take together, of which several are under way at once."""
+        each = list(seconds)
+        return max(sum(each) / self.abreast, max(each, default=0.0))
 
     @property
     def left(self) -> float:
@@ -86,7 +93,7 @@ class Budget:
         """
         going = list(contenders)
         while going and not self.allows(
-            _stage_of(stage, going), times * sum(c.seconds for c in going), reserved
+            _stage_of(stage, going), times * self.side_by_side(c.seconds for c in going), reserved
         ):
             droppable = [c for c in going if c.seconds and not (together and c.candidate)]
             if not droppable:
@@ -132,7 +139,7 @@ class Budget:
         known = self.main.recall("settings_left_out")
         keys = [c.key for c in wanted]
         if known is None or self.minutes > known["minutes"] or set(keys) - set(known["of"]):
-            seconds = sum(c.seconds * missing(c) for c in wanted)
+            seconds = self.side_by_side(c.seconds * missing(c) for c in wanted)
             needed = math.ceil((self.spent + CLOSING + seconds) / 60)
             out = self.too_long(choose, missing)
             known = {"minutes": self.minutes, "of": keys, "settings": out, "needed": needed}
@@ -156,7 +163,7 @@ class Budget:
         out: list[str] = []
         while True:
             seconds = {c.key: c.seconds * missing(c) for c in choose(out)}
-            if sum(seconds.values()) <= max(0.0, self.left - CLOSING):
+            if self.side_by_side(seconds.values()) <= max(0.0, self.left - CLOSING):
                 return out
             out.append(max(seconds, key=lambda key: seconds[key]))
 
@@ -165,8 +172,9 @@ class Budget:
 
         More seeds tell how far scores spread; they take what is left.
         """
-        controls = sum(c.seconds for c in contenders if c.controls)
-        return self.closing(contenders) + SLOWER * (controls + _dearest(contenders))
+        seconds = [c.seconds for c in contenders if c.controls]
+        final = self.side_by_side([*seconds, _dearest(contenders)])
+        return self.closing(contenders) + SLOWER * final
 
     def closing(self, contenders: Sequence[Contender]) -> float:
         """Seconds from where the final seeds end, at most."""

@@ -92,7 +92,7 @@ def replicate(
         if not due:
             return budget.go_on("confirm", alive, 1.0, reserved, together=True)
         if len(due) < len(alive):
-            everyone = sum(c.seconds for c in alive)
+            everyone = budget.side_by_side(c.seconds for c in alive)
             return alive if budget.allows("confirm of controls", everyone, reserved) else due
         return alive
 

@@ -137,7 +137,7 @@ def _time_for(s: Session, studies: Studies, item: Item, budget: Budget) -> bool:
             return True
         return seconds is None or budget.has_room(item.key, seconds)
     contenders, missing = _within_reach(s, studies, budget)
-    needed = sum(c.seconds * missing(c) for c in contenders)
+    needed = budget.side_by_side(c.seconds * missing(c) for c in contenders)
     return budget.allows(item.key, seconds or 0.0, CLOSING + needed)
 
 
@@ -178,7 +178,7 @@ def _time_for_another(s: Session, studies: Studies, budget: Budget) -> bool:
     """
     contenders, _ = _within_reach(s, studies, budget)
     rounds = len(replicates(s.question, s.settings))
-    confirming = sum(
+    confirming = budget.side_by_side(
         c.seconds * (rounds if c.candidate else least_folds(s, studies, c)) for c in contenders
     )
     seconds = expected(studies.timed()) or 0.0

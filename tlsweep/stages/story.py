@@ -104,7 +104,9 @@ def _answer(s: Session, listed: Sequence[grammar.Override]) -> Verdict:
     with s.recorded(*studies.all, *(one for pool in smaller for one in pool.studies.all)):
         more = chosen.confirm.splits + (chosen.final == "all")
         before = sum(one.seconds() for one in (studies, *(pool.studies for pool in smaller)))
-        budget = Budget(chosen.minutes, studies.search, before, more, began=s.began)
+        budget = Budget(
+            chosen.minutes, studies.search, before, more, began=s.began, abreast=s.n_jobs
+        )
         surveys, known = list[Surveyed](), list[Contender]()  # known without training
         # lists on the command line are the whole search space: nothing is tried beside them
         if "survey" in stages and not (listed and "search" in stages):

@@ -1,0 +1,166 @@
+"""One small sweep with workers, whose processes can be killed, and what became of its trials."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import optuna
+import psutil
+
+from tlsweep.study.storage import default_url, open_storage
+
+STUDY = "s"
+BESIDE = ("", ".survey", ".first", ".confirm", ".final")
+ENDS = ("COMPLETE", "PRUNED")
+SETTINGS = (
+    "train.epochs=3", "target.fit_size=60", "sweep.minutes=null", "sweep.n_trials=4",
+    "sweep.n_jobs=2", "sweep.fixed=[{plan: scratch}, {plan: finetune}]", "sweep.confirm.top=1",
+    "sweep.confirm.seeds=2", "sweep.confirm.controls=[scratch]", "sweep.survey.random=false",
+)  # fmt: skip
+TWICE = 2  # a trial that ends with its process three times is held to be what kills it
+# of the verdict: what is measured anew, and where it lies
+OWN = ("seconds", "command", "created", "folder")
+
+
+class Sweep:
+    """A sweep in a folder of its own. storage: a server's URL, else SQLite in that folder."""
+
+    def __init__(self, folder: Path, storage: str | None) -> None:
+        self.folder, self._given = folder, storage
+        self.study = STUDY if storage is None else f"{STUDY}_{folder.name}_{os.getpid()}"
+        self.storage = storage or default_url(folder)
+        self._sweep: subprocess.Popen[bytes] | None = None
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._code: int | None = None
+
+    # ------------------------------------------------------------------ running
+    def run_to_end(self) -> None:
+        """Run it without a kill."""
+        subprocess.run(self._line("-m", *SETTINGS), check=True, stdout=subprocess.DEVNULL)
+
+    def __enter__(self) -> Sweep:
+        self.tend()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:  # fmt: skip
+        for process in (self._sweep, self._worker):
+            if process is not None:
+                process.kill()
+                process.wait()
+
+    def tend(self) -> None:
+        """Begin again what was killed, as its user would."""
+        if self._code is None and (self._sweep is None or self._sweep.poll() is not None):
+            log = (self.folder.parent / f"{self.folder.name}.txt").open("ab")
+            self._sweep = subprocess.Popen(self._line("-m", *SETTINGS), stdout=log, stderr=log)
+        if (self._worker is None or self._worker.poll() is not None) and self._may_join():
+            self._worker = subprocess.Popen(
+                self._line("worker"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+
+    def ended(self) -> bool:
+        """Whether it ended by itself. Raises RuntimeError where it did not end well."""
+        assert self._sweep is not None
+        code = self._sweep.poll()
+        if code is None or code == -signal.SIGKILL:
+            return False
+        if code:
+            said = (self.folder.parent / f"{self.folder.name}.txt").read_text()[-3000:]
+            raise RuntimeError(f"the sweep ended with {code}: {said}")
+        self._code = code
+        return True
+
+    def kill(self, who: str, draw: random.Random) -> int:
+        """Kill one, if it is at work. Returns how many were killed."""
+        running = [t for t in self.trials() if t.state.name == "RUNNING"]
+        if any(t.user_attrs.get("died", 0) >= TWICE - 1 for t in running) or not running:
+            return 0
+        own = self._own_workers()
+        if who == "sweep":
+            pids = [self._sweep.pid] if self._sweep is not None else []
+        else:
+            pids = [t.user_attrs["worker"]["pid"] for t in running if "worker" in t.user_attrs]
+            pids = [pid for pid in pids if (pid in own) == (who == "worker")]
+        if not pids:
+            return 0
+        with suppress(ProcessLookupError):
+            os.kill(draw.choice(pids), signal.SIGKILL)
+            return 1
+        return 0
+
+    def _own_workers(self) -> set[int]:
+        if self._sweep is None or self._sweep.poll() is not None:
+            return set()
+        with suppress(psutil.NoSuchProcess):
+            return {p.pid for p in psutil.Process(self._sweep.pid).children(recursive=True)}
+        return set()
+
+    def _may_join(self) -> bool:
+        with suppress(Exception):
+            study = optuna.load_study(study_name=self.study, storage=open_storage(self.storage))
+            return study.user_attrs.get("leader") is not None
+        return False
+
+    def _line(self, command: str, *settings: str) -> list[str]:
+        given = [] if self._given is None else [f"sweep.storage={self._given}"]
+        own = [f"output_dir={self.folder}", f"study={self.study}", *given]
+        return [sys.executable, "-m", "tlsweep", command, *own, *settings]
+
+    # ------------------------------------------------------------------ looking
+    def trials(self) -> list[Any]:
+        """All trials of all its studies, as far as there are some."""
+        found = []
+        for beside in BESIDE:
+            with suppress(Exception):
+                name, storage = f"{self.study}{beside}", open_storage(self.storage)
+                study = optuna.load_study(study_name=name, storage=storage)
+                found += study.get_trials(deepcopy=False)
+        return found
+
+    def counted(self) -> Counter[str]:
+        """Trials that count, by what they are."""
+        return Counter(
+            " ".join(sorted(t.user_attrs["overrides"]))
+            for t in self.trials()
+            if t.state.name in ENDS
+        )
+
+    def verdict(self) -> dict[str, Any]:
+        """Its verdict, without what is measured anew."""
+        found = json.loads((self.folder / self.study / "verdict.json").read_text())
+        text = json.dumps(_without(found)).replace(str(self.folder), "DIR")
+        kept: dict[str, Any] = json.loads(text.replace(self.study, STUDY))
+        return kept
+
+
+def _without(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without(v) for k, v in value.items() if k not in OWN}
+    return [_without(v) for v in value] if isinstance(value, list) else value
+
+
+def differences(whole: Sweep, killed: Sweep) -> dict[str, int]:
+    """What became of a killed sweep's trials, against those of one that nothing was done to."""
+    wanted, found = whole.counted(), killed.counted()
+    trials = killed.trials()
+    return {
+        "trials begun": sum(t.state.name != "WAITING" for t in trials),
+        "cut short": sum("cut_short" in t.user_attrs for t in trials),
+        "ended": sum(found.values()),
+        "lost": sum((wanted - found).values()),
+        "doubled": sum((found - wanted).values()),
+        "other verdict": int(whole.verdict() != killed.verdict()),
+    }
