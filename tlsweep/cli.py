@@ -59,6 +59,9 @@ tlsweep: how much of a pre-trained model should I keep for my task?
   python -m tlsweep worker study=NAME output_dir=DIR
                                           runs trials of a sweep that goes on elsewhere: any number
                                           of workers may join and leave (sweep.storage=URL)
+  python -m tlsweep proxy output_dir=DIR host=HOST port=13000
+                                          lets other machines reach that folder's studies:
+                                          sweep.storage=grpc://HOST:13000
   python -m tlsweep help                  the topics of the manual; help TOPIC shows a page
 
 Groups (conf/GROUP/NAME.yaml; choose with GROUP=NAME):
@@ -101,7 +104,8 @@ GROUPS = {
     "experiment": "whole questions",
 }
 # each is tlsweep/commands/NAME.py
-SUB_COMMANDS = ("help", "cuts", "cache", "pretrain", "predict", "export", "reproduce", "worker")
+SUB_COMMANDS = ("help", "cuts", "cache", "pretrain", "predict", "export", "reproduce", "worker",
+                "proxy")  # fmt: skip
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS, errno.EINVAL)
 
 

@@ -1,23 +1,39 @@
-"""The database of a study: SQLite beside the results by default, any SQLAlchemy URL on request."""
+"""The database of a study: SQLite beside the results by default, a server's, or a proxy's.
+
+``grpc://HOST:PORT`` is a spelling of ours for Optuna's gRPC proxy, which stands before one of the
+others (``python -m tlsweep proxy``).
+"""
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import filelock
 import optuna
 import sqlalchemy
-from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import (
+    BaseStorage,
+    GrpcStorageProxy,
+    RDBStorage,
+    get_storage,
+    run_grpc_proxy_server,
+)
 from optuna.trial import TrialState
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.files import sqlite_url
 from tlsweep.files.database import Unfit, alone, file_of, make_whole, notice_if_gone, refuse_others
+from tlsweep.study.patient import Patient
+
+GRPC = "grpc://"
+ANSWERS = 10.0  # seconds within which a proxy answers
 
 optuna.logging.set_verbosity(
     optuna.logging.WARNING
@@ -29,7 +45,7 @@ def default_url(output_dir: Path) -> str:
     return sqlite_url((output_dir / "optuna.db").absolute())
 
 
-def open_storage(url: str, where: str = "sweep") -> RDBStorage:
+def open_storage(url: str, where: str = "sweep") -> BaseStorage:
     """The storage behind ``url``, its tables made where they are missing.
 
     where: the section of the config that its key stands in.
@@ -42,6 +58,24 @@ def open_storage(url: str, where: str = "sweep") -> RDBStorage:
 
 
 _UNREACHED = ImportError, sqlalchemy.exc.SQLAlchemyError, OSError
+
+
+def serve(url: str, host: str, port: int) -> None:
+    """Stand before the database at ``url`` for whoever connects, until this process is ended.
+
+    Raises Refusal where the database cannot be opened, the port is taken, or gRPC is not installed.
+    """
+    if url.startswith(GRPC):
+        rule = "a proxy stands before a database"
+        raise Refusal(Fault(f"sweep.storage={url}", rule, "sweep.storage=URL of the database"))
+    storage = get_storage(open_storage(url))
+    try:
+        with _used_on_purpose():
+            run_grpc_proxy_server(storage, host=host, port=port)
+    except (RuntimeError, ImportError) as error:  # gRPC says both with its own words
+        reason = str(error).splitlines()[0]
+        mend = "another port=; or pip install 'tlsweep[grpc]'"
+        raise Refusal(Fault(f"{host}:{port}: {reason}", "the port is free", mend)) from error
 
 
 def _not_opened(url: str, where: str, error: Exception) -> Fault:
@@ -63,6 +97,10 @@ def _not_opened(url: str, where: str, error: Exception) -> Fault:
     if isinstance(error, sqlalchemy.exc.ArgumentError) and "://" not in url:
         return Fault(f"{value}: {reason}", rule, f"{where}.storage=sqlite:///{url}")
     in_a_file = url.startswith("sqlite")
+    if url.startswith(GRPC):
+        rule = "a proxy before the study's database answers there"
+        mend = "start it where the database is: python -m tlsweep proxy, or correct the address"
+        return Fault(f"{value}: {reason}", rule, mend)
     mend = (
         f"a file that can be written; or {another}"
         if in_a_file
@@ -72,8 +110,37 @@ def _not_opened(url: str, where: str, error: Exception) -> Fault:
 
 
 @functools.lru_cache(maxsize=8)
-def _opened(url: str) -> RDBStorage:
+def _opened(url: str) -> BaseStorage:
     # once a process: opening checks the schema version, about 0.1 s
+    if url.startswith(GRPC):
+        return Patient(_proxied(url), f"the proxy at {url}")
+    found = _tables(url)
+    if url.startswith("sqlite"):
+        return found
+    return Patient(get_storage(found), "the study's database")
+
+
+@contextmanager
+def _used_on_purpose() -> Iterator[None]:
+    """Within, Optuna does not warn that its proxy may change in a later version."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*grpc", category=ExperimentalWarning)
+        yield
+
+
+def _proxied(url: str) -> BaseStorage:
+    """Optuna's client of a proxy. Raises ConnectionError where none answers."""
+    host, _, port = url.removeprefix(GRPC).rstrip("/").rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError("the address of a proxy is grpc://HOST:PORT")
+    with _used_on_purpose():
+        client = GrpcStorageProxy(host=host, port=int(port))
+    client.wait_server_ready(timeout=ANSWERS)
+    return client
+
+
+def _tables(url: str) -> RDBStorage:
+    """The storage of a database of our own, made where it is not there."""
     sqlite = url.startswith("sqlite")
     options: dict[str, Any] = (
         {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
