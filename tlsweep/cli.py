@@ -101,6 +101,7 @@ GROUPS = {
     "sweep": "search space, budget, replicates",
     "features": "activations kept on disk",
     "record": "",
+    "engine": "what runs the trials of a sweep",
     "experiment": "whole questions",
 }
 # each is tlsweep/commands/NAME.py

@@ -1,9 +1,9 @@
 """Components by name, each a module that is imported when its name is asked for.
 
 A component of another package is found through an entry point of the group ``tlsweep.KIND`` (KIND:
-source, target, task, schedule or record), whose value is its module; its YAML lies beside that
-module, in ``conf/KIND/``. A module has ``Settings`` (a section of the config) and the functions
-that its kind asks for.
+source, target, task, schedule, record or engine), whose value is its module; its YAML lies beside
+that module, in ``conf/KIND/``. A module has ``Settings`` (a section of the config) and the
+functions that its kind asks for.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Literal
 from tlsweep.errors import Fault, Refusal, unknown_name
 from tlsweep.section import Section
 
-Kind = Literal["source", "target", "task", "schedule", "record", "head"]
-KINDS: tuple[Kind, ...] = ("source", "target", "task", "schedule", "record")
+Kind = Literal["source", "target", "task", "schedule", "record", "engine", "head"]
+KINDS: tuple[Kind, ...] = ("source", "target", "task", "schedule", "record", "engine")
 """The kinds with a group of the config; a head has no settings, and train.head names it."""
 _OWN: Mapping[Kind, Mapping[str, str]] = {
     "source": {
@@ -58,6 +58,11 @@ _OWN: Mapping[Kind, Mapping[str, str]] = {
         "phases": "tlsweep.schedule.phases",
     },
     "record": {"mlflow": "tlsweep.record.to_mlflow", "none": "tlsweep.record.none"},
+    "engine": {
+        "local": "tlsweep.engine.local",
+        "slurm": "tlsweep.engine.slurm",
+        "joined": "tlsweep.engine.joined",
+    },
     "head": {
         "linear": "tlsweep.heads.linear",
         "mlp": "tlsweep.heads.mlp",

@@ -195,6 +195,22 @@ class ScheduleSettings(Section):
     name: str
 
 
+class EngineSettings(Section):
+    """What every engine is told. name: which one, as ``engine=NAME`` writes it."""
+
+    name: str
+
+    @property
+    def abreast(self) -> int:
+        """How many trials are under way at once."""
+        raise NotImplementedError
+
+    @property
+    def threads(self) -> int | None:
+        """Threads of a trial; None for what torch takes."""
+        raise NotImplementedError
+
+
 class RecordSettings(Section):
     """What every record is told. name: which one, as ``record=NAME`` writes it."""
 

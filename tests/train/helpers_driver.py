@@ -32,7 +32,7 @@ def end(folder: str) -> None:
 
 def main(folder: str) -> None:
     """Have two helpers until a line is read."""
-    with contextlib.closing(Helpers(2, wait, folder)) as helpers:
+    with contextlib.closing(Helpers(2, 3, wait, folder)) as helpers:
         while not (Path(folder) / "stop").exists():
             helpers.tend()
             time.sleep(0.05)

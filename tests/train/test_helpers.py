@@ -54,14 +54,13 @@ def test_a_helper_that_was_killed_is_replaced_and_all_end_with_their_parent(
     assert len(gone) >= 2
 
 
-def test_helpers_have_their_share_of_the_cores_and_the_place_and_environment_of_their_parent(
+def test_helpers_have_their_threads_and_the_place_and_environment_of_their_parent(
     driver: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     until(lambda: len(at_work(tmp_path)) == 2)
-    threads = max(1, (os.cpu_count() or 1) // 2)
     for process in at_work(tmp_path):
         said = (tmp_path / str(process.pid)).read_text()
-        assert said == f"{threads} mine {tmp_path}"
+        assert said == f"3 mine {tmp_path}"
 
 
 def test_helpers_that_are_ended_may_give_back_what_they_are_at(
@@ -75,7 +74,7 @@ def test_helpers_that_are_ended_may_give_back_what_they_are_at(
 
 
 def test_a_helper_that_ends_as_soon_as_it_begins_is_said(tmp_path: Path) -> None:
-    helpers = Helpers(1, helpers_driver.end, str(tmp_path))
+    helpers = Helpers(1, 1, helpers_driver.end, str(tmp_path))
     try:
         with pytest.raises(TlsweepError, match=rf"ended {TRIES} times .*\(exit code 3\)"):
             until(lambda: helpers.tend() is not None)

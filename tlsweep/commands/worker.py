@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from tlsweep import screen
@@ -13,13 +18,13 @@ from tlsweep.errors import Fault, Refusal, TlsweepError
 from tlsweep.jobs.effect import refuse_others
 from tlsweep.jobs.line import parted
 from tlsweep.jobs.overrides import compose_config
-from tlsweep.study.post import BRIEF, CODE, Leader, Notes, Post, refuse_other_code
+from tlsweep.study.post import BRIEF, CODE, THREADS, Leader, Notes, Post, refuse_other_code
 from tlsweep.study.queue import Job
 from tlsweep.study.storage import default_url
 from tlsweep.trial.brief import Brief
 from tlsweep.trial.folder import refuse_unseen
 from tlsweep.trial.resolved import study_folder
-from tlsweep.trial.worker import run_job, serve
+from tlsweep.trial.worker import run_job, serve, with_threads
 
 OWN = ("study", "output_dir", "record", "sweep.storage", "sweep.code")
 _BUILD = "source.build="  # read by the door: it allows code by name
@@ -46,7 +51,7 @@ def run(arguments: Sequence[str], conf: Path) -> None:
     storage = chosen.sweep.storage or default_url(Path(chosen.output_dir))
     notes = Post(storage, chosen.study).read()
     brief = _joined(notes, chosen, storage, given)
-    with screen.shown() as shown:
+    with screen.shown() as shown, with_threads(notes[THREADS]), _told_to_end():
         shown.say(f"working for {chosen.study}; Ctrl-C gives back what is under way, and ends")
         done = serve(brief, chosen.study, _Leads(chosen).goes_on, _Said(shown))
         shown.say(f"the sweep of {chosen.study} has ended; {done} trials of it were run here")
@@ -62,8 +67,12 @@ def _joined(notes: Notes, chosen: Settings, storage: str, given: Sequence[str]) 
     own: dict[str, Any] = {}
     if any(a.lstrip("+").startswith("output_dir=") for a in given):
         own["output_dir"] = chosen.output_dir
-    if any(a.lstrip("+").startswith("record") for a in given):
-        own["record"] = chosen.record.model_dump(mode="json")
+    mine = chosen.record.model_dump(mode="json")
+    keys = {a.lstrip("+").partition("=")[0] for a in given}
+    if "record" in keys:
+        own["record"] = mine
+    elif "record.tracking_uri" in keys:  # the same record, with its password
+        own["record"] = {**note["settings"]["record"], "tracking_uri": mine["tracking_uri"]}
     brief = Brief.noted(note, storage, **own)
     _refuse_masked(brief, name)
     settings = checked(dict(brief.plain), Path(brief.typed_in))
@@ -77,6 +86,30 @@ def _refuse_masked(brief: Brief, name: str) -> None:
         rule = "a study holds no password: who records with one is given it"
         mend = f"worker study={name} record.tracking_uri=URL, with the password"
         raise Refusal(Fault(f"record.tracking_uri={uri}", rule, mend))
+
+
+@contextmanager
+def _told_to_end() -> Iterator[None]:
+    """Within, SIGTERM is as Ctrl-C, and so is SIGUSR1, after which Slurm queues the job again.
+
+    ``sbatch --signal=B:USR1@60`` sends it a minute before the job's time is over.
+    """
+    again = False
+
+    def at_its_time(number: int, frame: FrameType | None) -> None:
+        nonlocal again
+        again = True
+        signal.default_int_handler(number, frame)
+
+    handlers = {signal.SIGTERM: signal.default_int_handler, signal.SIGUSR1: at_its_time}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if again and (job := os.environ.get("SLURM_JOB_ID")):
+            subprocess.run(["scontrol", "requeue", job], check=False)
 
 
 class _Leads:

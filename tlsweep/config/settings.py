@@ -18,6 +18,7 @@ from tlsweep.config.sections import (
 )
 from tlsweep.section import (
     AS_TYPED,
+    EngineSettings,
     Place,
     RecordSettings,
     ScheduleSettings,
@@ -84,6 +85,7 @@ class Settings(Section):
     sweep: SweepSettings
     features: FeaturesSettings
     record: SerializeAsAny[RecordSettings]
+    engine: SerializeAsAny[EngineSettings]
     study: StudyName | None
     output_dir: Annotated[Place, BeforeValidator(_folder), AfterValidator(_resolved)]
     seed: Annotated[Whole, Field(ge=0, lt=2**31)]

@@ -22,19 +22,21 @@ GRACE = 10.0  # seconds that helpers have to give back what they are at
 class Helpers:
     """``n`` processes that call ``work(*arguments)``; one that ends is replaced by ``tend``.
 
-    work: a function that can be imported by name. Each has its share of the cores, and one of the
-    GPUs where there are any.
+    threads: of each; work: a function that can be imported by name. Each has one of the GPUs where
+    there are any.
 
     Example:
-        >>> with contextlib.closing(Helpers(2, serve, brief, "study")) as helpers:  # doctest: +SKIP
+        >>> helpers = Helpers(2, 1, serve, brief, "study")                   # doctest: +SKIP
+        >>> with contextlib.closing(helpers):                                # doctest: +SKIP
         ...     ledger.wait(helpers.tend)
     """
 
-    def __init__(self, n: int, work: Callable[..., Any], *arguments: Any) -> None:
+    def __init__(self, n: int, threads: int, work: Callable[..., Any], *arguments: Any) -> None:
         self._work, self._arguments = work, arguments
         self._context = context()
         self._theirs, self._ours = self._context.Pipe(duplex=False)
-        self._places = [_place(index, n) for index in range(n)]
+        self._threads = threads
+        self._environments = [_environment(index) for index in range(n)]
         self._began = [0.0] * n
         self._short_lives = [0] * n
         self._processes: list[Any] = [None] * n
@@ -70,27 +72,29 @@ class Helpers:
         self._ours.close()
 
     def _begin(self, index: int) -> None:
-        threads, environment = self._places[index]
         process = self._context.Process(
             target=_helper,
-            args=(self._theirs, threads, environment, str(Path.cwd()), self._work, self._arguments),
+            args=(
+                self._theirs, self._threads, self._environments[index], str(Path.cwd()),
+                self._work, self._arguments,
+            ),
             name=f"tlsweep-worker{index}",
-        )
+        )  # fmt: skip
         self._processes[index] = process
         self._began[index] = time.monotonic()
         process.start()
 
 
-def _place(index: int, n: int) -> tuple[int, dict[str, str]]:
-    """The threads of one of n helpers, and its environment, which names its GPU."""
+def _environment(index: int) -> dict[str, str]:
+    """The environment of a helper, which names its GPU."""
     import torch
 
-    threads, own = max(1, (os.cpu_count() or 1) // n), dict(os.environ)
+    own = dict(os.environ)
     if gpus := torch.cuda.device_count():
         given = own.get("CUDA_VISIBLE_DEVICES")
         names = given.split(",") if given else list(map(str, range(gpus)))
         own["CUDA_VISIBLE_DEVICES"] = names[index % gpus]
-    return threads, own
+    return own
 
 
 def _helper(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from tlsweep.engine.helpers import Helpers
 from tlsweep.study.crew import Ended
 from tlsweep.study.ledger import Ledger
 from tlsweep.study.queue import Job
 from tlsweep.trial.brief import Brief
-from tlsweep.trial.worker import run_job, serve
+from tlsweep.trial.worker import run_job
 
 Act = Callable[[Brief, str, Job], Any]
 Ask = Callable[..., dict[str, Any]]
@@ -60,32 +58,3 @@ class Elsewhere:
     def work(self, ledger: Ledger) -> None:
         """Wait for one of their trials."""
         ledger.wait(self.tend)
-
-
-class Workers:
-    """The worker processes of a sweep, begun when the first trial waits for them.
-
-    study: the name of the sweep's main study, whose notes tell workers what it is at.
-    """
-
-    def __init__(self, n: int, brief: Brief, study: str) -> None:
-        self.n, self._brief, self._study = n, brief, study
-        self._helpers: Helpers | None = None
-
-    def tend(self) -> None:
-        """Begin them, or replace those that ended."""
-        if self._helpers is None:
-            self._helpers = Helpers(self.n, serve, self._brief, self._study)
-        self._helpers.tend()
-
-    def close(self) -> None:
-        """End those that were begun."""
-        if self._helpers is not None:
-            self._helpers.close()
-
-
-def number_of(n_jobs: int | Literal["auto"]) -> int:
-    """How many trials are under way at once."""
-    if n_jobs != "auto":
-        return n_jobs
-    return os.cpu_count() or 1

@@ -17,6 +17,8 @@ from filelock import FileLock, Timeout
 from tlsweep import screen
 from tlsweep.config.read import read, to_yaml
 from tlsweep.config.settings import Settings
+from tlsweep.engine.base import Workforce
+from tlsweep.engine.registry import open_engine
 from tlsweep.errors import Fault, Refusal, masked
 from tlsweep.extract.activations import Activations
 from tlsweep.facts import LAYOUT
@@ -25,20 +27,20 @@ from tlsweep.jobs.line import quoted
 from tlsweep.question import Question
 from tlsweep.record import Record, open_record
 from tlsweep.stages import first_trials
-from tlsweep.stages.crews import Act, Elsewhere, Here, Workers, number_of
+from tlsweep.stages.crews import Act, Elsewhere, Here
 from tlsweep.stages.sources import StudySource, recorded
 from tlsweep.study import choice, space
 from tlsweep.study.crew import Batches, Crew, Ended
 from tlsweep.study.draws import Sampling
 from tlsweep.study.ledger import Ledger, Trial, reason_of_failure
-from tlsweep.study.post import BRIEF, Lead, pin_code, refuse_two_leaders
+from tlsweep.study.post import BRIEF, THREADS, Lead, pin_code, refuse_two_leaders
 from tlsweep.study.queue import Job, is_cut_short
 from tlsweep.study.storage import default_url
 from tlsweep.terms import Stage
 from tlsweep.trial import question_of, settings_of, study_folder, unwritable
 from tlsweep.trial.brief import Brief
 from tlsweep.trial.folder import share
-from tlsweep.trial.worker import run_job
+from tlsweep.trial.worker import run_job, threads_here, with_threads, work_for
 
 
 @dataclass
@@ -62,7 +64,7 @@ class Session:
     act: Act = run_job
     record: Record = field(init=False)
     parent_run: str | None = None
-    workers: Workers | None = None
+    workers: Workforce | None = None
     lead: Lead | None = None
 
     @property
@@ -128,7 +130,7 @@ class Session:
     @property
     def n_jobs(self) -> int:
         """How many trials are under way at once."""
-        return number_of(self.settings.sweep.n_jobs)
+        return self.settings.engine.abreast
 
     @cached_property
     def brief(self) -> Brief:
@@ -238,13 +240,17 @@ class Session:
     @contextmanager
     def _at_work(self, main: Ledger) -> Iterator[None]:
         """Within: workers may join, and there are some of its own where several are wanted."""
+        threads = main.recall(THREADS) or self.settings.engine.threads or threads_here()
+        main.remember(THREADS, threads)  # another number changes the last digits of every trial
         main.remember(BRIEF, self.brief.note())
-        with closing(Lead(main)) as self.lead:
-            if self.n_jobs == 1:
+        work = work_for(self.brief, main.name, self.folder)
+        with closing(Lead(main)) as self.lead, with_threads(threads):
+            self.workers = open_engine(self.settings.engine, work, threads)
+            try:
                 yield
-                return
-            with closing(Workers(self.n_jobs, self.brief, main.name)) as self.workers:
-                yield
+            finally:
+                if self.workers is not None:
+                    self.workers.close()
 
     def _settings(self) -> dict[str, str]:
         """Every setting that the sweep's trials have in common."""
@@ -275,7 +281,7 @@ class Session:
             self.lead.go_to(ledger.name)
         if self.workers is None:
             return Here(self.brief, ask, self.act)
-        return Elsewhere(self.workers.n, ask, self.workers.tend)
+        return Elsewhere(self.n_jobs, ask, self.workers.tend)
 
     def _launched(self, ledger: Ledger, stage: Stage) -> Crew:
         """Hydra's launcher, told which trials they are."""

@@ -25,6 +25,7 @@ from tlsweep.terms import VERSION
 AT = "at"  # the study whose trials are run now
 LEADER, BEAT = "leader", "leader_beat"  # the process that leads the sweep, and its sign of life
 BRIEF = "brief"  # what the trials have in common
+THREADS = "threads"  # of every trial: results depend on it, in their last digits
 CODE = "code"  # the digests of the code that runs the study's trials
 Notes = Mapping[str, Any]
 

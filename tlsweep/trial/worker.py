@@ -6,15 +6,60 @@ The study's database is the only channel: where the sweep stands, what is to be 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import torch
+
+from tlsweep.engine.base import Work
+from tlsweep.errors import masked
+from tlsweep.jobs.line import quoted
 from tlsweep.study.post import Notes, Post
 from tlsweep.study.queue import INTERRUPTED, Job, Queue, job_of
 from tlsweep.trial.brief import Brief
 from tlsweep.trial.run import run
 
+STORAGE = "TLSWEEP_STORAGE"  # of the environment: the study's database, with its password
+RECORD = "TLSWEEP_RECORD"  # of the environment: where runs are recorded, with its password
 QUICK, SLOW = 0.02, 1.0  # seconds from one look for work to the next: it looks less and less often
+
+
+def threads_here() -> int:
+    """How many threads torch computes with, where nobody says another number."""
+    return int(torch.get_num_threads())
+
+
+@contextmanager
+def with_threads(n: int) -> Iterator[None]:
+    """Within, torch computes with so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def work_for(brief: Brief, study: str, folder: Path) -> Work:
+    """What a worker of a sweep does, in a process that this one begins, and in another one.
+
+    folder: where the sweep's own files are.
+    """
+    storage, secret = brief.storage, {}
+    if masked(storage) != storage:  # a command line is seen by everybody on the machine
+        secret[STORAGE] = storage
+        storage = f"${{oc.env:{STORAGE}}}"
+    where = [f"output_dir={quoted(brief.plain['output_dir'])}", f"sweep.storage={quoted(storage)}"]
+    uri = brief.plain["record"].get("tracking_uri") or ""
+    if masked(uri) != uri:
+        secret[RECORD] = uri
+        where.append(f"record.tracking_uri={quoted(f'${{oc.env:{RECORD}}}')}")
+    if build := brief.plain["source"].get("build"):
+        where.append(f"source.build={build}")
+    command = ["-m", "tlsweep", "worker", f"study={study}", *where]
+    return Work(study, serve, (brief, study), command, folder, secret)
 
 
 def run_job(brief: Brief, study: str, job: Job) -> float:

@@ -1,0 +1,129 @@
+"""The engine "slurm": workers are the jobs of an array, which sbatch is handed as a plain script.
+
+A job that reaches its time limit is told a minute before: it gives its trial back and is queued
+again. scancel ends it, after it gave its trial back.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tlsweep.engine.base import Work, Workforce
+from tlsweep.errors import Fault, Refusal, TlsweepError
+from tlsweep.section import EngineSettings, Positive, Whole
+
+LOOK = 20.0  # seconds from one look into the queue to the next: a controller serves many
+TRIES = 3  # arrays that are submitted one after another, where none of their jobs stays
+Time = Annotated[str, Field(pattern=r"^(\d+-)?\d+(:\d\d){0,2}$")]
+Options = tuple[Annotated[str, Field(pattern=r"^--?[A-Za-z]")], ...]
+
+
+class Settings(EngineSettings):
+    """conf/engine/slurm.yaml."""
+
+    name: Literal["slurm"]
+    workers: Positive
+    cpus: Positive
+    gpus: Annotated[Whole, Field(ge=0)]
+    time: Time
+    partition: str | None
+    options: Options
+
+    @property
+    def abreast(self) -> int:
+        """How many trials are under way at once."""
+        return self.workers
+
+    @property
+    def threads(self) -> int:
+        """Of a trial."""
+        return self.cpus
+
+
+def open(settings: Settings, work: Work, threads: int) -> Workforce:  # noqa: A001
+    """The array. Raises Refusal where there is no Slurm here."""
+    if shutil.which("sbatch") is None:
+        rule = "sbatch is a command here: the sweep is begun where Slurm's jobs are submitted"
+        raise Refusal(Fault("engine=slurm", rule, "engine=local, or a login node of the cluster"))
+    return _Array(settings, work)
+
+
+def script(settings: Settings, work: Work) -> str:
+    """What sbatch is handed."""
+    asked = {
+        "job-name": f"tlsweep-{work.study}",
+        "array": f"1-{settings.workers}",
+        "cpus-per-task": settings.cpus,
+        "gpus-per-node": settings.gpus or None,
+        "time": settings.time,
+        "partition": settings.partition,
+        "signal": "B:USR1@60",
+        "open-mode": "append",
+        "output": work.folder / "slurm" / "%A_%a.txt",
+    }
+    lines = [f"--{name}={value}" for name, value in asked.items() if value is not None]
+    lines += ["--requeue", *settings.options]
+    command = shlex.join([sys.executable, *work.command])
+    return "\n".join(["#!/bin/sh", *(f"#SBATCH {line}" for line in lines), f"exec {command}", ""])
+
+
+class _Array(Workforce):
+    def __init__(self, settings: Settings, work: Work) -> None:
+        self._settings, self._work = settings, work
+        self._job: str | None = None
+        self._looked, self._submitted = 0.0, 0
+
+    def tend(self) -> None:
+        if self._job is not None and time.monotonic() - self._looked < LOOK:
+            return
+        self._looked = time.monotonic()
+        if self._job is None or not self._queued():
+            self._submit()
+
+    def close(self) -> None:
+        if self._job is not None:  # those that still wait; the others see that the sweep has ended
+            _slurm("scancel", "--state=PENDING", self._job)
+
+    def _submit(self) -> None:
+        if self._submitted == TRIES:
+            raise TlsweepError(
+                f"no job of {TRIES} arrays stayed in Slurm's queue: their output lies in"
+                f" {self._folder}. The same command goes on once that is mended."
+            )
+        file = self._folder / "workers.sh"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(script(self._settings, self._work))
+        done = _slurm("sbatch", "--parsable", str(file), environment=self._work.secret)
+        if done.returncode:
+            rule = "sbatch takes the script of the workers"
+            said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise Refusal(Fault(f"sbatch {file}: {said[-1]}", rule, "correct engine.*"))
+        self._job = done.stdout.strip().partition(";")[0]
+        self._submitted += 1
+
+    @property
+    def _folder(self) -> Path:
+        return self._work.folder / "slurm"
+
+    def _queued(self) -> bool:
+        """Whether some job of the array waits or runs; where Slurm does not answer, so it seems."""
+        done = _slurm("squeue", "--noheader", f"--jobs={self._job}", "--format=%T")
+        if done.returncode == 0:
+            return bool(done.stdout.strip())
+        return "Invalid job id" not in done.stderr
+
+
+def _slurm(
+    *line: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **(environment or {})}
+    return subprocess.run(line, capture_output=True, text=True, check=False, env=env, timeout=120)
