@@ -27,6 +27,7 @@ ALL = {
     "task": TASKS,
     "schedule": SCHEDULES,
     "record": {},
+    "engine": {},
     "head": HEADS,
 }
 

@@ -37,10 +37,10 @@ CONF, README = ROOT / "conf", ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "tlsweep" / "manual").glob("*.md"))]
 TOPICS = [
     "benchmarks", "data", "extend", "model", "plans", "python", "records", "schedules", "search",
-    "sources", "storage", "training", "verdict", "words",
+    "sources", "storage", "training", "verdict", "words", "workers",
 ]  # fmt: skip
 OTHERS = ("python3 -m venv", "mlflow ui", "nox -s")  # commands of a page that are not tlsweep's
-GROUPS = ("source", "target", "plan", "schedule", "train", "sweep", "features", "record")
+GROUPS = ("source", "target", "plan", "schedule", "train", "sweep", "features", "record", "engine")
 
 
 def text_of(page: Path) -> str:
@@ -153,8 +153,11 @@ def run_sub_command(name: str, arguments: list[str], tmp_path: Path) -> None:
         cache.run([*arguments, f"features.cache_dir={tmp_path}"], CONF)
     elif name == "help":
         help_command.run(arguments, CONF)
-    elif name == "pretrain":
+    elif name in ("pretrain", "worker"):
         refuse_unknown(parted(arguments), CONF)
+    elif name == "proxy":
+        own = [a for a in arguments if not a.startswith(("host=", "port="))]
+        refuse_unknown(parted(own), CONF)
     else:
         assert name in SUB_COMMANDS
         needed = {"predict": "model=", "export": "model=", "reproduce": "run="}[name]

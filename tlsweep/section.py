@@ -206,7 +206,7 @@ class EngineSettings(Section):
         raise NotImplementedError
 
     @property
-    def threads(self) -> int | None:
+    def threads_each(self) -> int | None:
         """Threads of a trial; None for what torch takes."""
         raise NotImplementedError
 

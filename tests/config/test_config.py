@@ -26,6 +26,7 @@ GROUPS = (
     "sweep",
     "features",
     "record",
+    "engine",
     "experiment",
 )
 OPTIONS = [(g, f.stem) for g in GROUPS for f in sorted((CONF / g).glob("*.yaml"))]

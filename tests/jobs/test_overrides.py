@@ -245,7 +245,7 @@ def test_a_key_of_an_option_that_was_not_chosen_is_unknown() -> None:
 def test_a_key_like_no_other_is_refused_with_the_first_words_there_are() -> None:
     (fault,) = faults("zzz=3")
     assert fault.rule.startswith(
-        "a key is one of: features, fold, keep_weights, output_dir, plan, record"
+        "a key is one of: engine, features, fold, keep_weights, output_dir, plan, record"
     )
     assert fault.mend == "see python -m tlsweep --help"
 

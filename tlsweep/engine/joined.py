@@ -20,6 +20,11 @@ class Settings(EngineSettings):
         """How many trials are under way at once."""
         return self.workers
 
+    @property
+    def threads_each(self) -> int:
+        """Of a trial."""
+        return self.threads
+
 
 def open(settings: Settings, work: Work, threads: int) -> Workforce:  # noqa: A001
     """Nobody, but whoever joins."""

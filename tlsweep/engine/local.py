@@ -22,7 +22,7 @@ class Settings(EngineSettings):
         return _cores() if self.workers == "auto" else self.workers
 
     @property
-    def threads(self) -> int | None:
+    def threads_each(self) -> int | None:
         """Of a trial; one alone has what torch takes."""
         return None if self.abreast == 1 else max(1, _cores() // self.abreast)
 

@@ -44,7 +44,7 @@ class Settings(EngineSettings):
         return self.workers
 
     @property
-    def threads(self) -> int:
+    def threads_each(self) -> int:
         """Of a trial."""
         return self.cpus
 

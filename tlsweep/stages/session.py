@@ -240,7 +240,7 @@ class Session:
     @contextmanager
     def _at_work(self, main: Ledger) -> Iterator[None]:
         """Within: workers may join, and there are some of its own where several are wanted."""
-        threads = main.recall(THREADS) or self.settings.engine.threads or threads_here()
+        threads = main.recall(THREADS) or self.settings.engine.threads_each or threads_here()
         main.remember(THREADS, threads)  # another number changes the last digits of every trial
         main.remember(BRIEF, self.brief.note())
         work = work_for(self.brief, main.name, self.folder)

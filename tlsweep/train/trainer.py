@@ -39,6 +39,8 @@ _EXPECTED = (
     # a pass writes what it finds, batch by batch, and its sampler leaves nothing out
     "predict returned None",
     "You are using a custom batch sampler `BatchShare` for prediction",
+    # a login node of a cluster, where nobody meant to train several processes with it
+    "The `srun` command is available on your system but is not used",
     # Lightning 2.6 against torch 2.15's own pytree
     r".*isinstance\(treespec, LeafSpec\).* is deprecated",
 )
