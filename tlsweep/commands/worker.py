@@ -24,7 +24,7 @@ from tlsweep.study.storage import default_url
 from tlsweep.trial.brief import Brief
 from tlsweep.trial.folder import refuse_unseen
 from tlsweep.trial.resolved import study_folder
-from tlsweep.trial.worker import run_job, serve, with_threads
+from tlsweep.trial.worker import RunJob, serve, with_threads
 
 OWN = ("study", "output_dir", "record", "sweep.storage", "sweep.code")
 _BUILD = "source.build="  # read by the door: it allows code by name
@@ -134,9 +134,9 @@ class _Said:
     """Runs trials, and says of each how it ended."""
 
     def __init__(self, shown: screen.Screen) -> None:
-        self._shown = shown
+        self._shown, self._run = shown, RunJob()
 
     def __call__(self, brief: Brief, study: str, job: Job) -> float:
-        score = run_job(brief, study, job)
+        score = self._run(brief, study, job)
         self._shown.say(f"  trial {job.number} of {study} ended: {' '.join(job.overrides)}")
         return score

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -24,6 +28,7 @@ class Bench:
     sweeper: Any
     options: Any
     launched: int = 0
+    _known: dict[tuple[str, ...], DictConfig] = field(default_factory=dict)
 
     @property
     def config(self) -> DictConfig:
@@ -36,7 +41,32 @@ class Bench:
         return OverridesParser.create(config_loader=self.sweeper.hydra_context.config_loader)
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The config of a job with these overrides. Raises Hydra's errors."""
+        """The config of a job with these overrides. Raises Hydra's errors.
+
+        What the groups give is composed once for each choice of options, which takes Hydra a fifth
+        of a second; single values are set in a copy of it, as Hydra does after that.
+        """
+        parsed = self.parser().parse_overrides(list(overrides))
+        values = [o for o in parsed if not self._chooses(o)]
+        if any(o.is_sweep_override() or o.is_hydra_override() for o in parsed):
+            return self._composed(tuple(overrides))
+        chosen = tuple(str(o.input_line) for o in parsed if o not in values)
+        if chosen not in self._known:
+            self._known[chosen] = self._composed(chosen)
+        config = copy.deepcopy(self._known[chosen])
+        ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        return config
+
+    def _chooses(self, override: Override) -> bool:
+        """Whether an override chooses an option of a group."""
+        of_group = override.key_or_group.partition("/")[0] in self._groups
+        return override.package is not None or (of_group and not isinstance(override.value(), dict))
+
+    @cached_property
+    def _groups(self) -> frozenset[str]:
+        return frozenset(self.sweeper.hydra_context.config_loader.list_groups(""))
+
+    def _composed(self, overrides: Sequence[str]) -> DictConfig:
         loader = self.sweeper.hydra_context.config_loader
         config: DictConfig = loader.load_sweep_config(
             master_config=self.config, sweep_overrides=list(overrides)

@@ -10,7 +10,6 @@ from tlsweep.study.crew import Ended
 from tlsweep.study.ledger import Ledger
 from tlsweep.study.queue import Job
 from tlsweep.trial.brief import Brief
-from tlsweep.trial.worker import run_job
 
 Act = Callable[[Brief, str, Job], Any]
 Ask = Callable[..., dict[str, Any]]
@@ -22,7 +21,7 @@ class Here:
 
     brief: Brief
     ask: Ask
-    act: Act = run_job
+    act: Act
     n: int = 1
 
     def asks(self, overrides: Sequence[str], *, named: bool) -> Mapping[str, Any]:

@@ -40,7 +40,7 @@ from tlsweep.terms import Stage
 from tlsweep.trial import question_of, settings_of, study_folder, unwritable
 from tlsweep.trial.brief import Brief
 from tlsweep.trial.folder import share
-from tlsweep.trial.worker import run_job, threads_here, with_threads, work_for
+from tlsweep.trial.worker import RunJob, threads_here, with_threads, work_for
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Session:
     began: float
     arguments: tuple[str, ...] = ()
     also_said: Sequence[str] = ()
-    act: Act = run_job
+    act: Act = field(default_factory=RunJob)
     record: Record = field(init=False)
     parent_run: str | None = None
     workers: Workforce | None = None

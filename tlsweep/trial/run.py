@@ -55,17 +55,18 @@ class TrialResult:
     start: str
 
 
-def run(settings: Settings) -> TrialResult:
+def run(settings: Settings, records: Records | None = None) -> TrialResult:
     """Train one plan once.
 
-    Raises Refusal before any training where the config cannot be carried out, TrialFailure where
-    training itself breaks down. Whatever happens is told to the study and the record first.
+    records: those that this process has opened. Raises Refusal before any training where the
+    config cannot be carried out, TrialFailure where training itself breaks down. Whatever happens
+    is told to the study and the record first.
     """
     handle = _handle(settings)
     if handle is not None:
         handle.begin()
     try:
-        trial, record = checked(settings), _open_record(settings)
+        trial, record = checked(settings), (records or Records()).open(settings)
     except Refusal as refusal:
         if handle is not None:
             handle.fail(str(refusal))
@@ -143,21 +144,31 @@ def _handle(settings: Settings) -> TrialHandle | None:
     return TrialHandle(settings.trial.storage, settings.trial.study, settings.trial.number)
 
 
-def _open_record(settings: Settings) -> Record:
-    from tlsweep.record import NoRecord, open_record
+class Records:
+    """The records of the trials that one process runs, each opened once: that takes a while."""
 
-    output_dir = Path(settings.output_dir)
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        return open_record(settings.record, output_dir)
-    except OSError as error:
-        raise Refusal(unwritable(settings.output_dir, error)) from error
-    except Refusal as refusal:
-        if settings.trial is None:
-            raise
-        # the record was there when the sweep began: its trials do not die with a server
-        warnings.warn(f"this trial is not recorded: {refusal}", RuntimeWarning, stacklevel=2)
-        return NoRecord()
+    def __init__(self) -> None:
+        self._opened: dict[tuple[str, str], Record] = {}
+
+    def open(self, settings: Settings) -> Record:
+        """The record of a trial. Raises Refusal where it cannot be had, but within a sweep."""
+        from tlsweep.record import NoRecord, open_record
+
+        output_dir = Path(settings.output_dir)
+        key = settings.record.model_dump_json(), settings.output_dir
+        try:
+            output_dir.mkdir(parents=True, exist_ok=True)
+            if key not in self._opened:
+                self._opened[key] = open_record(settings.record, output_dir)
+            return self._opened[key]
+        except OSError as error:
+            raise Refusal(unwritable(settings.output_dir, error)) from error
+        except Refusal as refusal:
+            if settings.trial is None:
+                raise
+            # the record was there when the sweep began: its trials do not die with a server
+            warnings.warn(f"this trial is not recorded: {refusal}", RuntimeWarning, stacklevel=2)
+            return NoRecord()
 
 
 def unwritable(output_dir: str, error: OSError) -> Fault:

@@ -19,7 +19,7 @@ from tlsweep.jobs.line import quoted
 from tlsweep.study.post import Notes, Post
 from tlsweep.study.queue import INTERRUPTED, Job, Queue, job_of
 from tlsweep.trial.brief import Brief
-from tlsweep.trial.run import run
+from tlsweep.trial.run import Records, run
 
 STORAGE = "TLSWEEP_STORAGE"  # of the environment: the study's database, with its password
 RECORD = "TLSWEEP_RECORD"  # of the environment: where runs are recorded, with its password
@@ -62,19 +62,25 @@ def work_for(brief: Brief, study: str, folder: Path) -> Work:
     return Work(study, serve, (brief, study), command, folder, secret)
 
 
-def run_job(brief: Brief, study: str, job: Job) -> float:
-    """Run a trial that was taken; its score on what its fold holds out, 0 without.
+class RunJob:
+    """Runs trials that were taken, one after another."""
 
-    Raises what the trial raised, after the study was told.
-    """
-    return run(brief.settings(study, job)).scores.get("select", 0.0)
+    def __init__(self) -> None:
+        self._records = Records()
+
+    def __call__(self, brief: Brief, study: str, job: Job) -> float:
+        """A trial's score on what its fold holds out, 0 without.
+
+        Raises what the trial raised, after the study was told.
+        """
+        return run(brief.settings(study, job), self._records).scores.get("select", 0.0)
 
 
 def serve(
     brief: Brief,
     study: str,
     goes_on: Callable[[Notes], bool] = lambda notes: True,
-    act: Callable[[Brief, str, Job], Any] = run_job,
+    act: Callable[[Brief, str, Job], Any] | None = None,
 ) -> int:
     """Run trials of the sweep of ``study`` as long as ``goes_on`` says so.
 
@@ -82,6 +88,7 @@ def serve(
     KeyboardInterrupt, after it gave its trial back.
     """
     post, wait, done = Post(brief.storage, study), QUICK, 0
+    act = act or RunJob()
     while goes_on(notes := post.read()):
         queue = post.queue(notes)
         trial = queue.take() if queue is not None else None
