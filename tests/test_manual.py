@@ -183,7 +183,6 @@ def check_hydra_command(command: list[str]) -> None:
     own = [a for a in line.arguments() if a.startswith("--config")]
     settings = composed([*own, *plain, *grammar.first_values(listed)])
     if "-m" in command:
-        check.refuse_ddp(settings, is_grid=bool(listed) and not named)
         check_space(settings)
 
 

@@ -31,34 +31,6 @@ def refused(*faults: Fault) -> Iterator[None]:
     assert caught.value.faults == faults
 
 
-# ---------------------------------------------------------------------- devices
-TWO = ("train.devices=2", "train.strategy=ddp")
-
-
-@pytest.mark.parametrize(
-    ("more", "is_grid"), [((), False), ((), True), (("sweep.stages=[survey]",), True)]
-)
-def test_several_devices_a_trial_are_refused_where_trials_train(
-    settings: Callable[..., Settings], more: Lines, is_grid: bool
-) -> None:
-    asked = settings(*TWO, *more)
-    with refused(Fault(
-        "train.devices=2 train.strategy=ddp with -m",
-        "in a sweep each trial trains on one device",
-        "leave both out of the sweep, train one plan without -m, or let the devices share the"
-        " survey first: sweep.stages=[survey]",
-    )):  # fmt: skip
-        check.refuse_ddp(asked, is_grid)
-
-
-def test_several_devices_may_share_a_survey_and_one_device_may_do_all(
-    settings: Callable[..., Settings],
-) -> None:
-    check.refuse_ddp(settings(*TWO, "sweep.stages=[survey]"), is_grid=False)
-    check.refuse_ddp(settings(), is_grid=False)
-    check.refuse_ddp(settings(), is_grid=True)
-
-
 @pytest.mark.parametrize(
     ("studies", "record"),
     [

@@ -22,7 +22,7 @@ from test_thaw import Mine
 from torch.utils.data import DataLoader, TensorDataset
 
 import tlsweep
-from tlsweep.engine.group import run_in_group
+from tlsweep.engine.group import Tell, run_in_group
 from tlsweep.errors import TrialFailure
 from tlsweep.plan import TransferPlan, monotone
 from tlsweep.schedule.base import Ending, FreezeSchedule
@@ -127,6 +127,30 @@ def test_two_processes_thaw_a_module_of_ones_own_alike() -> None:
     same, unmoved = run_in_group(2, thaw_a_module_of_ones_own, on_message=lambda message: None)
     assert same
     assert unmoved == []
+
+
+def train_until_told(tell: Tell) -> list[int]:
+    """How many epochs each of two processes trained."""
+    generator = torch.Generator().manual_seed(0)
+    images = Pairs(torch.rand(40, 1, 8, 8, generator=generator), torch.arange(40) % 3)
+
+    def on_epoch(epoch: int, metrics: dict[str, float], least: int) -> bool:
+        return bool(tell.ask(epoch))
+
+    fitted = fit(
+        network(), SCHEDULES["one region"], feed(images),
+        settings(devices=2, strategy="ddp", epochs=5), kept=range(3), seed=0, task=CLASSES,
+        on_epoch=on_epoch,
+    )  # fmt: skip
+    epochs = torch.tensor([len(fitted.history)])
+    both = [torch.zeros_like(epochs) for _ in range(2)]
+    torch.distributed.all_gather(both, epochs)
+    return [int(one) for one in both] if fitted.stopped else []
+
+
+def test_a_training_that_is_given_up_ends_in_all_processes_after_the_same_epoch() -> None:
+    """What the sweep's pruner says is heard by the rank that asks, and obeyed by all."""
+    assert run_in_group(2, train_until_told, on_message=lambda epoch: epoch == 1) == [2, 2]
 
 
 def fail_in_rank_1(tell: Callable[[Any], None]) -> None:

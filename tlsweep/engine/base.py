@@ -15,7 +15,8 @@ class Work:
 
     study: what it works for; call, arguments: in a process that this one begins; command: in one
     that something else begins, without ``python``; folder: where the sweep's own files are;
-    secret: variables of the environment that the command needs, which no file may hold.
+    devices: of a trial; secret: variables of the environment that the command needs, which no file
+    may hold.
     """
 
     study: str
@@ -23,6 +24,7 @@ class Work:
     arguments: Sequence[Any]
     command: Sequence[str]
     folder: Path
+    devices: int
     secret: dict[str, str]
 
 

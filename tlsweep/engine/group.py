@@ -18,16 +18,36 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from tlsweep.errors import TrialFailure
 
-Tell = Callable[[Any], None]
 Member = Callable[..., Any]
 WAITING = 64  # messages that may wait to be heard: members that compute faster than that wait
 IN_GROUP = "TLSWEEP_GROUP"  # set in every member, so that none of them begins a group of its own
+
+
+@dataclass(frozen=True)
+class Tell:
+    """What a member has to reach whoever began its group.
+
+    messages, answers: queues between the two processes.
+    """
+
+    messages: Any
+    answers: Any
+
+    def __call__(self, message: Any) -> None:
+        """Let the other side hear a message."""
+        self.messages.put((False, message))
+
+    def ask(self, message: Any) -> Any:
+        """What the other side makes of a message. One member alone asks, and waits."""
+        self.messages.put((True, message))
+        return self.answers.get()
 
 
 def context() -> Any:
@@ -38,24 +58,26 @@ def context() -> Any:
 
 
 def run_in_group(
-    world: int, member: Member, *arguments: Any, on_message: Callable[[Any], None]
+    world: int, member: Member, *arguments: Any, on_message: Callable[[Any], Any]
 ) -> Any:
     """Call ``member(*arguments, tell)`` in ``world`` processes and return what rank 0 returned.
 
     member: a function that can be imported by name; ``tell(message)`` in any of them reaches
-    ``on_message`` here, in the order of each. Raises TrialFailure with the first error of any
-    rank; the others are ended.
+    ``on_message`` here, in the order of each, and ``tell.ask(message)`` in one of them returns what
+    that returned. Raises TrialFailure with the first error of any rank; the others are ended.
     """
+    import torch
+
     begun = context()
-    messages = begun.Queue(maxsize=WAITING)
+    tell = Tell(begun.Queue(maxsize=WAITING), begun.Queue())
     # closed when this process ends, however it does
     theirs, ours = begun.Pipe(duplex=False)
     with tempfile.TemporaryDirectory(prefix="tlsweep-group-") as folder:
-        port = _free_port()
+        port, threads = _free_port(), torch.get_num_threads()
         processes = [
             begun.Process(
                 target=_member,
-                args=(rank, world, port, folder, theirs, messages, member, arguments),
+                args=(rank, world, threads, port, folder, theirs, tell, member, arguments),
                 name=f"tlsweep-rank{rank}",
             )
             for rank in range(world)
@@ -63,7 +85,7 @@ def run_in_group(
         try:
             for process in processes:
                 process.start()
-            _wait(processes, messages, on_message)
+            _wait(processes, tell, on_message)
         finally:
             # Ctrl-C may come before all of them, or any, have been started
             for process in (p for p in processes if p.pid is not None):
@@ -78,10 +100,11 @@ def run_in_group(
 def _member(
     rank: int,
     world: int,
+    threads: int,
     port: int,
     folder: str,
     parent: Connection,
-    messages: Any,
+    tell: Tell,
     member: Member,
     arguments: Any,
 ) -> None:
@@ -97,9 +120,9 @@ def _member(
     )
     import torch
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
+    torch.set_num_threads(max(1, threads // world))
     try:
-        value = member(*arguments, messages.put)
+        value = member(*arguments, tell)
     except BaseException as error:
         reason = str(error) if isinstance(error, TrialFailure) else traceback.format_exc(limit=-3)
         _write(Path(folder) / f"error{rank}", reason)
@@ -135,13 +158,19 @@ def _write(path: Path, value: Any) -> None:
     part.replace(path)
 
 
-def _wait(processes: list[Any], messages: Any, on_message: Callable[[Any], None]) -> None:
+def _wait(processes: list[Any], tell: Tell, on_message: Callable[[Any], Any]) -> None:
+    def hear() -> None:
+        asked, message = tell.messages.get(timeout=0.2)
+        answer = on_message(message)
+        if asked:
+            tell.answers.put(answer)
+
     while any(p.is_alive() for p in processes) and not any(p.exitcode for p in processes):
         with contextlib.suppress(queue.Empty):
-            on_message(messages.get(timeout=0.2))
+            hear()
     with contextlib.suppress(queue.Empty):
         while True:
-            on_message(messages.get(timeout=0.2))
+            hear()
 
 
 def _result(folder: Path, codes: list[int | None]) -> Any:

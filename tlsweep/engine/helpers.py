@@ -22,8 +22,8 @@ GRACE = 10.0  # seconds that helpers have to give back what they are at
 class Helpers:
     """``n`` processes that call ``work(*arguments)``; one that ends is replaced by ``tend``.
 
-    threads: of each; work: a function that can be imported by name. Each has one of the GPUs where
-    there are any.
+    threads: of each; work: a function that can be imported by name; devices: of each, which has so
+    many of the GPUs where there are any.
 
     Example:
         >>> helpers = Helpers(2, 1, serve, brief, "study")                   # doctest: +SKIP
@@ -31,12 +31,14 @@ class Helpers:
         ...     ledger.wait(helpers.tend)
     """
 
-    def __init__(self, n: int, threads: int, work: Callable[..., Any], *arguments: Any) -> None:
+    def __init__(
+        self, n: int, threads: int, work: Callable[..., Any], *arguments: Any, devices: int = 1
+    ) -> None:
         self._work, self._arguments = work, arguments
         self._context = context()
         self._theirs, self._ours = self._context.Pipe(duplex=False)
         self._threads = threads
-        self._environments = [_environment(index) for index in range(n)]
+        self._environments = [_environment(index, devices) for index in range(n)]
         self._began = [0.0] * n
         self._short_lives = [0] * n
         self._processes: list[Any] = [None] * n
@@ -85,15 +87,16 @@ class Helpers:
         process.start()
 
 
-def _environment(index: int) -> dict[str, str]:
-    """The environment of a helper, which names its GPU."""
+def _environment(index: int, devices: int) -> dict[str, str]:
+    """The environment of a helper, which names its GPUs, as many as ``devices``."""
     import torch
 
     own = dict(os.environ)
     if gpus := torch.cuda.device_count():
         given = own.get("CUDA_VISIBLE_DEVICES")
         names = given.split(",") if given else list(map(str, range(gpus)))
-        own["CUDA_VISIBLE_DEVICES"] = names[index % gpus]
+        mine = (names[(index * devices + k) % gpus] for k in range(min(devices, gpus)))
+        own["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
     return own
 
 

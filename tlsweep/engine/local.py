@@ -40,7 +40,9 @@ class _Processes(Workforce):
     def tend(self) -> None:
         if self._helpers is None:
             work = self._work
-            self._helpers = Helpers(self._n, self._threads, work.call, *work.arguments)
+            self._helpers = Helpers(
+                self._n, self._threads, work.call, *work.arguments, devices=work.devices
+            )
         self._helpers.tend()
 
     def close(self) -> None:

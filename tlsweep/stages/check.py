@@ -22,21 +22,6 @@ MOST = 6  # faults shown: a screenful
 ITS_OWN = ("fold", "train_on", "keep_weights", "stage", "trial")
 
 
-def refuse_ddp(settings: Settings, is_grid: bool) -> None:
-    """Raise Refusal for several devices a trial inside a multirun; a survey alone may have them."""
-    several = settings.train.strategy == "ddp" or settings.train.devices > 1
-    if several and (is_grid or "search" in settings.sweep.stages):
-        raise Refusal(
-            Fault(
-                f"train.devices={settings.train.devices} train.strategy={settings.train.strategy}"
-                " with -m",
-                "in a sweep each trial trains on one device",
-                "leave both out of the sweep, train one plan without -m, or let the devices share"
-                " the survey first: sweep.stages=[survey]",
-            )
-        )
-
-
 def refuse_one_database(settings: Settings) -> None:
     """Raise Refusal where the studies and the record would share a database."""
     from tlsweep.files.database import same  # SQLAlchemy takes a while to import

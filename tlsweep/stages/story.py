@@ -21,7 +21,6 @@ from tlsweep.stages.budget import Budget
 from tlsweep.stages.check import (
     check_keys,
     check_space,
-    refuse_ddp,
     refuse_its_own,
     refuse_one_database,
     refuse_twice,
@@ -67,7 +66,6 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
         plain, chosen = (*first_trials.inherited(plain, chosen[0]), *chosen[0]), [()]
     each = settings_of_each(bench, plain, chosen)
     settings = each[0]
-    refuse_ddp(settings, is_grid)
     refuse_one_database(settings)
     if is_grid:
         refuse_without_effect([*plain, *(o.input_line or "" for o in listed)])

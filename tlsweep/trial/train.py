@@ -6,9 +6,10 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tlsweep.config.settings import Settings
+from tlsweep.engine.group import Tell, run_in_group
 from tlsweep.errors import Fault, Refusal
 from tlsweep.plan import TransferPlan, as_written
 from tlsweep.question import Question
@@ -103,22 +104,23 @@ def train(settings: Settings, trial: Resolved, on_epoch: OnEpoch) -> Trained:
     """Train a plan on its devices. settings: of the trial, for processes that open it again."""
     if trial.train.devices == 1 or is_probe(trial.plan, trial.train):
         return train_plan(trial, on_epoch)
-    from tlsweep.engine.group import run_in_group
 
-    def hear(message: tuple[int, dict[str, float], int]) -> None:
-        on_epoch(*message)
+    def hear(message: tuple[int, dict[str, float], int]) -> bool:
+        return on_epoch(*message)
 
     trained = run_in_group(trial.train.devices, train_as_member, settings, on_message=hear)
     assert isinstance(trained, Trained)
     return trained
 
 
-def train_as_member(settings: Settings, tell: Callable[[Any], None]) -> Trained:
-    """Train a plan as one of a group of processes. tell: what the group's starter hears."""
+def train_as_member(settings: Settings, tell: Tell) -> Trained:
+    """Train a plan as one of a group of processes.
+
+    tell: how the group's starter is asked, by rank 0 after each epoch, whether to stop.
+    """
 
     def on_epoch(epoch: int, metrics: dict[str, float], least: int) -> bool:
-        tell((epoch, metrics, least))
-        return False
+        return bool(tell.ask((epoch, metrics, least)))
 
     return train_plan(resolve(settings), on_epoch)
 

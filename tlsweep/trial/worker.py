@@ -59,7 +59,8 @@ def work_for(brief: Brief, study: str, folder: Path) -> Work:
     if build := brief.plain["source"].get("build"):
         where.append(f"source.build={build}")
     command = ["-m", "tlsweep", "worker", f"study={study}", *where]
-    return Work(study, serve, (brief, study), command, folder, secret)
+    devices = int(brief.plain["train"]["devices"])
+    return Work(study, serve, (brief, study), command, folder, devices, secret)
 
 
 class RunJob:
