@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "types", "imports", "tests"]
+nox.options.sessions = ["lint", "types", "imports", "tests", "services"]
 nox.options.default_venv_backend = "none"  # the one environment below serves every session
 
 ENVIRONMENT = Path(".nox/one").resolve()
@@ -60,8 +60,24 @@ def imports(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests but the slow ones, the zoo's and the fuzz."""
-    _side_by_side(session, "not zoo and not slow and not fuzz")
+    """All tests but the slow ones, the zoo's, the fuzz, and those of services."""
+    _side_by_side(session, "not zoo and not slow and not fuzz and not services")
+
+
+@nox.session
+def services(session: nox.Session) -> None:
+    """Studies on a real PostgreSQL server, which the tests start; skipped where there is none."""
+    _environment(session)
+    pip = [str(PYTHON), "-m", "pip", "install", "--quiet"]
+    session.run(*pip, "-e", ".[postgres,grpc]", external=True)
+    _run(session, "pytest", "-m", "services", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Sweeps that are killed at random until they end: two hundred kills, or twenty minutes."""
+    _environment(session)
+    session.run(str(PYTHON), "tests/benchmarks/soak", *session.posargs, external=True)
 
 
 @nox.session

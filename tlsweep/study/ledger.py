@@ -75,7 +75,7 @@ class Ledger:
     they are kept with the study and compared. Raises Refusal, in ``open``, if they differ.
     """
 
-    storage: str
+    storage: str = field(repr=False)  # it may hold a password
     name: str
     sampling: Sampling
     pruner: Mapping[str, Any] = field(default_factory=lambda: {"name": "none"})

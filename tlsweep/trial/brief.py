@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,9 @@ class Brief:
         >>> brief.settings("s", job).trial.number                            # doctest: +SKIP
     """
 
-    plain: Mapping[str, Any]
+    plain: Mapping[str, Any] = field(repr=False)  # with passwords, as the next but one
     typed_in: str
-    storage: str
+    storage: str = field(repr=False)
 
     @classmethod
     def of(cls, settings: Settings, storage: str) -> Brief:
