@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import open_dict
 from prefix_only import Asked
 
 from tlsweep.config.read import read
@@ -29,6 +30,21 @@ def refused(*faults: Fault) -> Iterator[None]:
     with pytest.raises(Refusal) as caught:
         yield
     assert caught.value.faults == faults
+
+
+def test_a_launcher_that_no_trial_of_a_sweep_would_go_through_is_refused(
+    bench: Callable[..., Bench],
+) -> None:
+    made = bench()
+    check.refuse_launcher(made)
+    with open_dict(made.config):
+        made.config.hydra.launcher._target_ = "hydra_plugins.joblib.JoblibLauncher"
+    with refused(Fault(
+        "hydra.launcher=JoblibLauncher with a sweep",
+        "Hydra's launchers run the jobs of grids; a sweep's trials are run by workers",
+        "sweep.n_jobs=N for N workers here, engine=slurm, or leave it out",
+    )):  # fmt: skip
+        check.refuse_launcher(made)
 
 
 @pytest.mark.parametrize(

@@ -95,9 +95,14 @@ class Bench:
         return list(loader.get_group_options(group, config_name=name, overrides=path))
 
     @property
+    def launcher(self) -> str:
+        """The class of Hydra's launcher."""
+        return str(self.config.hydra.launcher._target_).rpartition(".")[2]
+
+    @property
     def has_launcher(self) -> bool:
         """Whether jobs go elsewhere: another launcher than Hydra's own was chosen."""
-        return not str(self.config.hydra.launcher._target_).endswith(".BasicLauncher")
+        return self.launcher != "BasicLauncher"
 
     def launch(self, jobs: Sequence[Sequence[str]]) -> list[JobReturn]:
         """Run one job for each list of overrides, and wait for all of them."""

@@ -22,6 +22,18 @@ MOST = 6  # faults shown: a screenful
 ITS_OWN = ("fold", "train_on", "keep_weights", "stage", "trial")
 
 
+def refuse_launcher(bench: Bench) -> None:
+    """Raise Refusal for another launcher of Hydra's with a whole sweep: nothing goes through it."""
+    if bench.has_launcher:
+        raise Refusal(
+            Fault(
+                f"hydra.launcher={bench.launcher} with a sweep",
+                "Hydra's launchers run the jobs of grids; a sweep's trials are run by workers",
+                "sweep.n_jobs=N for N workers here, engine=slurm, or leave it out",
+            )
+        )
+
+
 def refuse_one_database(settings: Settings) -> None:
     """Raise Refusal where the studies and the record would share a database."""
     from tlsweep.files.database import same  # SQLAlchemy takes a while to import

@@ -22,6 +22,7 @@ from tlsweep.stages.check import (
     check_keys,
     check_space,
     refuse_its_own,
+    refuse_launcher,
     refuse_one_database,
     refuse_twice,
     refuse_without_effect,
@@ -71,6 +72,7 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
         refuse_without_effect([*plain, *(o.input_line or "" for o in listed)])
     else:
         refuse_its_own(o.key_or_group for o in overrides)
+        refuse_launcher(bench)
         ranges = [key for key, written in bench.options.params.items() if written is not None]
         check_keys([o.key_or_group for o in listed] or ranges)
         settings = _with_space(settings, bench, listed)

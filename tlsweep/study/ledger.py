@@ -389,6 +389,8 @@ class Ledger:
 
     def _may_draw(self, ahead: int, open_: Sequence[FrozenTrial]) -> bool:
         """Whether all draws have ended that the next one sees."""
+        if not open_:
+            return True
         following = 1 + max((t.user_attrs.get(DRAW, -1) for t in self.trials()), default=-1)
         return all(t.user_attrs.get(DRAW, math.inf) > following - ahead for t in open_)
 
@@ -484,6 +486,8 @@ class Ledger:
         return self._failed()[self._failed_before :]
 
     def _failed(self) -> list[FrozenTrial]:
+        if not self.trials(TrialState.FAIL):  # the rest goes through all trials, several times
+            return []
         return [t for t in self.ended() if t.state == TrialState.FAIL]
 
     def _running(self, number: int) -> bool:

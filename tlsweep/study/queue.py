@@ -110,10 +110,10 @@ class Queue:
 
     def complete(self) -> None:
         """Enter the successors that are missing: we were killed before we came to that."""
-        again = {t.user_attrs.get("retry_of") for t in self.trials()}
-        for trial in self.trials(TrialState.FAIL):
-            if GOES_ON in trial.user_attrs and trial.number not in again:
-                self._enter_again(trial, trial.user_attrs[GOES_ON])
+        cut = [t for t in self.trials(TrialState.FAIL) if GOES_ON in t.user_attrs]
+        again = {t.user_attrs.get("retry_of") for t in self.trials()} if cut else set()
+        for trial in (t for t in cut if t.number not in again):
+            self._enter_again(trial, trial.user_attrs[GOES_ON])
 
     def _enter_again(self, trial: FrozenTrial, noted: Mapping[str, Any]) -> None:
         kept = {k: v for k, v in trial.user_attrs.items() if k in _KEPT}
