@@ -66,7 +66,8 @@ def test_answers_are_the_same_however_many_batches_pass_at_a_time(session: MakeS
     assert few.keys() == all_.keys() == {0, 3}
     for index, logits in all_.items():
         assert len(logits) == 41 > 2 * inputs.train.batch_size
-        assert np.array_equal(few[index], logits)
+        # a matrix product of other numbers of rows rounds otherwise on some processors
+        assert np.allclose(few[index], logits, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("grouped", [True, False])
