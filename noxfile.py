@@ -61,7 +61,7 @@ def imports(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests but the slow ones, the zoo's, the fuzz, and those of services."""
-    _side_by_side(session, "not zoo and not slow and not fuzz and not services")
+    _side_by_side(session, "not zoo and not slow and not fuzz and not services and not slurm")
 
 
 @nox.session
@@ -71,6 +71,12 @@ def services(session: nox.Session) -> None:
     pip = [str(PYTHON), "-m", "pip", "install", "--quiet"]
     session.run(*pip, "-e", ".[postgres,grpc]", external=True)
     _run(session, "pytest", "-m", "services", *session.posargs)
+
+
+@nox.session
+def slurm(session: nox.Session) -> None:
+    """A sweep whose workers are jobs of a real Slurm, which the tests start, as root."""
+    _run(session, "pytest", "-m", "slurm", *session.posargs)
 
 
 @nox.session

@@ -24,11 +24,17 @@ TYPED_IN = "typed_in"  # of validation: the folder that relative paths are seen 
 AS_TYPED = "as_typed"  # of serialisation: paths as they were written
 
 
-def _folds(value: Any) -> Any:
+def _auto_or_a_number_of(things: str) -> BeforeValidator:
     # told as one fault; a union would tell one for each of its kinds
-    if value != "auto" and (isinstance(value, bool) or not str(value).isdigit() or int(value) < 1):
-        raise PydanticCustomError("folds", "the value is auto, or a number of folds from 1 on")
-    return value
+    def check(value: Any) -> Any:
+        number = not isinstance(value, bool) and str(value).isdigit() and int(value) > 0
+        if value != "auto" and not number:
+            raise PydanticCustomError(
+                "auto", f"the value is auto, or a number of {things} from 1 on"
+            )
+        return value
+
+    return BeforeValidator(check)
 
 
 class _Typed(str):
@@ -113,6 +119,7 @@ Number = Annotated[float, BeforeValidator(_not_a_switch)]
 Positive = Annotated[Whole, Field(ge=1)]
 Share = Annotated[Number, Field(gt=0, lt=1)]
 Rate = Annotated[Number, Field(gt=0, le=1)]
+Workers = Annotated[Literal["auto"] | int, _auto_or_a_number_of("trials at once")]
 Region = int | str | tuple[int | str, ...]
 Place = Annotated[
     str, BeforeValidator(_place), AfterValidator(_absolute), PlainSerializer(_written)
@@ -171,7 +178,7 @@ class TargetSettings(Section):
     name: str
     metric: str | None
     fit_size: Positive | None
-    folds: Annotated[Literal["auto"] | int, BeforeValidator(_folds)]
+    folds: Annotated[Literal["auto"] | int, _auto_or_a_number_of("folds")]
     select_fraction: Share
     report_fraction: Share
     split_seed: Whole

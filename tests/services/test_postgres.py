@@ -13,7 +13,7 @@ from pathlib import Path
 import optuna
 import psutil
 import pytest
-from conftest import Postgres
+from postgres import Postgres
 
 from tlsweep.study.draws import Sampling
 from tlsweep.study.ledger import Ledger

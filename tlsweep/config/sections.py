@@ -16,6 +16,7 @@ from tlsweep.section import (
     Section,
     Share,
     Whole,
+    Workers,
     as_region,
 )
 from tlsweep.train.settings import Penalty
@@ -93,7 +94,7 @@ class SweepSettings(Section):
     storage: Address | None
     minutes: Minutes | None
     n_trials: Positive
-    n_jobs: Positive | Literal["auto"]
+    n_jobs: Workers
     max_failure_rate: Annotated[Number, Field(ge=0, le=1)]
     resume: bool
     code: str | None

@@ -7,14 +7,14 @@ from typing import Literal
 
 from tlsweep.engine.base import Work, Workforce
 from tlsweep.engine.helpers import Helpers
-from tlsweep.section import EngineSettings, Positive
+from tlsweep.section import EngineSettings, Workers
 
 
 class Settings(EngineSettings):
     """conf/engine/local.yaml."""
 
     name: Literal["local"]
-    workers: Positive | Literal["auto"]
+    workers: Workers
 
     @property
     def abreast(self) -> int:

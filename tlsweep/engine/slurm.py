@@ -7,6 +7,7 @@ again. scancel ends it, after it gave its trial back.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -15,7 +16,8 @@ import time
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from tlsweep.engine.base import Work, Workforce
 from tlsweep.errors import Fault, Refusal, TlsweepError
@@ -23,8 +25,24 @@ from tlsweep.section import EngineSettings, Positive, Whole
 
 LOOK = 20.0  # seconds from one look into the queue to the next: a controller serves many
 TRIES = 3  # arrays that are submitted one after another, where none of their jobs stays
-Time = Annotated[str, Field(pattern=r"^(\d+-)?\d+(:\d\d){0,2}$")]
-Options = tuple[Annotated[str, Field(pattern=r"^--?[A-Za-z]")], ...]
+
+
+def _time(value: str) -> str:
+    if not re.fullmatch(r"(\d+-)?\d+(:\d\d){0,2}", value):
+        raise PydanticCustomError("time", "the value is a time as sbatch reads it: HOURS:MM:SS")
+    return value
+
+
+def _options(values: tuple[str, ...]) -> tuple[str, ...]:
+    if strange := [value for value in values if not re.match(r"--?[A-Za-z]", value)]:
+        raise PydanticCustomError(
+            "options", f"{strange[0]} is no option of sbatch, such as --account=NAME"
+        )
+    return values
+
+
+Time = Annotated[str, AfterValidator(_time)]
+Options = Annotated[tuple[str, ...], AfterValidator(_options)]
 
 
 class Settings(EngineSettings):

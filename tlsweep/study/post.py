@@ -16,10 +16,11 @@ from typing import Any
 import optuna
 
 from tlsweep.errors import Fault, Refusal
+from tlsweep.files.database import file_of
 from tlsweep.study.alive import Beating, Watch, lives, this_process
 from tlsweep.study.ledger import Ledger
 from tlsweep.study.queue import Queue
-from tlsweep.study.storage import open_storage
+from tlsweep.study.storage import GRPC, open_storage
 from tlsweep.terms import VERSION
 
 AT = "at"  # the study whose trials are run now
@@ -37,18 +38,14 @@ class Post:
     """
 
     def __init__(self, storage: str, name: str) -> None:
+        file = None if storage.startswith(GRPC) else file_of(storage)
+        if file is not None and not file.exists():  # opening it would make one
+            raise Refusal(_no_study(name))
         self._storage = open_storage(storage)
         try:
             self._study = self._storage.get_study_id_from_name(name)
         except KeyError as error:
-            raise Refusal(
-                Fault(
-                    f"study={name}",
-                    "a worker takes trials of a sweep that has begun; there is no study of that"
-                    " name in this database",
-                    f"begin the sweep first (-m study={name}), or output_dir=DIR where it runs",
-                )
-            ) from error
+            raise Refusal(_no_study(name)) from error
 
     def read(self) -> Notes:
         """All notes, as they are now."""
@@ -62,6 +59,14 @@ class Post:
     @functools.cache  # noqa: B019 - a worker reads one sweep's notes, and ends with it
     def _queue(self, name: str) -> Queue:
         return Queue(optuna.load_study(study_name=name, storage=self._storage))
+
+
+def _no_study(name: str) -> Fault:
+    return Fault(
+        f"study={name}",
+        "a worker takes trials of a sweep that has begun; there is no study of that name here",
+        f"begin the sweep first (-m study={name}), or output_dir=DIR where it runs",
+    )
 
 
 class Lead:
