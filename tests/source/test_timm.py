@@ -50,6 +50,7 @@ def test_a_photo_becomes_the_tensor_that_timm_makes(name: str) -> None:
         assert torch.equal(ours, theirs(image))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_classes", [0, 7])
 def test_a_checkpoint_with_any_classifier_or_none_gives_the_outputs_of_its_model(
     tmp_path: Path, n_classes: int

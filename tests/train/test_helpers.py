@@ -63,6 +63,7 @@ def test_helpers_have_their_threads_and_the_place_and_environment_of_their_paren
         assert said == f"3 mine {tmp_path}"
 
 
+@pytest.mark.slow
 def test_helpers_that_are_ended_may_give_back_what_they_are_at(
     driver: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
@@ -73,6 +74,7 @@ def test_helpers_that_are_ended_may_give_back_what_they_are_at(
     assert all((tmp_path / f"{p.pid} gave back").exists() for p in helpers)
 
 
+@pytest.mark.slow
 def test_a_helper_that_ends_as_soon_as_it_begins_is_said(tmp_path: Path) -> None:
     helpers = Helpers(1, 1, helpers_driver.end, str(tmp_path))
     try:
