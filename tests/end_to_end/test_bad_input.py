@@ -76,7 +76,6 @@ CASES: list[tuple[str, Callable[[Path], None], tuple[str, ...], tuple[str, ...]]
     ("unknown model", nothing, ("source=torchvision", "source.model=resnet19"), ("resnet18",)),
     ("no weights", nothing, RESNET, ("source.weights=DEFAULT", "source.checkpoint=FILE")),
     ("two devices without ddp", nothing, ("train.devices=2",), ("train.strategy=ddp",)),
-    ("ddp in a sweep", nothing, ("-m", "train.devices=2", "train.strategy=ddp"), ("without -m",)),
     ("one class only", one_class, FOLDER, ("class",)),
     ("no images", no_images, FOLDER, ("images",)),
     ("no folder", nothing, FOLDER, ("target.root=/", "/images\n")),

@@ -66,6 +66,39 @@ def test_resumed_runs_end_with_the_same_weights_and_history(
         assert torch.equal(value, resumed.state_dict()[key]), key
 
 
+def test_a_trial_that_another_process_takes_up_tells_of_all_its_epochs_once_more(
+    images: Pairs, tmp_path: Path
+) -> None:
+    told: list[tuple[int, float]] = []
+
+    def tell(epoch: int, metrics: dict[str, float], least: int) -> bool:
+        told.append((epoch, metrics["fit_loss"]))
+        if len(told) == 3:
+            raise KilledError
+        return False
+
+    def trained(every: float) -> list[float]:
+        again = fit(
+            network(), SCHEDULES["gradual"], feed(images), settings(), kept=range(2), seed=3,
+            task=CLASSES, on_epoch=tell, checkpoint=file, every=every,
+        )  # fmt: skip
+        return [metrics["fit_loss"] for metrics in again.history]
+
+    file = tmp_path / "folder" / "trial.ckpt"
+    with pytest.raises(KilledError):
+        trained(every=1e9)
+    assert not file.exists()  # a short trial writes none
+    told.clear()
+    with pytest.raises(KilledError):
+        trained(every=0.0)
+    first = list(told)
+    told.append((-1, 0.0))
+    losses = trained(every=0.0)
+    again = told[4:]
+    assert again[:2] == first[:2]  # those of the checkpoint, before it goes on
+    assert again == list(enumerate(losses))
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("ended_after", [1, 2, 3])
 def test_a_run_that_goes_on_with_more_epochs_thaws_when_one_in_one_go_does(

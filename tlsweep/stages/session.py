@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -40,6 +41,7 @@ from tlsweep.terms import Stage
 from tlsweep.trial import question_of, settings_of, study_folder, unwritable
 from tlsweep.trial.brief import Brief
 from tlsweep.trial.folder import share
+from tlsweep.trial.train import checkpoints_folder
 from tlsweep.trial.worker import RunJob, threads_here, with_threads, work_for
 
 
@@ -216,6 +218,9 @@ class Session:
                 ledger.look_after()
             with self._at_work(main):
                 yield
+            shutil.rmtree(
+                checkpoints_folder(self.folder), ignore_errors=True
+            )  # of trials that failed
         except KeyboardInterrupt:
             self.record.end_sweep(self.parent_run, "killed", {})
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,12 +68,22 @@ class _Epoch(pl.Callback):
 
 
 class _LastCheckpoint(pl.Callback):
-    """Writes the run's state after every epoch, whole or not at all."""
+    """Writes the run's state after an epoch, whole or not at all.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    every: seconds from one to the next, at least.
+    """
+
+    def __init__(self, path: Path, every: float) -> None:
+        self.path, self.every = path, every
+        self._last = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        now = time.monotonic()
+        # all ranks of a group write together: what one's clock says holds for all
+        if not trainer.strategy.broadcast(now - self._last >= self.every):
+            return
+        self._last = now
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_suffix(f".part{os.getppid()}")  # the same in all ranks of a group
         trainer.save_checkpoint(part, weights_only=False)  # optimiser and clock too
         if trainer.is_global_zero:
@@ -111,6 +122,7 @@ def fit(
     task: Task,
     on_epoch: OnEpoch | None = None,
     checkpoint: Path | None = None,
+    every: float | None = None,
     shelf: Shelf | None = None,
     evaluate: Evaluate = "every",
     fitted: bool = False,
@@ -122,6 +134,7 @@ def fit(
     rate); task: its loss is minimised;
     on_epoch: told each epoch's metrics and how many epochs there are at least, True stops;
     checkpoint: where the state is kept after every epoch, and where ``train.resume`` goes on from;
+    every: seconds in which that is done once; training then goes on from what is there;
     shelf: where the state after the schedule's first phase is kept, and taken from in place of
     training that phase again; evaluate: the epochs after which the select split is scored, where
     there is one (all, where a plateau of its loss ends phases); fitted: whether the head is at its
@@ -143,8 +156,9 @@ def fit(
         evaluate = "every"
     callbacks: list[pl.Callback] = [_Epoch(data, evaluate), freezing]
     if checkpoint is not None:
-        callbacks.append(_LastCheckpoint(checkpoint))
-    resumed = train.resume and checkpoint is not None and checkpoint.exists()
+        callbacks.append(_LastCheckpoint(checkpoint, every or 0.0))
+    goes_on = train.resume or every is not None
+    resumed = goes_on and checkpoint is not None and checkpoint.exists()
     with contextlib.ExitStack() as stack:
         begin: Path | None = checkpoint if resumed else None
         if shelf is not None and not resumed and several:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 OnEpoch = Callable[[int, dict[str, float], int], bool]  # epoch, its metrics, least epochs in all
 
 
+EVERY = 30.0  # seconds from one checkpoint of a sweep's trial to the next: short ones write none
+
+
 @dataclass(frozen=True)
 class Trained:
     """What training one plan gave.
@@ -63,6 +66,7 @@ def train_plan(trial: Resolved, on_epoch: OnEpoch | None) -> Trained:
         network = question.network(plan, train, trial.seed)
         if probed := starts_at_probe(plan, train):
             network.head = fitted_head(trial, plan.frozen())
+        checkpoint = _checkpoint(trial)
         fitted = fit(
             network,
             schedule,
@@ -72,12 +76,15 @@ def train_plan(trial: Resolved, on_epoch: OnEpoch | None) -> Trained:
             seed=trial.seed,
             task=trial.task,
             on_epoch=on_epoch,
-            checkpoint=_checkpoint(trial),
+            checkpoint=checkpoint,
+            every=EVERY if trial.in_sweep else None,
             shelf=first_phase if first_phase.may_be_shared else None,
             evaluate="every" if _evaluates(trial) else "never",
             fitted=probed,
             early=ends_early(plan, train),
         )
+        if trial.in_sweep and checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)  # nobody takes this trial up any more
         network.merge()
         logits = _predicted(trial, network, starts) if not fitted.stopped else {}
     taken = "first phase as another trial trained it; then " if first_phase.taken else ""
@@ -143,12 +150,18 @@ def scored_splits(trial: Resolved) -> list[Split]:
 
 
 def _checkpoint(trial: Resolved) -> Path | None:
-    # a trial of a study is short and is run again when it is lost; a single one may be long
+    if trial.in_sweep:
+        return checkpoints_folder(trial.folder) / f"{trial.digest[:24]}.ckpt"
     if trial.stage != Stage.SINGLE:
         return None
     trial.folder.mkdir(parents=True, exist_ok=True)
     # named by what is trained: a run goes on from its own checkpoint and from no other
     return trial.folder / f"last-{trial.digest[:8]}.ckpt"
+
+
+def checkpoints_folder(folder: Path) -> Path:
+    """Where trials that are under way keep their state. folder: the study's."""
+    return folder / "checkpoints"
 
 
 # ---------------------------------------------------------------------- words
