@@ -99,9 +99,6 @@ def test_two_devices_survey_as_one_does(tlsweep: Run, tmp_path: Path) -> None:
         "sweep.confirm.controls=[]",
     )  # fmt: skip
     assert after.returncode == 0, after.stdout + after.stderr
-    refused = tlsweep("-m", *several)
-    assert refused.returncode == 2
-    assert "sweep.stages=[survey]" in refused.stdout + refused.stderr
 
 
 def test_lists_alone_train_exactly_their_grid(tlsweep: Run, tmp_path: Path) -> None:
