@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from short_sweep import SHORT, EndedWell, Run, counted, everywhere, runs, verdict_of
+from short_sweep import SHORT, EndedWell, counted, everywhere, runs, verdict_of
 
 SOAK = Path(__file__).parents[1] / "benchmarks" / "soak"
 
@@ -58,7 +58,7 @@ def test_two_devices_a_trial_leave_one_run_a_trial(ended_well: EndedWell) -> Non
 
 
 @pytest.mark.slow
-def test_a_tiny_soak_loses_no_trial_and_doubles_none(run: Run) -> None:
+def test_a_tiny_soak_loses_no_trial_and_doubles_none() -> None:
     done = subprocess.run(
         [sys.executable, str(SOAK), "--kills", "3", "--minutes", "6"],
         capture_output=True, text=True, check=False, timeout=590,
