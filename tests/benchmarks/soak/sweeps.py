@@ -41,7 +41,6 @@ class Sweep:
         self.storage = storage or default_url(folder)
         self._sweep: subprocess.Popen[bytes] | None = None
         self._worker: subprocess.Popen[bytes] | None = None
-        self._code: int | None = None
 
     # ------------------------------------------------------------------ running
     def run_to_end(self) -> None:
@@ -63,7 +62,7 @@ class Sweep:
 
     def tend(self) -> None:
         """Begin again what was killed, as its user would."""
-        if self._code is None and (self._sweep is None or self._sweep.poll() is not None):
+        if self._sweep is None or self._sweep.poll() == -signal.SIGKILL:
             log = (self.folder.parent / f"{self.folder.name}.txt").open("ab")
             self._sweep = subprocess.Popen(self._line("-m", *SETTINGS), stdout=log, stderr=log)
         if (self._worker is None or self._worker.poll() is not None) and self._may_join():
@@ -80,7 +79,6 @@ class Sweep:
         if code:
             said = (self.folder.parent / f"{self.folder.name}.txt").read_text()[-3000:]
             raise RuntimeError(f"the sweep ended with {code}: {said}")
-        self._code = code
         return True
 
     def kill(self, who: str, draw: random.Random) -> int:
