@@ -7,6 +7,7 @@ Of a study with 10, 1,000 and 10,000 trials: to draw one, to take it, to tell it
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -62,7 +63,7 @@ def opened(folder: Path, sampler: str) -> Ledger:
 
 def filled(ledger: Ledger, n: int) -> None:
     """Give a study ``n`` finished trials, as a search leaves them."""
-    draw = __import__("random").Random(0)
+    draw = random.Random(0)
     ledger.study.add_trials([
         optuna.trial.create_trial(
             params={key: draw.random() for key in SPACE.searched},
@@ -167,7 +168,8 @@ def main() -> None:
     choice.silence_experimental()
     columns = ("sampler", "trials", "draw", "take", "tell", "rest", "all but drawing")
     rows = [cost(n, sampler) for sampler in ("random", "tpe") for n in asked.sizes]
-    note = "Milliseconds, medians of 20; SQLite. Tell: begin, report, note, finish."
+    note = "Milliseconds of 20 trials: medians without the first two, the rest a mean; SQLite."
+    note += " Tell: begin, report, note, finish."
     tables = [Table("What a trial costs beside its training", columns, rows, [note])]
     if asked.workers:
         rows = [busy(n) for n in asked.workers]

@@ -53,7 +53,7 @@ def run(arguments: Sequence[str], conf: Path) -> None:
     brief = _joined(notes, chosen, storage, given)
     with screen.shown() as shown, with_threads(notes[THREADS]), _told_to_end():
         shown.say(f"working for {chosen.study}; Ctrl-C gives back what is under way, and ends")
-        done = serve(brief, chosen.study, _Leads(chosen).goes_on, _Said(shown))
+        done = serve(brief, chosen.study, _Leads(brief, chosen.study).goes_on, _Said(shown))
         shown.say(f"the sweep of {chosen.study} has ended; {done} trials of it were run here")
 
 
@@ -115,9 +115,9 @@ def _told_to_end() -> Iterator[None]:
 class _Leads:
     """Whether the process that leads the sweep still does."""
 
-    def __init__(self, chosen: Settings) -> None:
-        self._name, self._patience = chosen.study, chosen.sweep.patience
-        self._leader = Leader(self._patience)
+    def __init__(self, brief: Brief, name: str) -> None:
+        self._name = name
+        self._leader = Leader(brief.plain["sweep"]["patience"])  # the sweep's own
 
     def goes_on(self, notes: Notes) -> bool:
         """False where it ended the sweep. Raises Left where it is gone."""
