@@ -206,11 +206,13 @@ class EngineSettings(Section):
     """What every engine is told. name: which one, as ``engine=NAME`` writes it."""
 
     name: str
+    workers: Workers
 
     @property
     def abreast(self) -> int:
         """How many trials are under way at once."""
-        raise NotImplementedError
+        assert self.workers != "auto"  # for engines that know what auto is
+        return self.workers
 
     @property
     def threads_each(self) -> int | None:

@@ -192,6 +192,17 @@ def test_a_lost_trial_is_given_back_and_its_run_closed_as_lost(
         assert [t.user_attrs["retry_of"] for t in again] == [t.number for t in lost]
 
 
+def test_an_engine_that_is_not_here_is_refused_before_anything_is_recorded(
+    session: MakeSession, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s = session("engine=slurm")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(Refusal) as caught, s.recorded(s.ledger("s", {})):
+        pytest.fail("a sweep runs")
+    assert caught.value.faults[0].value == "engine=slurm"
+    assert notes.sweeps == {}
+
+
 def test_nothing_is_lost_where_every_trial_ended(session: MakeSession, notes: Notes) -> None:
     first = session()
     ledger = first.ledger("s", {})

@@ -16,11 +16,6 @@ class Settings(EngineSettings):
     threads: Positive
 
     @property
-    def abreast(self) -> int:
-        """How many trials are under way at once."""
-        return self.workers
-
-    @property
     def threads_each(self) -> int:
         """Of a trial."""
         return self.threads

@@ -57,11 +57,6 @@ class Settings(EngineSettings):
     options: Options
 
     @property
-    def abreast(self) -> int:
-        """How many trials are under way at once."""
-        return self.workers
-
-    @property
     def threads_each(self) -> int:
         """Of a trial."""
         return self.cpus

@@ -200,6 +200,9 @@ class Session:
         """
         main, settings = ledgers[0], self.settings
         self._refuse_to_lead(main, answered=any(ledger.counted() for ledger in ledgers))
+        threads = main.recall(THREADS) or settings.engine.threads_each or threads_here()
+        work = work_for(self.brief, main.name, self.folder)
+        self.workers = open_engine(settings.engine, work, threads)  # or refused; none begins yet
         self.record = open_record(settings.record, Path(settings.output_dir))
         params: dict[str, str | int | float | bool] = {
             "source": " or ".join(one.called for one in self.sources),
@@ -216,7 +219,7 @@ class Session:
             for ledger in ledgers:
                 ledger.on_lost = self._end_run_of
                 ledger.look_after()
-            with self._at_work(main):
+            with self._at_work(main, threads):
                 yield
             shutil.rmtree(
                 checkpoints_folder(self.folder), ignore_errors=True
@@ -243,14 +246,11 @@ class Session:
         share(main, self.folder, answered=answered)
 
     @contextmanager
-    def _at_work(self, main: Ledger) -> Iterator[None]:
+    def _at_work(self, main: Ledger, threads: int) -> Iterator[None]:
         """Within: workers may join, and there are some of its own where several are wanted."""
-        threads = main.recall(THREADS) or self.settings.engine.threads_each or threads_here()
         main.remember(THREADS, threads)  # another number changes the last digits of every trial
         main.remember(BRIEF, self.brief.note())
-        work = work_for(self.brief, main.name, self.folder)
         with closing(Lead(main)) as self.lead, with_threads(threads):
-            self.workers = open_engine(self.settings.engine, work, threads)
             try:
                 yield
             finally:
