@@ -153,7 +153,7 @@ def run_sub_command(name: str, arguments: list[str], tmp_path: Path) -> None:
         cache.run([*arguments, f"features.cache_dir={tmp_path}"], CONF)
     elif name == "help":
         help_command.run(arguments, CONF)
-    elif name in ("pretrain", "worker"):
+    elif name in ("pretrain", "sync", "worker"):
         refuse_unknown(parted(arguments), CONF)
     elif name == "proxy":
         own = [a for a in arguments if not a.startswith(("host=", "port="))]

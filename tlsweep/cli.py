@@ -62,6 +62,7 @@ tlsweep: how much of a pre-trained model should I keep for my task?
   python -m tlsweep proxy output_dir=DIR host=HOST port=13000
                                           lets other machines reach that folder's studies:
                                           sweep.storage=grpc://HOST:13000
+  python -m tlsweep sync output_dir=DIR   tells MLflow what it was not told while it was away
   python -m tlsweep help                  the topics of the manual; help TOPIC shows a page
 
 Groups (conf/GROUP/NAME.yaml; choose with GROUP=NAME):
@@ -106,7 +107,7 @@ GROUPS = {
 }
 # each is tlsweep/commands/NAME.py
 SUB_COMMANDS = ("help", "cuts", "cache", "pretrain", "predict", "export", "reproduce", "worker",
-                "proxy")  # fmt: skip
+                "proxy", "sync")  # fmt: skip
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS, errno.EINVAL)
 
 

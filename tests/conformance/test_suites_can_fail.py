@@ -472,6 +472,9 @@ RECORD: dict[str, Breaks] = {
         "start_trial",
         lambda self, parent, name, *more, own=Notes.start_trial: own(self, parent, "", *more),
     ),
+    "test_a_trial_that_joins_a_sweep_is_found_as_it_was_told": lambda record, patch: patch.setattr(
+        Note, "log_epoch", lambda self, epoch, metrics: None
+    ),
     "test_a_trial_may_end_in_any_way": lambda record, patch: patch.setattr(Note, "end", _ends),
     "test_a_trial_whose_process_is_gone_keeps_what_it_told": _record(
         "end_lost", lambda self, run_id: self.trials[run_id].tags.update(mine="")
@@ -495,14 +498,16 @@ RECORD: dict[str, Breaks] = {
 
 
 class Kept(RecordSuite):
-    name, folder = "none", Path()
+    name = "none"
 
 
 @pytest.mark.parametrize("test", RECORD)
 def test_a_broken_record_is_found(
     test: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(none, "open", lambda settings, output_dir: Notes())
+    notes = Notes()
+    monkeypatch.setattr(none, "open", lambda settings, output_dir: notes)
+    monkeypatch.setattr(none, "join", lambda settings, output_dir, parent_run: notes)
     passes(Kept, test, tmp_path)
     RECORD[test](Notes, monkeypatch)
     fails(Kept, test, tmp_path)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,27 +38,46 @@ def closed_port() -> int:
         return int(s.getsockname()[1])
 
 
+Begin = Callable[[], subprocess.Popen[bytes]]
+
+
 @pytest.fixture
-def server(tmp_path: Path, closed_port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A tracking server of this test's own: its address, and its process group's leader."""
-    url = f"http://127.0.0.1:{closed_port}"
+def begin_server(tmp_path: Path, closed_port: int) -> Iterator[Begin]:
+    """Begins this test's tracking server, again after it was killed."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
                "--port", str(closed_port), "--workers", "1",
-               "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db",
-               "--artifacts-destination", str(tmp_path / "artifacts")]  # fmt: skip
+               "--backend-store-uri", f"sqlite:///{tmp_path}/server.db",
+               "--artifacts-destination", str(tmp_path / "served")]  # fmt: skip
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
                    "MLFLOW_DISABLE_TELEMETRY": "true"}  # fmt: skip
-    log = (tmp_path / "server.log").open("wb")
-    process = subprocess.Popen(
-        command, env=environment, cwd=tmp_path, start_new_session=True, stdout=log, stderr=log
-    )
-    try:
-        _wait_for(url, process)
-        yield url, process
-    finally:
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def begin() -> subprocess.Popen[bytes]:
+        log = (tmp_path / "server.log").open("ab")
+        begun.append(
+            subprocess.Popen(
+                command,
+                env=environment,
+                cwd=tmp_path,
+                start_new_session=True,
+                stdout=log,
+                stderr=log,
+            )
+        )
+        _wait_for(f"http://127.0.0.1:{closed_port}", begun[-1])
+        return begun[-1]
+
+    yield begin
+    for process in begun:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@pytest.fixture
+def server(begin_server: Begin, closed_port: int) -> tuple[str, subprocess.Popen[bytes]]:
+    """A tracking server of this test's own: its address, and its process group's leader."""
+    return f"http://127.0.0.1:{closed_port}", begin_server()
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:

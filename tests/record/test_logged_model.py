@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mlflow.models import Model
+from recorded_runs import shown
 from torch import nn
 
 from tlsweep.record import ToLog
@@ -19,20 +20,19 @@ Make = Callable[..., ToLog]
 
 
 @pytest.fixture
-def to_log(tmp_path: Path) -> Make:
+def to_log(record_folder: Path) -> Make:
     """A small exported program that answers 4 classes, and what goes with it."""
 
     def make(digest: str = "a") -> ToLog:
         torch.manual_seed(0)
         network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
         batch = {0: torch.export.Dim("batch")}
+        file = record_folder / "model.pt2"
         program = torch.export.export(network, (torch.zeros(2, 3, 8, 8),), dynamic_shapes=(batch,))
-        torch.export.save(program, tmp_path / "model.pt2")
+        torch.export.save(program, file)
         example = torch.rand(1, 3, 8, 8).numpy()
         version = torch.__version__.partition("+")[0]
-        return ToLog(
-            tmp_path / "model.pt2", digest, example, 4, (f"torch=={version}", "numpy"), {"my": "x"}
-        )
+        return ToLog(file, digest, example, 4, (f"torch=={version}", "numpy"), {"my": "x"})
 
     return make
 
@@ -40,8 +40,9 @@ def to_log(tmp_path: Path) -> Make:
 def test_mlflow_loads_what_was_kept_and_it_answers_the_same(
     ledger: MlflowLedger, to_log: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, model = ledger.start_sweep("s", {}), to_log()
-    ledger.keep_model(run, model)
+    sweep, model = str(ledger.start_sweep("s", {})), to_log()
+    ledger.keep_model(sweep, model)
+    run = shown(ledger, sweep).info.run_id
     (kept,) = ledger.client.search_logged_models(
         [ledger.experiment_id], filter_string=f"source_run_id = '{run}'"
     )
@@ -62,10 +63,11 @@ def test_mlflow_loads_what_was_kept_and_it_answers_the_same(
 
 
 def test_a_sweep_that_goes_on_keeps_one_model_the_last(ledger: MlflowLedger, to_log: Make) -> None:
-    run = ledger.start_sweep("t", {})
+    sweep = str(ledger.start_sweep("t", {}))
     found = []
     for digest in ("a", "a", "b"):
-        ledger.keep_model(run, to_log(digest))
+        ledger.keep_model(sweep, to_log(digest))
+        run = shown(ledger, sweep).info.run_id
         (kept,) = ledger.client.search_logged_models(
             [ledger.experiment_id], filter_string=f"source_run_id = '{run}'"
         )

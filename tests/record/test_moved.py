@@ -20,9 +20,11 @@ from pathlib import Path
 from tlsweep.record.opening import open_mlflow
 folder, run_id, file = sys.argv[1:]
 record = open_mlflow(None, "tests", Path(folder))
-print(*(f.path for f in record.client.list_artifacts(run_id)))
+found = record.delivery.id_of(run_id)
+print(*(f.path for f in record.client.list_artifacts(found)))
 for run in (run_id, record.start_sweep("later", {})):
     record.keep_files(run, [Path(file)])
+record.close()
 """
 
 
@@ -36,6 +38,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     assert run_id is not None
     (folder / "verdict.json").write_text("{}")
     record.keep_files(run_id, [folder / "verdict.json"])
+    assert record.close() == 0
     return folder, run_id
 
 
@@ -54,8 +57,8 @@ def test_after_a_move_the_next_command_finds_old_files_and_keeps_new_ones_beside
     old, run_id = recorded
     moved = tmp_path / "another place"
     shutil.copytree(old, moved)  # the old one may still be there, and is no longer meant
-    (tmp_path / "new.txt").write_text("new")
-    command = [sys.executable, "-c", NEXT_COMMAND, str(moved), run_id, str(tmp_path / "new.txt")]
+    (moved / "new.txt").write_text("new")
+    command = [sys.executable, "-c", NEXT_COMMAND, str(moved), run_id, str(moved / "new.txt")]
     out = subprocess.run(command, capture_output=True, text=True, check=True)
     assert out.stdout.split() == ["verdict.json"]
     assert len(list((moved / "artifacts").rglob("new.txt"))) == 2

@@ -20,7 +20,8 @@ from tlsweep.record.opening import open_mlflow
 @pytest.fixture
 def made(ledger: MlflowLedger, record_folder: Path, tmp_path: Path) -> Path:
     """A folder with a copy of a record that has a run."""
-    assert ledger.start_trial(None, "t", {}, {}).run_id is not None
+    assert ledger.start_trial(None, "t", {}, {}).run_id
+    assert ledger.flush() == 0
     with (
         closing(sqlite3.connect(record_folder / "mlflow.db")) as source,
         closing(sqlite3.connect(tmp_path / "mlflow.db")) as copy,
@@ -106,7 +107,7 @@ def test_whoever_is_killed_while_the_tables_are_made_leaves_nothing_that_keeps_t
         process.wait()
     record = open_mlflow(None, None, tmp_path)
     assert record.start_sweep("s", {}) is not None
-    assert {file.name for file in tmp_path.iterdir()} <= {"mlflow.db", "artifacts"}
+    assert {file.name for file in tmp_path.iterdir()} <= {"mlflow.db", "artifacts", ".spool"}
 
 
 @pytest.mark.slow

@@ -87,7 +87,9 @@ def test_an_interrupted_worker_gives_its_trial_back(main: Ledger, brief: Brief) 
     }  # fmt: skip
 
 
-def test_no_password_stands_in_the_study_and_a_worker_may_bring_its_own(settings: Make) -> None:
+def test_no_password_stands_in_the_study_and_a_worker_may_have_sections_of_its_own(
+    settings: Make,
+) -> None:
     url = "postgresql://me:hunter2@host/db"
     asked = settings("record=mlflow", f"record.tracking_uri={url}", f"sweep.storage={url}")
     note = Brief.of(asked, url).note()

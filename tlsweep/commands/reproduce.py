@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,8 +46,8 @@ def run(arguments: Sequence[str], conf: Path) -> None:
     rest = [a for a in arguments if not a.startswith("run=")]
     refuse_others(parted(rest), "reproduce", ("output_dir", "record"))
     chosen = read(compose_config(rest, conf))
-    record = open_record(chosen.record, Path(chosen.output_dir))
-    recorded = record.recorded(given[0])
+    with closing(open_record(chosen.record, Path(chosen.output_dir))) as record:
+        recorded = record.recorded(given[0])
     with (
         tempfile.TemporaryDirectory(prefix="tlsweep-reproduce-") as folder,
         screen.shown() as shown,

@@ -26,7 +26,7 @@ from tlsweep.trial.folder import refuse_unseen
 from tlsweep.trial.resolved import study_folder
 from tlsweep.trial.worker import RunJob, serve, with_threads
 
-OWN = ("study", "output_dir", "record", "sweep.storage", "sweep.code")
+OWN = ("study", "output_dir", "sweep.storage", "sweep.code")
 _BUILD = "source.build="  # read by the door: it allows code by name
 
 
@@ -37,10 +37,10 @@ class Left(TlsweepError):  # noqa: N818 - a word of the project
 def run(arguments: Sequence[str], conf: Path) -> None:
     """Run trials of the sweep of a study until it has ended; any number of workers may, anywhere.
 
-    ``study=NAME`` and ``output_dir=DIR`` (or ``sweep.storage=URL``) say which sweep; a record that
-    needs a password, and code of one's own (``source.build``), are named here too. Raises Refusal
-    where there is no such study, where other code runs it, and where its folder is not seen from
-    here; Left where the sweep is gone without having ended.
+    ``study=NAME`` and ``output_dir=DIR`` (or ``sweep.storage=URL``) say which sweep; code of one's
+    own (``source.build``) is named here too. Raises Refusal where there is no such study, where
+    other code runs it, and where its folder is not seen from here; Left where the sweep is gone
+    without having ended.
     """
     given = [a for a in arguments if not a.lstrip("+").startswith(_BUILD)]
     refuse_others(parted(given), "worker", OWN)
@@ -67,25 +67,10 @@ def _joined(notes: Notes, chosen: Settings, storage: str, given: Sequence[str]) 
     own: dict[str, Any] = {}
     if any(a.lstrip("+").startswith("output_dir=") for a in given):
         own["output_dir"] = chosen.output_dir
-    mine = chosen.record.model_dump(mode="json")
-    keys = {a.lstrip("+").partition("=")[0] for a in given}
-    if "record" in keys:
-        own["record"] = mine
-    elif "record.tracking_uri" in keys:  # the same record, with its password
-        own["record"] = {**note["settings"]["record"], "tracking_uri": mine["tracking_uri"]}
     brief = Brief.noted(note, storage, **own)
-    _refuse_masked(brief, name)
     settings = checked(dict(brief.plain), Path(brief.typed_in))
     refuse_unseen(notes, study_folder(settings), name)
     return brief
-
-
-def _refuse_masked(brief: Brief, name: str) -> None:
-    uri = brief.plain["record"].get("tracking_uri") or ""
-    if "***" in uri:
-        rule = "a study holds no password: who records with one is given it"
-        mend = f"worker study={name} record.tracking_uri=URL, with the password"
-        raise Refusal(Fault(f"record.tracking_uri={uri}", rule, mend))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from tlsweep.conformance.component import ComponentSuite
 from tlsweep.errors import Refusal
-from tlsweep.record import Record, TrialRun, open_record
+from tlsweep.record import Record, TrialRun, join_record, open_record
 from tlsweep.record.base import Status
 from tlsweep.section import RecordSettings
 
@@ -28,7 +28,10 @@ class RecordSuite(ComponentSuite):
     """
 
     kind = "record"
-    asked_of = {"open": ("settings", "output_dir")}  # noqa: RUF012
+    asked_of = {  # noqa: RUF012
+        "open": ("settings", "output_dir"),
+        "join": ("settings", "output_dir", "parent_run"),
+    }
     by_name = False
     keeps: bool = True
     folder: Path | None = None
@@ -90,6 +93,19 @@ class RecordSuite(ComponentSuite):
             found = self.record.recorded(str(run.run_id))
             assert (found.name, found.metrics) == ("alone", {("select_score", 0): 0.75})
 
+    def test_a_trial_that_joins_a_sweep_is_found_as_it_was_told(self) -> None:
+        sweep = self.record.start_sweep("s", {})
+        settings = self.settings()
+        assert isinstance(settings, RecordSettings)
+        joined = join_record(settings, self._folder, sweep)
+        run = joined.start_trial(sweep, "elsewhere", {}, TAGS)
+        run.log_epoch(1, {"loss": 0.5})
+        run.end("finished", {"select_score": 0.75})
+        assert joined.close() == 0
+        if self.keeps:
+            found = self.record.recorded(str(run.run_id))
+            assert found.metrics == {("loss", 1): 0.5, ("select_score", 0): 0.75}
+
     def test_a_trial_may_end_in_any_way(self) -> None:
         for status in get_args(Status):
             run = self._trial()
@@ -121,16 +137,23 @@ class RecordSuite(ComponentSuite):
         assert (other is None) is not self.keeps
         assert other != first or not self.keeps
 
-    def test_a_verdict_may_be_told_again_and_files_be_kept(self, tmp_path: Path) -> None:
-        file = tmp_path / "verdict.json"
+    def test_a_verdict_may_be_told_again_and_files_be_kept(self) -> None:
+        file = self._folder / "told" / "verdict.json"
+        file.parent.mkdir()
         file.write_text("{}")
+        try:
+            self._tell_verdicts(file)
+            assert file.read_text() == "{}"
+        finally:
+            shutil.rmtree(file.parent)
+
+    def _tell_verdicts(self, file: Path) -> None:
         run_id = self.record.start_sweep("told", {})
         for last in (0.9, 0.9, 0.8):
             curves = {"curve": {0: 0.5, 3: last}}
             self.record.tell_verdict(run_id, "Keep 3 blocks.", {"plan": "truncate"}, curves)
             self.record.keep_files(run_id, [file])
         self.record.end_sweep(run_id, "finished", {"report_score": 0.8})
-        assert file.read_text() == "{}"
 
     def test_what_is_told_of_no_run_is_dropped(self, tmp_path: Path) -> None:
         self.record.tell_verdict(None, "nobody hears it", {"plan": "a"}, {"curve": {0: 0.5}})

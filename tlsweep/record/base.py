@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,8 @@ from tlsweep.record.logged_model import ToLog
 
 Status = Literal["finished", "pruned", "failed", "killed"]
 Params = Mapping[str, str | int | float | bool]
+Seen = Callable[[int], None]
+PATIENCE = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,25 @@ class TrialRun(abc.ABC):
         """Final metrics, how the trial ended, and tags known only now. The last call."""
 
 
-class Record(abc.ABC):
+class TrialRecord(abc.ABC):
+    """Where trials are recorded."""
+
+    @abc.abstractmethod
+    def start_trial(
+        self, parent: str | None, name: str, params: Params, tags: Mapping[str, str]
+    ) -> TrialRun:
+        """Open the run of a trial, below ``parent`` where there is one."""
+
+    @abc.abstractmethod
+    def close(self, patience: float = PATIENCE, seen: Seen = lambda left: None) -> int:
+        """The last call: whoever is to be told is told what was not told yet.
+
+        patience: seconds without an answer after which that waits for another process; seen: told
+        how much is left, now and then. Returns how much waits.
+        """
+
+
+class Record(TrialRecord):
     """Where runs are recorded: one parent a sweep, one child a trial."""
 
     @abc.abstractmethod
@@ -76,17 +96,11 @@ class Record(abc.ABC):
 
     @abc.abstractmethod
     def keep_files(self, run_id: str | None, files: list[Path]) -> None:
-        """Keep files with a run."""
+        """Keep files of the results with a run."""
 
     @abc.abstractmethod
     def keep_model(self, run_id: str | None, model: ToLog) -> None:
         """Keep the model to take home with a run, in place of one that was kept before."""
-
-    @abc.abstractmethod
-    def start_trial(
-        self, parent: str | None, name: str, params: Params, tags: Mapping[str, str]
-    ) -> TrialRun:
-        """Open the run of a trial, below ``parent`` where there is one."""
 
     @abc.abstractmethod
     def end_lost(self, run_id: str) -> None:
@@ -158,6 +172,10 @@ class NoRecord(Record):
         """Raises Refusal: nothing was kept."""
         rule = "runs are found where they are recorded"
         raise Refusal(Fault(f"run={run_id} with record=none", rule, "leave record=none out"))
+
+    def close(self, patience: float = PATIENCE, seen: Seen = lambda left: None) -> int:
+        """Nothing waits."""
+        return 0
 
     def where_to_look(self) -> str:
         """Nowhere."""

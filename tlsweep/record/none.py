@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from tlsweep.record.base import NoRecord, Record
+from tlsweep.record.base import NoRecord, Record, TrialRecord
 from tlsweep.section import RecordSettings
 
 
@@ -16,5 +16,10 @@ class Settings(RecordSettings):
 
 
 def open(settings: Settings, output_dir: Path) -> Record:  # noqa: A001
+    """A record that keeps nothing."""
+    return NoRecord()
+
+
+def join(settings: Settings, output_dir: Path, parent_run: str) -> TrialRecord:
     """A record that keeps nothing."""
     return NoRecord()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import warnings
 from pathlib import Path
@@ -15,8 +17,10 @@ from mlflow.tracking import MlflowClient
 from tlsweep.errors import Fault, Refusal
 from tlsweep.files import sqlite_url
 from tlsweep.files.database import Unfit, alone, make_whole, refuse_others
-from tlsweep.record.mlflow import MlflowLedger
+from tlsweep.record.mlflow import MlflowLedger, without_secrets
 from tlsweep.record.moved import DATABASE, mend_moved
+from tlsweep.record.spool import name_place
+from tlsweep.record.spooled import Spooled
 
 EXPERIMENT = "tlsweep"  # where nothing is said
 
@@ -42,12 +46,24 @@ def open_mlflow(tracking_uri: str | None, experiment: str | None, output_dir: Pa
             # beside the database; a server knows its own place
             place = None if given else (output_dir / "artifacts").as_uri()
             client = MlflowClient(tracking_uri=uri)
-            return MlflowLedger(client, _experiment(client, name, place), uri)
+            number = _experiment(client, name, place)
+        spooled = Spooled(output_dir, place_of("" if given is None else uri, name))
+        name_place(spooled.folder, f"{without_secrets(uri)}, experiment {name}")
+        return MlflowLedger(client, number, uri, spooled)
     except (*_NOT_THERE, Unfit) as error:
         raise Refusal(_not_opened(uri, error)) from error
 
 
 _NOT_THERE = MlflowException, OSError, ImportError, sqlalchemy.exc.SQLAlchemyError
+
+
+def place_of(uri: str, experiment: str) -> str:
+    """Which part of a spool is for this record: others of the same folder may be for another.
+
+    uri: "" for the database beside the results, which may be moved with them.
+    """
+    told = json.dumps([without_secrets(uri), experiment])
+    return hashlib.sha256(told.encode()).hexdigest()[:8]
 
 
 def _is_database(uri: str) -> bool:

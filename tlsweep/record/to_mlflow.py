@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from tlsweep.record.base import Record
+from tlsweep.record.base import Record, TrialRecord
+from tlsweep.record.spooled import Spooled
 from tlsweep.section import Address, RecordSettings
 
 
@@ -22,3 +23,8 @@ def open(settings: Settings, output_dir: Path) -> Record:  # noqa: A001
     from tlsweep.record.opening import open_mlflow  # MLflow takes over a second to import
 
     return open_mlflow(settings.tracking_uri, settings.experiment, output_dir)
+
+
+def join(settings: Settings, output_dir: Path, parent_run: str) -> TrialRecord:
+    """The record of a sweep's trial: written down, and told by the process that leads the sweep."""
+    return Spooled(output_dir, parent_run.partition("-")[0])

@@ -41,6 +41,7 @@ from tlsweep.terms import Stage
 from tlsweep.trial import question_of, settings_of, study_folder, unwritable
 from tlsweep.trial.brief import Brief
 from tlsweep.trial.folder import share
+from tlsweep.trial.run import Records, not_told
 from tlsweep.trial.train import checkpoints_folder
 from tlsweep.trial.worker import RunJob, threads_here, with_threads, work_for
 
@@ -51,8 +52,9 @@ class Session:
 
     settings: of the first source, and of the sweep; plain: overrides of the command line that hold
     in every job; arguments: all of it; also_said: what to know of examples beside the target's;
-    began: seconds on the monotonic clock; act: runs a trial that was taken; record, parent_run:
-    where runs are recorded, workers: the processes that run trials, from ``recorded`` on.
+    began: seconds on the monotonic clock; act: runs a trial that was taken, None to train it;
+    record, parent_run: where runs are recorded, workers: the processes that run trials, from
+    ``recorded`` on.
     """
 
     bench: Bench
@@ -63,7 +65,7 @@ class Session:
     began: float
     arguments: tuple[str, ...] = ()
     also_said: Sequence[str] = ()
-    act: Act = field(default_factory=RunJob)
+    act: Act | None = None
     record: Record = field(init=False)
     parent_run: str | None = None
     workers: Workforce | None = None
@@ -230,6 +232,20 @@ class Session:
         except BaseException:
             self.record.end_sweep(self.parent_run, "failed", {})
             raise
+        finally:
+            self._close_record()
+
+    def _close_record(self) -> None:
+        """What was written down is told; a server that is away or slow may be left to its pace."""
+        most = 1
+
+        def seen(left: int) -> None:
+            nonlocal most
+            most = max(most, left)
+            self.shown.step(most - left, most, "telling MLflow")
+
+        if left := self.record.close(seen=seen):
+            self.shown.say(not_told(left))
 
     def _end_run_of(self, lost: Trial) -> None:
         if run_id := lost.user_attrs.get("run_id"):
@@ -285,7 +301,7 @@ class Session:
         if self.lead is not None:
             self.lead.go_to(ledger.name)
         if self.workers is None:
-            return Here(self.brief, ask, self.act)
+            return Here(self.brief, ask, self.act or RunJob(Records(self.record)))
         return Elsewhere(self.n_jobs, ask, self.workers.tend)
 
     def _launched(self, ledger: Ledger, stage: Stage) -> Crew:

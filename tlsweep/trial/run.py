@@ -6,6 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ from tlsweep.trial.train import (
 )
 
 if TYPE_CHECKING:
-    from tlsweep.record import Record, TrialRun
+    from tlsweep.record import Record, TrialRecord, TrialRun
     from tlsweep.record.base import Status
     from tlsweep.study.handle import TrialHandle
     from tlsweep.task import Task
@@ -58,15 +59,22 @@ class TrialResult:
 def run(settings: Settings, records: Records | None = None) -> TrialResult:
     """Train one plan once.
 
-    records: those that this process has opened. Raises Refusal before any training where the
-    config cannot be carried out, TrialFailure where training itself breaks down. Whatever happens
-    is told to the study and the record first.
+    records: those that this process has opened; None for one of the trial's own. Raises Refusal
+    before any training where the config cannot be carried out, TrialFailure where training itself
+    breaks down. Whatever happens is told to the study and the record first.
     """
+    if records is not None:
+        return _run(settings, records)
+    with closing(Records()) as own:
+        return _run(settings, own)
+
+
+def _run(settings: Settings, records: Records) -> TrialResult:
     handle = _handle(settings)
     if handle is not None:
         handle.begin()
     try:
-        trial, record = checked(settings), (records or Records()).open(settings)
+        trial, record = checked(settings), records.open(settings)
     except Refusal as refusal:
         if handle is not None:
             handle.fail(str(refusal))
@@ -145,30 +153,50 @@ def _handle(settings: Settings) -> TrialHandle | None:
 
 
 class Records:
-    """The records of the trials that one process runs, each opened once: that takes a while."""
+    """The records of the trials that one process runs, each opened once: that takes a while.
 
-    def __init__(self) -> None:
-        self._opened: dict[tuple[str, str], Record] = {}
+    of: that of all of them, where their process has opened it.
+    """
 
-    def open(self, settings: Settings) -> Record:
+    def __init__(self, of: TrialRecord | None = None) -> None:
+        self._of = of
+        self._opened: dict[tuple[str, ...], TrialRecord] = {}
+
+    def open(self, settings: Settings) -> TrialRecord:
         """The record of a trial. Raises Refusal where it cannot be had, but within a sweep."""
-        from tlsweep.record import NoRecord, open_record
+        from tlsweep.record import join_record, open_record
 
-        output_dir = Path(settings.output_dir)
-        key = settings.record.model_dump_json(), settings.output_dir
+        if self._of is not None:
+            return self._of
+        output_dir, trial = Path(settings.output_dir), settings.trial
+        parent = (trial.parent_run or "") if trial else ""
+        key = settings.record.model_dump_json(), settings.output_dir, parent
         try:
             output_dir.mkdir(parents=True, exist_ok=True)
-            if key not in self._opened:
-                self._opened[key] = open_record(settings.record, output_dir)
-            return self._opened[key]
         except OSError as error:
             raise Refusal(unwritable(settings.output_dir, error)) from error
-        except Refusal as refusal:
-            if settings.trial is None:
-                raise
-            # the record was there when the sweep began: its trials do not die with a server
-            warnings.warn(f"this trial is not recorded: {refusal}", RuntimeWarning, stacklevel=2)
-            return NoRecord()
+        if key not in self._opened:
+            self._opened[key] = (
+                open_record(settings.record, output_dir)
+                if trial is None
+                else join_record(settings.record, output_dir, trial.parent_run)
+            )
+        return self._opened[key]
+
+    def close(self) -> None:
+        """Say what has not been told where the records are. None of them is asked any more."""
+        for record in self._opened.values():
+            if left := record.close():
+                warnings.warn(not_told(left), RuntimeWarning, stacklevel=2)
+        self._opened.clear()
+
+
+def not_told(left: int) -> str:
+    """What is said where a record did not take everything."""
+    return (
+        f"MLflow was not told {left} {'thing' if left == 1 else 'things'}: they wait on disk, and"
+        " the next command that records there tells them, or `python -m tlsweep sync`"
+    )
 
 
 def unwritable(output_dir: str, error: OSError) -> Fault:

@@ -22,7 +22,6 @@ from tlsweep.trial.brief import Brief
 from tlsweep.trial.run import Records, run
 
 STORAGE = "TLSWEEP_STORAGE"  # of the environment: the study's database, with its password
-RECORD = "TLSWEEP_RECORD"  # of the environment: where runs are recorded, with its password
 QUICK, SLOW = 0.02, 1.0  # seconds from one look for work to the next: it looks less and less often
 
 
@@ -52,10 +51,6 @@ def work_for(brief: Brief, study: str, folder: Path) -> Work:
         secret[STORAGE] = storage
         storage = f"${{oc.env:{STORAGE}}}"
     where = [f"output_dir={quoted(brief.plain['output_dir'])}", f"sweep.storage={quoted(storage)}"]
-    uri = brief.plain["record"].get("tracking_uri") or ""
-    if masked(uri) != uri:
-        secret[RECORD] = uri
-        where.append(f"record.tracking_uri={quoted(f'${{oc.env:{RECORD}}}')}")
     if build := brief.plain["source"].get("build"):
         where.append(f"source.build={build}")
     command = ["-m", "tlsweep", "worker", f"study={study}", *where]
@@ -64,10 +59,10 @@ def work_for(brief: Brief, study: str, folder: Path) -> Work:
 
 
 class RunJob:
-    """Runs trials that were taken, one after another."""
+    """Runs trials that were taken, one after another. records: where they are recorded."""
 
-    def __init__(self) -> None:
-        self._records = Records()
+    def __init__(self, records: Records | None = None) -> None:
+        self._records = records or Records()
 
     def __call__(self, brief: Brief, study: str, job: Job) -> float:
         """A trial's score on what its fold holds out, 0 without.
