@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,13 +33,28 @@ TWICE = 2  # a trial that ends with its process three times is held to be what k
 OWN = ("seconds", "command", "created", "folder")
 
 
-class Sweep:
-    """A sweep in a folder of its own. storage: a server's URL, else SQLite in that folder."""
+@dataclass(frozen=True)
+class Where:
+    """Which servers a sweep uses.
 
-    def __init__(self, folder: Path, storage: str | None) -> None:
-        self.folder, self._given = folder, storage
-        self.study = STUDY if storage is None else f"{STUDY}_{folder.name}_{os.getpid()}"
-        self.storage = storage or default_url(folder)
+    storage: a server's URL, None for SQLite in its folder; seen: where that can be looked at while
+    the server is away; record: MLflow's address, None for a file in the folder.
+    """
+
+    name: str = "sqlite"
+    storage: str | None = None
+    seen: str | None = None
+    record: str | None = None
+
+
+class Sweep:
+    """A sweep in a folder of its own."""
+
+    def __init__(self, folder: Path, where: Where) -> None:
+        self.folder, self.where = folder, where
+        shared = where.storage is not None and where.seen is None
+        self.study = f"{STUDY}_{folder.name}_{os.getpid()}" if shared else STUDY
+        self.storage = where.seen or where.storage or default_url(folder)
         self._sweep: subprocess.Popen[bytes] | None = None
         self._worker: subprocess.Popen[bytes] | None = None
 
@@ -113,9 +129,39 @@ class Sweep:
         return False
 
     def _line(self, command: str, *settings: str) -> list[str]:
-        given = [] if self._given is None else [f"sweep.storage={self._given}"]
+        storage = self.where.storage
+        given = [] if storage is None else [f"sweep.storage='{storage}'"]
         own = [f"output_dir={self.folder}", f"study={self.study}", *given]
+        if self.where.record is not None and command == "-m":
+            own += self._record
         return [sys.executable, "-m", "tlsweep", command, *own, *settings]
+
+    @property
+    def _record(self) -> list[str]:
+        uri, name = self.where.record, self.folder.name
+        return [f"record.tracking_uri={uri}", f"record.experiment={name}"]
+
+    def sync(self) -> None:
+        """Tell MLflow what it was not told."""
+        line = [sys.executable, "-m", "tlsweep", "sync", f"output_dir={self.folder}", *self._record]
+        subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
+
+    def runs(self) -> dict[str, int]:
+        """What became of the runs of trials that ended, in MLflow."""
+        from mlflow.tracking import MlflowClient
+
+        client = MlflowClient(tracking_uri=self.where.record)
+        experiment = client.get_experiment_by_name(self.folder.name).experiment_id
+        found = client.search_runs([experiment], max_results=10_000)
+        count = Counter(run.data.tags["tlsweep.run"] for run in found)
+        ended = {run.data.tags["tlsweep.run"] for run in found if run.info.status == "FINISHED"}
+        wanted = [t.user_attrs["run_id"] for t in self.trials() if t.state.name in ENDS]
+        return {
+            "runs": len(found),
+            "runs lost": sum(run not in ended for run in wanted),
+            "runs doubled": sum(n - 1 for n in count.values()),
+            "runs left open": sum(run.info.status == "RUNNING" for run in found),
+        }
 
     # ------------------------------------------------------------------ looking
     def trials(self) -> list[Any]:
