@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from tlsweep.features import Key, Spec, Store, rows_digest
 from tlsweep.model import load_model, write_model
 from tlsweep.model.card import CARD, SNIPPET, WEIGHTS
 from tlsweep.source.checkpoint import read_file
+from tlsweep.target import open_target
 from tlsweep.target.decoded import decoded_folder
 from tlsweep.task import Classes
 from tlsweep.task.outcome import Outcome, read, write
@@ -261,3 +263,26 @@ def test_a_model_folder_of_transformers_brings_no_code(
     trap.saved(folder / "pytorch_model.bin", **load_file(tmp_path / "model.safetensors"))
     with pytest.raises(Refusal):
         open_source("transformers", model=str(folder), length=8)
+
+
+@pytest.mark.parametrize("replaced", ["data_batch_3", "test_batch", "batches.meta"])
+def test_a_file_of_cifar_that_is_not_the_published_one_is_not_unpickled(
+    replaced: str, trap: Trap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision.datasets import CIFAR10
+
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    sums = {}
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"):
+        rows = {"data": np.zeros((10, 3072), dtype=np.uint8), "labels": list(range(10))}
+        content = pickle.dumps({**rows, "label_names": list("abcdefghij")})
+        sums[name] = hashlib.md5(content).hexdigest()
+        (folder / name).write_bytes(content)
+    monkeypatch.setattr(CIFAR10, "train_list", list(sums.items())[:5])
+    monkeypatch.setattr(CIFAR10, "test_list", [("test_batch", sums["test_batch"])])
+    monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": sums["batches.meta"]})
+    open_target("cifar10", root=tmp_path)  # these are, as far as torchvision knows
+    (folder / replaced).write_bytes(trap.pickled())
+    with pytest.raises(Refusal, match="damaged ones"):
+        open_target("cifar10", root=tmp_path)

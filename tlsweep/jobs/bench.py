@@ -136,8 +136,8 @@ class Bench:
     @cached_property
     def _typed(self) -> str:
         """What the user wrote: on the command line, and as the search space."""
-        given = self.config.hydra.overrides
-        lines = [*given.hydra, *given.task, *self.options.searches]
+        given: Any = OmegaConf.to_container(self.config.hydra.overrides, resolve=False)
+        lines = [*given["hydra"], *given["task"], *self.options.searches]
         return "\n".join(map(str, lines))
 
     def folder(self) -> Path:
