@@ -8,7 +8,6 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
-from yaml import YAMLError
 
 from tlsweep import registry
 from tlsweep.config.faults import told
@@ -55,7 +54,7 @@ def from_yaml(text: str) -> dict[str, Any]:
     """
     try:
         config = OmegaConf.create(text)
-    except (YAMLError, OmegaConfBaseException, ValueError) as error:
+    except Exception as error:  # OmegaConf's, and those of the reader of YAML that it has
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Refusal(_no_config(reason)) from error
     if not isinstance(config, DictConfig):
