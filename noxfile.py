@@ -179,6 +179,14 @@ Image.fromarray((load_digits().images[3] * 15).astype("uint8")).save("3.png")
 
 
 @nox.session
+def audit(session: nox.Session) -> None:
+    """Known holes in the installed packages. Asks a public list of them, so it needs a network."""
+    _run(session, "pip", "install", "--quiet", "pip-audit")
+    # our own package is no published one, and is passed over
+    _run(session, "pip_audit", "--local", "--skip-editable", *session.posargs)
+
+
+@nox.session
 def golden(session: nox.Session) -> None:
     """Whether this tree gives the numbers of another commit: ``nox -s golden -- COMMIT``."""
     _environment(session)

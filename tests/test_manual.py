@@ -37,7 +37,7 @@ CONF, README = ROOT / "conf", ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "tlsweep" / "manual").glob("*.md"))]
 TOPICS = [
     "benchmarks", "data", "extend", "model", "plans", "python", "records", "schedules", "search",
-    "sources", "storage", "training", "verdict", "words", "workers",
+    "security", "sources", "storage", "training", "verdict", "words", "workers",
 ]  # fmt: skip
 OTHERS = ("python3 -m venv", "mlflow ui", "nox -s")  # commands of a page that are not tlsweep's
 GROUPS = ("source", "target", "plan", "schedule", "train", "sweep", "features", "record", "engine")

@@ -259,7 +259,8 @@ def _refuse_own(plan: TransferPlan, question: Question) -> None:
     if question.task.kind != "classes":
         rule = f"the source's own classifier names classes; {target.name} has {question.task.kind}"
     elif not known:
-        rule = f"a source says what its own classes are called; {source.name} does not"
+        why = f" ({source.no_classes})" if source.no_classes else ""
+        rule = f"a source says what its own classes are called; {source.name} does not{why}"
     elif strange:
         more = f", and {len(strange) - NAMED} more" if len(strange) > NAMED else ""
         rule = (

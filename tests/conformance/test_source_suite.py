@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,13 +71,14 @@ class _Transformers(SourceSuite):
 
     name = "transformers"
     family: str
+    more: Mapping[str, Any] = MappingProxyType({})
 
     @pytest.fixture(autouse=True)
     def _folders(self, folder: Path) -> None:
         made = []
         for seed in range(2):
-            if not (place := folder / f"{self.family}{seed}").exists():
-                write(place, self.family, seed)
+            if not (place := folder / f"{type(self).__name__}{seed}").exists():
+                write(place, self.family, seed, **self.more)
             made.append({"model": str(place), "length": LENGTH})
         self.options, self.other = made
 
@@ -84,13 +88,14 @@ class _Images(SourceSuite):
 
     name = "transformers"
     family: str
+    more: Mapping[str, Any] = MappingProxyType({})
 
     @pytest.fixture(autouse=True)
     def _folders(self, folder: Path) -> None:
         made = []
         for seed in range(2):
-            if not (place := folder / f"{self.family}{seed}").exists():
-                write_images(place, self.family, seed)
+            if not (place := folder / f"{type(self).__name__}{seed}").exists():
+                write_images(place, self.family, seed, **self.more)
             made.append({"model": str(place), "length": None})
         self.options, self.other = made
 
@@ -173,6 +178,30 @@ class TestQwen2(_Transformers):
 
 class TestT5(_Transformers):
     family = "t5"
+
+
+_NAMED = {
+    "id2label": {0: "calm", 1: "sad", 2: "wild"},
+    "label2id": {"calm": 0, "sad": 1, "wild": 2},
+}
+_OF_TEXTS = {"kind": "AutoModelForSequenceClassification", **_NAMED}
+_OF_IMAGES = {"kind": "AutoModelForImageClassification", **_NAMED}
+
+
+class TestClassifierOfBert(_Transformers):
+    family, more = "bert", _OF_TEXTS
+
+
+class TestClassifierOfGPT2(_Transformers):
+    family, more = "gpt2", _OF_TEXTS
+
+
+class TestClassifierOfBeit(_Images):
+    family, more = "beit", _OF_IMAGES
+
+
+class TestClassifierOfConvNext(_Images):
+    family, more = "convnext", _OF_IMAGES
 
 
 class TestHeld(SourceSuite):

@@ -372,3 +372,19 @@ def test_a_stage_says_which_trial_failed_and_why(
         after(trial)
     said = console.export_text().splitlines()
     assert said == ["trial 1 plan=scratch train.lr=9 failed: training diverged"]
+
+
+def test_a_look_up_in_a_trial_of_a_study_is_refused_but_not_the_users_own(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OWN", "0.01")
+    monkeypatch.setenv("SECRET", "hunter2")
+    made = session("train.lr=${oc.env:OWN}")
+    for lines in ([], ["train.weight_decay=${oc.env:OWN}"]):
+        settings = read(made.bench.compose([*made.plain, *lines]))
+        assert settings.train.lr == 0.01
+    for planted in ("train.lr=${oc.env:SECRET}", "record.name=${oc.env:SECRET}"):
+        with pytest.raises(Refusal) as caught:
+            made.bench.compose([*made.plain, planted])
+        assert caught.value.faults[0].value == f"{planted} in a study"
+        assert "hunter2" not in str(caught.value)

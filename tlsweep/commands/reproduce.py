@@ -64,7 +64,8 @@ def run(arguments: Sequence[str], conf: Path) -> None:
 def _settings(recorded: Recorded, folder: str) -> Settings:
     """The settings of the run, in a folder of its own, outside of any study."""
     plain = {**from_yaml(recorded.config), "trial": None, "output_dir": folder}
-    plain["train"] = {**plain["train"], "resume": False}
+    if isinstance(train := plain.get("train"), dict):  # else refused, with all that is wrong
+        plain["train"] = {**train, "resume": False}
     return checked(plain)
 
 
@@ -76,7 +77,7 @@ def _again(
 
     from tlsweep.trial import question_of, run_unrecorded
 
-    if threads := recorded.tags.get("tlsweep.threads"):
+    if (threads := recorded.tags.get("tlsweep.threads", "")).isdigit():
         torch.set_num_threads(int(threads))  # another number of threads changes the last digits
     question = question_of(settings, shown.step)
     _refuse_changed(question, recorded)

@@ -47,15 +47,29 @@ def checked(plain: dict[str, Any], typed_in: Path | None = None) -> Settings:
 
 
 def from_yaml(text: str) -> dict[str, Any]:
-    """What ``to_yaml`` wrote, as plain values for ``checked``."""
-    config = OmegaConf.create(text)
-    assert isinstance(config, DictConfig)  # it was written as a mapping
-    return _plain(config)
+    """What ``to_yaml`` wrote, as plain values for ``checked``.
 
-
-def _plain(config: DictConfig) -> dict[str, Any]:
+    It may have been edited since: it names no code, and ``${...}`` in it is text, since the
+    environment of whoever reads it is not its affair. Raises Refusal for what is no such YAML.
+    """
     try:
-        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
+        config = OmegaConf.create(text)
+    except Exception as error:  # OmegaConf's, and those of the reader of YAML that it has
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Refusal(_no_config(reason)) from error
+    if not isinstance(config, DictConfig):
+        raise Refusal(_no_config("a list"))
+    return _plain(config, resolve=False)
+
+
+def _no_config(reason: str) -> Fault:
+    rule = "a recorded config is YAML of keys and plain values"
+    return Fault(f"a recorded config: {reason}", rule, "the config as it was recorded")
+
+
+def _plain(config: DictConfig, *, resolve: bool = True) -> dict[str, Any]:
+    try:
+        plain = OmegaConf.to_container(config, resolve=resolve, throw_on_missing=False)
     except OmegaConfBaseException as error:
         raise Refusal(
             Fault(

@@ -3,6 +3,7 @@
 from tlsweep.cut.anatomy import PrefixCost
 from tlsweep.cut.called import CalledPart
 from tlsweep.cut.chain import LeftOut, through
+from tlsweep.cut.classified import Classified, classified
 from tlsweep.cut.cost import prefix_costs
 from tlsweep.cut.ending import ending
 from tlsweep.cut.fold import folded
@@ -17,6 +18,7 @@ from tlsweep.cut.table import rows
 __all__ = [
     "BlockLayers",
     "CalledPart",
+    "Classified",
     "CutPoint",
     "CutPoints",
     "LeftOut",
@@ -25,6 +27,7 @@ __all__ = [
     "Section",
     "block_layers",
     "block_of",
+    "classified",
     "cut_points",
     "ending",
     "folded",

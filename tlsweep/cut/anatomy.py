@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -30,10 +30,13 @@ class PrefixCost:
 class Anatomy(ABC):
     """Takes a forward pass apart between values that it names. Holds no parameters; picklable.
 
-    way: how it was found: by torch.fx, by calls of modules, or by layers that a source names.
+    way: by torch.fx, by calls of modules, or by layers that a source names.
     """
 
-    way: ClassVar[Literal["fx", "calls", "layers"]]
+    @property
+    @abstractmethod
+    def way(self) -> Literal["fx", "calls", "layers"]:
+        """How it was found."""
 
     @property
     @abstractmethod

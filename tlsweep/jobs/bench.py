@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,11 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from tlsweep.errors import Fault, Refusal
 from tlsweep.study.crew import Ended
+
+# what is looked up elsewhere, or names code for an app to make something with
+_MORE_THAN_DATA = re.compile(r"\$\{[^}]*\}?|_target_")
 
 
 @dataclass
@@ -47,6 +52,7 @@ class Bench:
         of a second; single values are set in a copy of it, as Hydra does after that.
         """
         parsed = self.parser().parse_overrides(list(overrides))
+        self._refuse_unasked(o for o in parsed if not o.is_hydra_override())
         values = [o for o in parsed if not self._chooses(o)]
         if any(o.is_sweep_override() or o.is_hydra_override() for o in parsed):
             return self._composed(tuple(overrides))
@@ -107,9 +113,32 @@ class Bench:
     def launch(self, jobs: Sequence[Sequence[str]]) -> list[JobReturn]:
         """Run one job for each list of overrides, and wait for all of them."""
         batch = [list(overrides) for overrides in jobs]
+        for overrides in batch:
+            self._refuse_unasked(self.parser().parse_overrides(overrides))
         returns = self.sweeper.launcher.launch(batch, initial_job_idx=self.launched)
         self.launched += len(batch)
         return list(returns)
+
+    def _refuse_unasked(self, overrides: Iterable[Override]) -> None:
+        """Raise Refusal for what no command line asked for: a study's overrides are data.
+
+        Hydra's own keys would run code (a handler of logs, a variable of the environment), as
+        ``_target_`` may, and ``${...}`` would put what the environment holds into what is recorded.
+        """
+        for override in overrides:
+            written = str(override.input_line)
+            more = [one for one in _MORE_THAN_DATA.findall(written) if one not in self._typed]
+            if override.is_hydra_override() or more:
+                rule = "what a study holds of a trial is keys and values of the app, and no more"
+                mend = "delete that trial, or another name for the study"
+                raise Refusal(Fault(f"{written} in a study", rule, mend))
+
+    @cached_property
+    def _typed(self) -> str:
+        """What the user wrote: on the command line, and as the search space."""
+        given: Any = OmegaConf.to_container(self.config.hydra.overrides, resolve=False)
+        lines = [*given["hydra"], *given["task"], *self.options.searches]
+        return "\n".join(map(str, lines))
 
     def folder(self) -> Path:
         """Hydra's sweep folder, made if it is missing."""

@@ -26,7 +26,7 @@ class Source(ABC):
     does not cover ``spec``); trained_on: one phrase for the report; licence: of the weights, as
     far as whoever published them states it; said: what was assumed of it, a sentence each;
     class_names: what its own classifier tells apart, in the order of its outputs, none where that
-    is not known.
+    is not known; no_classes: why there are none, where there is a reason to tell.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Source(ABC):
     licence: str = "unknown"
     said: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
+    no_classes: str = ""
 
     def __init__(
         self,

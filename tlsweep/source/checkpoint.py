@@ -87,8 +87,9 @@ def _read_torch(path: Path) -> object:
     import torch
 
     try:
-        with torch.serialization.safe_globals(_harmless()):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        # opened here: torch would go by the file's name
+        with path.open("rb") as file, torch.serialization.safe_globals(_harmless()):
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise refusal(
             path,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from tlsweep.cut import CutPoints
     from tlsweep.source.image_families import ImageFamily
+    from tlsweep.source.own_classifiers import Classes, Own
     from tlsweep.source.text_families import Family
 
 _LENGTH = 128  # tokens that a text is cut to where nothing is said
@@ -76,7 +77,7 @@ class Settings(SourceSettings):
 
 
 class TransformersSource(Source):
-    """One model of texts or images, without a head. config: of transformers."""
+    """One model of texts or images. config: of transformers; own: its classifier, None without."""
 
     def __init__(
         self,
@@ -86,19 +87,24 @@ class TransformersSource(Source):
         config: Any,
         weights: Mapping[str, Tensor],
         said: tuple[str, ...],
+        own: Own | None,
+        classes: Classes,
     ) -> None:
-        self.said = said
-        self._config = config
+        self.said, self._config, self._own = said, config, own
+        self.class_names, self.no_classes = classes.names, classes.why_none
         super().__init__(name, spec, trained_on, f"transformers {_digest(config)}", weights)
 
     def _build(self) -> nn.Module:
-        return build(self._config)
+        return build(self._config, self._own)
 
 
-def build(config: Any) -> nn.Module:
-    """The model of a config of transformers with random weights from the global generator."""
+def build(config: Any, own: Own | None = None) -> nn.Module:
+    """The model of a config of transformers with random weights from the global generator.
+
+    own: the classifier that it has, None without one.
+    """
     with _quiet():
-        return families()[config.model_type].build(copy.deepcopy(config))
+        return (own or families()[config.model_type]).build(copy.deepcopy(config))
 
 
 def families() -> Mapping[str, Family | ImageFamily]:
@@ -139,26 +145,29 @@ def open(  # noqa: A001  (always called with its module)
 ) -> TransformersSource:
     """A model of texts with its weights and its tokenizer, or one of images with its processor's.
 
-    model: a folder as ``save_pretrained`` writes it (of any class: a head is left out), or
-    ``OWNER/NAME`` on the hub; checkpoint: a file of other weights of that architecture, with any
-    head or none; part: which set of weights of the file, where it holds several; length: tokens
-    that a text is cut, or filled up, to, default 128, or less where the model takes less. Raises
-    Refusal for every fault of these, for a download that is not possible, and for weights that do
-    not fit.
+    model: a folder as ``save_pretrained`` writes it (of any class: a head is left out, but for a
+    classifier whose classes have names), or ``OWNER/NAME`` on the hub; checkpoint: a file of other
+    weights of that architecture, with any head or none; part: which set of weights of the file,
+    where it holds several; length: tokens that a text is cut, or filled up, to, default 128, or
+    less where the model takes less. Raises Refusal for every fault of these, for a download that
+    is not possible, and for weights that do not fit.
     """
     check(model=model, checkpoint=checkpoint, part=part, length=length)
-    asked, name = _asked(model, length), _label(model)
+    asked, name = _asked(model, length, checkpoint), _label(model)
+    classes = asked.classes
     if progress is not None:
         progress(0, 1, f"weights of {name}")
     if checkpoint is None:
         trained_on = f"weights in the folder {name}" if Path(model).is_dir() else model
-        weights, said = _read(model, asked)
+        weights, said, lost = _read(model, asked)
+        classes = lost or classes
     else:
         trained_on = f"checkpoint {Path(checkpoint).name}"
         weights, said = _read_checkpoint(name, asked, Path(checkpoint), part)
     if progress is not None:
         progress(1, 1, f"weights of {name}")
-    return TransformersSource(name, asked.spec, trained_on, asked.config, weights, said)
+    how = asked.config, weights, said, asked.own, classes
+    return TransformersSource(name, asked.spec, trained_on, *how)
 
 
 def architecture(
@@ -174,10 +183,11 @@ def architecture(
     """
     import torch
 
-    asked = _asked(model, length)
+    asked = _asked(model, length, checkpoint)
+    built = build(asked.config, asked.own)
     if isinstance(spec := asked.spec, ImageSpec):
-        return build(asked.config), torch.zeros(2, spec.channels, spec.size, spec.size)
-    return build(asked.config), torch.zeros(2, spec.length, dtype=torch.int64)
+        return built, torch.zeros(2, spec.channels, spec.size, spec.size)
+    return built, torch.zeros(2, spec.length, dtype=torch.int64)
 
 
 def spec(
@@ -222,8 +232,11 @@ def carry(
 
 def dissect(model: nn.Module, example: Tensor) -> CutPoints:
     """Cut points after the embeddings and after each layer."""
+    from tlsweep.cut import Classified, classified
     from tlsweep.source import image_families, text_families
 
+    if isinstance(model, Classified):
+        return classified(dissect(model.trunk, example), model.run)
     kind: Any = model.config
     if kind.model_type in image_families.FAMILIES:
         return image_families.dissect(model, example)
@@ -233,12 +246,16 @@ def dissect(model: nn.Module, example: Tensor) -> CutPoints:
 # ---------------------------------------------------------------------- what lies there
 @dataclass(frozen=True)
 class _Asked:
+    """own: the classifier, None where its classes have no names."""
+
     family: Family | ImageFamily
     config: Any
     spec: InputSpec
+    own: Own | None
+    classes: Classes
 
 
-def _asked(model: str, length: int | None) -> _Asked:
+def _asked(model: str, length: int | None, checkpoint: str | Path | None = None) -> _Asked:
     """Config, and how examples are prepared. Raises Refusal with every fault of them."""
     try:
         import transformers  # noqa: F401
@@ -246,11 +263,16 @@ def _asked(model: str, length: int | None) -> _Asked:
         rule = "models of transformers need the package transformers"
         raise Refusal(Fault("source=transformers", rule, "pip install 'tlsweep[text]'")) from error
     from tlsweep.source import image_families
+    from tlsweep.source.own_classifiers import OWN, Classes, classes_of
 
     config = _config(model)
     images = config.model_type in image_families.FAMILIES
     spec = _images(model, config, length) if images else _texts(model, config, length)
-    return _Asked(families()[config.model_type], config, spec)
+    classes = classes_of(config, spec)
+    if checkpoint is not None:
+        classes = Classes(why_none="source.checkpoint is a file of weights, and may be of others")
+    own = OWN[config.model_type] if classes.names else None
+    return _Asked(families()[config.model_type], config, spec, own, classes)
 
 
 def _images(model: str, config: Any, length: int | None) -> ImageSpec:
@@ -358,23 +380,28 @@ def _loaded(load: Callable[..., Any], model: str, what: str, **how: Any) -> Any:
 
 
 # ---------------------------------------------------------------------- its weights
-def _read(model: str, asked: _Asked) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The weights of the trunk, and what was left out. Raises Refusal for what is missing."""
+def _read(model: str, asked: _Asked) -> tuple[dict[str, Tensor], tuple[str, ...], Classes | None]:
+    """The weights, what was left out, and, where the file lacks the classifier's, that it does.
+
+    Raises Refusal for what is missing of the trunk.
+    """
     import torch
     import transformers
 
+    own, options = asked.own, {} if asked.own else asked.family.options
     how = {
         "config": copy.deepcopy(asked.config),
         "dtype": torch.float32,
         "attn_implementation": "eager",
         "output_loading_info": True,
         "ignore_mismatched_sizes": True,
-        **asked.family.options,
+        **options,
     }
-    kind = getattr(transformers, asked.family.model)
+    kind = getattr(transformers, own.kind if own else asked.family.model)
     whole, info = _loaded(kind.from_pretrained, model, "the file of weights", **how)
+    lost = own.lost(whole, info) if own else None
     faults = _unfit(model, info)
-    weights = dict(asked.family.trunk(whole).state_dict())
+    weights = dict((own.parted(whole) if own else asked.family.trunk(whole)).state_dict())
     broken = [name for name, value in weights.items() if not bool(value.isfinite().all())]
     if broken:
         rule = f"weights are finite numbers; NaN or infinite here: {_some(broken)}"
@@ -383,7 +410,7 @@ def _read(model: str, asked: _Asked) -> tuple[dict[str, Tensor], tuple[str, ...]
         raise Refusal(*faults)
     left_out = sorted(info["unexpected_keys"])
     said = f"{len(left_out)} tensors of {_label(model)} are left out: {_some(left_out)}"
-    return weights, (said,) if left_out else ()
+    return weights, (said,) if left_out else (), lost
 
 
 def _read_checkpoint(
@@ -391,7 +418,7 @@ def _read_checkpoint(
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The trunk in a file, and what was left out. Raises Refusal as trunk.py does."""
     with private_rng(0):
-        expected = build(asked.config).state_dict()
+        expected = build(asked.config).state_dict()  # a classifier in it is left out
     found = find_weights(path, expected, (), part)
     weights = fit_weights(found.weights, expected, path, name, other_size=_OTHER_SIZE)
     return weights, found.said(path)

@@ -100,7 +100,7 @@ class DecodedFiles:
         for number in np.unique(self._file_of[ids]):
             here = self._file_of[ids] == number
             try:
-                stored = np.load(self._files[number], mmap_mode="r")
+                stored = np.load(self._files[number], mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError):  # another process needed the room
                 return None
             out[here] = stored[self._row_of[ids[here]]]
@@ -123,7 +123,7 @@ class DecodedFiles:
 
     def _is_whole(self, file: Path, n: int) -> bool:
         try:
-            found = np.load(file, mmap_mode="r")
+            found = np.load(file, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError):
             return False
         if found.shape != (n, *self._shape) or found.dtype != np.uint8:

@@ -54,9 +54,9 @@ def write(file: Path, outcome: Outcome, task: Task) -> None:
 def read(file: Path, task: Task) -> Outcome:
     """What ``write`` wrote. Raises TlsweepError where it is missing, damaged or of another task."""
     try:
-        with np.load(io.BytesIO(file.read_bytes())) as arrays:
-            found = {name: arrays[name] for name in arrays}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as arrays:
+            found = {name: np.asarray(arrays[name]) for name in arrays}
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise TlsweepError(
             f"{file}: {error}. It holds what a trial answered; without it the study cannot be"
             f" concluded. Put it back, or {_ANEW}"

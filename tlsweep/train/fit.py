@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -140,7 +141,7 @@ def fit(
     there is one (all, where a plateau of its loss ends phases); fitted: whether the head is at its
     optimum, with its standardisation, already; early: whether training ends once its loss has
     settled.
-    Raises TrialFailure if training diverges.
+    Raises TrialFailure if training diverges, and for a state to go on from that is no state.
     """
     network.steady = frozenset(kept if train.batch_norm == "source" else ())
     network.thaw(schedule.thawed[0])
@@ -168,10 +169,21 @@ def fit(
         if begin is None and not fitted:
             callbacks.append(_Calibrate(data))  # after the callback that freezes
         stack.enter_context(tamed())
-        runner = _runner(train, callbacks)
-        runner.fit(module, datamodule=data, ckpt_path=begin, weights_only=True)
+        _train(_runner(train, callbacks), module, data, begin)
     network.thaw(_trained_last(module, schedule))
     return Fitted(tuple(module.history), module.stopped, module.course.settled)
+
+
+def _train(runner: pl.Trainer, module: PlanModule, data: FeedModule, begin: Path | None) -> None:
+    """Train, from the state in ``begin`` where there is one; nothing in it is run."""
+    try:
+        runner.fit(module, datamodule=data, ckpt_path=begin, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise TrialFailure(
+            f"{begin}, which training was to go on from, is no state that tlsweep wrote: it is"
+            " damaged, or holds code, which is not run. Delete it; if it is one that trials share,"
+            " python -m tlsweep cache action=clear"
+        ) from error
 
 
 def _trained_last(module: PlanModule, schedule: FreezeSchedule) -> frozenset[int]:
