@@ -26,7 +26,7 @@ for _ in range(20):
 
 
 def test_sqlite_writes_ahead_and_syncs_at_checkpoints(url: str) -> None:
-    with open_storage(url).engine.connect() as connection:
+    with open_storage(url).rows.engine.connect() as connection:
         assert connection.execute(sqlalchemy.text("PRAGMA journal_mode")).scalar() == "wal"
         assert connection.execute(sqlalchemy.text("PRAGMA synchronous")).scalar() == 1
 

@@ -73,14 +73,11 @@ class TrialHandle:
         life: that one's result counts.
         """
         self._rest()
-        if self._was_taken():
+        end: dict[str, Any] = {"state": TrialState.PRUNED} if pruned else {"values": score}
+        if is_cut_short(self.study.tell(self.trial, **end, skip_if_finished=True)):
             said = f"trial {self.trial.number} of {self.study.study_name} was taken up by another"
             said += " process while this one gave no sign of life: this result does not count"
             warnings.warn(said, RuntimeWarning, stacklevel=2)
-        if pruned:
-            self.study.tell(self.trial.number, state=TrialState.PRUNED, skip_if_finished=True)
-        else:
-            self.study.tell(self.trial.number, score, skip_if_finished=True)
 
     def fail(self, reason: str, *, again: bool = True) -> None:
         """Tell the study that the trial failed, and why.
@@ -91,11 +88,8 @@ class TrialHandle:
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # the first end holds
             self.trial.set_user_attr("reason", masked(reason))
             self.trial.set_user_attr("again", again)
-        self.study.tell(self.trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        self.study.tell(self.trial, state=TrialState.FAIL, skip_if_finished=True)
 
     def _rest(self) -> None:
         if self._beating is not None:
             self._beating.stop()
-
-    def _was_taken(self) -> bool:
-        return is_cut_short(self.study._storage.get_trial(self.trial._trial_id))

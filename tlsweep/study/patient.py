@@ -10,6 +10,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import sqlalchemy
@@ -51,6 +52,8 @@ class _Patient(BaseStorage):
     def __init__(self, inner: BaseStorage, called: str, seconds: float = AWAY) -> None:
         self._inner, self._called, self._seconds = inner, called, seconds
         self._said = -math.inf  # when it was last said that the server is away
+        if hasattr(inner, "trial_states"):  # a proxy knows Optuna's questions alone
+            self.trial_states = partial(self.ask, "trial_states")
 
     def ask(
         self, name: str, *given: Any, again: Callable[[], Any] | None = None, **options: Any
