@@ -176,6 +176,8 @@ def _time_for_another(s: Session, studies: Studies, budget: Budget) -> bool:
 
     On all folds what may win, on the fewest what cannot; and one final seed of each.
     """
+    if budget.minutes is None:  # whom the time is kept for does not matter: that goes through all
+        return True
     contenders, _ = _within_reach(s, studies, budget)
     rounds = len(replicates(s.question, s.settings))
     confirming = budget.side_by_side(

@@ -42,7 +42,8 @@ class TrialHandle:
 
     def begin(self) -> None:
         """Note which process runs the trial, and go on to show that it lives, until it ends."""
-        self.trial.set_user_attr("worker", this_process())
+        if self.trial.user_attrs.get("worker") != this_process():  # another one took it
+            self.trial.set_user_attr("worker", this_process())
         over = (optuna.exceptions.UpdateFinishedTrialError,)
         self._beating = Beating(lambda n: self.trial.set_user_attr("beat", n), over, self._beat)
 

@@ -233,16 +233,27 @@ class _Kept(_CachedStorage):
     def __init__(self, rows: _Rows) -> None:
         super().__init__(rows)
         self.rows = rows
+        self._last: dict[int, int] = {}  # by study: up to which id all numbers are known
 
     def trial_states(
         self, study_id: int, after: int, there: Collection[int]
     ) -> list[tuple[int, int, TrialState]]:
-        """As ``_Rows`` does. A trial that was seen so is found by its number at once."""
+        """As ``_Rows`` does, and keeps which number is which trial."""
         found = self.rows.trial_states(study_id, after, there)
         with self._lock:
             for trial_id, number, _ in found:
                 self._study_id_and_number_to_trial_id[study_id, number] = trial_id
+            known = self._last.get(study_id, -1)
+            if found and after <= known:
+                self._last[study_id] = max(known, found[-1][0])
         return found
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        """As Optuna's, which looks through all trials of the study for a number that is new."""
+        key = study_id, trial_number
+        if key not in self._study_id_and_number_to_trial_id:
+            self.trial_states(study_id, self._last.get(study_id, -1), ())
+        return self._study_id_and_number_to_trial_id[key]
 
     def set_trial_param(
         self, trial_id: int, name: str, value: float, distribution: BaseDistribution
