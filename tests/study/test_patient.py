@@ -21,6 +21,7 @@ from tlsweep.errors import Refusal
 from tlsweep.study.patient import Patient, is_away
 from tlsweep.study.queue import Queue
 from tlsweep.study.storage import default_url, open_storage
+from tlsweep.study.view import View
 
 Serve = Callable[[], subprocess.Popen[str]]
 
@@ -164,6 +165,23 @@ def test_a_proxy_that_is_killed_and_begun_again_loses_no_trial_and_doubles_none(
                 queue.study.tell(trial.number, 0.5)
     states = [t.state.name for t in queue.study.trials]
     assert states == ["COMPLETE"] * 3 + ["WAITING"] * 3
+
+
+def test_through_a_proxy_a_process_sees_what_the_study_is(serve: tuple[str, Serve]) -> None:
+    url, begin = serve
+    begin()
+    study = optuna.create_study(study_name="s", storage=open_storage(url))
+    queue, view = Queue(study), View(study)
+    for seed in range(60):
+        queue.enter({}, {}, {"overrides": [f"seed={seed}"], "key": str(seed)})
+    assert len(view.look().open()) == 60
+    trial = queue.take()
+    assert trial is not None
+    study.tell(trial.number, 0.5)
+    queue.take()
+    queue.enter({}, {}, {"overrides": [], "key": "more"})
+    assert [t.state for t in view.look().all()] == [t.state for t in study.trials]
+    assert [t.value for t in view.ended(TrialState.COMPLETE)] == [0.5]
 
 
 def test_an_address_where_no_proxy_answers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

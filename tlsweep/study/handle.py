@@ -18,7 +18,7 @@ from tlsweep.errors import masked
 from tlsweep.study.alive import BEAT, Beating, this_process
 from tlsweep.study.choice import pruner
 from tlsweep.study.queue import is_cut_short
-from tlsweep.study.storage import open_storage
+from tlsweep.study.storage import note, open_storage
 
 
 class TrialHandle:
@@ -49,8 +49,7 @@ class TrialHandle:
 
     def note(self, attributes: Mapping[str, Any]) -> None:
         """Keep facts with the trial (JSON values)."""
-        for name, value in attributes.items():
-            self.trial.set_user_attr(name, value)
+        note(self.study._storage, self.trial._trial_id, attributes)
 
     def report(self, epoch: int, score: float) -> bool:
         """Report an epoch's score. True if the pruner gives the trial up.
@@ -87,8 +86,7 @@ class TrialHandle:
         """
         self._rest()
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # the first end holds
-            self.trial.set_user_attr("reason", masked(reason))
-            self.trial.set_user_attr("again", again)
+            self.note({"reason": masked(reason), "again": again})
         self.study.tell(self.trial, state=TrialState.FAIL, skip_if_finished=True)
 
     def _rest(self) -> None:

@@ -478,7 +478,7 @@ class Ledger:
 
     def _close(self, job: Job, end: Ended) -> None:
         # the job has told its own end; this is for jobs of other apps and for those that died
-        trial = self.queue.trial(job.number)
+        trial = self._seen().trial(job.number)
         if trial.state != TrialState.RUNNING:
             return
         if end.error is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from optuna.storages import (
     run_grpc_proxy_server,
 )
 from optuna.storages._cached_storage import _CachedStorage
+from optuna.storages._rdb.models import TrialUserAttributeModel
 from optuna.trial import TrialState
 
 from tlsweep.errors import Fault, Refusal
@@ -59,6 +60,15 @@ def open_storage(url: str, where: str = "sweep") -> BaseStorage:
 
 
 _UNREACHED = ImportError, sqlalchemy.exc.SQLAlchemyError, OSError
+
+
+def note(storage: BaseStorage, trial_id: int, attributes: Mapping[str, Any]) -> None:
+    """Keep facts with a trial (JSON values): at once, where the storage can."""
+    if hasattr(storage, "set_trial_user_attrs"):
+        storage.set_trial_user_attrs(trial_id, attributes)
+        return
+    for name, value in attributes.items():  # a proxy knows Optuna's questions alone
+        storage.set_trial_user_attr(trial_id, name, value)
 
 
 def serve(url: str, host: str, port: int) -> None:
@@ -163,7 +173,7 @@ def _storage(url: str, options: dict[str, Any]) -> _Rows:
 
 
 class _Rows(RDBStorage):
-    """Optuna's, that also tells how trials stand without reading them."""
+    """Optuna's, with what it cannot be asked: how trials stand, and to note several things."""
 
     def trial_states(
         self, study_id: int, after: int, there: Collection[int]
@@ -179,17 +189,25 @@ class _Rows(RDBStorage):
             rows = session.execute(_STATES, given).all()
         return [(trial_id, number, TrialState[state]) for trial_id, number, state in rows]
 
+    def set_trial_user_attrs(self, trial_id: int, attributes: Mapping[str, Any]) -> None:
+        """Keep several attributes with a trial, all or none: each commit takes its time."""
+        with self._asked() as session:
+            for name, value in attributes.items():
+                self._set_trial_attr_without_commit(
+                    session, TrialUserAttributeModel, trial_id, name, value
+                )
+
     @contextmanager
     def _asked(self) -> Iterator[Any]:
         """A session, whose errors are said as Optuna says them."""
         session = self.scoped_session()
         try:
             yield session
+            session.commit()
         except sqlalchemy.exc.SQLAlchemyError as error:
-            session.rollback()
             raise StorageInternalError(str(error)) from error
         finally:
-            session.close()
+            session.close()  # what was not committed is undone
 
 
 _MOST = 1000
@@ -254,6 +272,10 @@ class _Kept(_CachedStorage):
         if key not in self._study_id_and_number_to_trial_id:
             self.trial_states(study_id, self._last.get(study_id, -1), ())
         return self._study_id_and_number_to_trial_id[key]
+
+    def set_trial_user_attrs(self, trial_id: int, attributes: Mapping[str, Any]) -> None:
+        """As ``_Rows`` does."""
+        self.rows.set_trial_user_attrs(trial_id, attributes)
 
     def set_trial_param(
         self, trial_id: int, name: str, value: float, distribution: BaseDistribution
