@@ -27,7 +27,7 @@ from optuna.storages import (
 )
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb.models import TrialUserAttributeModel
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.files import sqlite_url
@@ -265,6 +265,15 @@ class _Kept(_CachedStorage):
             if found and after <= known:
                 self._last[study_id] = max(known, found[-1][0])
         return found
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """As Optuna's. One of this process's own that has ended is not read again."""
+        trial = super().get_trial(trial_id)
+        place = self._trial_id_to_study_id_and_number.get(trial_id)
+        if place is not None and trial.state.is_finished():
+            with self._lock:
+                self._studies[place[0]].trials[place[1]] = trial
+        return trial
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         """As Optuna's, which looks through all trials of the study for a number that is new."""
