@@ -44,17 +44,20 @@ TABLE = Path(__file__).with_name("per_trial.md")
 
 
 class Clock:
-    """Seconds by what they were spent on, a number for each time."""
+    """Seconds by what they were spent on, a number for each time; of the processor, too."""
 
     def __init__(self) -> None:
         self.spent: dict[str, list[float]] = {}
+        self.computed: dict[str, float] = {}
 
     def timed(self, name: str, action: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*given: Any, **options: Any) -> Any:
-            began = time.perf_counter()
+            began, computed = time.perf_counter(), time.process_time()
             try:
                 return action(*given, **options)
             finally:
+                computed = time.process_time() - computed
+                self.computed[name] = self.computed.get(name, 0.0) + computed
                 self.spent.setdefault(name, []).append(time.perf_counter() - began)
 
         return timed
@@ -115,13 +118,22 @@ def cost(folder: Path, n: int, sampler: str) -> list[str]:
     gc.collect()  # of what was just read: Python would do it in the midst of some trial
     taken_up = time.perf_counter() - began
     clock.spent.clear()
-    began = time.perf_counter()
+    clock.computed.clear()
+    began, computed = time.perf_counter(), time.process_time()
     search(n_trials=n + 2 + MEASURED)
     whole = (time.perf_counter() - began) / MEASURED
+    computed = (time.process_time() - computed - clock.computed["ask"]) / MEASURED
     part = {name: 1000 * median(seconds) for name, seconds in clock.spent.items()}
     mine = 1000 * whole - part["ask"]
     rest = mine - (part["draw"] - part["ask"]) - part["take"] - part["tell"]
-    shown = (part["draw"] - part["ask"], part["take"], part["tell"], max(0.0, rest), mine)
+    shown = (
+        part["draw"] - part["ask"],
+        part["take"],
+        part["tell"],
+        max(0.0, rest),
+        mine,
+        1000 * computed,
+    )
     return [sampler, f"{n:,}", *(f"{x:.0f}" for x in (part["ask"], *shown)), f"{taken_up:.1f}"]
 
 
@@ -196,7 +208,7 @@ def main() -> None:
     asked = parser.parse_args()
     choice.silence_experimental()
     columns = ("sampler", "trials", "sampler asks", "draw", "take", "tell", "rest",
-               "all but asking", "taken up")  # fmt: skip
+               "all but asking", "of that computing", "taken up")  # fmt: skip
     rows = [row for n in asked.sizes for row in costs(n)]
     rows.sort(key=lambda row: SAMPLERS.index(row[0]))
     note = (
@@ -205,7 +217,10 @@ def main() -> None:
     note += (
         " what the sampler takes. Tell: begin, report, note, finish. Taken up: seconds of the first"
     )
-    note += " two trials, for which the study is read, and of collecting what that leaves."
+    note += (
+        " two trials, for which the study is read, and of collecting what that leaves. Computing:"
+    )
+    note += " milliseconds of the processor, which other programs on the machine change less."
     tables = [Table("What a trial costs beside its training", columns, rows, [note])]
     if asked.workers:
         rows = [busy(n) for n in asked.workers]
