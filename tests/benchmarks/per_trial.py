@@ -7,11 +7,14 @@ Of a study with 10, 1,000 and 10,000 trials: to draw one, to take it, to tell it
 from __future__ import annotations
 
 import argparse
+import gc
 import random
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -33,6 +36,7 @@ from tlsweep.study.queue import Job
 from tlsweep.study.space import Space
 from tlsweep.study.storage import default_url
 
+SAMPLERS = ("random", "tpe")
 SIZES, MEASURED = (10, 1_000, 10_000), 20
 WORKERS, TRIALS, SECONDS = (1, 2, 4), 20, 5.0
 SPACE = Space({f"x{k}": FloatDistribution(0.0, 1.0) for k in range(5)})
@@ -40,17 +44,20 @@ TABLE = Path(__file__).with_name("per_trial.md")
 
 
 class Clock:
-    """Seconds by what they were spent on, a number for each time."""
+    """Seconds by what they were spent on, a number for each time; of the processor, too."""
 
     def __init__(self) -> None:
         self.spent: dict[str, list[float]] = {}
+        self.computed: dict[str, float] = {}
 
     def timed(self, name: str, action: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*given: Any, **options: Any) -> Any:
-            began = time.perf_counter()
+            began, computed = time.perf_counter(), time.process_time()
             try:
                 return action(*given, **options)
             finally:
+                computed = time.process_time() - computed
+                self.computed[name] = self.computed.get(name, 0.0) + computed
                 self.spent.setdefault(name, []).append(time.perf_counter() - began)
 
         return timed
@@ -76,34 +83,68 @@ def filled(ledger: Ledger, n: int) -> None:
     ])  # fmt: skip
 
 
-def cost(n: int, sampler: str) -> list[str]:
-    """A row: seconds of each part, medians."""
-    clock = Clock()
+def costs(n: int) -> list[list[str]]:
+    """A row for each sampler, in copies of one study: thousands of trials take their time."""
+    rows = []
     with TemporaryDirectory() as folder:
-        ledger = opened(Path(folder), sampler)
-        filled(ledger, n)
+        filled(opened(Path(folder), "random"), n)
+        for sampler in SAMPLERS:
+            copy = Path(folder) / sampler
+            copy.mkdir()
+            for file in Path(folder).glob("optuna.db*"):
+                shutil.copy(file, copy)
+            rows.append(cost(copy, n, sampler))
+    return rows
 
-        def launch(jobs: Any) -> list[Ended]:
-            for job in jobs:
-                began = time.perf_counter()
-                handle = TrialHandle(ledger.storage, "s", job.number)
-                handle.begin()
-                handle.report(1, 0.5)
-                handle.note({"facts": {"plan": "x" * 1000}, "seconds": 1.0})
-                handle.finish(0.5, pruned=False)
-                clock.spent.setdefault("tell", []).append(time.perf_counter() - began)
-            return [Ended(0.5) for _ in jobs]
 
-        crew = Batches(launch)
-        ledger.queue.take = clock.timed("take", ledger.queue.take)  # type: ignore[method-assign]
-        ledger._draw = clock.timed("draw", ledger._draw)  # type: ignore[method-assign]  # noqa: SLF001
-        began = time.perf_counter()
-        ledger.search(SPACE, crew, n_trials=n + MEASURED, max_failure_rate=0.0)
-        whole = (time.perf_counter() - began) / MEASURED
-    parts = {name: median(seconds[2:]) for name, seconds in clock.spent.items()}
-    rest = whole - sum(parts.values())
-    return [sampler, f"{n:,}", *(f"{1000 * parts[p]:.0f}" for p in ("draw", "take", "tell")),
-            f"{1000 * max(0.0, rest):.0f}", f"{1000 * (whole - parts['draw']):.0f}"]  # fmt: skip
+def cost(folder: Path, n: int, sampler: str) -> list[str]:
+    """A row: milliseconds of each part, medians, and of a whole trial, a mean."""
+    clock = Clock()
+    ledger = opened(folder, sampler)
+
+    def launch(jobs: Any) -> list[Ended]:
+        return [Ended(told(ledger.storage, job)) for job in jobs]
+
+    told = clock.timed("tell", tell)
+    ledger.queue.take = clock.timed("take", ledger.queue.take)  # type: ignore[method-assign]
+    ledger._draw = clock.timed("draw", ledger._draw)  # type: ignore[method-assign]  # noqa: SLF001
+    began = time.perf_counter()
+    search = partial(ledger.search, SPACE, Batches(launch), max_failure_rate=0.0)
+    search(n_trials=n + 1)
+    draws = ledger._draws  # noqa: SLF001
+    assert draws is not None
+    draws._asked = clock.timed("ask", draws._asked)  # type: ignore[method-assign]  # noqa: SLF001
+    search(n_trials=n + 2)
+    gc.collect()  # of what was just read: Python would do it in the midst of some trial
+    taken_up = time.perf_counter() - began
+    clock.spent.clear()
+    clock.computed.clear()
+    began, computed = time.perf_counter(), time.process_time()
+    search(n_trials=n + 2 + MEASURED)
+    whole = (time.perf_counter() - began) / MEASURED
+    computed = (time.process_time() - computed - clock.computed["ask"]) / MEASURED
+    part = {name: 1000 * median(seconds) for name, seconds in clock.spent.items()}
+    mine = 1000 * whole - part["ask"]
+    rest = mine - (part["draw"] - part["ask"]) - part["take"] - part["tell"]
+    shown = (
+        part["draw"] - part["ask"],
+        part["take"],
+        part["tell"],
+        max(0.0, rest),
+        mine,
+        1000 * computed,
+    )
+    return [sampler, f"{n:,}", *(f"{x:.0f}" for x in (part["ask"], *shown)), f"{taken_up:.1f}"]
+
+
+def tell(storage: str, job: Job) -> float:
+    """What a trial tells of itself: that it begins, a score, two facts, its end."""
+    handle = TrialHandle(storage, "s", job.number)
+    handle.begin()
+    handle.report(1, 0.5)
+    handle.note({"facts": {"plan": "x" * 1000}, "seconds": 1.0})
+    handle.finish(0.5, pruned=False)
+    return 0.5
 
 
 # ---------------------------------------------------------------------- how busy workers are
@@ -166,10 +207,20 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="*", default=WORKERS)
     asked = parser.parse_args()
     choice.silence_experimental()
-    columns = ("sampler", "trials", "draw", "take", "tell", "rest", "all but drawing")
-    rows = [cost(n, sampler) for sampler in ("random", "tpe") for n in asked.sizes]
-    note = "Milliseconds of 20 trials: medians without the first two, the rest a mean; SQLite."
-    note += " Tell: begin, report, note, finish."
+    columns = ("sampler", "trials", "sampler asks", "draw", "take", "tell", "rest",
+               "all but asking", "of that computing", "taken up")  # fmt: skip
+    rows = [row for n in asked.sizes for row in costs(n)]
+    rows.sort(key=lambda row: SAMPLERS.index(row[0]))
+    note = (
+        "Milliseconds of 20 trials, medians; the rest, and all of it, means; SQLite. Draw: without"
+    )
+    note += (
+        " what the sampler takes. Tell: begin, report, note, finish. Taken up: seconds of the first"
+    )
+    note += (
+        " two trials, for which the study is read, and of collecting what that leaves. Computing:"
+    )
+    note += " milliseconds of the processor, which other programs on the machine change less."
     tables = [Table("What a trial costs beside its training", columns, rows, [note])]
     if asked.workers:
         rows = [busy(n) for n in asked.workers]

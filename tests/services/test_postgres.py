@@ -69,7 +69,7 @@ def test_a_server_that_is_restarted_under_load_loses_no_trial_and_doubles_none(
         postgres.control("restart", "-m", mode)
     took = [one.communicate(timeout=120)[0].split() for one in workers]
     assert [one.returncode for one in workers] == [0, 0, 0]
-    trials = queue.trials()
+    trials = queue.study.trials
     # the answer to a taking may be lost: that trial is nobody's, and is given back in time
     nobodys = {t.number for t in trials if t.state.name == "RUNNING"}
     assert len(nobodys) <= 2 * len(workers)
@@ -95,7 +95,7 @@ def test_a_worker_on_another_machine_is_left_alone_while_it_lives_and_replaced_w
     while time.monotonic() < deadline:
         assert ledger.look_after() == []
         time.sleep(0.2)
-    (running,) = queue.trials(optuna.trial.TrialState.RUNNING)
+    (running,) = queue.study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
     assert running.user_attrs["worker"]["host"] == "node7"
     for child in psutil.Process(other.pid).children(recursive=True):
         child.kill()
@@ -107,7 +107,7 @@ def test_a_worker_on_another_machine_is_left_alone_while_it_lives_and_replaced_w
     assert [t.number for t in lost] == [0]
     here = worker(url, 0.0)
     assert here.communicate(timeout=60)[0].split() == ["1"]
-    assert [t.state.name for t in queue.trials()] == ["FAIL", "COMPLETE"]
+    assert [t.state.name for t in queue.study.trials] == ["FAIL", "COMPLETE"]
 
 
 def test_no_file_of_the_results_holds_the_password(postgres: Postgres, tmp_path: Path) -> None:

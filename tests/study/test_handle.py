@@ -40,6 +40,13 @@ def test_what_is_noted_and_reported_stands_in_the_study(ledger: Ledger) -> None:
     assert trial.state == TrialState.RUNNING
 
 
+def test_of_facts_that_are_noted_together_all_are_kept_or_none(ledger: Ledger) -> None:
+    handle = handle_of(ledger)
+    with pytest.raises(TypeError):
+        handle.note({"first": 1, "second": object()})  # no JSON value
+    assert stored(ledger, handle).user_attrs == {}
+
+
 def test_the_pruner_of_the_study_decides(open_ledger: Open) -> None:
     assert handle_of(open_ledger()).report(1, 0.4) is False
     ledger = open_ledger(pruner=PRUNER)

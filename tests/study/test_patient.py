@@ -21,6 +21,7 @@ from tlsweep.errors import Refusal
 from tlsweep.study.patient import Patient, is_away
 from tlsweep.study.queue import Queue
 from tlsweep.study.storage import default_url, open_storage
+from tlsweep.study.view import View
 
 Serve = Callable[[], subprocess.Popen[str]]
 
@@ -71,12 +72,12 @@ def test_what_is_asked_while_the_server_is_away_is_done_once(
     unsteady.away = {"create": 2}
     with pytest.warns(RuntimeWarning, match="the database is away"):
         queue.enter({}, {}, {"overrides": ["seed=1"], "key": "seed=1"})
-    assert [t.state for t in queue.trials()] == [TrialState.WAITING]
+    assert [t.state for t in queue.study.trials] == [TrialState.WAITING]
     trial = queue.take()
     assert trial is not None
     unsteady.away = {"state": 1}
     queue.study.tell(trial.number, 0.75)
-    assert [(t.state, t.value) for t in queue.trials()] == [(TrialState.COMPLETE, 0.75)]
+    assert [(t.state, t.value) for t in queue.study.trials] == [(TrialState.COMPLETE, 0.75)]
 
 
 def test_a_trial_that_may_be_anothers_is_not_said_to_be_ours(
@@ -87,7 +88,7 @@ def test_a_trial_that_may_be_anothers_is_not_said_to_be_ours(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trial = queue.take()
-    (there,) = queue.trials()
+    (there,) = queue.study.trials
     assert there.state == TrialState.RUNNING
     # where the answer was lost nobody has it, and it is given back as one that shows no life
     assert (trial is None) == unsteady.does_it_first
@@ -98,7 +99,7 @@ def test_a_finished_trial_is_entered_once(queue: Queue, unsteady: Unsteady) -> N
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         queue.study.add_trial(create_trial(value=0.5, user_attrs={"key": "a"}))
-    assert [t.value for t in queue.trials()] == [0.5]
+    assert [t.value for t in queue.study.trials] == [0.5]
 
 
 def test_one_that_stays_away_is_said_in_the_end() -> None:
@@ -162,8 +163,25 @@ def test_a_proxy_that_is_killed_and_begun_again_loses_no_trial_and_doubles_none(
                 trial = queue.take()
                 assert trial is not None
                 queue.study.tell(trial.number, 0.5)
-    states = [t.state.name for t in queue.trials()]
+    states = [t.state.name for t in queue.study.trials]
     assert states == ["COMPLETE"] * 3 + ["WAITING"] * 3
+
+
+def test_through_a_proxy_a_process_sees_what_the_study_is(serve: tuple[str, Serve]) -> None:
+    url, begin = serve
+    begin()
+    study = optuna.create_study(study_name="s", storage=open_storage(url))
+    queue, view = Queue(study), View(study)
+    for seed in range(60):
+        queue.enter({}, {}, {"overrides": [f"seed={seed}"], "key": str(seed)})
+    assert len(view.look().open()) == 60
+    trial = queue.take()
+    assert trial is not None
+    study.tell(trial.number, 0.5)
+    queue.take()
+    queue.enter({}, {}, {"overrides": [], "key": "more"})
+    assert [t.state for t in view.look().all()] == [t.state for t in study.trials]
+    assert [t.value for t in view.ended(TrialState.COMPLETE)] == [0.5]
 
 
 def test_an_address_where_no_proxy_answers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

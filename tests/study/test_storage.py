@@ -10,6 +10,8 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 
 from tlsweep.errors import Refusal
 from tlsweep.study.storage import default_url, open_storage
@@ -26,7 +28,7 @@ for _ in range(20):
 
 
 def test_sqlite_writes_ahead_and_syncs_at_checkpoints(url: str) -> None:
-    with open_storage(url).engine.connect() as connection:
+    with open_storage(url).rows.engine.connect() as connection:
         assert connection.execute(sqlalchemy.text("PRAGMA journal_mode")).scalar() == "wal"
         assert connection.execute(sqlalchemy.text("PRAGMA synchronous")).scalar() == 1
 
@@ -143,3 +145,14 @@ def test_a_database_that_cannot_be_had_is_refused_in_one_line(tmp_path: Path, ma
     (fault,) = caught.value.faults
     assert fault.value.startswith(f"sweep.storage={url}: ")
     assert "\n" not in fault.value
+
+
+def test_a_number_is_found_whichever_process_made_its_trial(url: str) -> None:
+    storage = open_storage(url)
+    study = storage.create_new_study([StudyDirection.MAXIMIZE], "s")
+    for first, other in ((0, RDBStorage(url)), (3, storage), (6, RDBStorage(url))):
+        made = {first + k: other.create_new_trial(study) for k in range(3)}
+        for number, trial_id in made.items():
+            assert storage.get_trial_id_from_study_id_trial_number(study, number) == trial_id
+        with pytest.raises(KeyError):
+            storage.get_trial_id_from_study_id_trial_number(study, first + 3)

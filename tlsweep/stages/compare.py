@@ -83,7 +83,7 @@ def replicate(
     ledger = studies.confirm
     wanted = [c for c in contenders if c.outcome is None]
     total = len(wanted) * len(replicates(s.question, s.settings))
-    ledger.on_trial = s.follow("confirm", total, lambda: len(ledger.counted()))
+    ledger.on_trial = s.follow("confirm", total, lambda: ledger.n_counted())
     crew = s.crew(ledger, Stage.CONFIRM)
 
     def allowed(alive: Sequence[Contender], rounds: int) -> Sequence[Contender]:

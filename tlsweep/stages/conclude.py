@@ -234,8 +234,8 @@ def _other_draws(
     if not (splits := s.settings.sweep.confirm.splits):
         return [], []
     ledger, crew = studies.final, s.crew(studies.final, Stage.FINAL)
-    done = len(ledger.counted())
-    ledger.on_trial = s.follow("draws  ", splits, lambda: len(ledger.counted()) - done)
+    done = ledger.n_counted()
+    ledger.on_trial = s.follow("draws  ", splits, lambda: ledger.n_counted() - done)
     return final.train_on_draws(
         chosen,
         studies.confirm,
@@ -252,7 +252,7 @@ def _train_finally(
 ) -> list[str]:
     """Train what is quoted on the whole pool. Returns what was left out for want of time."""
     ledger, total = studies.final, s.settings.sweep.confirm.seeds * len(quoted)
-    ledger.on_trial = s.follow("final  ", total, lambda: len(ledger.counted()))
+    ledger.on_trial = s.follow("final  ", total, lambda: ledger.n_counted())
     crew = s.crew(ledger, Stage.FINAL)
 
     def run(items: Sequence[Item]) -> None:

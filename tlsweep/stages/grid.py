@@ -35,9 +35,9 @@ def run_grid(s: Session, listed: Sequence[grammar.Override]) -> list[Trial]:
     with s.recorded(ledger):
         if any(o.key_or_group.split(".")[0] == "source" for o in listed):
             s.shown.say("  lists are a grid, a table of trials; sweep.sources=[A,B] has a verdict")
-        ledger.on_trial = s.follow("grid   ", len(items), lambda: len(ledger.counted()))
+        ledger.on_trial = s.follow("grid   ", len(items), lambda: ledger.n_counted())
         ledger.run_list(items, s.crew(ledger, Stage.GRID))
-        if not ledger.counted():
+        if not ledger.n_counted():
             raise TlsweepError(why_nothing(ledger).replace("confirmed", "trained"))
         s.record.end_sweep(s.parent_run, "finished", {})
     s.shown.clear()

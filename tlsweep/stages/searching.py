@@ -51,7 +51,7 @@ def try_named(s: Session, studies: Studies, first: Sequence[Item], budget: Budge
     surely takes too long. Returns what was not tried, a sentence each.
     """
     ledger = studies.first
-    ledger.on_trial = s.follow("first  ", len(first), lambda: len(ledger.counted()))
+    ledger.on_trial = s.follow("first  ", len(first), lambda: ledger.n_counted())
     crew = s.crew(ledger, Stage.FIRST, lambda: budget.room)
     left_out, said = 0, []
     one_each: dict[tuple[str, ...], Item] = {}
@@ -156,12 +156,12 @@ def _named(s: Session, item: Item) -> str:
 def search(s: Session, studies: Studies, where: Space | Spaces, budget: Budget) -> None:
     """Plans that the sampler asks for, one seed each, scored on the first fold."""
     options, ledger = s.bench.options, studies.search
-    if (there := len(ledger.counted())) > options.n_trials:
+    if (there := ledger.n_counted()) > options.n_trials:
         s.shown.say(
             f"  sweep.n_trials={options.n_trials}, and the study has {there} trials already:"
             " nothing more is searched"
         )
-    ledger.on_trial = s.follow("search ", options.n_trials, lambda: len(ledger.counted()))
+    ledger.on_trial = s.follow("search ", options.n_trials, lambda: ledger.n_counted())
     ledger.search(
         where,
         s.crew(ledger, Stage.SEARCH, lambda: budget.room),
@@ -176,6 +176,8 @@ def _time_for_another(s: Session, studies: Studies, budget: Budget) -> bool:
 
     On all folds what may win, on the fewest what cannot; and one final seed of each.
     """
+    if budget.minutes is None:  # whom the time is kept for does not matter: that goes through all
+        return True
     contenders, _ = _within_reach(s, studies, budget)
     rounds = len(replicates(s.question, s.settings))
     confirming = budget.side_by_side(

@@ -201,7 +201,7 @@ class Session:
         main one first, have been opened, so that a refused command changes no finished study.
         """
         main, settings = ledgers[0], self.settings
-        self._refuse_to_lead(main, answered=any(ledger.counted() for ledger in ledgers))
+        self._refuse_to_lead(main, answered=any(ledger.n_counted() for ledger in ledgers))
         threads = main.recall(THREADS) or settings.engine.threads_each or threads_here()
         work = work_for(self.brief, main.name, self.folder)
         self.workers = open_engine(settings.engine, work, threads)  # or refused; none begins yet

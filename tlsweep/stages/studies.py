@@ -64,9 +64,7 @@ def read_before(studies: Studies) -> list[str]:
 
     What it showed might have guided whoever asked for them.
     """
-    chose = sum(
-        len(ledger.counted()) for ledger in (studies.search, studies.first, studies.confirm)
-    )
+    chose = sum(ledger.n_counted() for ledger in (studies.search, studies.first, studies.confirm))
     before = studies.search.recall(_READ_AT)
     if before is None:
         studies.search.remember(_READ_AT, chose)

@@ -21,9 +21,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tlsweep.study import choice
 from tlsweep.study.space import Space, Spaces
+from tlsweep.study.view import DRAW, KEY, RETRY_OF, View
 
-DRAW, OF_SAMPLER = "draw", "of_sampler"  # attributes of a trial: which draw it is, and its notes
-_ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+OF_SAMPLER = "of_sampler"  # attribute of a trial: what its draw's sampler notes of it
 _COUNTS = ("qmc",)  # samplers that count their draws: they are asked for the earlier ones again
 
 
@@ -81,41 +81,34 @@ class Draws:
         self.known = False  # whether the memory is where the study is
         self.under_way: dict[int, int] = {}  # draw to its number in the study in memory
 
-    def next(
-        self, trials: Sequence[FrozenTrial], hints: Sequence[Mapping[str, Any]], ahead: int
-    ) -> Drawn:
+    def next(self, view: View, hints: Sequence[Mapping[str, Any]], ahead: int) -> Drawn:
         """The next draw.
 
-        trials: all of the study; hints: values that the first draws have, the rest of them is
-        drawn; ahead: draws that may be under way at a time.
+        view: the study; hints: values that the first draws have, the rest of them is drawn; ahead:
+        draws that may be under way at a time.
         """
-        last = {t.user_attrs[DRAW]: t for t in trials if DRAW in t.user_attrs}
-        draw = 1 + max(last, default=-1)
+        draw = view.n_draws
         if not self.known:
-            self._take_up(trials, last, hints)
-        for place in [p for p in self.under_way if p <= draw - ahead and p in last]:
-            if last[place].state in _ENDED:
-                self._end(self.under_way.pop(place), last[place])
+            self._take_up(view, hints)
+        for place in [p for p in self.under_way if p <= draw - ahead]:
+            trial = view.of_draw(place)
+            if trial is not None and trial.state.is_finished():
+                self._end(self.under_way.pop(place), trial)
         return self._asked(draw, hints)
 
-    def _take_up(
-        self,
-        trials: Sequence[FrozenTrial],
-        last: Mapping[int, FrozenTrial],
-        hints: Sequence[Mapping[str, Any]],
-    ) -> None:
+    def _take_up(self, view: View, hints: Sequence[Mapping[str, Any]]) -> None:
         """Bring the memory to where the study is."""
         self.known = True
-        others = [t for t in trials if not {DRAW, "key", "retry_of"} & set(t.user_attrs)]
-        for trial in others:  # of a study that its user began
-            if trial.state in _ENDED:
-                self.memory.add_trial(trial)
+        for other in view.all():  # of a study that its user began
+            if other.state.is_finished() and not {DRAW, KEY, RETRY_OF} & set(other.user_attrs):
+                self.memory.add_trial(other)
         count = len(self.memory.trials)
-        for draw in sorted(last):
+        for draw in range(view.n_draws):
+            if (trial := view.of_draw(draw)) is None:
+                continue
             if self.sampling.counts:
                 self._asked(draw, hints)
                 continue
-            trial = last[draw]
             begun = optuna.trial.create_trial(
                 state=TrialState.RUNNING,
                 params=trial.params,

@@ -18,7 +18,7 @@ from tlsweep.errors import masked
 from tlsweep.study.alive import BEAT, Beating, this_process
 from tlsweep.study.choice import pruner
 from tlsweep.study.queue import is_cut_short
-from tlsweep.study.storage import open_storage
+from tlsweep.study.storage import note, open_storage
 
 
 class TrialHandle:
@@ -42,14 +42,14 @@ class TrialHandle:
 
     def begin(self) -> None:
         """Note which process runs the trial, and go on to show that it lives, until it ends."""
-        self.trial.set_user_attr("worker", this_process())
+        if self.trial.user_attrs.get("worker") != this_process():  # another one took it
+            self.trial.set_user_attr("worker", this_process())
         over = (optuna.exceptions.UpdateFinishedTrialError,)
         self._beating = Beating(lambda n: self.trial.set_user_attr("beat", n), over, self._beat)
 
     def note(self, attributes: Mapping[str, Any]) -> None:
         """Keep facts with the trial (JSON values)."""
-        for name, value in attributes.items():
-            self.trial.set_user_attr(name, value)
+        note(self.study._storage, self.trial._trial_id, attributes)
 
     def report(self, epoch: int, score: float) -> bool:
         """Report an epoch's score. True if the pruner gives the trial up.
@@ -73,14 +73,11 @@ class TrialHandle:
         life: that one's result counts.
         """
         self._rest()
-        if self._was_taken():
+        end: dict[str, Any] = {"state": TrialState.PRUNED} if pruned else {"values": score}
+        if is_cut_short(self.study.tell(self.trial, **end, skip_if_finished=True)):
             said = f"trial {self.trial.number} of {self.study.study_name} was taken up by another"
             said += " process while this one gave no sign of life: this result does not count"
             warnings.warn(said, RuntimeWarning, stacklevel=2)
-        if pruned:
-            self.study.tell(self.trial.number, state=TrialState.PRUNED, skip_if_finished=True)
-        else:
-            self.study.tell(self.trial.number, score, skip_if_finished=True)
 
     def fail(self, reason: str, *, again: bool = True) -> None:
         """Tell the study that the trial failed, and why.
@@ -89,13 +86,9 @@ class TrialHandle:
         """
         self._rest()
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # the first end holds
-            self.trial.set_user_attr("reason", masked(reason))
-            self.trial.set_user_attr("again", again)
-        self.study.tell(self.trial.number, state=TrialState.FAIL, skip_if_finished=True)
+            self.note({"reason": masked(reason), "again": again})
+        self.study.tell(self.trial, state=TrialState.FAIL, skip_if_finished=True)
 
     def _rest(self) -> None:
         if self._beating is not None:
             self._beating.stop()
-
-    def _was_taken(self) -> bool:
-        return is_cut_short(self.study._storage.get_trial(self.trial._trial_id))

@@ -25,10 +25,11 @@ from optuna.trial import FrozenTrial, TrialState
 from tlsweep.errors import Fault, Refusal, TlsweepError
 from tlsweep.study.alive import PATIENCE, Watch, lives
 from tlsweep.study.crew import Crew, Ended, Launch
-from tlsweep.study.draws import DRAW, Draws, Sampling
-from tlsweep.study.queue import ASKS, INTERRUPTED, Job, Queue, is_cut_short, job_of
+from tlsweep.study.draws import Draws, Sampling
+from tlsweep.study.queue import ASKS, GOES_ON, INTERRUPTED, Job, Queue, is_cut_short, job_of
 from tlsweep.study.space import Space, Spaces, parameters
 from tlsweep.study.storage import open_storage
+from tlsweep.study.view import DRAW, KEY, View
 
 Trial = FrozenTrial  # what the rooms above may know of Optuna: a trial's number, value, attributes
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -90,6 +91,7 @@ class Ledger:
     patience: float = PATIENCE
     study: optuna.Study = field(init=False)
     queue: Queue = field(init=False)
+    _view: View = field(init=False)
     _watches: dict[int, Watch] = field(default_factory=dict)
     _open: tuple[int, ...] = ()  # numbers of the trials that are waited for
     _space: Space | Spaces = field(default_factory=Space)
@@ -117,7 +119,7 @@ class Ledger:
             directions=[StudyDirection[d.upper()] for d in self.directions],
             load_if_exists=True,
         )
-        self.queue = Queue(self.study)
+        self.queue, self._view = Queue(self.study), View(self.study)
         self._refuse_other_directions()
         kept = self.study.user_attrs.get("facts")
         if kept is None and self.called == "study":
@@ -162,35 +164,48 @@ class Ledger:
         return self.study.user_attrs.get(name)
 
     # ------------------------------------------------------------------ reading
+    def _seen(self) -> View:
+        """The study's trials as they are now."""
+        return self._view.look()
+
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """The study's trials in these states, in order of their numbers."""
-        return self.queue.trials(*states)
+        """The study's trials in these states, with all that they have noted by now: reads all."""
+        return self.study.get_trials(deepcopy=False, states=states or None)
 
     def begun(self) -> int:
         """How many trials there are that do not wait."""
-        return len(self.trials()) - len(self.trials(TrialState.WAITING))
+        view = self._seen()
+        return len(view) - len(view.open(TrialState.WAITING))
 
     def completed(self) -> list[FrozenTrial]:
         """The trials that ran to their end."""
-        return self.trials(TrialState.COMPLETE)
+        return self._seen().ended(TrialState.COMPLETE)
 
     def ended(self) -> list[FrozenTrial]:
         """The trials that ended in any way, but for those that were run again."""
-        last = {key: t.number for t in self.trials() if (key := t.user_attrs.get("key"))}
-        return [
-            t
-            for t in self.trials(*COUNTED, TrialState.FAIL)
-            if not is_cut_short(t) and last.get(t.user_attrs.get("key"), t.number) == t.number
-        ]
+        return self._last_of(self._seen().ended(*COUNTED, TrialState.FAIL))
 
     def given_up(self) -> list[FrozenTrial]:
         """The trials that took too long for the minutes of this session."""
-        known = [t for t in self.ended() if "given_up_at" in t.user_attrs]
-        return [t for t in known if t.state == TrialState.PRUNED and not self._may_succeed(t)]
+        known = self._last_of(self._seen().ended(TrialState.PRUNED))
+        return [t for t in known if "given_up_at" in t.user_attrs and not self._may_succeed(t)]
 
     def counted(self) -> list[FrozenTrial]:
         """The trials that the budget counts: finished and pruned ones."""
-        return self.trials(*COUNTED)
+        return self._seen().ended(*COUNTED)
+
+    def n_counted(self) -> int:
+        """How many trials the budget counts."""
+        return self._seen().n_ended(*COUNTED)
+
+    def _last_of(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Of trials that ended those that were not run again, and ran to an end of their own."""
+
+        def is_last(trial: FrozenTrial) -> bool:
+            again = self._view.of_key(trial.user_attrs.get(KEY))
+            return not again or again[-1].number == trial.number
+
+        return [t for t in trials if not is_cut_short(t) and is_last(t)]
 
     # ------------------------------------------------------------------ what was cut short
     def reclaim(self) -> list[FrozenTrial]:
@@ -199,7 +214,7 @@ class Ledger:
         Returns the trials that were under way and are gone.
         """
         lost = self.look_after()
-        while self.trials(TrialState.RUNNING):
+        while self._seen().open(TrialState.RUNNING):
             time.sleep(0.5)
             lost += self.look_after()
         return lost
@@ -210,9 +225,14 @@ class Ledger:
         One that ended so three times, and never later than before, failed: it may be what kills
         the process. Only one session of a study looks after its trials. Returns those that it lost.
         """
-        self.queue.complete()
+        view = self._seen()
+        for cut in view.ended(TrialState.FAIL):
+            if GOES_ON in cut.user_attrs and not view.has_successor(cut):
+                # who closed it was killed before it came to that
+                self.queue.enter_again(cut, cut.user_attrs[GOES_ON])
         lost = []
-        for trial in self.trials(TrialState.RUNNING):
+        for seen in view.open(TrialState.RUNNING):
+            trial = self.queue.trial(seen.number)  # as it is now, with its signs of life
             watch = self._watches.setdefault(trial.number, Watch(self.patience))
             if not self._lives(trial, watch) and self._run_again(trial):
                 lost.append(trial)
@@ -256,17 +276,18 @@ class Ledger:
         failed_count: whether the budget counts this session's failures, too.
         """
         self._space = space
+        self._seen()
         self._failed_before = len(self._failed())  # what made them fail may have been mended
         self._tell_anew(crew, {None})
         while True:
-            ended = len(self.counted()) + (len(self._failed_now()) if failed_count else 0)
-            open_ = self.trials(TrialState.WAITING, TrialState.RUNNING)
+            view = self._seen()
+            ended = view.n_ended(*COUNTED) + (len(self._failed_now()) if failed_count else 0)
             if (left := n_trials - ended) > 0:
                 self._stop_if_failing(max_failure_rate, n_trials)
-            while len(open_) < min(crew.n, left) and self._may_draw(crew.n, open_) and go_on():
-                self._draw(crew)
-                open_ = self.trials(TrialState.WAITING, TrialState.RUNNING)
-            if not open_:
+            while len(view.open()) < min(crew.n, left) and self._may_draw(crew.n, view) and go_on():
+                self._draw(crew, view)
+                view.look()
+            if not (open_ := view.open()):
                 return
             self._go_on(crew, open_)
 
@@ -316,24 +337,26 @@ class Ledger:
         tend: called now and then. What has lost its process is given back.
         """
         last = -math.inf
-        while not any(self.queue.trial(n).state.is_finished() for n in self._open):
+        while not self._some_ended():
             if time.monotonic() - last > _LOOK:
                 self.look_after()
                 last = time.monotonic()
             tend()
             time.sleep(_POLL)
 
+    def _some_ended(self) -> bool:
+        view = self._seen()
+        return any(view.trial(number).state.is_finished() for number in self._open)
+
     def of(self, item: Item) -> FrozenTrial | None:
         """The item's finished trial; None where there is none."""
-        mine = (t for t in self.completed() if t.user_attrs.get("key") == item.key)
-        return next(mine, None)
+        mine = self._seen().of_key(item.key)
+        return next((t for t in mine if t.state == TrialState.COMPLETE), None)
 
     def would_run(self, item: Item) -> bool:
         """Whether ``run_list`` would train the item now: not one that ended, well or for good."""
-        mine = [t for t in self.trials() if t.user_attrs.get("key") == item.key]
-        return not any(
-            t.state in (*COUNTED, TrialState.FAIL) and not self._may_succeed(t) for t in mine
-        )
+        mine = self._seen().of_key(item.key)
+        return not any(t.state.is_finished() and not self._may_succeed(t) for t in mine)
 
     def add_finished(self, item: Item, score: float, attributes: Mapping[str, Any]) -> None:
         """Enter a trial that has its result already, whole or not at all.
@@ -347,13 +370,13 @@ class Ledger:
                 value=score,
                 params=params,
                 distributions={name: self.typed[name] for name in params},
-                user_attrs={"key": item.key, "overrides": list(item.overrides), **attributes},
+                user_attrs={KEY: item.key, "overrides": list(item.overrides), **attributes},
             )
         )
 
     def knows(self, item: Item) -> bool:
         """Whether the study has that trial, in whatever state."""
-        return any(trial.user_attrs.get("key") == item.key for trial in self.trials())
+        return bool(self._seen().of_key(item.key))
 
     def hint(self, params: Sequence[Mapping[str, Any]]) -> None:
         """Let the sampler's first trials have these values; what a hint leaves out it draws.
@@ -368,43 +391,40 @@ class Ledger:
 
         Returns how many trials the study then has that were counted or wait.
         """
-        known = [
-            t.system_attrs.get("fixed_params", t.params)
-            for t in self.trials(*COUNTED, TrialState.WAITING)
-        ]
+        view = self._seen()
+        there = [*view.ended(*COUNTED), *view.open(TrialState.WAITING)]
+        known = [t.system_attrs.get("fixed_params", t.params) for t in there]
         for values in points:
             if dict(values) not in known:
                 self.study.enqueue_trial(dict(values))
-        return len(self.trials(*COUNTED, TrialState.WAITING))
+        return view.look().n_ended(*COUNTED) + len(view.open(TrialState.WAITING))
 
     # ------------------------------------------------------------------ within
-    def _draw(self, crew: Crew) -> None:
+    def _draw(self, crew: Crew, view: View) -> None:
         """Let what the sampler asks for next wait."""
         if self._draws is None or self._draws.space is not self._space:
             self._draws = Draws(self.sampling, self.directions, self._space)
-        drawn = self._draws.next(self.trials(), self.recall("hints") or [], crew.n)
+        drawn = self._draws.next(view, self.recall("hints") or [], crew.n)
         noted = {"overrides": drawn.overrides, **drawn.attributes}
         asks = crew.asks(drawn.overrides, named=False)
         self.queue.enter(drawn.params, drawn.distributions, {**noted, **_asking(asks)})
 
-    def _may_draw(self, ahead: int, open_: Sequence[FrozenTrial]) -> bool:
+    def _may_draw(self, ahead: int, view: View) -> bool:
         """Whether all draws have ended that the next one sees."""
-        if not open_:
-            return True
-        following = 1 + max((t.user_attrs.get(DRAW, -1) for t in self.trials()), default=-1)
-        return all(t.user_attrs.get(DRAW, math.inf) > following - ahead for t in open_)
+        seen = view.n_draws - ahead  # the last one of them
+        return all(t.user_attrs.get(DRAW, math.inf) > seen for t in view.open())
 
     def _due(self, items: Sequence[Item]) -> list[tuple[Item, dict[str, Any]]]:
         """What of a list is still to be entered, and what to note with it."""
         # one that failed is run again, once a session: the user may have mended what made it fail.
         # So is one that was cut short, unless its successor is known
-        known = {t.user_attrs.get("key") for t in self.trials() if not self._may_succeed(t)}
-        last = {t.user_attrs["key"]: t for t in self.trials() if "key" in t.user_attrs}
+        view = self._seen()
         due: list[tuple[Item, dict[str, Any]]] = []
-        for item in (item for item in items if item.key not in known | self._entered):
-            before = last.get(item.key)
-            lost = before is not None and is_cut_short(before)
-            attrs = before.user_attrs if before is not None and lost else {}
+        for item in (item for item in items if item.key not in self._entered):
+            mine = view.of_key(item.key)
+            if not all(map(self._may_succeed, mine)):
+                continue
+            attrs = mine[-1].user_attrs if mine and is_cut_short(mine[-1]) else {}
             due.append((item, {k: attrs[k] for k in ("died", "got_to") if k in attrs}))
         return due
 
@@ -412,14 +432,14 @@ class Ledger:
         self._entered.add(item.key)
         params = parameters(item.overrides, self.typed)
         asks = crew.asks(item.overrides, named=True)
-        attributes = {"key": item.key, "overrides": list(item.overrides), **noted, **_asking(asks)}
+        attributes = {KEY: item.key, "overrides": list(item.overrides), **noted, **_asking(asks)}
         self.queue.enter(params, {name: self.typed[name] for name in params}, attributes)
 
     def _tell_anew(self, crew: Crew, keys: Container[str | None]) -> None:
         """Tell what waited before this session how it is to be run now."""
-        for trial in self.trials(TrialState.WAITING):
-            if "overrides" in trial.user_attrs and trial.user_attrs.get("key") in keys:
-                named = "key" in trial.user_attrs
+        for trial in self._seen().open(TrialState.WAITING):
+            if "overrides" in trial.user_attrs and trial.user_attrs.get(KEY) in keys:
+                named = KEY in trial.user_attrs
                 for name, value in _asking(
                     crew.asks(trial.user_attrs["overrides"], named=named)
                 ).items():
@@ -427,23 +447,24 @@ class Ledger:
 
     def _drop_what_waited_but(self, keys: set[str]) -> None:
         # a session that was stopped may have queued items that are not asked for now
+        view = self._seen()
         if self._known_before is None:
-            self._known_before = len(self.trials())
-        for trial in self.trials(TrialState.WAITING):
+            self._known_before = len(view)
+        for trial in view.open(TrialState.WAITING):
             before = trial.number < self._known_before
-            if before and DRAW not in trial.user_attrs and trial.user_attrs.get("key") not in keys:
+            if before and DRAW not in trial.user_attrs and trial.user_attrs.get(KEY) not in keys:
                 self.queue.close(trial, "no longer wanted")
 
     def _open_of(self, keys: set[str]) -> list[FrozenTrial]:
-        open_ = self.trials(TrialState.WAITING, TrialState.RUNNING)
-        return [t for t in open_ if t.user_attrs.get("key") in keys]
+        return [t for t in self._seen().open() if t.user_attrs.get(KEY) in keys]
 
     def _go_on(self, crew: Crew, open_: Sequence[FrozenTrial]) -> None:
         """Let the crew work, and tell of each trial that ended."""
         self._open = tuple(trial.number for trial in open_)
         crew.work(self)
+        view = self._seen()
         for number in self._open:
-            if (trial := self.queue.trial(number)).state.is_finished():
+            if (trial := view.trial(number)).state.is_finished():
                 self._watches.pop(number, None)
                 self.on_trial(trial)
 
@@ -457,7 +478,7 @@ class Ledger:
 
     def _close(self, job: Job, end: Ended) -> None:
         # the job has told its own end; this is for jobs of other apps and for those that died
-        trial = self.queue.trial(job.number)
+        trial = self._seen().trial(job.number)
         if trial.state != TrialState.RUNNING:
             return
         if end.error is not None:
@@ -486,9 +507,7 @@ class Ledger:
         return self._failed()[self._failed_before :]
 
     def _failed(self) -> list[FrozenTrial]:
-        if not self.trials(TrialState.FAIL):  # the rest goes through all trials, several times
-            return []
-        return [t for t in self.ended() if t.state == TrialState.FAIL]
+        return self._last_of(self._view.ended(TrialState.FAIL))
 
     def _running(self, number: int) -> bool:
         return self.queue.trial(number).state == TrialState.RUNNING

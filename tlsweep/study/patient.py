@@ -10,6 +10,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import sqlalchemy
@@ -51,6 +52,9 @@ class _Patient(BaseStorage):
     def __init__(self, inner: BaseStorage, called: str, seconds: float = AWAY) -> None:
         self._inner, self._called, self._seconds = inner, called, seconds
         self._said = -math.inf  # when it was last said that the server is away
+        for name in ("trial_states", "set_trial_user_attrs"):  # of a database, not of a proxy
+            if hasattr(inner, name):
+                setattr(self, name, partial(self.ask, name))
 
     def ask(
         self, name: str, *given: Any, again: Callable[[], Any] | None = None, **options: Any

@@ -19,12 +19,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tlsweep.errors import masked
 from tlsweep.study.alive import this_process
-from tlsweep.study.draws import DRAW, OF_SAMPLER
+from tlsweep.study.draws import OF_SAMPLER
+from tlsweep.study.view import DRAW, KEY, RETRY_OF, States
 
 ASKS = "asks"  # attribute of a trial: what whoever runs it is told
 INTERRUPTED = "interrupted"
 GOES_ON = "goes_on"  # of one that was cut short: what its successor is noted with
-_KEPT = ("key", "overrides", "died", "got_to", ASKS, DRAW, OF_SAMPLER)  # by a trial's successor
+_KEPT = (KEY, "overrides", "died", "got_to", ASKS, DRAW, OF_SAMPLER)  # by a trial's successor
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,7 @@ class Queue:
     def __init__(self, study: optuna.Study) -> None:
         self.study = study
         self._storage = study._storage
-
-    def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """The study's trials in these states, or all of them, in order of their numbers."""
-        return self.study.get_trials(deepcopy=False, states=states or None)
+        self._states = States(study)
 
     def trial(self, number: int) -> FrozenTrial:
         """One trial, as it is now; ``study.trials`` would copy them all."""
@@ -76,11 +74,14 @@ class Queue:
 
         Of several workers that reach for the same one a single one gets it.
         """
-        for trial in self.trials(TrialState.WAITING):
+        self._states.look()
+        waiting = [n for n, state in self._states.open.items() if state == TrialState.WAITING]
+        for number in waiting:
+            trial_id = self._states.ids[number]
             with suppress(UpdateFinishedTrialError):  # another one took it, and is done
-                if self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
-                    self.note(trial, "worker", this_process())
-                    return self.trial(trial.number)
+                if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                    self._storage.set_trial_user_attr(trial_id, "worker", this_process())
+                    return self._storage.get_trial(trial_id)
         return None
 
     def give_back(self, trial: FrozenTrial, reason: str, **noted: Any) -> bool:
@@ -91,7 +92,7 @@ class Queue:
         with suppress(UpdateFinishedTrialError):
             self.note(trial, GOES_ON, noted)
         if self.close(trial, reason):
-            self._enter_again(trial, noted)
+            self.enter_again(trial, noted)
         return is_cut_short(self.trial(trial.number))
 
     def close(self, trial: FrozenTrial, reason: str) -> bool:
@@ -108,16 +109,10 @@ class Queue:
             return False
         return True
 
-    def complete(self) -> None:
-        """Enter the successors that are missing: we were killed before we came to that."""
-        cut = [t for t in self.trials(TrialState.FAIL) if GOES_ON in t.user_attrs]
-        again = {t.user_attrs.get("retry_of") for t in self.trials()} if cut else set()
-        for trial in (t for t in cut if t.number not in again):
-            self._enter_again(trial, trial.user_attrs[GOES_ON])
-
-    def _enter_again(self, trial: FrozenTrial, noted: Mapping[str, Any]) -> None:
+    def enter_again(self, trial: FrozenTrial, noted: Mapping[str, Any]) -> None:
+        """Let a trial that was cut short wait under a new number. noted: attributes of that one."""
         kept = {k: v for k, v in trial.user_attrs.items() if k in _KEPT}
-        attributes = {**kept, **noted, "retry_of": trial.number}
+        attributes = {**kept, **noted, RETRY_OF: trial.number}
         if fixed := trial.system_attrs.get("fixed_params"):  # it may not have taken them up
             self.study.enqueue_trial({**fixed, **trial.params}, user_attrs=attributes)
         else:
@@ -144,4 +139,4 @@ def is_cut_short(trial: FrozenTrial) -> bool:
 def job_of(trial: FrozenTrial) -> Job:
     """A trial that was taken, as the job of whoever runs it."""
     attrs = trial.user_attrs
-    return Job(trial.number, tuple(attrs["overrides"]), "key" in attrs, attrs.get(ASKS, {}))
+    return Job(trial.number, tuple(attrs["overrides"]), KEY in attrs, attrs.get(ASKS, {}))

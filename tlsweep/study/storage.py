@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,17 @@ from typing import Any
 import filelock
 import optuna
 import sqlalchemy
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import (
     BaseStorage,
     GrpcStorageProxy,
     RDBStorage,
-    get_storage,
     run_grpc_proxy_server,
 )
-from optuna.trial import TrialState
+from optuna.storages._cached_storage import _CachedStorage
+from optuna.storages._rdb.models import TrialUserAttributeModel
+from optuna.trial import FrozenTrial, TrialState
 
 from tlsweep.errors import Fault, Refusal
 from tlsweep.files import sqlite_url
@@ -60,6 +62,15 @@ def open_storage(url: str, where: str = "sweep") -> BaseStorage:
 _UNREACHED = ImportError, sqlalchemy.exc.SQLAlchemyError, OSError
 
 
+def note(storage: BaseStorage, trial_id: int, attributes: Mapping[str, Any]) -> None:
+    """Keep facts with a trial (JSON values): at once, where the storage can."""
+    if hasattr(storage, "set_trial_user_attrs"):
+        storage.set_trial_user_attrs(trial_id, attributes)
+        return
+    for name, value in attributes.items():  # a proxy knows Optuna's questions alone
+        storage.set_trial_user_attr(trial_id, name, value)
+
+
 def serve(url: str, host: str, port: int) -> None:
     """Stand before the database at ``url`` for whoever connects, until this process is ended.
 
@@ -68,7 +79,7 @@ def serve(url: str, host: str, port: int) -> None:
     if url.startswith(GRPC):
         rule = "a proxy stands before a database"
         raise Refusal(Fault(f"sweep.storage={url}", rule, "sweep.storage=URL of the database"))
-    storage = get_storage(open_storage(url))
+    storage = open_storage(url)
     try:
         with _used_on_purpose():
             run_grpc_proxy_server(storage, host=host, port=port)
@@ -114,10 +125,8 @@ def _opened(url: str) -> BaseStorage:
     # once a process: opening checks the schema version, about 0.1 s
     if url.startswith(GRPC):
         return Patient(_proxied(url), f"the proxy at {url}")
-    found = _tables(url)
-    if url.startswith("sqlite"):
-        return found
-    return Patient(get_storage(found), "the study's database")
+    found = _Kept(_tables(url))
+    return found if url.startswith("sqlite") else Patient(found, "the study's database")
 
 
 @contextmanager
@@ -139,7 +148,7 @@ def _proxied(url: str) -> BaseStorage:
     return client
 
 
-def _tables(url: str) -> RDBStorage:
+def _tables(url: str) -> _Rows:
     """The storage of a database of our own, made where it is not there."""
     sqlite = url.startswith("sqlite")
     options: dict[str, Any] = (
@@ -157,14 +166,60 @@ def _tables(url: str) -> RDBStorage:
     return storage
 
 
-def _storage(url: str, options: dict[str, Any]) -> RDBStorage:
-    kind = _LockedStorage if url.startswith("sqlite") else RDBStorage
+def _storage(url: str, options: dict[str, Any]) -> _Rows:
+    kind = _LockedRows if url.startswith("sqlite") else _Rows
     # Optuna takes what is in braces for a field of a template
     return kind(re.sub(r"[{}]", r"\g<0>\g<0>", url), engine_kwargs=options)
 
 
-class _LockedStorage(RDBStorage):
-    """Optuna's, in which one of several processes that reach for a trial gets it, on SQLite too.
+class _Rows(RDBStorage):
+    """Optuna's, with what it cannot be asked: how trials stand, and to note several things."""
+
+    def trial_states(
+        self, study_id: int, after: int, there: Collection[int]
+    ) -> list[tuple[int, int, TrialState]]:
+        """Id, number and state of the trials ``there``, and of a study's with a higher id.
+
+        Both are found by the tables' own keys, however many trials there are.
+        """
+        if len(there) > _MOST:  # what a statement may hold is limited
+            there, after = (), min(there) - 1
+        given = {"study": study_id, "after": after, "there": list(there)}
+        with self._asked() as session:
+            rows = session.execute(_STATES, given).all()
+        return [(trial_id, number, TrialState[state]) for trial_id, number, state in rows]
+
+    def set_trial_user_attrs(self, trial_id: int, attributes: Mapping[str, Any]) -> None:
+        """Keep several attributes with a trial, all or none: each commit takes its time."""
+        with self._asked() as session:
+            for name, value in attributes.items():
+                self._set_trial_attr_without_commit(
+                    session, TrialUserAttributeModel, trial_id, name, value
+                )
+
+    @contextmanager
+    def _asked(self) -> Iterator[Any]:
+        """A session, whose errors are said as Optuna says them."""
+        session = self.scoped_session()
+        try:
+            yield session
+            session.commit()
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            raise StorageInternalError(str(error)) from error
+        finally:
+            session.close()  # what was not committed is undone
+
+
+_MOST = 1000
+_STATES = sqlalchemy.text(
+    "SELECT trial_id, number, state FROM trials WHERE study_id = :study AND trial_id > :after"
+    " UNION ALL SELECT trial_id, number, state FROM trials WHERE trial_id IN :there"
+    " ORDER BY trial_id"
+).bindparams(sqlalchemy.bindparam("there", expanding=True))
+
+
+class _LockedRows(_Rows):
+    """As above, and one of several processes that reach for a trial gets it, on SQLite too.
 
     Optuna reads a trial's state with a lock on its row, which SQLite does not know: between that
     and its write another process could do the same, and both would run the trial.
@@ -185,6 +240,57 @@ class _LockedStorage(RDBStorage):
 
 
 _TOUCH = sqlalchemy.text("UPDATE trials SET state = state WHERE trial_id = :id")
+
+
+class _Kept(_CachedStorage):
+    """Optuna's cache of finished trials, which also tells how trials stand.
+
+    One for all that a process opens: a pruner reads each trial once, not once for every trial.
+    """
+
+    def __init__(self, rows: _Rows) -> None:
+        super().__init__(rows)
+        self.rows = rows
+        self._last: dict[int, int] = {}  # by study: up to which id all numbers are known
+
+    def trial_states(
+        self, study_id: int, after: int, there: Collection[int]
+    ) -> list[tuple[int, int, TrialState]]:
+        """As ``_Rows`` does, and keeps which number is which trial."""
+        found = self.rows.trial_states(study_id, after, there)
+        with self._lock:
+            for trial_id, number, _ in found:
+                self._study_id_and_number_to_trial_id[study_id, number] = trial_id
+            known = self._last.get(study_id, -1)
+            if found and after <= known:
+                self._last[study_id] = max(known, found[-1][0])
+        return found
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """As Optuna's. One of this process's own that has ended is not read again."""
+        trial = super().get_trial(trial_id)
+        place = self._trial_id_to_study_id_and_number.get(trial_id)
+        if place is not None and trial.state.is_finished():
+            with self._lock:
+                self._studies[place[0]].trials[place[1]] = trial
+        return trial
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        """As Optuna's, which looks through all trials of the study for a number that is new."""
+        key = study_id, trial_number
+        if key not in self._study_id_and_number_to_trial_id:
+            self.trial_states(study_id, self._last.get(study_id, -1), ())
+        return self._study_id_and_number_to_trial_id[key]
+
+    def set_trial_user_attrs(self, trial_id: int, attributes: Mapping[str, Any]) -> None:
+        """As ``_Rows`` does."""
+        self.rows.set_trial_user_attrs(trial_id, attributes)
+
+    def set_trial_param(
+        self, trial_id: int, name: str, value: float, distribution: BaseDistribution
+    ) -> None:
+        """As Optuna's, of a trial that the cache has not read, too."""
+        self.rows.set_trial_param(trial_id, name, value, distribution)
 
 
 def _make_fast(engine: sqlalchemy.Engine) -> None:

@@ -272,9 +272,9 @@ def _close(
     run_record.end(status, _summary(trial.question, scores, losses, facts, seconds), tags=tags)
     if handle is not None:
         epochs = 0 if facts.is_probe else len(trained.history)
-        ending = {"epochs": epochs, "settled": trained.settled}
+        ending: dict[str, Any] = {"epochs": epochs, "settled": trained.settled}
+        ending |= {"history": list(trained.history)}
         handle.note({"seconds": seconds, "start": trained.start, **ending})
-        handle.note({"history": list(trained.history)})
         handle.finish(_value(scores), pruned=trained.stopped)
     return TrialResult(
         scores,
