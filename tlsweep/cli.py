@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from tlsweep.errors import (
     Fault,
+    OutOfMemory,
     Refusal,
     TlsweepError,
     interrupts_heard,
+    is_out_of_memory,
     masked,
     nearest,
     unknown_name,
@@ -285,6 +287,8 @@ def _guarded(action: Callable[[], Any]) -> int:
 
         if (why := why_unwritten(error)) is not None and not wants_traceback:
             return _fail(TlsweepError(why))
+        if is_out_of_memory(error) and not wants_traceback:
+            return _fail(OutOfMemory(error))
         refusal = _refusal_of(error)
         if refusal is None or wants_traceback:
             raise

@@ -67,6 +67,34 @@ class TrialFailure(TlsweepError):  # noqa: N818 - a word of the project
     """One trial cannot go on (a NaN loss, say), the sweep can. The message is what is recorded."""
 
 
+class OutOfMemory(TrialFailure):
+    """More memory was needed than there was. Another time there may be more."""
+
+    def __init__(self, error: BaseException) -> None:
+        said = [line for line in str(error).splitlines() if line.strip()]
+        because = f" ({said[0][:200]})" if said else ""
+        super().__init__(
+            "out of memory: a smaller train.batch_size, smaller images or fewer trials at once"
+            f" need less{because}"
+        )
+
+
+_NO_MEMORY = re.compile(r"(?i)out of memory|can't allocate memory|CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory could not be had: NumPy, torch and CUDA each have a way.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("CUDA out of memory."))
+    (True, True)
+    >>> is_out_of_memory(RuntimeError("shapes differ"))
+    False
+    """
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
+
+
 def nearest(name: str, known: Iterable[str], alike: float = 0.5) -> str | None:
     """The known name most like ``name``, or None when none is near.
 

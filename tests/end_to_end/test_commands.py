@@ -245,6 +245,21 @@ def test_a_nan_loss_fails_that_trial_with_its_reason_and_nothing_else(tlsweep: R
     assert " %" in done.stdout
 
 
+def test_a_trial_without_enough_memory_fails_in_a_sentence_and_the_others_go_on(
+    tlsweep: Run,
+) -> None:
+    layers = "train.head_sizes=[1000000000000]"  # 2 petabytes: no machine has them
+    asked = ["plan=truncate", "plan.keep=1", "train.head=mlp", "train.epochs=1", "record=none"]
+    alone = tlsweep(*asked, layers)
+    assert alone.returncode == 1, alone.stderr
+    assert "tlsweep: out of memory: a smaller train.batch_size" in alone.stderr
+    assert "Traceback" not in alone.stderr
+    both = tlsweep("-m", *asked, layers.replace("=", "=[4],"))
+    assert both.returncode == 0, both.stderr
+    assert "failed: out of memory" in " ".join(both.stdout.split())
+    assert " %" in both.stdout  # the other one has its score
+
+
 @pytest.mark.parametrize("arguments", [("--version",), ("--cfg", "job")])
 def test_small_questions_are_answered(tlsweep: Run, arguments: tuple[str, ...]) -> None:
     done = tlsweep(*arguments)

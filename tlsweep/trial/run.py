@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlsweep import screen
 from tlsweep.config.settings import Settings
-from tlsweep.errors import Fault, Refusal, TrialFailure
+from tlsweep.errors import Fault, OutOfMemory, Refusal, TrialFailure, is_out_of_memory
 from tlsweep.facts import NEVER_THAWED, Facts
 from tlsweep.question import Question
 from tlsweep.task.outcome import Logits, Outcome
@@ -75,11 +75,12 @@ def _run(settings: Settings, records: Records) -> TrialResult:
         handle.begin()
     try:
         trial, record = checked(settings), records.open(settings)
-    except Refusal as refusal:
+        with _memory_said():
+            question, facts = trial.question, describe(trial)
+    except (Refusal, OutOfMemory) as error:
         if handle is not None:
-            handle.fail(str(refusal))
+            handle.fail(str(error))
         raise
-    question, facts = trial.question, describe(trial)
     run_record = record.start_trial(
         settings.trial.parent_run if settings.trial else None,
         trial_name(settings.stage, facts, handle.overrides if handle else ()),
@@ -90,13 +91,15 @@ def _run(settings: Settings, records: Records) -> TrialResult:
         handle.note({"facts": facts.as_json(), "run_id": run_record.run_id})
     began = time.monotonic()
     try:
-        trained = train(settings, trial, _watch(settings, trial, facts, handle, run_record))
+        with _memory_said():
+            trained = train(settings, trial, _watch(settings, trial, facts, handle, run_record))
         seconds = time.monotonic() - began
         return _close(trial, trained, handle, run_record, seconds)
     except TrialFailure as failure:
         run_record.end("failed", {}, reason=str(failure))
         if handle is not None:
-            handle.fail(str(failure), again=False)  # the same numbers would fail the same way
+            # the same numbers would fail the same way; memory may be there another time
+            handle.fail(str(failure), again=isinstance(failure, OutOfMemory))
         raise
     except KeyboardInterrupt:
         run_record.end("killed", {}, reason="interrupted")
@@ -105,6 +108,17 @@ def _run(settings: Settings, records: Records) -> TrialResult:
         run_record.end("failed", {}, reason=f"{type(error).__name__}: {error}")
         if handle is not None:
             handle.fail(f"{type(error).__name__}: {error}")
+        raise
+
+
+@contextmanager
+def _memory_said() -> Iterator[None]:
+    """Within, what fails for want of memory is said as that. Raises OutOfMemory."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(error) from error
         raise
 
 
