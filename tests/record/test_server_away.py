@@ -253,11 +253,14 @@ def test_what_mlflow_refuses_is_said_and_keeps_nothing_else_back(
             record.spooled.add("file", parent, path=f"../{outside.name}")
             record.spooled.add("file", parent, path="never_there.json")
             record.spooled.add("explode", parent)
+            for _ in range(20):
+                record.spooled.add("file", parent, path="never_there.json")
             told = record_trials(record, parent, 1)
             assert record.flush() == 0
             record.end_sweep(parent, "finished", {})
-        assert len(said) == 5  # two of the run that was deleted
-        assert all(text.startswith("MLflow refused ") for text in said)
+        assert len(said) == 11  # not each of the 25
+        assert all(text.startswith("MLflow refused ") for text in said[:10])
+        assert said[10] == "MLflow refuses more, which is not recorded either"
         assert set(trials(record)) == {*told}
         found = shown(record, parent)
         assert record.client.list_artifacts(found.info.run_id) == []

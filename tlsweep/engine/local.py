@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from typing import Literal
 
+import psutil
+
 from tlsweep.engine.base import Work, Workforce
 from tlsweep.engine.helpers import Helpers
 from tlsweep.section import EngineSettings, Workers
+
+WORKER_BYTES = 2 * 2**30  # torch takes about 1 GB of it
 
 
 class Settings(EngineSettings):
@@ -18,8 +22,8 @@ class Settings(EngineSettings):
 
     @property
     def abreast(self) -> int:
-        """How many trials are under way at once."""
-        return _cores() if self.workers == "auto" else self.workers
+        """How many trials are under way at once: auto is one a core, as far as memory goes."""
+        return min(_cores(), _fit_memory()) if self.workers == "auto" else self.workers
 
     @property
     def threads_each(self) -> int | None:
@@ -48,6 +52,14 @@ class _Processes(Workforce):
     def close(self) -> None:
         if self._helpers is not None:
             self._helpers.close()
+
+
+def _fit_memory() -> int:
+    """How many workers there is memory for: all of the machine's, so that it is the same each time.
+
+    What is free at the moment would change which plans are drawn from one session to the next.
+    """
+    return max(1, psutil.virtual_memory().total // WORKER_BYTES)
 
 
 def _cores() -> int:

@@ -18,6 +18,7 @@ LOOK = 1.0  # seconds from one look at the spool to the next
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds after an answer that did not come
 TRIES = 5  # of an entry that MLflow takes again and again for an error of its own
 NUMBERS = 900  # of a call: MLflow takes 1,000
+SAID = 10  # refusals that are told in full
 GONE = "its process ended before it did"
 
 
@@ -31,7 +32,7 @@ class Sender:
         self.spool, self.delivery, self._mine = spool, delivery, mine
         self.failing = False  # the last try had no answer
         self._said, self._tries, self._wait = False, 0, FIRST_WAIT
-        self._leads, self._to_say = False, list[str]()
+        self._leads, self._to_say, self._refused = False, list[str](), 0
         self._backlogs: dict[str, Backlog] = {}
         self._wake, self._end = threading.Event(), threading.Event()
         self._rounds = 0  # that found nothing left
@@ -126,8 +127,12 @@ class Sender:
         except Exception as error:
             if not is_final(error) and not self._is_hopeless():
                 raise
+            self._refused += 1
             what = f"{entry.get('do', 'an entry')} of run {entry.get('run', '?')}"
-            self._to_say.append(f"MLflow refused {what}: {_why(error)}; it is not recorded")
+            if self._refused <= SAID:
+                self._to_say.append(f"MLflow refused {what}: {_why(error)}; it is not recorded")
+            elif self._refused == SAID + 1:
+                self._to_say.append("MLflow refuses more, which is not recorded either")
         self._tries, self.failing, self._wait = 0, False, FIRST_WAIT
 
     def _orphans(self, later: list[Backlog]) -> None:
