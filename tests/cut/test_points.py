@@ -90,6 +90,7 @@ def test_a_cut_point_is_a_name_an_alias_an_index_or_a_fraction(
     assert resnet.resolve(text).name == name
 
 
+@pytest.mark.slow
 def test_the_end_of_a_name_is_enough_where_no_other_ends_so() -> None:
     vit = zoo_cuts("vit_b_16", 32, image_size=32)
     assert vit.resolve("encoder_layer_3").name == "encoder.layers.encoder_layer_3"
@@ -131,6 +132,7 @@ def test_a_glob_matches_names_and_aliases(resnet: CutPoints) -> None:
     assert resnet.match("features") == []
 
 
+@pytest.mark.slow
 def test_every_name_and_alias_resolves_to_its_own_cut_point(resnet: CutPoints) -> None:
     for cuts in (resnet, zoo_cuts("mobilenet_v2", 32), zoo_cuts("swin_t", 32)):
         for cut in cuts:

@@ -88,6 +88,7 @@ def test_a_server_that_was_killed_and_comes_back_is_told_all_of_it(
     assert waits(tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_a_server_that_is_frozen_keeps_no_trial_waiting_and_is_told_when_it_thaws(
     server: Server, tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_server_that_is_frozen_keeps_no_trial_waiting_and_is_told_when_it_thaw
     assert record.close() == 0
 
 
+@pytest.mark.slow
 def test_a_server_that_is_slow_is_told_all_of_it(server: Server, tmp_path: Path) -> None:
     url, _ = server
     with slowed(url, 0.2) as slow, closing(open_mlflow(slow, "tests", tmp_path)) as record:
@@ -171,6 +173,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_sessions_that_are_killed_lose_and_double_no_run_and_the_next_one_closes_theirs(
     ledger: MlflowLedger, record_folder: Path, tmp_path: Path
 ) -> None:

@@ -107,6 +107,7 @@ def test_the_config_says_what_is_pooled(family: str, more: dict[str, Any], tmp_p
     agrees(opened(folder), cut(folder), IDS, {"mask": MASK}, wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [*OF_TEXTS, *OF_IMAGES])
 def test_a_classifier_changes_no_cut_point_and_no_weight_below_it(
     family: str, tmp_path: Path

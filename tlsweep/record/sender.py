@@ -83,6 +83,8 @@ class Sender:
             self._pause()
 
     def _pause(self) -> None:
+        if self._end.is_set():
+            return
         self._wake.wait(self._wait if self.failing else LOOK)
         self._wake.clear()
 
