@@ -60,16 +60,21 @@ class _Process:
         return False
 
     def _begin(self) -> None:
-        log = (self.folder / f"{self.name}.txt").open("ab")
-        self._process = subprocess.Popen(
-            self.line(), cwd=self.folder, start_new_session=True, stdout=log, stderr=log,
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        )  # fmt: skip
         until = time.monotonic() + UP
+        self._process = self._begun()
         while not self.answers():
-            if time.monotonic() > until or self._process.poll() is not None:
+            if time.monotonic() > until:
                 raise RuntimeError(f"{self.name} does not begin: {self.folder}/{self.name}.txt")
-            time.sleep(0.2)
+            if self._process.poll() is not None:  # its port is not free yet
+                self._process = self._begun()
+            time.sleep(0.5)
+
+    def _begun(self) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{self.name}.txt").open("ab") as log:
+            return subprocess.Popen(
+                self.line(), cwd=self.folder, start_new_session=True, stdout=log, stderr=log,
+                env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            )  # fmt: skip
 
     def kill(self) -> None:
         """SIGKILL to all of it; it begins again at once."""
