@@ -30,7 +30,7 @@ GRIDS, TABLE = HERE / "grids.jsonl", HERE.with_name("search.md")
 PICTURE = HERE.with_name("search.png")
 SHARES = (0.02, 0.05, 0.10)  # of the grid's epochs
 WORST = 1.0  # regret where no plan has ended yet: the best one's whole score
-Runs = dict[Recipe, dict[str, list[list[Found]]]]
+Runs = list[tuple[Recipe, dict[str, list[list[Found]]]]]
 
 
 def regret(grid: Grid, found: list[Found], share: float) -> float:
@@ -65,7 +65,7 @@ def picture(grids: dict[str, Grid], runs: Runs) -> Figure:
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         shares = [k / 200 for k in range(1, 41)]
-        for recipe, by_target in runs.items():
+        for recipe, by_target in runs:
             if recipe.n > 1:
                 continue
             means = [
@@ -96,12 +96,13 @@ def main() -> None:
         made = {name: trained(name, to, asked.train) for name, to in targets(real).items()}
         write(GRIDS, made)
     grids = load(GRIDS)
-    runs: Runs = {}
+    runs: Runs = []
     for recipe in RECIPES:
-        runs[recipe] = {
+        found = {
             name: [searched(recipe, grid, seed, asked.trials) for seed in range(asked.seeds)]
             for name, grid in grids.items()
         }
+        runs.append((recipe, found))
         sys.stderr.write(f"{recipe.name}\n")
     text = _text(grids, runs, asked.seeds)
     sys.stdout.write(text)
@@ -113,7 +114,7 @@ def main() -> None:
 def _text(grids: dict[str, Grid], runs: Runs, seeds: int) -> str:
     columns = ["recipe", *(f"{100 * share:.0f} % of compute" for share in SHARES), "20 trials",
                "their compute"]  # fmt: skip
-    rows = [row(recipe, grids, by_target) for recipe, by_target in runs.items()]
+    rows = [row(recipe, grids, by_target) for recipe, by_target in runs]
     what = ", ".join(f"{name} ({len(g.cells)} plans, best {100 * g.best:.1f} %)"
                      for name, g in grids.items())  # fmt: skip
     notes = [
