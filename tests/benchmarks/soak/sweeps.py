@@ -28,6 +28,7 @@ SETTINGS = (
     "sweep.n_jobs=2", "sweep.fixed=[{plan: scratch}, {plan: finetune}]", "sweep.confirm.top=1",
     "sweep.confirm.seeds=2", "sweep.confirm.controls=[scratch]", "sweep.survey.random=false",
 )  # fmt: skip
+REFUSED, MOST_REFUSED = 2, 20  # exit code; of a sweep that begins while a server is away
 TWICE = 2  # a trial that ends with its process three times is held to be what kills it
 # of the verdict: what is measured anew, and where it lies
 OWN = ("seconds", "command", "created", "folder")
@@ -55,6 +56,7 @@ class Sweep:
         shared = where.storage is not None and where.seen is None
         self.study = f"{STUDY}_{folder.name}_{os.getpid()}" if shared else STUDY
         self.storage = where.seen or where.storage or default_url(folder)
+        self.refused = 0
         self._sweep: subprocess.Popen[bytes] | None = None
         self._worker: subprocess.Popen[bytes] | None = None
 
@@ -78,7 +80,9 @@ class Sweep:
 
     def tend(self) -> None:
         """Begin again what was killed, as its user would."""
-        if self._sweep is None or self._sweep.poll() == -signal.SIGKILL:
+        code = None if self._sweep is None else self._sweep.poll()
+        self.refused += code == REFUSED
+        if self._sweep is None or code in (-signal.SIGKILL, REFUSED):
             log = (self.folder.parent / f"{self.folder.name}.txt").open("ab")
             self._sweep = subprocess.Popen(self._line("-m", *SETTINGS), stdout=log, stderr=log)
         if (self._worker is None or self._worker.poll() is not None) and self._may_join():
@@ -91,6 +95,8 @@ class Sweep:
         assert self._sweep is not None
         code = self._sweep.poll()
         if code is None or code == -signal.SIGKILL:
+            return False
+        if code == REFUSED and self.refused < MOST_REFUSED:  # a server was away as it began
             return False
         if code:
             said = (self.folder.parent / f"{self.folder.name}.txt").read_text()[-3000:]
