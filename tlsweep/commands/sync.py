@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tlsweep import screen
 from tlsweep.config.read import read
-from tlsweep.errors import TlsweepError
+from tlsweep.errors import Fault, Refusal, TlsweepError
 from tlsweep.jobs.effect import refuse_others
 from tlsweep.jobs.line import parted
 from tlsweep.jobs.overrides import compose_config
@@ -23,12 +23,15 @@ class NotTold(TlsweepError):  # noqa: N818 - a word of the project
 def run(arguments: Sequence[str], conf: Path) -> None:
     """Tell the record of ``output_dir`` all that waits for it on disk.
 
-    A run whose process is gone is closed as killed. Raises Refusal where MLflow does not answer,
-    NotTold where it ceased to.
+    A run whose process is gone is closed as killed. Raises Refusal where there are no results and
+    where MLflow does not answer, NotTold where it ceased to.
     """
     refuse_others(parted(arguments), "sync", ("output_dir", "record"))
     chosen = read(compose_config(arguments, conf))
     folder = Path(chosen.output_dir)
+    if not folder.is_dir():
+        rule = "what waits for a record lies in the results of its sweep"
+        raise Refusal(Fault(f"output_dir={folder}, which is not there", rule, "output_dir=DIR"))
     before = waits(folder)
     record = open_record(chosen.record, folder)
     with screen.shown() as shown:
