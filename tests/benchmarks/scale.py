@@ -85,7 +85,7 @@ def main() -> None:
          f"{TRIALS / speed / 3600:.1f} hours for all"],
     ]  # fmt: skip
     columns = ("what", "a trial", f"{TRIALS:,} trials, {NODES:,} nodes, {SECONDS:.0f} s each")
-    notes = [f"From {n} trials of {asked.results.name}. {machine()}."]
+    notes = [f"From {n} trials of the sweep. {machine()}."]
     text = Table("What a large study needs", columns, rows, notes).markdown()
     sys.stdout.write(text + "\n")
     if asked.write:
@@ -98,7 +98,10 @@ def _many(each: float) -> str:
 
 
 def _bytes(count: float) -> str:
-    return f"{count / 2**30:.1f} GB" if count > 2**30 else f"{count / 2**10:.0f} KB"
+    for name, size in (("GB", 2**30), ("MB", 2**20)):
+        if count > size:
+            return f"{count / size:.1f} {name}"
+    return f"{count / 2**10:.0f} KB"
 
 
 if __name__ == "__main__":
