@@ -47,9 +47,15 @@ def test_a_line_that_was_spoiled_is_an_empty_entry_and_the_others_are_whole(tmp_
     writer = Writer(tmp_path)
     writer.add({"do": "log", "run": "a"})
     with backlogs(tmp_path)[0].open("ab") as file:
-        file.write(b"\xff\xfe\n[1, 2]\n")
+        file.write(b"\xff\xfe\n[1, 2]\n" + b'{"do": "begin"}\n')
     writer.add({"do": "end", "run": "a"})
-    assert [entry.get("do") for entry, _ in only(tmp_path).left()] == ["log", None, None, "end"]
+    assert [entry.get("do") for entry, _ in only(tmp_path).left()] == [
+        "log",
+        None,
+        None,
+        None,
+        "end",
+    ]
 
 
 def test_a_disk_that_is_full_leaves_no_half_of_an_entry() -> None:
@@ -139,6 +145,14 @@ def test_numbers_that_are_put_together_stay_in_order_and_are_not_too_many(
     longest = max((len(numbers) for *_, numbers in told), default=0)
     assert all(len(e["metrics"]) <= max(most, longest) for e, _ in found)
     assert [end for _, end in found][-1:] == [n for _, n in entries][-1:]
+
+
+def test_settings_are_put_together_with_numbers_and_what_lacks_a_part_stays_alone() -> None:
+    more = {**log("a", 2.0), "params": {"lr": "0.1"}}
+    ((joined, _),) = merged([(log("a", 1.0), 10), (more, 20)], 10)
+    assert (joined["metrics"], joined["params"]) == ([1.0, 2.0], {"lr": "0.1"})
+    edited = {"do": "log", "run": "a"}
+    assert [e for e, _ in merged([(more, 10), (edited, 20)], 10)] == [more, edited]
 
 
 def test_of_tags_that_are_put_together_the_last_value_counts() -> None:

@@ -22,6 +22,7 @@ from tlsweep.files import write_whole
 
 Entry = dict[str, Any]  # "do": what, "run": of which run, and what that needs, as JSON values
 FOLDER = ".spool"  # of output_dir
+_LOGGED = {"metrics", "params", "tags"}  # of an entry that logs
 _ENTRIES, _LOCK, _SENT, _WHERE = ".jsonl", ".lock", ".sent", "where"
 
 
@@ -116,7 +117,7 @@ def _entry(line: bytes) -> Entry:
         found = json.loads(line)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) and isinstance(found.get("run"), str) else {}
 
 
 def backlogs(folder: Path) -> list[Path]:
@@ -159,8 +160,8 @@ def merged(entries: Sequence[tuple[Entry, int]], most: int) -> Iterator[tuple[En
     last: tuple[Entry, int] | None = None
     for entry, end in entries:
         if last is not None and _go_together(last[0], entry, most):
-            joined = {**last[0], "metrics": [*last[0]["metrics"], *entry["metrics"]]}
-            last = {**joined, "tags": {**last[0]["tags"], **entry["tags"]}}, end
+            texts = {key: {**last[0][key], **entry[key]} for key in ("params", "tags")}
+            last = {**last[0], **texts, "metrics": [*last[0]["metrics"], *entry["metrics"]]}, end
             continue
         if last is not None:
             yield last
@@ -170,5 +171,7 @@ def merged(entries: Sequence[tuple[Entry, int]], most: int) -> Iterator[tuple[En
 
 
 def _go_together(one: Entry, two: Entry, most: int) -> bool:
-    logs = one.get("do") == two.get("do") == "log" and one["run"] == two["run"]
-    return logs and len(one["metrics"]) + len(two["metrics"]) <= most
+    if not (one.get("do") == two.get("do") == "log" and one["run"] == two["run"]):
+        return False
+    whole = all(entry.keys() >= _LOGGED for entry in (one, two))  # a file may have been edited
+    return whole and len(one["metrics"]) + len(two["metrics"]) <= most

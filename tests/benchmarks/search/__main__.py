@@ -2,7 +2,7 @@
 
 The full grid of a small space was trained once on each target, and lies in grids.jsonl; the sweep's
 own search then looks plans up in it. ``--train`` trains the grids anew (hours). Writes
-search.md and search.png with ``--write``.
+search.md and search.svg with ``--write``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tlsweep.study import choice
 
 HERE = Path(__file__).parent
 GRIDS, TABLE = HERE / "grids.jsonl", HERE.with_name("search.md")
-PICTURE = HERE.with_name("search.png")
+PICTURE = HERE.with_name("search.svg")
 SHARES = (0.02, 0.05, 0.10)  # of the grid's epochs
 WORST = 1.0  # regret where no plan has ended yet: the best one's whole score
 Runs = list[tuple[Recipe, dict[str, list[list[Found]]]]]
@@ -60,7 +60,7 @@ def row(recipe: Recipe, grids: dict[str, Grid], runs: dict[str, list[list[Found]
 
 def picture(grids: dict[str, Grid], runs: Runs) -> Figure:
     """Regret against compute."""
-    with mpl.rc_context({"font.size": 9}):
+    with mpl.rc_context({"font.size": 9, "svg.hashsalt": "search"}):
         figure = Figure(figsize=(7.0, 4.2), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
@@ -108,7 +108,7 @@ def main() -> None:
     sys.stdout.write(text)
     if asked.write:
         TABLE.write_text(text)
-        picture(grids, runs).savefig(PICTURE, dpi=120)
+        picture(grids, runs).savefig(PICTURE, metadata={"Date": None})
 
 
 def _text(grids: dict[str, Grid], runs: Runs, seeds: int) -> str:
@@ -125,7 +125,7 @@ def _text(grids: dict[str, Grid], runs: Runs, seeds: int) -> str:
     ]
     table = Table("Points behind the grid's best", columns, rows, notes)
     head = "# Search quality\n\n`python tests/benchmarks/search --write`\n\n"
-    return f"{head}{table.markdown()}\n\n![Regret against compute](search.png)\n"
+    return f"{head}{table.markdown()}\n\n![Regret against compute](search.svg)\n"
 
 
 if __name__ == "__main__":
