@@ -9,9 +9,10 @@ import psutil
 
 from tlsweep.engine.base import Work, Workforce
 from tlsweep.engine.helpers import Helpers
-from tlsweep.section import EngineSettings, Workers
+from tlsweep.section import EngineSettings, Positive, Workers
 
 WORKER_BYTES = 2 * 2**30  # torch takes about 1 GB of it
+MOST = 8  # a search that draws so many plans at once finds what it finds drawing one after another
 
 
 class Settings(EngineSettings):
@@ -19,11 +20,18 @@ class Settings(EngineSettings):
 
     name: Literal["local"]
     workers: Workers
+    devices: Positive
 
     @property
     def abreast(self) -> int:
-        """How many trials are under way at once: auto is one a core, as far as memory goes."""
-        return min(_cores(), _fit_memory()) if self.workers == "auto" else self.workers
+        """How many trials are under way at once.
+
+        auto is one a GPU, else one a core as far as memory goes, for as many devices as each takes.
+        """
+        if self.workers != "auto":
+            return self.workers
+        there = _gpus() or min(_cores(), _fit_memory())
+        return max(1, min(there // self.devices, MOST))
 
     @property
     def threads_each(self) -> int | None:
@@ -60,6 +68,12 @@ def _fit_memory() -> int:
     What is free at the moment would change which plans are drawn from one session to the next.
     """
     return max(1, psutil.virtual_memory().total // WORKER_BYTES)
+
+
+def _gpus() -> int:
+    import torch  # here: other engines, and refusals, do without it
+
+    return torch.accelerator.device_count()
 
 
 def _cores() -> int:

@@ -19,7 +19,7 @@ from tlsweep.study.ledger import Ledger
 from tlsweep.study.space import Space
 from tlsweep.study.storage import default_url
 
-MEDIAN = {"name": "median", "n_startup_trials": 4, "n_warmup_steps": 4}  # as conf/sweep/tpe.yaml
+MEDIAN = {"name": "median", "n_startup_trials": 4, "n_warmup_steps": 4}
 TRIALS = 40
 
 
@@ -41,12 +41,13 @@ RECIPES = (
     Recipe("GP", "gp"),
     Recipe("survey + random", "random", survey=True),
     Recipe("survey + GP", "gp", survey=True),
-    Recipe("survey + TPE", "tpe", survey=True),
+    Recipe("survey + TPE (the default)", "tpe", survey=True),
+    Recipe("the default, 2 at once", "tpe", survey=True, n=2),
+    Recipe("the default, 4 at once", "tpe", survey=True, n=4),
+    Recipe("the default, 8 at once", "tpe", survey=True, n=8),
+    Recipe("survey + TPE, median", "tpe", True, MEDIAN),
+    Recipe("survey + TPE, median after 8 epochs", "tpe", True, {**MEDIAN, "n_warmup_steps": 8}),
     Recipe("survey + TPE, hyperband", "tpe", True, {"name": "hyperband", "min_resource": 4}),
-    Recipe("survey + TPE, median (the default)", "tpe", True, MEDIAN),
-    Recipe("the default, 2 at once", "tpe", True, MEDIAN, 2),
-    Recipe("the default, 4 at once", "tpe", True, MEDIAN, 4),
-    Recipe("the default, 8 at once", "tpe", True, MEDIAN, 8),
 )
 
 
