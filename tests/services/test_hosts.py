@@ -23,7 +23,8 @@ pytestmark = [
     pytest.mark.services,
     pytest.mark.skipif(os.getuid() != 0 or not shutil.which("unshare"), reason="needs namespaces"),
 ]
-TLSWEEP = (
+TLSWEEP = (sys.executable, "-m", "tlsweep")
+SWEEP = (
     "study=s", "engine=joined", "engine.workers=2", "train.epochs=2", "target.fit_size=60",
     "sweep.minutes=null", "sweep.n_trials=4", "sweep.fixed=[{plan: scratch}]",
     "sweep.confirm.top=1", "sweep.confirm.seeds=2", "sweep.confirm.controls=[scratch]",
