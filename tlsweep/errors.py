@@ -71,6 +71,9 @@ class OutOfMemory(TrialFailure):
     """More memory was needed than there was. Another time there may be more."""
 
     def __init__(self, error: BaseException) -> None:
+        if isinstance(error, TrialFailure):  # of another process, and said there
+            super().__init__(str(error))
+            return
         said = [line for line in str(error).splitlines() if line.strip()]
         because = f" ({said[0][:200]})" if said else ""
         super().__init__(
@@ -92,7 +95,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, MemoryError):
         return True
-    return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
+    return (
+        isinstance(error, (RuntimeError, TrialFailure))
+        and _NO_MEMORY.search(str(error)) is not None
+    )
 
 
 def nearest(name: str, known: Iterable[str], alike: float = 0.5) -> str | None:

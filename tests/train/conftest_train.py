@@ -28,6 +28,8 @@ def settings(**changes: object) -> TrainSettings:
     values = {
         "epochs": 4,
         "batch_size": 8,
+        "accumulate": 1,
+        "out_of_memory": "fail",
         "optimizer": "adamw",
         "lr": 1e-2,
         "lr_ratio": 0.1,

@@ -9,7 +9,7 @@ from tlsweep import registry
 from tlsweep.config.sections import STAGES_RULE
 from tlsweep.config.settings import flatten
 from tlsweep.errors import Fault, nearest, unknown_name
-from tlsweep.train.settings import SGD_RULE
+from tlsweep.train.settings import PARTS_RULE, SGD_RULE
 
 
 def told(errors: Sequence[Mapping[str, Any]], plain: dict[str, Any]) -> list[Fault]:
@@ -135,6 +135,10 @@ _RULES = {
     "train.batch_size is a multiple of train.devices": (
         ("train.batch_size", "train.devices"),
         "train.devices=2 train.strategy=ddp train.batch_size=32",
+    ),
+    PARTS_RULE: (
+        ("train.batch_size", "train.devices", "train.accumulate"),
+        "train.batch_size=32 train.accumulate=2",
     ),
     SGD_RULE: (("train.optimizer", "train.weight_decay"), "train.weight_decay=auto"),
     STAGES_RULE: (("sweep.stages",), "sweep.stages=[survey], or another of those"),

@@ -123,7 +123,7 @@ class Settings(Section):
         # these say how and where, not what; what is read there has a fingerprint of its own
         how = (
             "accelerator", "devices", "strategy", "num_workers", "resume", "cache_dir", "root",
-            "download", "ram_gb", "disk_gb", "shift",
+            "download", "ram_gb", "disk_gb", "shift", "out_of_memory",
         )  # fmt: skip
         for group in ("source", "target", "train"):
             for key in how:

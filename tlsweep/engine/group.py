@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tlsweep.errors import TrialFailure
+from tlsweep.errors import OutOfMemory, TrialFailure, is_out_of_memory
 
 Member = Callable[..., Any]
 WAITING = 64  # messages that may wait to be heard: members that compute faster than that wait
@@ -124,11 +124,16 @@ def _member(
     try:
         value = member(*arguments, tell)
     except BaseException as error:
-        reason = str(error) if isinstance(error, TrialFailure) else traceback.format_exc(limit=-3)
-        _write(Path(folder) / f"error{rank}", reason)
+        _write(Path(folder) / f"error{rank}", _reason(error))
         raise SystemExit(1) from None
     if rank == 0:
         _write(Path(folder) / "result", value)
+
+
+def _reason(error: BaseException) -> str:
+    if is_out_of_memory(error):
+        return str(OutOfMemory(error))
+    return str(error) if isinstance(error, TrialFailure) else traceback.format_exc(limit=-3)
 
 
 def end_with(parent: Connection, folder: str | None = None) -> None:

@@ -46,7 +46,7 @@ def one_pass(
     """
     # inference tensors could not be trained on
     options = {"inference_mode": False}
-    runner = trainer(train, world, "ddp", **options) if world > 1 else alone(train, **options)
     with tamed():
+        runner = trainer(train, world, "ddp", **options) if world > 1 else alone(train, **options)
         loader = in_batches(examples, train, rank, world)
         runner.predict(_Pass(taps, write, rank, world), loader, return_predictions=False)

@@ -198,6 +198,7 @@ def _runner(train: TrainSettings, callbacks: list[pl.Callback]) -> pl.Trainer:
         train.devices,
         train.strategy,
         max_epochs=train.epochs,
+        accumulate_grad_batches=train.accumulate,
         callbacks=callbacks,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,

@@ -58,7 +58,7 @@ def device_of(train: TrainSettings) -> torch.device:
 
 def loader(examples: Examples, sampler: Any, train: TrainSettings) -> DataLoader[Any]:
     """A device's batches in the order of ``sampler``; none that trains has one image alone."""
-    size, trains = train.batch_size // train.devices, isinstance(sampler, EpochSampler)
+    size, trains = train.passed, isinstance(sampler, EpochSampler)
     return DataLoader(
         examples,
         batch_size=size,

@@ -235,7 +235,19 @@ class PlanModule(pl.LightningModule):
         if not torch.isfinite(loss):
             self._diverged(f"loss of step {batch_idx + 1}", float(loss.detach()))
         self.fit_loss.update(loss.detach(), len(y_b))
-        return loss
+        return loss if self.settings.accumulate == 1 else loss * self._share(batch_idx, len(y_b))
+
+    def _share(self, batch_idx: int, n: int) -> float:
+        """What a part of a batch counts: its share of the batch, where Lightning takes 1 / parts.
+
+        n: examples of the part. They differ in the last batch of an epoch, which may lack parts.
+        """
+        loader: Any = self.trainer.train_dataloader
+        size, parts = self.settings.passed, self.settings.accumulate
+        used = len(loader.sampler)
+        used -= used % size if loader.drop_last else 0
+        first = batch_idx // parts * self.settings.device_batch
+        return n * parts / min(self.settings.device_batch, used - first)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and answers on the select split."""

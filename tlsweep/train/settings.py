@@ -46,12 +46,16 @@ SGD_RULE = (
     f" {MOST_SGD_DECAY}"
 )
 
+PARTS_RULE = "each device's share of train.batch_size is a multiple of train.accumulate"
+
 
 class TrainSettings(Section):
     """conf/train/*.yaml."""
 
     epochs: Positive
     batch_size: Positive
+    accumulate: Positive
+    out_of_memory: Literal["fail", "halve"]
     optimizer: Literal["adamw", "sgd"]
     lr: Annotated[Number, Field(gt=0, le=100)]
     lr_ratio: Annotated[Number, Field(gt=0, le=10)]
@@ -85,7 +89,25 @@ class TrainSettings(Section):
             raise ValueError("several devices train one plan with train.strategy=ddp")
         if self.batch_size % self.devices:
             raise ValueError("train.batch_size is a multiple of train.devices")
+        if self.batch_size // self.devices % self.accumulate:
+            raise ValueError(PARTS_RULE)
         return self
+
+    @property
+    def device_batch(self) -> int:
+        """Examples of a step on each device."""
+        return self.batch_size // self.devices
+
+    @property
+    def passed(self) -> int:
+        """Examples that go through the network at a time, on each device."""
+        return self.device_batch // self.accumulate
+
+    def halved(self) -> TrainSettings | None:
+        """The same steps with half of the examples at a time; None where that does not go on."""
+        if self.passed % 2 or self.passed < 4:  # BatchNorm cannot be trained on one image
+            return None
+        return self.model_copy(update={"accumulate": 2 * self.accumulate})
 
     @model_validator(mode="after")
     def _momentum_adds_up(self) -> TrainSettings:

@@ -26,6 +26,7 @@ _FILE = "first-phase.ckpt"
 # how and where, or of layers that the phase does not train
 _WITHOUT_EFFECT = (
     "accelerator", "num_workers", "resume", "probe", "probe_penalty", "lr_ratio", "block_decay",
+    "out_of_memory",
 )  # fmt: skip
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsweep.config.settings import Settings
 from tlsweep.engine.group import Tell, run_in_group
-from tlsweep.errors import Fault, Refusal
+from tlsweep.errors import Fault, Refusal, is_out_of_memory
 from tlsweep.plan import TransferPlan, as_written
 from tlsweep.question import Question
 from tlsweep.schedule.settings import PhasedSettings
@@ -108,7 +109,44 @@ def _predicted(trial: Resolved, network: PlanNetwork, starts: Starts) -> dict[Sp
 
 
 def train(settings: Settings, trial: Resolved, on_epoch: OnEpoch) -> Trained:
-    """Train a plan on its devices. settings: of the trial, for processes that open it again."""
+    """Train a plan on its devices. settings: of the trial, for processes that open it again.
+
+    A batch that memory does not hold is halved where ``train.out_of_memory`` is ``halve``, until it
+    holds it: the steps are the same, their gradients are added up from parts.
+    """
+    heard = 0  # epochs that were told of before memory ran out are not told again
+
+    def hear(epoch: int, metrics: dict[str, float], least: int) -> bool:
+        nonlocal heard
+        if epoch < heard:
+            return False
+        heard = epoch + 1
+        return on_epoch(epoch, metrics, least)
+
+    asked = trial.train
+    while True:
+        try:
+            trained = _train(settings, trial, hear)
+            return replace(trained, start=trained.start + _parts(asked, trial.train))
+        except Exception as error:
+            halved = asked.out_of_memory == "halve" and trial.train.halved()
+            if not halved or not is_out_of_memory(error):
+                raise
+        _let_go()  # only here: what was raised held the tensors of the step that failed
+        settings = settings.model_copy(update={"train": halved})
+        trial = resolve(settings, trial.question)
+
+
+def _let_go() -> None:
+    """Give memory that nothing needs any more back to the device."""
+    import torch
+
+    gc.collect()
+    if torch.accelerator.is_available():
+        torch.accelerator.empty_cache()
+
+
+def _train(settings: Settings, trial: Resolved, on_epoch: OnEpoch) -> Trained:
     if trial.train.devices == 1 or is_probe(trial.plan, trial.train):
         return train_plan(trial, on_epoch)
 
@@ -191,6 +229,16 @@ def _unfinished(trial: Resolved, thawed: frozenset[int], stopped: bool) -> str:
     )
 
 
+def _parts(asked: TrainSettings, train: TrainSettings) -> str:
+    """What to say of a batch that was taken in more parts than were asked for."""
+    if train.accumulate == asked.accumulate:
+        return ""
+    return (
+        f"; memory did not hold {asked.passed} examples at a time: a batch of {train.batch_size}"
+        f" was taken in parts of {train.passed}"
+    )
+
+
 def _added(question: Question, plan: TransferPlan) -> str:
     """What to say of the layers of adapted blocks."""
     layers, others = question.adapted_layers(plan)
@@ -230,7 +278,7 @@ def check_batch(trial: Resolved) -> None:
     That is so of one image a batch, on maps of one pixel.
     """
     train = trial.train
-    if train.batch_size > train.devices or is_probe(trial.plan, train):
+    if train.passed > 1 or is_probe(trial.plan, train):
         return
     import torch
 
@@ -245,8 +293,9 @@ def check_batch(trial: Resolved) -> None:
         if "more than 1 value per channel" not in str(error):
             raise
         rule = "BatchNorm is trained on several numbers a channel: two images a batch, or more"
-        mend = f"train.batch_size={2 * train.devices} or more"
-        raise Refusal(Fault(f"train.batch_size={train.batch_size}", rule, mend)) from error
+        mend = f"train.batch_size={2 * train.devices * train.accumulate} or more"
+        parts = "" if train.accumulate == 1 else f" train.accumulate={train.accumulate}"
+        raise Refusal(Fault(f"train.batch_size={train.batch_size}{parts}", rule, mend)) from error
 
 
 def check_resume(trial: Resolved) -> None:
