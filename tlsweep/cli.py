@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from tlsweep.errors import (
     Fault,
-    OutOfMemory,
     Refusal,
     TlsweepError,
+    failure_of,
     interrupts_heard,
-    is_out_of_memory,
     masked,
     nearest,
     unknown_name,
@@ -287,8 +286,8 @@ def _guarded(action: Callable[[], Any]) -> int:
 
         if (why := why_unwritten(error)) is not None and not wants_traceback:
             return _fail(TlsweepError(why))
-        if is_out_of_memory(error) and not wants_traceback:
-            return _fail(OutOfMemory(error))
+        if (failure := failure_of(error)) is not None and not wants_traceback:
+            return _fail(failure)
         refusal = _refusal_of(error)
         if refusal is None or wants_traceback:
             raise

@@ -64,16 +64,20 @@ class Refusal(TlsweepError):  # noqa: N818 - a word of the project
 
 
 class TrialFailure(TlsweepError):  # noqa: N818 - a word of the project
-    """One trial cannot go on (a NaN loss, say), the sweep can. The message is what is recorded."""
+    """One trial cannot go on (a NaN loss, say), the sweep can. The message is what is recorded.
+
+    again: whether the same training may succeed another time.
+    """
+
+    again = False
 
 
 class OutOfMemory(TrialFailure):
     """More memory was needed than there was. Another time there may be more."""
 
+    again = True
+
     def __init__(self, error: BaseException) -> None:
-        if isinstance(error, TrialFailure):  # of another process, and said there
-            super().__init__(str(error))
-            return
         said = [line for line in str(error).splitlines() if line.strip()]
         because = f" ({said[0][:200]})" if said else ""
         super().__init__(
@@ -82,6 +86,20 @@ class OutOfMemory(TrialFailure):
         )
 
 
+class NoDataWorker(TrialFailure):
+    """A process that decodes images (``train.num_workers``) ended, by whatever killed it."""
+
+    again = True
+
+    def __init__(self, pids: str) -> None:
+        super().__init__(
+            f"a process that decodes images ended before it was done (process {pids}): something"
+            " killed it, as the system does where memory runs out; train.num_workers=0 decodes in"
+            " the trial's own process"
+        )
+
+
+_NO_WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)")
 _NO_MEMORY = re.compile(r"(?i)out of memory|can't allocate memory|CUBLAS_STATUS_ALLOC_FAILED")
 
 
@@ -99,6 +117,24 @@ def is_out_of_memory(error: BaseException) -> bool:
         isinstance(error, (RuntimeError, TrialFailure))
         and _NO_MEMORY.search(str(error)) is not None
     )
+
+
+def failure_of(error: BaseException) -> TrialFailure | None:
+    """What ended a training from outside, in words; None for any other error.
+
+    >>> failure_of(RuntimeError("CUDA out of memory.")).again
+    True
+    >>> print(failure_of(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")))
+    ... # doctest: +ELLIPSIS
+    a process that decodes images ended before it was done (process 7): ...
+    >>> failure_of(RuntimeError("shapes differ"))
+    """
+    if isinstance(error, TrialFailure):
+        return error
+    if is_out_of_memory(error):
+        return OutOfMemory(error)
+    found = _NO_WORKER.search(str(error)) if isinstance(error, RuntimeError) else None
+    return None if found is None else NoDataWorker(found[1])
 
 
 def nearest(name: str, known: Iterable[str], alike: float = 0.5) -> str | None:

@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tlsweep.errors import OutOfMemory, TrialFailure, is_out_of_memory
+from tlsweep.errors import TrialFailure, failure_of
 
 Member = Callable[..., Any]
 WAITING = 64  # messages that may wait to be heard: members that compute faster than that wait
@@ -130,10 +130,12 @@ def _member(
         _write(Path(folder) / "result", value)
 
 
-def _reason(error: BaseException) -> str:
-    if is_out_of_memory(error):
-        return str(OutOfMemory(error))
-    return str(error) if isinstance(error, TrialFailure) else traceback.format_exc(limit=-3)
+def _reason(error: BaseException) -> tuple[str, bool]:
+    """Why a member failed, and whether it may succeed another time."""
+    failure = failure_of(error)
+    if failure is None:
+        return traceback.format_exc(limit=-3), False
+    return str(failure), failure.again
 
 
 def end_with(parent: Connection, folder: str | None = None) -> None:
@@ -181,7 +183,10 @@ def _wait(processes: list[Any], tell: Tell, on_message: Callable[[Any], Any]) ->
 def _result(folder: Path, codes: list[int | None]) -> Any:
     errors = sorted(folder.glob("error*"))
     if errors:
-        raise TrialFailure(str(pickle.loads(errors[0].read_bytes())))
+        reason, again = pickle.loads(errors[0].read_bytes())
+        failure = TrialFailure(reason)
+        failure.again = again
+        raise failure
     # the file was written whole by our own child, so it counts even if the child died at exit
     result = folder / "result"
     if result.exists():

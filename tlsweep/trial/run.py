@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsweep import screen
 from tlsweep.config.settings import Settings
-from tlsweep.errors import Fault, OutOfMemory, Refusal, TrialFailure, is_out_of_memory
+from tlsweep.errors import Fault, Refusal, TrialFailure, failure_of
 from tlsweep.facts import NEVER_THAWED, Facts
 from tlsweep.question import Question
 from tlsweep.task.outcome import Logits, Outcome
@@ -75,9 +75,9 @@ def _run(settings: Settings, records: Records) -> TrialResult:
         handle.begin()
     try:
         trial, record = checked(settings), records.open(settings)
-        with _memory_said():
+        with _said():
             question, facts = trial.question, describe(trial)
-    except (Refusal, OutOfMemory) as error:
+    except (Refusal, TrialFailure) as error:
         if handle is not None:
             handle.fail(str(error))
         raise
@@ -91,15 +91,15 @@ def _run(settings: Settings, records: Records) -> TrialResult:
         handle.note({"facts": facts.as_json(), "run_id": run_record.run_id})
     began = time.monotonic()
     try:
-        with _memory_said():
+        with _said():
             trained = train(settings, trial, _watch(settings, trial, facts, handle, run_record))
         seconds = time.monotonic() - began
         return _close(trial, trained, handle, run_record, seconds)
     except TrialFailure as failure:
         run_record.end("failed", {}, reason=str(failure))
         if handle is not None:
-            # the same numbers would fail the same way; memory may be there another time
-            handle.fail(str(failure), again=isinstance(failure, OutOfMemory))
+            # the same numbers would fail the same way
+            handle.fail(str(failure), again=failure.again)
         raise
     except KeyboardInterrupt:
         run_record.end("killed", {}, reason="interrupted")
@@ -112,14 +112,15 @@ def _run(settings: Settings, records: Records) -> TrialResult:
 
 
 @contextmanager
-def _memory_said() -> Iterator[None]:
-    """Within, what fails for want of memory is said as that. Raises OutOfMemory."""
+def _said() -> Iterator[None]:
+    """Within, what fails for want of memory, or of a process, is said as that, a TrialFailure."""
     try:
         yield
     except Exception as error:
-        if is_out_of_memory(error):
-            raise OutOfMemory(error) from error
-        raise
+        failure = failure_of(error)
+        if failure is None or failure is error:
+            raise
+        raise failure from error
 
 
 def checked(settings: Settings) -> Resolved:
