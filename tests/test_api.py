@@ -103,3 +103,9 @@ def test_a_key_that_this_process_has_not_made_is_refused(part: str) -> None:
 def test_a_wrong_key_is_refused_as_on_the_command_line(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match=r"unknown key sweep\.minute"):
         tlsweep.sweep("glyphs", "digits", sweep__minute=5, output_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize("who", ["sweep.n_jobs=2", "engine=joined"])
+def test_what_a_program_holds_is_refused_to_other_processes(tmp_path: Path, who: str) -> None:
+    with pytest.raises(Refusal, match="is not there in other processes"):
+        tlsweep.sweep(network(), Digits("tensor"), who, output_dir=str(tmp_path), image=IMAGE)

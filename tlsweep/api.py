@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlsweep.cli import conf_folder, job
+from tlsweep.errors import Fault, Refusal
 from tlsweep.terms import ImageSpec
 from tlsweep.verdict import Verdict
 
@@ -31,7 +32,9 @@ def sweep(
     of your own wants. target: ``digits`` or another target by name, a folder of class folders, or a
     torch Dataset of (image, class index), (image, list of 0 and 1: labels) or (image, float or list
     of floats: numbers). overrides: as on the command line (``"sweep.minutes=5"``); settings: the
-    same as keywords, with two underscores for a dot (``sweep__minutes=5``).
+    same as keywords, with two underscores for a dot (``sweep__minutes=5``). Trials run in this
+    process; with ``sweep__n_jobs="auto"`` in others, for which the program needs its
+    ``if __name__ == "__main__":``.
 
     Returns the verdict; files and runs are left in ``output_dir``. Raises Refusal for what cannot
     be carried out, before anything trains.
@@ -43,7 +46,9 @@ def sweep(
         verdict.to_dataframe()
     """
     given = [*overrides, *(f"{k.replace('__', '.')}={_text(v)}" for k, v in settings.items())]
-    answer = _multirun([*_source(model, image, given), *_target(target), *given])
+    asked = [*_source(model, image, given), *_target(target), *_workers(given)]
+    _refuse_apart([*asked, *given])
+    answer = _multirun([*asked, *given])
     assert isinstance(answer, Verdict)
     return answer
 
@@ -73,6 +78,27 @@ def _target(target: str | Path | Dataset[Any]) -> list[str]:
     from tlsweep.target import held
 
     return ["target=held", f"target.key={quoted(held.hold(target))}"]
+
+
+def _workers(given: list[str]) -> list[str]:
+    """This process runs the trials itself, unless others are asked for.
+
+    They would begin the program anew, which not every program is written for.
+    """
+    return [] if any(_says_who(o) for o in given) else ["sweep.n_jobs=1"]
+
+
+def _says_who(override: str) -> bool:
+    return override.lstrip("+").startswith(("sweep.n_jobs=", "engine=", "engine."))
+
+
+def _refuse_apart(asked: list[str]) -> None:
+    """Raise Refusal where workers of their own would need what this program alone holds."""
+    if "sweep.n_jobs=1" in asked or not {"source=held", "target=held"} & set(asked):
+        return
+    rule = "a network or a Dataset of this program is not there in other processes"
+    mend = "sweep.n_jobs=1; or source=module source.build=PACKAGE.MODULE:FUNCTION, and a folder"
+    raise Refusal(Fault("trials in processes of their own (sweep.n_jobs, engine)", rule, mend))
 
 
 def _text(value: Any) -> str:

@@ -27,6 +27,7 @@ SHORT = (
     "sweep.confirm.seeds=2",
     "sweep.confirm.controls=[scratch]",
 )
+ALONE = (*SHORT, "sweep.n_jobs=1")  # workers take seconds to begin
 # studies beside the one that is searched
 BESIDE = ("survey", "first", "confirm", "final")
 STUDY = "glyphs_to_digits"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 from PIL import Image
-from short_sweep import SHORT, Run
+from short_sweep import ALONE, Run
 
 from tlsweep.target import open_target
 from tlsweep.terms import ImageSpec
@@ -40,7 +40,7 @@ def letters(target: str, folder: Path, n: int = 3) -> list[str]:
 def test_a_target_of_another_kind_gets_a_verdict_in_its_own_unit_and_a_model(
     tlsweep: Run, tmp_path: Path, target: str, metric: str, words: str, unit: str
 ) -> None:
-    done = tlsweep("-m", f"target={target}", *SHORT, "output_dir=out")
+    done = tlsweep("-m", f"target={target}", *ALONE, "output_dir=out")
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "out" / f"glyphs_to_{target}"
     verdict = json.loads((folder / "verdict.json").read_text())

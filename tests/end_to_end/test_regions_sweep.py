@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
-from short_sweep import SHORT, Run
+from short_sweep import ALONE, Run
 
 import tlsweep
 from tlsweep.terms import BlockState
@@ -22,7 +22,7 @@ FIXED = (
 def test_each_stands_in_the_verdict_with_its_region_and_none_is_taken_for_finetune(
     tlsweep: Run, tmp_path: Path
 ) -> None:
-    done = tlsweep("-m", *SHORT, FIXED, "sweep.confirm.top=4", "sweep.n_trials=1",
+    done = tlsweep("-m", *ALONE, FIXED, "sweep.confirm.top=4", "sweep.n_trials=1",
                    "sweep.confirm.controls=[scratch,finetune]", "output_dir=out")  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "out" / "glyphs_to_digits"
@@ -60,7 +60,7 @@ def test_a_plan_of_the_command_line_is_searched_named_and_taken_home(
     tlsweep: Run, tmp_path: Path, plan: tuple[str, ...], states: str
 ) -> None:
     """With frozen plans left out, and scratch no candidate, it is what is recommended."""
-    done = tlsweep("-m", *SHORT, *plan, "sweep.stages=[search,confirm]", "output_dir=out")
+    done = tlsweep("-m", *ALONE, *plan, "sweep.stages=[search,confirm]", "output_dir=out")
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "out" / "glyphs_to_digits"
     verdict = json.loads((folder / "verdict.json").read_text())

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from short_sweep import SHORT, EndedWell, Run
+from short_sweep import ALONE, EndedWell, Run
 from sklearn.datasets import load_digits
 
 PARTS = {"train": range(200), "test": range(200, 320), "elsewhere": range(200, 320)}
@@ -59,7 +59,7 @@ def test_a_trained_plan_scores_on_a_folder_what_it_scores_on_the_same_images(
     photos: Path, ended_well: EndedWell
 ) -> None:
     output, _ = ended_well(
-        *lines(photos, str(photos / "elsewhere")), *SHORT, "sweep.stages=[search,confirm]",
+        *lines(photos, str(photos / "elsewhere")), *ALONE, "sweep.stages=[search,confirm]",
         "sweep.final=all",  # the network to take home has learned from these very images
     )  # fmt: skip
     verdict = json.loads((output / "s" / "verdict.json").read_text())

@@ -14,9 +14,9 @@ from pathlib import Path
 import optuna
 import pytest
 from short_sweep import (
+    ALONE,
     BESIDE,
     ENDS,
-    SHORT,
     Run,
     counted,
     everywhere,
@@ -32,7 +32,7 @@ def test_a_sweep_killed_again_and_again_ends_with_its_trials_each_once(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     output, draw = tmp_path / "out", random.Random(0)
-    command = [sys.executable, "-m", "tlsweep", "-m", f"output_dir={output}", *SHORT]
+    command = [sys.executable, "-m", "tlsweep", "-m", f"output_dir={output}", *ALONE]
     kills = 0
     for _ in range(4):
         process = subprocess.Popen(
@@ -92,7 +92,7 @@ def test_ctrl_c_keeps_finished_trials_and_marks_the_open_one(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     output = tmp_path / "out"
-    command = [sys.executable, "-m", "tlsweep", "-m", f"output_dir={output}", *SHORT]
+    command = [sys.executable, "-m", "tlsweep", "-m", f"output_dir={output}", *ALONE]
     command += ["train.epochs=400", "train.settle=false", "sweep.survey.random=false"]
     process = subprocess.Popen(
         command,
@@ -131,7 +131,7 @@ def test_a_sweep_ends_with_its_minutes_and_at_the_same_trial_when_it_is_taken_up
 ) -> None:
     command = (
         "-m",
-        *SHORT,
+        *ALONE,
         "sweep.n_trials=20",
         "sweep.minutes=0.001",
         "sweep.survey.random=false",
@@ -166,7 +166,7 @@ def test_what_the_minutes_cannot_hold_is_given_up_or_not_begun_and_the_rest_is_a
     """Trainings of a million epochs: of the first plan, and a control's second setting."""
     long = "train.settle: false, train.epochs: 1000000"
     fixed = f"{{plan: scratch, {long}}}, {{plan: finetune}}, {{plan: finetune, {long}}}"
-    command = ("-m", *SHORT, "sweep.minutes=5", "sweep.n_trials=1", f"sweep.fixed=[{fixed}]",
+    command = ("-m", *ALONE, "sweep.minutes=5", "sweep.n_trials=1", f"sweep.fixed=[{fixed}]",
                "sweep.confirm.controls=[finetune,scratch]")  # fmt: skip
     done = tlsweep(*command)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -196,7 +196,7 @@ def test_what_the_minutes_cannot_hold_is_given_up_or_not_begun_and_the_rest_is_a
 def test_where_the_cheapest_training_takes_too_long_nothing_more_is_tried(
     tlsweep: Run, tmp_path: Path
 ) -> None:
-    done = tlsweep("-m", *SHORT, "sweep.minutes=5", "sweep.n_trials=8", "train.epochs=1000000",
+    done = tlsweep("-m", *ALONE, "sweep.minutes=5", "sweep.n_trials=8", "train.epochs=1000000",
                    "train.settle=false", "sweep.fixed=[{plan: last_layers}]")  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     output = tmp_path / "outputs"
@@ -214,7 +214,7 @@ def test_a_control_that_is_far_behind_is_not_tried_at_other_rates(
     """Scratch that does not learn at all: 10 % where kept blocks have some 70."""
     still = "{plan: scratch, train.lr: '1e-12,1e-11', train.weight_decay: 0}"
     layers = "{plan: last_layers, train.lr_ratio: '0.3,0.1'}"
-    command = ("-m", *SHORT, "sweep.minutes=5", "sweep.n_trials=1", "train.epochs=8",
+    command = ("-m", *ALONE, "sweep.minutes=5", "sweep.n_trials=1", "train.epochs=8",
                f"sweep.fixed=[{layers}, {still}]")  # fmt: skip
     done = tlsweep(*command)
     assert done.returncode == 0, done.stdout + done.stderr

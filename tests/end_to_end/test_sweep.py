@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from short_sweep import (
+    ALONE,
     BESIDE,
-    SHORT,
     STUDY,
     EndedWell,
     Run,
@@ -30,7 +30,7 @@ from tlsweep.terms import BlockState
 @pytest.fixture(scope="module")
 def finished(ended_well: EndedWell) -> tuple[Path, str]:
     """The output folder of a short sweep, and what it printed."""
-    return ended_well("-m", *SHORT)
+    return ended_well("-m", *ALONE)
 
 
 def test_the_verdict_holds_what_is_promised(finished: tuple[Path, str]) -> None:
@@ -150,7 +150,7 @@ def test_a_finished_study_starts_no_trial_and_prints_its_verdict(
     output = finished[0]
     before, survey = verdict_of(output), (output / STUDY / "survey.json").stat().st_mtime_ns
     n_runs, n_trials = len(runs(output)), len(everywhere(output))
-    again = tlsweep("-m", f"output_dir={output}", *SHORT)
+    again = tlsweep("-m", f"output_dir={output}", *ALONE)
     assert again.returncode == 0, again.stderr
     after = verdict_of(output)
     assert (len(runs(output)), len(everywhere(output))) == (n_runs, n_trials)
@@ -171,7 +171,7 @@ def test_a_finished_study_starts_no_trial_and_prints_its_verdict(
 def test_a_study_of_that_name_with_another_question_is_refused(
     finished: tuple[Path, str], tlsweep: Run, change: str, key: str
 ) -> None:
-    refused = tlsweep("-m", f"output_dir={finished[0]}", *SHORT, change)
+    refused = tlsweep("-m", f"output_dir={finished[0]}", *ALONE, change)
     assert refused.returncode == 2, refused.stdout + refused.stderr
     assert key in refused.stderr
     assert f"study={STUDY}_2" in refused.stderr
@@ -182,7 +182,7 @@ def test_a_refused_command_changes_nothing_of_a_finished_study(
     finished: tuple[Path, str], tlsweep: Run
 ) -> None:
     config = (finished[0] / STUDY / "config.yaml").read_bytes()
-    assert tlsweep("-m", f"output_dir={finished[0]}", *SHORT, "seed=9").returncode == 2
+    assert tlsweep("-m", f"output_dir={finished[0]}", *ALONE, "seed=9").returncode == 2
     assert (finished[0] / STUDY / "config.yaml").read_bytes() == config
     parents = [r for r in runs(finished[0]) if "mlflow.parentRunId" not in r.data.tags]
     assert [p.info.status for p in parents] == ["FINISHED"]
@@ -197,7 +197,7 @@ def test_controls_are_what_they_are_called_whatever_plan_the_command_line_names(
     quoted = str(output).replace("'", "\\'")
     fixed = "sweep.fixed=[{plan: 'scratch,finetune'}]"
     controls = "sweep.confirm.controls=[scratch,finetune]"
-    done = tlsweep("-m", f"output_dir='{quoted}'", "plan.keep=block3", *SHORT, fixed, controls)
+    done = tlsweep("-m", f"output_dir='{quoted}'", "plan.keep=block3", *ALONE, fixed, controls)
     assert done.returncode == 0, done.stdout + done.stderr
     confirmed = {facts_of(t).name: facts_of(t).plan.states for t in trials(output, "confirm")}
     assert confirmed["scratch"] == (BlockState.FRESH,) * 8
@@ -242,7 +242,7 @@ def test_a_model_may_be_trained_on_all_labels_and_has_no_score_of_its_own(
     output = tmp_path / "outputs"
     shutil.copytree(finished[0], output)
     before, done_before = verdict_of(output), {t.number for t in trials(output, "final")}
-    done = tlsweep("-m", *SHORT, "sweep.final=all")
+    done = tlsweep("-m", *ALONE, "sweep.final=all")
     assert done.returncode == 0, done.stdout + done.stderr
     after, card = verdict_of(output), json.loads((output / STUDY / "model/model.json").read_text())
     assert (after["score"], after["recommended"]) == (before["score"], before["recommended"])
@@ -262,7 +262,7 @@ def test_the_recommended_plan_is_trained_on_other_draws_of_the_pool(
     output = tmp_path / "outputs"
     shutil.copytree(finished[0], output)
     before = verdict_of(output)
-    done = tlsweep("-m", *SHORT, "sweep.confirm.splits=2")
+    done = tlsweep("-m", *ALONE, "sweep.confirm.splits=2")
     assert done.returncode == 0, done.stdout + done.stderr
     after = verdict_of(output)
     assert (after["score"], after["recommended"]) == (before["score"], before["recommended"])
