@@ -20,7 +20,7 @@ from tlsweep.study.space import Space
 from tlsweep.study.storage import default_url
 
 MEDIAN = {"name": "median", "n_startup_trials": 4, "n_warmup_steps": 4}
-TRIALS = 40
+TRIALS = 32
 
 
 @dataclass(frozen=True)
