@@ -93,7 +93,10 @@ def _says_who(override: str) -> bool:
 
 
 def _refuse_apart(asked: list[str]) -> None:
-    """Raise Refusal where workers of their own would need what this program alone holds."""
+    """Raise Refusal where others would need what this program alone holds, or its answer."""
+    if any(o.lstrip("+").lower() == "engine.leave=true" for o in asked):
+        rule = "tlsweep.sweep returns a verdict, which a sweep that is left to Slurm has not yet"
+        raise Refusal(Fault("engine.leave=true from Python", rule, "leave it out, or use -m"))
     if "sweep.n_jobs=1" in asked or not {"source=held", "target=held"} & set(asked):
         return
     rule = "a network or a Dataset of this program is not there in other processes"

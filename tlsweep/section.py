@@ -215,6 +215,11 @@ class EngineSettings(Section):
         return self.workers
 
     @property
+    def leaves(self) -> bool:
+        """Whether the engine takes the whole sweep over (``hand_over``), and the command ends."""
+        return False
+
+    @property
     def threads_each(self) -> int | None:
         """Threads of a trial; None for what torch takes."""
         raise NotImplementedError

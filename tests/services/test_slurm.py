@@ -17,6 +17,7 @@ from slurm import Cluster, missing
 
 from tlsweep.engine import slurm
 from tlsweep.engine.base import Work
+from tlsweep.errors import Refusal
 from tlsweep.study.storage import default_url, open_storage
 
 SHORT = (
@@ -84,11 +85,55 @@ def test_jobs_of_an_array_run_a_sweep_whether_they_are_cancelled_or_reach_their_
     assert (output / "s" / "slurm" / "workers.sh").read_text().startswith("#!/bin/sh\n#SBATCH ")
 
 
-def test_the_script_says_what_was_asked_for_and_no_password(tmp_path: Path) -> None:
-    settings = slurm.Settings(
-        name="slurm", workers=8, cpus=2, gpus=1, time="2:00:00", partition="short",
+def of_eight(*, leave: bool = False) -> slurm.Settings:
+    return slurm.Settings(
+        name="slurm", workers=8, cpus=2, gpus=1, time="2:00:00", partition="short", leave=leave,
         options=("--account=lab",),
     )  # fmt: skip
+
+
+@pytest.mark.slurm
+def test_a_sweep_that_is_left_to_slurm_ends_there_though_its_job_reaches_its_time(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    line = [sys.executable, "-m", "tlsweep", "-m", "output_dir=out", "study=s", *SHORT]
+    line += ["engine=slurm", "engine.workers=2", "engine.time=30:00", "engine.leave=true"]
+    left = subprocess.run(
+        line, env=cluster.env, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
+    )
+    said = " ".join(left.stdout.split())
+    assert "the sweep is job 1 of Slurm's queue" in said
+    output, deadline = tmp_path / "out", time.monotonic() + 400
+    while not [t for t in trials(output) if t.state.name == "COMPLETE"]:
+        assert jobs(cluster), (output / "s" / "slurm" / "1.txt").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    cluster("scancel", "--batch", "--signal=USR1", "1")  # as Slurm does before the time is over
+    while not (output / "s" / "verdict.json").exists():
+        assert jobs(cluster), (output / "s" / "slurm" / "1.txt").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    told = (output / "s" / "slurm" / "1.txt").read_text()
+    assert "stopped; the same command goes on from here" in told
+    ended = [t for t in trials(output) if t.state.name in ("COMPLETE", "PRUNED")]
+    assert set(Counter(t.user_attrs.get("key", t.number) for t in ended).values()) == {1}
+    while jobs(cluster):
+        assert time.monotonic() < deadline
+        time.sleep(1.0)
+
+
+def test_a_password_is_not_left_in_a_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm.shutil, "which", lambda name: f"/usr/bin/{name}")
+    line = ["-m", "tlsweep", "-m", "sweep.storage=postgresql://me:hunter2@host/db"]
+    with pytest.raises(Refusal, match="holds the command, and no password"):
+        slurm.hand_over(of_eight(leave=True), line, tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+def test_the_script_says_what_was_asked_for_and_no_password(tmp_path: Path) -> None:
+    settings = of_eight()
     command = ["-m", "tlsweep", "worker", "study=s", "output_dir='/a b'"]
     secret = {"TLSWEEP_STORAGE": "postgresql://me:hunter2@host/db"}
     work = Work("s", print, (), command, tmp_path, 1, secret)

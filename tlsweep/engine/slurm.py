@@ -6,21 +6,26 @@ again. scancel ends it, after it gave its trial back.
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from tlsweep.engine.base import Work, Workforce
-from tlsweep.errors import Fault, Refusal, TlsweepError
+from tlsweep.errors import Fault, Refusal, TlsweepError, masked
 from tlsweep.section import EngineSettings, Positive, Whole
 
 LOOK = 20.0  # seconds from one look into the queue to the next: a controller serves many
@@ -54,7 +59,13 @@ class Settings(EngineSettings):
     gpus: Annotated[Whole, Field(ge=0)]
     time: Time
     partition: str | None
+    leave: bool
     options: Options
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the sweep itself becomes a job."""
+        return self.leave
 
     @property
     def threads_each(self) -> int:
@@ -64,29 +75,71 @@ class Settings(EngineSettings):
 
 def open(settings: Settings, work: Work, threads: int) -> Workforce:  # noqa: A001
     """The array. Raises Refusal where there is no Slurm here."""
-    if shutil.which("sbatch") is None:
-        rule = "sbatch is a command here: the sweep is begun where Slurm's jobs are submitted"
-        raise Refusal(Fault("engine=slurm", rule, "engine=local, or a login node of the cluster"))
+    _refuse_without_slurm()
     return _Array(settings, work)
 
 
+def hand_over(settings: Settings, line: Sequence[str], folder: Path) -> str:
+    """Submit the sweep itself, as a job that submits its workers. Returns what to say of it.
+
+    Raises Refusal for a command line with a password: a script is no place for it.
+    """
+    _refuse_without_slurm()
+    if masked(shlex.join(line)) != shlex.join(line):
+        rule = "the script of a job holds the command, and no password"
+        mend = "a file that the database's client reads (~/.pgpass), or engine.leave=false"
+        raise Refusal(Fault("engine.leave=true and a password in the command", rule, mend))
+    asked = {"job-name": f"tlsweep-{folder.name}", "output": folder / "slurm" / "%j.txt"}
+    file, text = folder / "slurm" / "sweep.sh", _script(settings, asked, line)
+    job = _submitted(file, text)
+    return (
+        f"the sweep is job {job} of Slurm's queue; what it says will lie in"
+        f" {file.with_name(f'{job}.txt')}. scancel {job} ends it, and the same command goes on"
+    )
+
+
 def script(settings: Settings, work: Work) -> str:
-    """What sbatch is handed."""
+    """What sbatch is handed for the workers."""
     asked = {
         "job-name": f"tlsweep-{work.study}",
         "array": f"1-{settings.workers}",
+        "output": work.folder / "slurm" / "%A_%a.txt",
+    }
+    return _script(settings, asked, work.command)
+
+
+def _script(settings: Settings, more: Mapping[str, object], command: Sequence[str]) -> str:
+    asked = {
+        **more,
         "cpus-per-task": settings.cpus,
         "gpus-per-node": settings.gpus or None,
         "time": settings.time,
         "partition": settings.partition,
         "signal": "B:USR1@60",
         "open-mode": "append",
-        "output": work.folder / "slurm" / "%A_%a.txt",
     }
     lines = [f"--{name}={value}" for name, value in asked.items() if value is not None]
     lines += ["--requeue", *settings.options]
-    command = shlex.join([sys.executable, *work.command])
-    return "\n".join(["#!/bin/sh", *(f"#SBATCH {line}" for line in lines), f"exec {command}", ""])
+    run = shlex.join([sys.executable, *command])
+    return "\n".join(["#!/bin/sh", *(f"#SBATCH {line}" for line in lines), f"exec {run}", ""])
+
+
+def _submitted(file: Path, text: str, environment: dict[str, str] | None = None) -> str:
+    """The number of the job that a script is submitted as. Raises Refusal where sbatch does."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    done = _slurm("sbatch", "--parsable", str(file), environment=environment)
+    if done.returncode:
+        rule = "sbatch takes the script of the job"
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise Refusal(Fault(f"sbatch {file}: {said[-1]}", rule, "correct engine.*"))
+    return done.stdout.strip().partition(";")[0]
+
+
+def _refuse_without_slurm() -> None:
+    if shutil.which("sbatch") is None:
+        rule = "sbatch is a command here: the sweep is begun where Slurm's jobs are submitted"
+        raise Refusal(Fault("engine=slurm", rule, "engine=local, or a login node of the cluster"))
 
 
 class _Array(Workforce):
@@ -94,6 +147,8 @@ class _Array(Workforce):
         self._settings, self._work = settings, work
         self._job: str | None = None
         self._looked, self._submitted = 0.0, 0
+        if own := os.environ.get("SLURM_JOB_ID"):
+            _go_on_later(own)
 
     def tend(self) -> None:
         if self._job is not None and time.monotonic() - self._looked < LOOK:
@@ -112,15 +167,8 @@ class _Array(Workforce):
                 f"no job of {TRIES} arrays stayed in Slurm's queue: their output lies in"
                 f" {self._folder}. The same command goes on once that is mended."
             )
-        file = self._folder / "workers.sh"
-        self._folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(script(self._settings, self._work))
-        done = _slurm("sbatch", "--parsable", str(file), environment=self._work.secret)
-        if done.returncode:
-            rule = "sbatch takes the script of the workers"
-            said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise Refusal(Fault(f"sbatch {file}: {said[-1]}", rule, "correct engine.*"))
-        self._job = done.stdout.strip().partition(";")[0]
+        text = script(self._settings, self._work)
+        self._job = _submitted(self._folder / "workers.sh", text, self._work.secret)
         self._submitted += 1
 
     @property
@@ -133,6 +181,17 @@ class _Array(Workforce):
         if done.returncode == 0:
             return bool(done.stdout.strip())
         return "Invalid job id" not in done.stderr
+
+
+def _go_on_later(job: str) -> None:
+    """When Slurm tells that this job's time is over, end as at Ctrl-C, and be queued again."""
+
+    def at_its_time(number: int, frame: FrameType | None) -> None:
+        atexit.register(lambda: _slurm("scontrol", "requeue", job))  # it ends the job at once
+        signal.default_int_handler(number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGUSR1, at_its_time)
 
 
 def _slurm(

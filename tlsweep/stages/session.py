@@ -74,8 +74,12 @@ class Session:
     @property
     def command(self) -> str:
         """The command line that runs the same sweep again, in the folder where it was typed."""
-        line = ["python", "-m", "tlsweep", "-m", *self.bench.own_configs, *self.arguments]
-        return masked(shlex.join(line))
+        return masked(shlex.join(["python", *self.line]))
+
+    @property
+    def line(self) -> list[str]:
+        """That command without ``python``, with whatever passwords it holds."""
+        return ["-m", "tlsweep", "-m", *self.bench.own_configs, *self.arguments]
 
     @property
     def config(self) -> str:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from tlsweep import screen
 from tlsweep.config.settings import Settings
+from tlsweep.engine.registry import hand_over
 from tlsweep.jobs import grammar
 from tlsweep.jobs.bench import Bench
 from tlsweep.jobs.sources import chosen_by
@@ -48,8 +49,8 @@ from tlsweep.study.space import Space
 from tlsweep.verdict import Verdict
 
 
-def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
-    """Run what ``python -m tlsweep -m ARGUMENTS`` asks for.
+def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial] | None:
+    """Run what ``python -m tlsweep -m ARGUMENTS`` asks for; None where it was handed over.
 
     Lists alone are a grid; without lists, or with ``sweep=`` named beside them, it is the whole
     sweep. Raises Refusal before any training where it cannot be carried out.
@@ -81,7 +82,15 @@ def sweep(bench: Bench, arguments: Sequence[str]) -> Verdict | list[Trial]:
         s = Session(bench, settings, sources, plain, shown, began, tuple(arguments))
         shown.clear()
         shown.say(_opening(s))
+        if settings.engine.leaves:
+            shown.say(hand_over(settings.engine, _staying(s.line), s.folder))
+            return None
         return run_grid(s, listed) if is_grid else _answer(s, listed)
+
+
+def _staying(line: Sequence[str]) -> list[str]:
+    """The command as the engine runs it: that one hands nothing over."""
+    return [*(o for o in line if not o.startswith("engine.leave=")), "engine.leave=false"]
 
 
 def _with_space(settings: Settings, bench: Bench, listed: Sequence[grammar.Override]) -> Settings:
