@@ -21,6 +21,7 @@ from recorded_runs import points, shown, trials
 
 from tlsweep.cli import conf_folder
 from tlsweep.commands import sync
+from tlsweep.errors import Refusal
 from tlsweep.record.mlflow import MlflowLedger
 from tlsweep.record.opening import open_mlflow
 from tlsweep.record.spool import waits
@@ -86,6 +87,28 @@ def test_a_server_that_was_killed_and_comes_back_is_told_all_of_it(
         begin_server()
         all_there(record, parent, told)
     assert waits(tmp_path) == {}
+
+
+def test_a_session_goes_on_while_the_server_is_away_that_was_recorded_there_before(
+    server: Server, begin_server: Callable[[], subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    url, process = server
+    with closing(open_mlflow(url, "tests", tmp_path)) as record:
+        parent = str(record.start_sweep("s", {}))
+        told = record_trials(record, parent, 1)
+        assert record.flush(30.0) == 0
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    with pytest.raises(Refusal, match="answers before training starts"):  # of another folder
+        open_mlflow(url, "tests", tmp_path / "other")
+    with heard() as said, closing(open_mlflow(url, "tests", tmp_path)) as record:
+        assert record.start_sweep("s", {}, parent) == parent
+        told += record_trials(record, parent, 2)
+        assert record.flush(2.0) > 0
+    assert any(text.startswith("MLflow does not answer at present") for text in said)
+    begin_server()
+    with closing(open_mlflow(url, "tests", tmp_path)) as record:
+        all_there(record, parent, told)
 
 
 @pytest.mark.slow

@@ -112,7 +112,7 @@ def test_runs_are_open_from_when_they_begin_or_go_on_until_they_end(tmp_path: Pa
 def test_what_waits_is_counted_for_each_address(tmp_path: Path) -> None:
     for place, count in (("a", 2), ("b", 0), ("c", 1)):
         folder = tmp_path / ".spool" / place
-        name_place(folder, f"http://{place}")
+        name_place(folder, f"http://{place}", "1")
         writer = Writer(folder)
         for _ in range(count):
             writer.add({"do": "log", "run": "x"})

@@ -23,8 +23,8 @@ class NotTold(TlsweepError):  # noqa: N818 - a word of the project
 def run(arguments: Sequence[str], conf: Path) -> None:
     """Tell the record of ``output_dir`` all that waits for it on disk.
 
-    A run whose process is gone is closed as killed. Raises Refusal where there are no results and
-    where MLflow does not answer, NotTold where it ceased to.
+    A run whose process is gone is closed as killed. Raises Refusal where there are no results,
+    NotTold where MLflow does not answer for a minute.
     """
     refuse_others(parted(arguments), "sync", ("output_dir", "record"))
     chosen = read(compose_config(arguments, conf))
@@ -43,7 +43,7 @@ def run(arguments: Sequence[str], conf: Path) -> None:
     for place, count in after.items():
         screen.console.print(f"{count} {_things(count)} wait for {place}: record.tracking_uri=URI")
     if left:
-        raise NotTold(f"MLflow was not told {left} {_things(left)}: it did not answer any more")
+        raise NotTold(f"MLflow was not told {left} {_things(left)}: it does not answer")
 
 
 def _things(count: int) -> str:

@@ -56,7 +56,7 @@ class MlflowLedger(Record):
         """The parent run of a study: ``known`` taken up again, if this record has it."""
         if known is not None:
             self.flush()  # what the last session left
-            if self._find(known) is not None:
+            if self._may_have(known):
                 self._add("go_on", known)
                 return known
             said = f"the runs of {study} until now are not in this record: they were recorded"
@@ -177,6 +177,13 @@ class MlflowLedger(Record):
             return self.delivery.id_of(run_id)
         except _AWAY:
             return None
+
+    def _may_have(self, run_id: str) -> bool:
+        """Whether MLflow has a run that is known by ours, or is away, and may have it."""
+        try:
+            return self.delivery.id_of(run_id) is not None
+        except _AWAY:
+            return True
 
     def _place_of(self, file: Path) -> str:
         """Where a file of the results lies in output_dir, which may be moved before it is told."""

@@ -17,9 +17,10 @@ from mlflow.tracking import MlflowClient
 from tlsweep.errors import Fault, Refusal
 from tlsweep.files import sqlite_url
 from tlsweep.files.database import Unfit, alone, make_whole, refuse_others
+from tlsweep.record.delivery import is_final
 from tlsweep.record.mlflow import MlflowLedger, without_secrets
 from tlsweep.record.moved import DATABASE, mend_moved
-from tlsweep.record.spool import name_place
+from tlsweep.record.spool import experiment_of, name_place
 from tlsweep.record.spooled import Spooled
 
 EXPERIMENT = "tlsweep"  # where nothing is said
@@ -29,12 +30,14 @@ def open_mlflow(tracking_uri: str | None, experiment: str | None, output_dir: Pa
     """The record at ``tracking_uri``, None: at $MLFLOW_TRACKING_URI, else in output_dir/mlflow.db.
 
     experiment: its name, None: $MLFLOW_EXPERIMENT_NAME, else tlsweep. A database in output_dir that
-    is damaged is set aside, and said: it must not block the study beside it. Raises Refusal if the
-    record does not answer, is another tool's database, or the experiment was deleted.
+    is damaged is set aside, and said: it must not block the study beside it. A server that does not
+    answer is told later where this folder was recorded there before. Raises Refusal if the record
+    does not answer at first, is another tool's database, or the experiment was deleted.
     """
     given = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     uri = given or sqlite_url(output_dir / DATABASE)
     name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    spooled = Spooled(output_dir, place_of("" if given is None else uri, name))
     try:
         with alone(uri) if _is_database(uri) else contextlib.nullcontext():
             if _is_database(uri):
@@ -47,11 +50,14 @@ def open_mlflow(tracking_uri: str | None, experiment: str | None, output_dir: Pa
             place = None if given else (output_dir / "artifacts").as_uri()
             client = MlflowClient(tracking_uri=uri)
             number = _experiment(client, name, place)
-        spooled = Spooled(output_dir, place_of("" if given is None else uri, name))
-        name_place(spooled.folder, f"{without_secrets(uri)}, experiment {name}")
+        name_place(spooled.folder, f"{without_secrets(uri)}, experiment {name}", number)
         return MlflowLedger(client, number, uri, spooled)
     except (*_NOT_THERE, Unfit) as error:
-        raise Refusal(_not_opened(uri, error)) from error
+        known = experiment_of(spooled.folder) if _is_away(uri, error) else None
+        if known is None:
+            raise Refusal(_not_opened(uri, error)) from error
+    # its sender finds that out, too, and says so
+    return MlflowLedger(MlflowClient(tracking_uri=uri), known, uri, spooled)
 
 
 _NOT_THERE = MlflowException, OSError, ImportError, sqlalchemy.exc.SQLAlchemyError
@@ -64,6 +70,11 @@ def place_of(uri: str, experiment: str) -> str:
     """
     told = json.dumps([without_secrets(uri), experiment])
     return hashlib.sha256(told.encode()).hexdigest()[:8]
+
+
+def _is_away(uri: str, error: Exception) -> bool:
+    """Whether a server does not answer at present: not that it answered with a refusal."""
+    return not (_is_database(uri) or isinstance(error, Unfit) or is_final(error))
 
 
 def _is_database(uri: str) -> bool:

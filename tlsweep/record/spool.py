@@ -23,7 +23,7 @@ from tlsweep.files import write_whole
 Entry = dict[str, Any]  # "do": what, "run": of which run, and what that needs, as JSON values
 FOLDER = ".spool"  # of output_dir
 _LOGGED = {"metrics", "params", "tags"}  # of an entry that logs
-_ENTRIES, _LOCK, _SENT, _WHERE = ".jsonl", ".lock", ".sent", "where"
+_ENTRIES, _LOCK, _SENT, _WHERE, _EXPERIMENT = ".jsonl", ".lock", ".sent", "where", "experiment"
 
 
 class Writer:
@@ -135,11 +135,19 @@ def waiting(folder: Path) -> int:
     return count
 
 
-def name_place(spool: Path, address: str) -> None:
+def name_place(spool: Path, address: str, experiment_id: str) -> None:
     """Keep with a part of a spool whom it is for. address: without a password."""
     with suppress(OSError):  # whoever writes there says what is wrong
         spool.mkdir(parents=True, exist_ok=True)
         write_whole(spool / _WHERE, address.encode())
+        write_whole(spool / _EXPERIMENT, experiment_id.encode())
+
+
+def experiment_of(spool: Path) -> str | None:
+    """The id of the experiment that a part of a spool is for; None where it was never heard."""
+    with suppress(OSError):
+        return (spool / _EXPERIMENT).read_text()
+    return None
 
 
 def waits(output_dir: Path) -> dict[str, int]:
