@@ -59,6 +59,7 @@ def test_one_plan_ends_in_a_sentence(images: Path, environment: dict[str, str]) 
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_grids_trial_fails_with_it_and_the_next_one_ends(
     images: Path, environment: dict[str, str]
 ) -> None:

@@ -41,5 +41,6 @@ def test_a_batch_is_taken_in_parts_where_that_is_allowed_and_said(tmp_path: Path
     )
 
 
+@pytest.mark.slow
 def test_it_fails_where_that_is_not_allowed(tmp_path: Path) -> None:
     assert trained(tmp_path).startswith("failed: ")
