@@ -19,5 +19,5 @@ def test_each_recipe_is_searched_and_none_finds_more_than_the_whole_grid_has() -
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if "±" in line]
-    assert len([row for row in rows if len(row) == 6]) == 12
+    assert len([row for row in rows if len(row) == 6]) == 13
     assert all(float(row[4]) >= 0.0 for row in rows if len(row) == 6)
