@@ -18,6 +18,7 @@ from tlsweep import registry
 if TYPE_CHECKING:
     from tlsweep.config.settings import Settings
     from tlsweep.facts import Facts
+    from tlsweep.study.ledger import Ledger
 
 # before torch is imported: threads that spin starve each other when other processes compute
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -107,6 +108,19 @@ def settings(lines: tuple[str, ...]) -> Callable[..., Settings]:
             return read(compose("config", overrides=[*lines, *overrides]))
 
     return make
+
+
+@pytest.fixture
+def main(tmp_path: Path) -> Ledger:
+    """A sweep's main study, whose trials are run now."""
+    from tlsweep.study.draws import Sampling
+    from tlsweep.study.ledger import Ledger
+    from tlsweep.study.post import AT
+    from tlsweep.study.storage import default_url
+
+    ledger = Ledger(default_url(tmp_path), "s", Sampling({"name": "random"}, 0)).open(resume=True)
+    ledger.remember(AT, "s")
+    return ledger
 
 
 @pytest.fixture

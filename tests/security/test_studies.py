@@ -18,10 +18,8 @@ from payload import Trap
 
 from tlsweep.commands.worker import run as work
 from tlsweep.config.settings import Settings
-from tlsweep.study.draws import Sampling
 from tlsweep.study.ledger import Ledger
-from tlsweep.study.post import AT, BRIEF, THREADS, pin_code
-from tlsweep.study.storage import default_url
+from tlsweep.study.post import BRIEF, THREADS, pin_code
 from tlsweep.terms import NAMED_CODE
 from tlsweep.trial.brief import Brief
 from tlsweep.trial.folder import share
@@ -30,14 +28,6 @@ from tlsweep.trial.worker import serve
 Make = Callable[..., Settings]
 APP = Path(__file__).parents[1] / "jobs" / "foreign_app.py"
 CONF = (Path(__file__).parents[2] / "conf").resolve()
-
-
-@pytest.fixture
-def main(tmp_path: Path) -> Ledger:
-    """A sweep's main study, whose trials are run now."""
-    ledger = Ledger(default_url(tmp_path), "s", Sampling({"name": "random"}, 0)).open(resume=True)
-    ledger.remember(AT, "s")
-    return ledger
 
 
 @pytest.fixture

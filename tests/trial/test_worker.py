@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 
 from tlsweep.config.settings import Settings
-from tlsweep.study.draws import Sampling
 from tlsweep.study.ledger import Ledger
-from tlsweep.study.post import AT, Notes
+from tlsweep.study.post import Notes
 from tlsweep.study.queue import Job
-from tlsweep.study.storage import default_url
 from tlsweep.trial.brief import Brief
 from tlsweep.trial.worker import serve
 
 Make = Callable[..., Settings]
-
-
-@pytest.fixture
-def main(tmp_path: Path) -> Ledger:
-    """A sweep's main study, whose trials are run now."""
-    ledger = Ledger(default_url(tmp_path), "s", Sampling({"name": "random"}, 0)).open(resume=True)
-    ledger.remember(AT, "s")
-    return ledger
 
 
 @pytest.fixture

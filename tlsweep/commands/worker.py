@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from tlsweep import screen
 from tlsweep.config.read import checked, read
 from tlsweep.config.settings import Settings
+from tlsweep.engine.requeue import go_on_later
 from tlsweep.errors import Fault, Refusal, TlsweepError
 from tlsweep.jobs.effect import refuse_others
 from tlsweep.jobs.line import parted
@@ -75,26 +73,15 @@ def _joined(notes: Notes, chosen: Settings, storage: str, given: Sequence[str]) 
 
 @contextmanager
 def _told_to_end() -> Iterator[None]:
-    """Within, SIGTERM is as Ctrl-C, and so is SIGUSR1, after which Slurm queues the job again.
-
-    ``sbatch --signal=B:USR1@60`` sends it a minute before the job's time is over.
-    """
-    again = False
-
-    def at_its_time(number: int, frame: FrameType | None) -> None:
-        nonlocal again
-        again = True
-        signal.default_int_handler(number, frame)
-
-    handlers = {signal.SIGTERM: signal.default_int_handler, signal.SIGUSR1: at_its_time}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    """Within, SIGTERM is as Ctrl-C, and so is what Slurm sends when a job's time is over."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    go_on_later()
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if again and (job := os.environ.get("SLURM_JOB_ID")):
-            subprocess.run(["scontrol", "requeue", job], check=False)
 
 
 class _Leads:

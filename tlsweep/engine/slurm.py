@@ -6,25 +6,22 @@ again. scancel ends it, after it gave its trial back.
 
 from __future__ import annotations
 
-import atexit
 import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from tlsweep.engine.base import Work, Workforce
+from tlsweep.engine.requeue import go_on_later
 from tlsweep.errors import Fault, Refusal, TlsweepError, masked
 from tlsweep.section import EngineSettings, Positive, Whole
 
@@ -147,8 +144,8 @@ class _Array(Workforce):
         self._settings, self._work = settings, work
         self._job: str | None = None
         self._looked, self._submitted = 0.0, 0
-        if own := os.environ.get("SLURM_JOB_ID"):
-            _go_on_later(own)
+        if "SLURM_JOB_ID" in os.environ:  # the sweep is a job, too
+            go_on_later()
 
     def tend(self) -> None:
         if self._job is not None and time.monotonic() - self._looked < LOOK:
@@ -181,17 +178,6 @@ class _Array(Workforce):
         if done.returncode == 0:
             return bool(done.stdout.strip())
         return "Invalid job id" not in done.stderr
-
-
-def _go_on_later(job: str) -> None:
-    """When Slurm tells that this job's time is over, end as at Ctrl-C, and be queued again."""
-
-    def at_its_time(number: int, frame: FrameType | None) -> None:
-        atexit.register(lambda: _slurm("scontrol", "requeue", job))  # it ends the job at once
-        signal.default_int_handler(number, frame)
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGUSR1, at_its_time)
 
 
 def _slurm(
